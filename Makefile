@@ -1,0 +1,33 @@
+# `make` lists what there is. Needs bash, Linux and a Python 3.11 to 3.13.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+bin := .venv/bin
+
+.PHONY: help setup run test lint bench clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
+
+setup: ## make .venv, unless it is there and current (PYTHON=... chooses the Python)
+	@jobs/setup.sh
+
+run: setup ## run an experiment: make run ARGS="engine=surrogate suite.drift=0.1"
+	@$(bin)/lineage run $(ARGS)
+
+test: setup lint ## lint, types, fast tests, then tests with a real vLLM engine
+	$(bin)/python -m pytest -m "not engine"
+	$(bin)/python -m pytest -m engine
+
+lint: setup ## ruff and mypy
+	$(bin)/ruff check .
+	$(bin)/mypy
+
+bench: setup ## run every benchmark
+	@for file in $(sort $(wildcard benchmarks/*.py)); do echo "== $$file"; $(bin)/python "$$file"; done
+
+clean: ## remove .venv and caches; runs/ stays
+	@jobs/setup.sh --remove
+	@rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	@find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +

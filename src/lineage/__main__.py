@@ -1,0 +1,5 @@
+"""`python -m lineage` is `lineage`."""
+
+from lineage.cli import main
+
+main()

@@ -1,0 +1,150 @@
+"""The command line: `lineage run | resume | report | versions`."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lineage import conf
+from lineage.config import Config
+from lineage.errors import LineageError
+
+EXAMPLES = """\
+examples:
+  lineage run                                  the default run: a real model in real vLLM
+  lineage run engine=surrogate                 the same experiment in seconds, no model
+  lineage run experiment=tiny suite.drift=0.1  any key of conf/ can be overridden
+  lineage run -m suite.drift=0,0.1,0.2 engine=surrogate
+  lineage resume runs/latest                   finish a run that was stopped
+  lineage report runs/latest                   its table, metrics, figure and report again
+"""
+UNWRITABLE = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EROFS: "the file system is read-only: choose another run.root and run.cache",
+    errno.EACCES: "no permission: choose another run.root and run.cache",
+    errno.EPERM: "no permission: choose another run.root and run.cache",
+}
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 an error for the user, 2 usage, 130 stopped."""
+    sys.exit(_guarded(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lineage",
+        description="A laboratory for model-generation succession: what should happen to a "
+        "model's memory when the model is upgraded, and what is it worth?",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run an experiment")
+    run.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides of conf/")
+    run.add_argument("-m", "--multirun", action="store_true", help="sweep values given as a,b,c")
+    run.set_defaults(command=_run)
+    resume = commands.add_parser("resume", help="finish a run that was stopped")
+    resume.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    resume.set_defaults(command=_resume)
+    report = commands.add_parser("report", help="write a run's report again and show its table")
+    report.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    report.set_defaults(command=_report)
+    versions = commands.add_parser("versions", help="list the model versions of the registry")
+    versions.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    versions.set_defaults(command=_versions)
+    return parser
+
+
+def _guarded(options: argparse.Namespace) -> int:
+    command: Callable[[argparse.Namespace, Console], None] = options.command
+    console = Console()
+    try:
+        command(options, console)
+    except LineageError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("stopped" + _then(options), INTERRUPTED)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(UNWRITABLE[error.errno] + where + _then(options))
+    return 0
+
+
+def _then(options: argparse.Namespace) -> str:
+    """Return how to go on with the run that was stopped, where one was begun."""
+    folder: Path | None = getattr(options, "folder", None)
+    if folder is None or not (folder / "config.yaml").exists():
+        return ""
+    return f"; what was finished is kept, go on with: lineage resume {folder}"
+
+
+def _fail(text: str, code: int = 1) -> int:
+    print(f"lineage: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _run(options: argparse.Namespace, console: Console) -> None:
+    from lineage.succession.run import new_folder
+
+    if not options.multirun:
+        config = conf.load(options.overrides)
+        _execute(options, config, new_folder(config), console)
+        return
+    points = [(point, conf.load(point)) for point in conf.sweep(options.overrides)]
+    parent = new_folder(points[0][1])
+    for number, (point, config) in enumerate(points):
+        console.print(f"[{number + 1}/{len(points)}] {' '.join(point)}", markup=False)
+        _execute(options, config, parent / f"{number:03d}", console)
+
+
+def _execute(options: argparse.Namespace, config: Config, folder: Path, console: Console) -> None:
+    from lineage.analysis.terminal import show
+    from lineage.succession.run import execute
+
+    options.folder = folder
+    summary = execute(config, folder, console)
+    show(summary, console)
+    console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
+
+
+def _resume(options: argparse.Namespace, console: Console) -> None:
+    folder = options.run.resolve() if options.run.is_symlink() else options.run
+    _execute(options, conf.load_file(folder / "config.yaml"), folder, console)
+
+
+def _report(options: argparse.Namespace, console: Console) -> None:
+    from lineage.analysis.terminal import show
+    from lineage.analysis.write import write_report
+
+    config = conf.load_file(options.run / "config.yaml")
+    show(write_report(options.run, Path(config.run.cache)), console)
+    console.print(f"{options.run / 'report.html'}", highlight=False, markup=False)
+
+
+def _versions(options: argparse.Namespace, console: Console) -> None:
+    from lineage.models.versions import registry
+
+    table = Table("version", "checkpoint", "adapter", "window", "parent", "released", box=None)
+    for version in registry(conf.load(options.overrides).model).values():
+        c = version.checkpoint
+        source = f"{c.package}/{c.path}" if c.package else c.path
+        row = (version.name, source, version.adapter, str(version.context_window))
+        table.add_row(*(escape(cell) for cell in (*row, version.parent, version.released)))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

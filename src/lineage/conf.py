@@ -1,0 +1,201 @@
+"""Composing `conf/` with Hydra and checking it: bad input becomes one line that says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lineage.config import IDENTITY, Config
+from lineage.errors import LineageError
+
+SHARES = ("experiment.revisit", "suite.drift", "log.confidence", "engine.vllm.gpu_memory_utilization")
+COUNTS = (
+    "experiment.lineages",
+    "experiment.episodes",
+    "agent.memory_budget",
+    "agent.memory_chars",
+    "agent.episodes_per_handoff",
+    "agent.edits_per_episode",
+    "agent.compress_edits",
+    "agent.doc_title_chars",
+    "agent.doc_body_chars",
+    "agent.act_tokens",
+    "agent.handoff_tokens",
+    "agent.document_tokens",
+    "engine.replicas",
+    "engine.max_in_flight",
+    "engine.start_timeout_s",
+    "suite.kinds",
+    "suite.machines_per_kind",
+    "suite.code_digits",
+    "suite.difficulty",
+    "log.journal_steps",
+    "log.bootstrap",
+    "run.lineages_in_flight",
+)
+NATURALS = (
+    "experiment.probes.same",
+    "experiment.probes.similar",
+    "experiment.probes.dissimilar",
+    "engine.max_restarts",
+    "agent.temperature",
+    "reward.memory",
+    "reward.docs",
+)
+
+
+def conf_dir() -> Path:
+    """Return the folder of the shipped tree: inside an installed package, or beside `src/`."""
+    package = Path(__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
+
+
+def load(overrides: Sequence[str]) -> Config:
+    """Return the configuration that `overrides` (Hydra's grammar) make of the shipped tree.
+
+    Raises LineageError: an unknown key or group option names the nearest valid one.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
+            try:
+                tree = compose("config", overrides=list(overrides))
+            except (HydraException, OmegaConfBaseException) as error:
+                raise LineageError(_explain(error, compose("config"))) from error
+    finally:
+        GlobalHydra.instance().clear()
+    return typed(tree)
+
+
+def load_file(path: Path) -> Config:
+    """Return the configuration that a run folder's `config.yaml` holds.
+
+    Raises LineageError where there is none, or where it is not of this version's tree.
+    """
+    if not path.exists():
+        raise LineageError(f"{path.parent} is no run folder: it has no {path.name}")
+    return typed(OmegaConf.load(path))
+
+
+def typed(tree: Any) -> Config:
+    """Check `tree` against the dataclasses and the ranges; raises LineageError."""
+    structure = OmegaConf.structured(Config)
+    try:
+        merged = OmegaConf.merge(structure, tree)
+        OmegaConf.resolve(merged)
+        missing = OmegaConf.missing_keys(merged)
+        if missing:
+            raise LineageError(f"conf key {min(missing)!r} has no value: set it")
+        config: Config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise LineageError(_explain(error, tree)) from error
+    _check(merged)
+    return config
+
+
+def sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the override lists of a multirun, in Hydra's order: `a=1,2 b=3` gives two."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    batches = BasicSweeper.split_arguments(parsed, None)
+    return [list(point) for batch in batches for point in batch]
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """Return what decides the content of a run's log: not where, nor how parallel, it runs."""
+    tree = plain(config)
+    engine = tree["engine"]
+    wanted = {node: tree[node] for node in IDENTITY}
+    wanted["engine"] = {"kind": engine["kind"], engine["kind"]: _behaviour(engine)}
+    used = set(config.schedule.versions)
+    wanted["model"] = {n: v for n, v in tree["model"]["versions"].items() if n in used}
+    return wanted
+
+
+def _behaviour(engine: dict[str, Any]) -> Any:
+    return engine["surrogate"] if engine["kind"] == "surrogate" else engine["vllm"]["dtype"]
+
+
+def config_hash(config: Config) -> str:
+    """Return the first 8 hex digits of the hash of `identity`."""
+    text = json.dumps(identity(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """Return the configuration as plain dicts, lists and scalars."""
+    tree = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def to_yaml(config: Config) -> str:
+    """Return the configuration as `config.yaml` holds it."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _check(tree: Any) -> None:
+    for key in SHARES:
+        _require(tree, key, lambda value: 0 <= value <= 1, "between 0 and 1")
+    for key in COUNTS:
+        _require(tree, key, lambda value: value >= 1, "1 or more")
+    for key in NATURALS:
+        _require(tree, key, lambda value: value >= 0, "0 or more")
+    if not tree.schedule.versions:
+        raise LineageError("schedule.versions is empty: name one version a generation")
+    for node, named in (("baseline", tree.arms.baseline), ("ceiling", tree.arms.ceiling)):
+        if named not in tree.arms.names:
+            raise LineageError(f"arms.{node} is {named!r}, which is not among arms.names")
+
+
+def _require(tree: Any, key: str, test: Any, words: str) -> None:
+    value = OmegaConf.select(tree, key)
+    if not test(value):
+        raise LineageError(f"{key} is {value}: it must be {words}")
+
+
+def _keys(tree: Any, prefix: str = "") -> Iterator[str]:
+    for key in tree:
+        yield f"{prefix}{key}"
+        child = tree._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _keys(child, f"{prefix}{key}.")
+
+
+def _explain(error: Exception, tree: Any) -> str:
+    """Return one line for what Hydra or OmegaConf say in many."""
+    text = str(error)
+    if found := re.search(r"Could not find '([^']+)'", text):
+        group, _, option = found.group(1).rpartition("/")
+        options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        return f"conf group {group!r} has no option {option!r}{_nearest(option, options)}"
+    found = re.search(r"Could not override '([^']+)'", text) or re.search(
+        r"Key '[^']*' (?:not in|is not in)[\s\S]*full_key: (\S+)", text
+    )
+    if found:
+        key = found.group(1)
+        return f"unknown conf key {key!r}{_nearest(key, list(_keys(OmegaConf.structured(Config))) + list(_keys(tree)))}"
+    where = re.search(r"full_key: (\S+)", text)
+    first = text.strip().splitlines()[0]
+    return f"conf key {where.group(1)!r}: {first}" if where else f"conf: {first}"
+
+
+def _nearest(word: str, options: Sequence[str]) -> str:
+    close = get_close_matches(word, options, n=1, cutoff=0.5)
+    if close:
+        return f": did you mean {close[0]!r}?"
+    return f": choose from {', '.join(sorted(options))}" if 0 < len(options) <= 12 else ""

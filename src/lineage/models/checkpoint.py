@@ -1,0 +1,136 @@
+"""From a `ModelVersion` to folders on disk: weights found, fetched or converted once into a cache.
+
+The conversion runs as `python -m lineage.models.checkpoint GGUF FOLDER`, so that the process that
+needs the folder never imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from lineage.errors import LineageError
+from lineage.models.versions import Checkpoint, ModelVersion
+
+OWN_PACKAGE = "package:"
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class Located:
+    """The folder of a checkpoint, and of an adapter where the version has one."""
+
+    checkpoint: Path
+    adapter: Path | None
+
+
+def locate(version: ModelVersion, cache: Path) -> Located:
+    """Return where `version` is, after converting or fetching its checkpoint where need be.
+
+    Raises LineageError, one line that names the remedy, where something is missing.
+    """
+    makers = {"folder": _folder, "hub": _hub, "package_gguf": _package_gguf}
+    kind = version.checkpoint.kind
+    if kind not in makers:
+        raise LineageError(
+            f"checkpoint kind {kind!r} of {version.name} is unknown: "
+            f"choose from {', '.join(makers)}"
+        )
+    checkpoint = makers[kind](version.name, version.checkpoint, cache)
+    return Located(checkpoint, _adapter(version))
+
+
+def _missing(name: str, what: str, checkpoint: Checkpoint) -> LineageError:
+    remedy = f": {checkpoint.remedy}" if checkpoint.remedy else ""
+    return LineageError(f"the checkpoint of {name} is missing ({what}){remedy}")
+
+
+def _folder(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
+    folder = Path(checkpoint.path).expanduser()
+    if not (folder / "config.json").exists():
+        raise _missing(name, f"{folder} has no config.json", checkpoint)
+    return folder.resolve()
+
+
+def _hub(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(checkpoint.path, cache_dir=cache / "hub"))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise _missing(name, f"{checkpoint.path}: {reason}", checkpoint) from error
+
+
+def _package_gguf(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
+    # Not imported: such a package may have dependencies that are not installed.
+    spec = importlib.util.find_spec(checkpoint.package)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    source = Path(places[0]) / checkpoint.path if places else None
+    if source is None or not source.exists():
+        raise _missing(name, f"package {checkpoint.package}, {checkpoint.path}", checkpoint)
+    mark = hashlib.sha256(f"{source}:{source.stat().st_size}".encode()).hexdigest()[:8]
+    folder = (cache / "checkpoints" / f"{source.stem}-{mark}").resolve()
+    if not folder.exists():
+        _convert_once(name, source, folder)
+    return folder
+
+
+def _convert_once(name: str, source: Path, folder: Path) -> None:
+    """Convert `source` beside `folder`, then rename: a half-made folder is never met."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
+        made = Path(temporary) / "checkpoint"
+        command = [sys.executable, "-m", "lineage.models.checkpoint", str(source), str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            raise LineageError(f"the checkpoint of {name} could not be converted: {last}")
+        # Another process may have been first: its folder is as good.
+        with suppress(OSError):
+            made.rename(folder)
+
+
+def _adapter(version: ModelVersion) -> Path | None:
+    if not version.adapter:
+        return None
+    if version.adapter.startswith(OWN_PACKAGE):
+        folder = Path(str(files("lineage"))) / version.adapter.removeprefix(OWN_PACKAGE)
+    else:
+        folder = Path(version.adapter).expanduser().resolve()
+    for needed in ADAPTER_FILES:
+        if not (folder / needed).exists():
+            raise LineageError(
+                f"the adapter of {version.name} is missing ({folder / needed}): train it with "
+                "jobs/train_r1.py or correct `adapter` in conf/model"
+            )
+    return folder
+
+
+def _convert(source: Path, folder: Path) -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    place = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    model = AutoModelForCausalLM.from_pretrained(
+        **place, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**place).save_pretrained(folder)
+    for file in folder.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+if __name__ == "__main__":
+    _convert(Path(sys.argv[1]), Path(sys.argv[2]))

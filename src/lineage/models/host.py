@@ -1,0 +1,67 @@
+"""The Ray actor that holds one engine: a thin shell, and its life tied to its owner's."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from lineage.config import EngineConfig
+from lineage.models.protocol import Completion, Request
+from lineage.models.surrogate import Surrogate
+from lineage.models.vllm_engine import Served, VllmEngine, prepare_environment
+
+HOST_MARK = "LINEAGE_ENGINE_HOST"
+"""Set in a host's environment, so that vLLM's processes know that they belong to one."""
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies: no orphan keeps the memory."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a host serves: a checkpoint's folder and its versions, on CPU or GPU."""
+
+    checkpoint: str
+    versions: dict[str, Served]
+    engine: EngineConfig
+    cache: str
+    on_gpu: bool
+
+
+class Host:
+    """Starts the engine of its job and passes requests on."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.engine: VllmEngine | Surrogate | None = None
+
+    async def start(self) -> list[int]:
+        """Start the engine; returns the ids of this process and of the engine's own."""
+        job = self.job
+        if job.engine.kind == "surrogate":
+            self.engine = Surrogate(job.engine.surrogate)
+            return [os.getpid()]
+        os.environ[HOST_MARK] = "1"
+        prepare_environment(job.engine.vllm, Path(job.cache), job.on_gpu)
+        self.engine = VllmEngine(job.checkpoint, job.versions, job.engine.vllm, job.on_gpu)
+        return [os.getpid(), *self.engine.process_ids()]
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the engine's completion."""
+        assert self.engine is not None
+        return await self.engine.generate(request)
+
+    async def tokenizer_json(self) -> str:
+        """Return the engine's tokenizer, "" where it has none of its own."""
+        return self.engine.tokenizer_json() if isinstance(self.engine, VllmEngine) else ""
+
+    async def close(self) -> None:
+        """Stop the engine."""
+        if isinstance(self.engine, VllmEngine):
+            self.engine.close()

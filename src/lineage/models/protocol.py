@@ -1,0 +1,79 @@
+"""What lineage asks of a model: one small protocol that every engine implements.
+
+Values only; no Ray and no vLLM here, so that the agent can be tested without either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant"]
+TokenCounter = Callable[[str], int]
+"""Counts the tokens of a text as one model version's own tokenizer does, no special tokens."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion that is asked for.
+
+    `id` is the step's id. At most one of `schema` (a JSON schema) and `choices` constrains the
+    text. `seed` is used where `temperature` is above 0.
+    """
+
+    id: str
+    version: str
+    turns: tuple[Turn, ...]
+    max_tokens: int
+    temperature: float
+    seed: int
+    schema: dict[str, Any] | None = None
+    choices: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back. `error` is empty for a success; then `text` is what the model wrote.
+
+    `prompt` is the rendered text the model read. `engine_seconds` runs from the request's
+    arrival at the engine to its last token.
+    """
+
+    text: str = ""
+    prompt: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    engine_seconds: float = 0.0
+    error: str = ""
+
+
+class Engine(Protocol):
+    """A fleet or a single model behind the same four calls."""
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the completion; failures come back as `Completion.error`, never raised."""
+        ...
+
+    async def counter(self, version: str) -> TokenCounter:
+        """Return the token counter of `version`."""
+        ...
+
+    async def start(self, versions: Sequence[str]) -> None:
+        """Get ready to serve `versions`. Raises `LineageError` where one cannot be served."""
+        ...
+
+    async def close(self) -> None:
+        """Stop everything that `start` started; safe to call twice."""
+        ...

@@ -1,0 +1,174 @@
+"""The one module that calls vLLM: a base model and all its adapters behind `generate`.
+
+vLLM is pinned in `pyproject.toml`; what changes between its releases is dealt with here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lineage.config import VllmConfig
+from lineage.models.protocol import Completion, Request, Turn
+
+
+@dataclass(frozen=True)
+class Served:
+    """One version that an engine serves: its adapter's folder (None: the plain model)."""
+
+    adapter: str | None
+    context_window: int
+
+
+class EngineDied(Exception):
+    """The engine is gone; whoever owns it must start another."""
+
+
+def prepare_environment(config: VllmConfig, cache: Path, on_gpu: bool) -> None:
+    """Point vLLM and what it imports at the cache folder; call it before vLLM is imported."""
+    place = str(cache / "vllm")
+    settings = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": place,
+        "XDG_CACHE_HOME": place,
+        "XDG_CONFIG_HOME": place,
+        "VLLM_CACHE_ROOT": place,
+        "VLLM_CONFIG_ROOT": place,
+        "TORCHINDUCTOR_CACHE_DIR": f"{place}/inductor",
+        "TRITON_CACHE_DIR": f"{place}/triton",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+    }
+    if not on_gpu:
+        settings["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
+    if config.threads is not None:
+        settings["OMP_NUM_THREADS"] = str(config.threads)
+    os.environ.update(settings)
+
+
+class VllmEngine:
+    """An asynchronous vLLM engine in this process, serving `versions` of one checkpoint."""
+
+    def __init__(
+        self, checkpoint: str, versions: Mapping[str, Served], config: VllmConfig, on_gpu: bool
+    ) -> None:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.lora.request import LoRARequest
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        adapters = [name for name, served in versions.items() if served.adapter]
+        arguments: dict[str, Any] = {
+            "model": checkpoint,
+            "dtype": config.dtype,
+            "enforce_eager": config.enforce_eager,
+            "max_model_len": max(served.context_window for served in versions.values()),
+            "max_num_seqs": config.max_num_seqs,
+            "enable_prefix_caching": True,
+            "tensor_parallel_size": config.tensor_parallel,
+            "disable_log_stats": True,
+            # Without it a small model pads JSON with white space until its limit.
+            "structured_outputs_config": {
+                "backend": "xgrammar",
+                "disable_any_whitespace": True,
+            },
+        }
+        if adapters:
+            arguments |= {
+                "enable_lora": True,
+                "max_loras": min(config.max_loras, len(adapters)),
+                "max_lora_rank": config.max_lora_rank,
+            }
+        if on_gpu:
+            arguments["gpu_memory_utilization"] = config.gpu_memory_utilization
+        elif config.tensor_parallel == 1:
+            arguments["distributed_executor_backend"] = "uni"
+        self.versions = dict(versions)
+        self.adapters = {
+            name: LoRARequest(name, number, versions[name].adapter)
+            for number, name in enumerate(adapters, start=1)
+        }
+        self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        self.tokenizer = self.engine.get_tokenizer()
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the completion; a prompt that does not fit comes back as an error.
+
+        Raises EngineDied where the engine is gone.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        began = time.monotonic()
+        prompt = self._render(request.turns)
+        ids = self.tokenizer.encode(prompt, add_special_tokens=False)
+        window = self.versions[request.version].context_window
+        if len(ids) + request.max_tokens > window:
+            return Completion(
+                prompt=prompt,
+                prompt_tokens=len(ids),
+                error=f"over-long prompt: {len(ids)} + {request.max_tokens} tokens in a "
+                f"context window of {window}",
+            )
+        structure = None
+        if request.schema is not None:
+            structure = StructuredOutputsParams(json=request.schema)
+        elif request.choices:
+            structure = StructuredOutputsParams(choice=list(request.choices))
+        sampling = SamplingParams(
+            temperature=request.temperature,
+            seed=request.seed if request.temperature > 0 else None,
+            max_tokens=request.max_tokens,
+            stop=list(request.stop),
+            structured_outputs=structure,
+        )
+        last = None
+        try:
+            async for output in self.engine.generate(
+                # The salt keeps versions apart in the prefix cache, whatever their paths.
+                {"prompt_token_ids": ids, "cache_salt": request.version},
+                sampling,
+                request.id,
+                lora_request=self.adapters.get(request.version),
+            ):
+                last = output
+        except EngineDeadError as error:
+            raise EngineDied(str(error)) from error
+        if last is None:
+            return Completion(prompt=prompt, error="the engine returned nothing")
+        answer = last.outputs[0]
+        return Completion(
+            text=answer.text,
+            prompt=prompt,
+            finish_reason=str(answer.finish_reason or ""),
+            prompt_tokens=len(ids),
+            completion_tokens=len(answer.token_ids),
+            cached_tokens=last.num_cached_tokens or 0,
+            engine_seconds=time.monotonic() - began,
+        )
+
+    def tokenizer_json(self) -> str:
+        """Return the tokenizer in the form that the `tokenizers` library reads."""
+        text: str = self.tokenizer.backend_tokenizer.to_str()
+        return text
+
+    def process_ids(self) -> list[int]:
+        """Return the ids of the engine's own processes."""
+        import psutil
+
+        return [child.pid for child in psutil.Process().children(recursive=True)]
+
+    def close(self) -> None:
+        """Stop the engine's processes."""
+        self.engine.shutdown()
+
+    def _render(self, turns: tuple[Turn, ...]) -> str:
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        text: str = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        return text

@@ -1,0 +1,67 @@
+"""The reward of a handoff, pure and part by part.
+
+`R(h) = sum over families of weight x mean probe score - memory x memory tokens / budget
+- docs x doc tokens read a probe / budget`. Advantages are relative to the group of handoffs
+sampled from one history (GRPO, Shao et al. 2024, arXiv 2402.03300).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lineage.config import RewardConfig
+from lineage.tasks import Family
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The parts, weighted and signed: `total` is their sum. None: no probe of that family."""
+
+    same: float | None
+    similar: float | None
+    dissimilar: float | None
+    memory: float
+    docs: float
+
+    @property
+    def total(self) -> float:
+        """The reward."""
+        parts = (self.same, self.similar, self.dissimilar, self.memory, self.docs)
+        return sum(part for part in parts if part is not None)
+
+
+def handoff_reward(
+    scores: Mapping[Family, Sequence[float]],
+    memory_tokens: int,
+    budget: int,
+    doc_tokens: float,
+    weights: RewardConfig,
+) -> Reward:
+    """Return the reward of a handoff whose probes scored `scores`, by family.
+
+    `budget` is the memory budget in tokens; `doc_tokens` are those read a probe, on average.
+    """
+
+    def part(family: Family, weight: float) -> float | None:
+        values = scores.get(family, ())
+        return weight * (sum(values) / len(values)) if values else None
+
+    return Reward(
+        same=part(Family.SAME, weights.same),
+        similar=part(Family.SIMILAR, weights.similar),
+        dissimilar=part(Family.DISSIMILAR, weights.dissimilar),
+        memory=-weights.memory * memory_tokens / budget,
+        docs=-weights.docs * doc_tokens / budget,
+    )
+
+
+def advantages(rewards: Sequence[float]) -> list[float]:
+    """Return (reward - mean) / standard deviation over the group; zeros where all are equal."""
+    values = np.asarray(rewards, dtype=float)
+    spread = values.std()
+    if values.size == 0 or spread == 0.0:
+        return [0.0] * values.size
+    return [float(value) for value in (values - values.mean()) / spread]

@@ -1,0 +1,154 @@
+"""The writer of a run folder: a journal of single steps, then one file a finished generation.
+
+    run.json, config.yaml             what was run
+    journal/<lineage>-g00/*.parquet   steps of an unfinished generation, as they finish
+    steps/..., knowledge/...          the datasets: whole generations only
+    done/<lineage>-g00.json           a generation's record, written last
+
+A reader of `steps/` sees a consistent prefix of each lineage. After a crash the journal holds
+what was finished, so that nothing finished is generated again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lineage.files import atomic_write
+from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
+from lineage.steplog.schema import KNOWLEDGE_SCHEMA, PARTITION, Step, table
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a generation stands in a run."""
+
+    arm: str
+    pair: int
+    lineage: str
+    generation: int
+
+    @property
+    def name(self) -> str:
+        """The name of the generation's own files."""
+        return f"{self.lineage}-g{self.generation:02d}"
+
+    def file(self, dataset: Path) -> Path:
+        """Return the generation's file in a hive-partitioned dataset."""
+        folder = dataset / f"arm={self.arm}" / f"generation={self.generation}"
+        return folder / f"{self.lineage}.parquet"
+
+
+class GenerationLog:
+    """Collects one generation's steps; `known` are those that an earlier process finished."""
+
+    def __init__(self, run: Path, place: Place, journal_steps: int, config_hash: str) -> None:
+        self.run, self.place, self.config_hash = run, place, config_hash
+        self.journal_steps = journal_steps
+        self.journal = run / "journal" / place.name
+        self.known: dict[str, Step] = {}
+        self.waiting: list[Step] = []
+        self.snapshots: dict[str, Knowledge] = {}
+        for file in (*sorted(self.journal.glob("*.parquet")), place.file(run / "steps")):
+            if file.exists():
+                self.known |= {step.step_id: step for step in read_steps(file, place)}
+        self.pieces = len(list(self.journal.glob("*.parquet")))
+
+    def append(self, step: Step) -> None:
+        """Log a finished step; one that is known already is not logged twice."""
+        if step.step_id in self.known:
+            return
+        self.known[step.step_id] = step
+        self.waiting.append(step)
+        if len(self.waiting) >= self.journal_steps:
+            self._flush()
+
+    def snapshot(self, knowledge: Knowledge) -> None:
+        """Keep a snapshot of Knowledge for the dataset."""
+        self.snapshots.setdefault(knowledge.id, knowledge)
+
+    def finish(self, knowledge: Knowledge) -> None:
+        """Write the generation's files, then its record, then drop the journal."""
+        steps = _parquet(table(list(self.known.values())))
+        atomic_write(
+            self.place.file(self.run / "knowledge"),
+            _parquet(_snapshot_table(self.place, list(self.snapshots.values()))),
+        )
+        atomic_write(self.place.file(self.run / "steps"), steps)
+        record = {
+            "lineage": self.place.lineage,
+            "arm": self.place.arm,
+            "pair": self.place.pair,
+            "generation": self.place.generation,
+            "steps": len(self.known),
+            "steps_sha256": hashlib.sha256(steps).hexdigest(),
+            "knowledge": knowledge.id,
+            "config_hash": self.config_hash,
+        }
+        atomic_write(done_file(self.run, self.place), json.dumps(record, indent=1).encode())
+        shutil.rmtree(self.journal, ignore_errors=True)
+
+    def flush(self) -> None:
+        """Make everything that waits durable."""
+        if self.waiting:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = _parquet(table(self.waiting))
+        atomic_write(self.journal / f"{self.pieces:06d}.parquet", data)
+        self.pieces += 1
+        self.waiting = []
+
+
+def done_file(run: Path, place: Place) -> Path:
+    """Return where the record of a finished generation is."""
+    return run / "done" / f"{place.name}.json"
+
+
+def finished(run: Path, place: Place) -> Knowledge | None:
+    """Return the Knowledge that a finished generation left, None where it is not finished."""
+    record_file = done_file(run, place)
+    if not record_file.exists():
+        return None
+    wanted = json.loads(record_file.read_bytes())["knowledge"]
+    snapshots = pq.read_table(place.file(run / "knowledge"), partitioning=None).to_pylist()
+    for row in snapshots:
+        if row["knowledge"] == wanted:
+            return knowledge_from_json(row["content"], row["parent"])
+    return EMPTY if wanted == EMPTY.id else None
+
+
+def read_steps(file: Path, place: Place) -> list[Step]:
+    """Return the steps of one file of the generation at `place`."""
+    rows = pq.read_table(file, partitioning=None).to_pylist()
+    partition = {name: getattr(place, name) for name in PARTITION}
+    return [Step(**row, **partition) for row in rows]
+
+
+def _parquet(data: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(data, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _snapshot_table(place: Place, snapshots: list[Knowledge]) -> pa.Table:
+    rows = [
+        {
+            "knowledge": k.id,
+            "parent": k.parent,
+            "lineage": place.lineage,
+            "pair": place.pair,
+            "memories": len(k.memories),
+            "docs": len(k.docs),
+            "content": k.canonical(),
+        }
+        for k in snapshots
+    ]
+    return pa.Table.from_pylist(rows, schema=KNOWLEDGE_SCHEMA)

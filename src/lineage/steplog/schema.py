@@ -1,0 +1,117 @@
+"""The one schema of the step log and of the Knowledge dataset, with its version.
+
+A run folder holds two Parquet datasets:
+
+    steps/arm=<arm>/generation=<g>/<lineage>.parquet      one row a step
+    knowledge/arm=<arm>/generation=<g>/<lineage>.parquet  one row a snapshot made there
+
+`arm` and `generation` are hive partition keys, so they are not inside the files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+KINDS = ("act", "search", "open", "feedback", "handoff", "edit", "migrate", "probe")
+CLOCK_COLUMNS = ("at", "wall_seconds", "engine_seconds", "cached_tokens")
+"""The columns that may differ between two runs of one config: time, and what the cache held."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the step log. Empty strings and nulls mean "does not apply"."""
+
+    run: str  # id of the run: experiment name and config hash
+    arm: str
+    pair: int  # number of the seed that the arms share
+    lineage: str  # one path of generations: pair and arm
+    generation: int
+    version: str
+    phase: str  # migrate | work | handoff | probe
+    episode: str
+    step: int  # number in the episode
+    step_id: str
+    kind: str  # one of KINDS
+    family: str = ""  # of a probe: same | similar | dissimilar
+    world: str = ""
+    task: str = ""
+    met: int | None = None  # generation that first met the task; null: never met
+    prompt: str = ""
+    completion: str = ""
+    answer: str = ""  # the right answer
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    memory_tokens: int = 0  # tokens of the memory block in this prompt
+    doc_tokens: int = 0  # tokens of docs opened for this prompt
+    knowledge_before: str = ""
+    knowledge_after: str = ""
+    entry: str = ""  # id of the memory or doc that an edit or an open is about
+    detail: str = ""  # of an edit: operation and outcome; of an open: the title
+    score: float | None = None
+    reward: float | None = None
+    reward_same: float | None = None
+    reward_similar: float | None = None
+    reward_dissimilar: float | None = None
+    reward_memory: float | None = None
+    reward_docs: float | None = None
+    finish_reason: str = ""
+    seed: int = 0
+    error: str = ""
+    at: float = 0.0  # seconds since the epoch, at the end of the step
+    wall_seconds: float = 0.0
+    engine_seconds: float = 0.0
+
+
+_TYPES: dict[str, pa.DataType] = {
+    "str": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "int | None": pa.int64(),
+    "float | None": pa.float64(),
+}
+PARTITION = ("arm", "generation")
+
+STEP_SCHEMA = pa.schema(
+    [pa.field(f.name, _TYPES[str(f.type)]) for f in fields(Step) if f.name not in PARTITION],
+    metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
+)
+
+KNOWLEDGE_SCHEMA = pa.schema(
+    [
+        ("knowledge", pa.string()),
+        ("parent", pa.string()),
+        ("lineage", pa.string()),
+        ("pair", pa.int64()),
+        ("memories", pa.int64()),
+        ("docs", pa.int64()),
+        ("content", pa.string()),  # canonical JSON: what the id is the hash of
+    ],
+    metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
+)
+
+
+def step_id(run: str, lineage: str, generation: int, episode: str, step: int) -> str:
+    """Return the id of a step: a function of where it stands, never of when it ran."""
+    return f"{run}/{lineage}/g{generation:02d}/{episode}/s{step:02d}"
+
+
+def clean(text: str) -> str:
+    """Return `text` such that it can be stored as UTF-8: lone surrogates become "?"."""
+    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def table(steps: list[Step]) -> pa.Table:
+    """Return `steps` as one table of `STEP_SCHEMA`, sorted by step id."""
+    ordered = sorted(steps, key=lambda step: step.step_id)
+    columns: dict[str, list[Any]] = {name: [] for name in STEP_SCHEMA.names}
+    for step in ordered:
+        for name, column in columns.items():
+            value = getattr(step, name)
+            column.append(clean(value) if isinstance(value, str) else value)
+    return pa.table(columns, schema=STEP_SCHEMA)

@@ -1,0 +1,42 @@
+"""Replay: what an earlier process finished is answered from its journal, not generated again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lineage.models.protocol import Completion, Engine, Request, TokenCounter
+from lineage.steplog.schema import Step
+
+
+class Replay:
+    """An `Engine` that answers requests whose step is in `known` from there."""
+
+    def __init__(self, engine: Engine, known: Mapping[str, Step]) -> None:
+        self.engine = engine
+        self.known = dict(known)
+
+    async def start(self, versions: Sequence[str]) -> None:
+        """The engine behind was started by its owner."""
+
+    async def close(self) -> None:
+        """The engine behind is closed by its owner."""
+
+    async def counter(self, version: str) -> TokenCounter:
+        """Return the counter of the engine behind."""
+        return await self.engine.counter(version)
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the finished step's completion, or a new one."""
+        step = self.known.get(request.id)
+        if step is None:
+            return await self.engine.generate(request)
+        return Completion(
+            text=step.completion,
+            prompt=step.prompt,
+            finish_reason=step.finish_reason,
+            prompt_tokens=step.prompt_tokens,
+            completion_tokens=step.completion_tokens,
+            cached_tokens=step.cached_tokens,
+            engine_seconds=step.engine_seconds,
+            error=step.error,
+        )

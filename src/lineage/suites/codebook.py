@@ -1,0 +1,102 @@
+"""The `codebook` suite: machines with hidden attributes that can be learnt only by asking.
+
+A world has machines ("pump Birch") of a few kinds. Each machine has a code, drawn freely, and
+a zone, which follows a rule: all machines of one kind stand in one zone. From difficulty 2 on
+each also has a key, which follows the zone. So a worker who learnt the zone of one pump can
+answer for every pump: that is what makes *similar* tasks profit from memory.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from random import Random
+
+from lineage.config import SuiteConfig
+from lineage.seeds import rng
+from lineage.suites.words import KEYS, KINDS, NAMES, ZONES
+from lineage.tasks import Fact, Task, World
+
+FREE_ATTRIBUTE = "code"
+RULE_ATTRIBUTES = ("zone", "key")
+VOCABULARY = {"zone": ZONES, "key": KEYS}
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Worlds of `kinds` x `machines_per_kind` machines; see `SuiteConfig` for the knobs."""
+
+    config: SuiteConfig
+    name: str = "codebook"
+
+    def world(self, seed: int, generation: int) -> World:
+        """Return the world of `seed` in `generation`: the same machines, their values drifted."""
+        config = self.config
+        draw = rng("codebook", seed)
+        kinds = draw.sample(KINDS, config.kinds)
+        names = draw.sample(NAMES, config.kinds * config.machines_per_kind)
+        machines = [
+            (kind, names[place * config.kinds + index])
+            for place in range(config.machines_per_kind)
+            for index, kind in enumerate(kinds)
+        ]
+        rules = RULE_ATTRIBUTES[: config.difficulty]
+        world_id = f"codebook-{seed:x}"
+        zones = {kind: self._value(seed, generation, "zone", kind) for kind in kinds}
+        facts: list[Fact] = []
+        tasks: list[Task] = []
+        for kind, name in machines:
+            machine = f"{kind} {name}"
+            values = {
+                FREE_ATTRIBUTE: self._value(seed, generation, FREE_ATTRIBUTE, machine),
+                "zone": zones[kind],
+                "key": self._value(seed, generation, "key", zones[kind]),
+            }
+            for attribute in (FREE_ATTRIBUTE, *rules):
+                key = f"{attribute}/{machine}"
+                text = f"The {attribute} of {machine} is {values[attribute]}."
+                facts.append(Fact(key, values[attribute], text))
+                tasks.append(
+                    Task(
+                        id=f"{world_id}/{key}",
+                        world=world_id,
+                        prompt=f"What is the {attribute} of {machine}?",
+                        answer=values[attribute],
+                        facts=(key,),
+                        group="" if attribute == FREE_ATTRIBUTE else f"{attribute}/{kind}",
+                    )
+                )
+        return World(world_id, generation, tuple(facts), tuple(tasks))
+
+    def score(self, task: Task, completion: str) -> float:
+        """1.0 where the only value of the task's form in the completion's first line is right.
+
+        A completion that lists several values scores 0: naming all of them is not knowing one.
+        """
+        line = completion.strip().split("\n", 1)[0]
+        if task.answer.isdigit():
+            said = set(re.findall(r"(?<!\d)\d+(?!\d)", line))
+        else:
+            words = set(re.findall(r"[a-z]+", line.lower()))
+            said = {value for values in VOCABULARY.values() for value in values if value in words}
+        return float(said == {task.answer})
+
+    def feedback(self, task: Task, world: World, score: float) -> str:
+        """Say whether the answer was right, and the fact itself either way."""
+        verdict = "Right." if score == 1.0 else "Wrong."
+        return " ".join((verdict, *world.fact_texts(task.facts)))
+
+    def _value(self, seed: int, generation: int, attribute: str, subject: str) -> str:
+        """Return the value of `attribute` of `subject`: the draw of the last drift up to now."""
+        ids = ("codebook", seed, attribute, subject)
+        drifts = (
+            age for age in range(generation, 0, -1)
+            if rng(*ids, "drifts", age).random() < self.config.drift
+        )
+        return self._draw(attribute, rng(*ids, "value", next(drifts, 0)))
+
+    def _draw(self, attribute: str, draw: Random) -> str:
+        if attribute == FREE_ATTRIBUTE:
+            low = 10 ** (self.config.code_digits - 1)
+            return str(draw.randrange(low, 10 * low))
+        return draw.choice(VOCABULARY[attribute])

@@ -1,0 +1,14 @@
+"""Before any test imports anything: no model hub, and matplotlib's cache in a folder of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+_matplotlib = tempfile.mkdtemp(prefix="lineage-matplotlib-")
+os.environ["MPLCONFIGDIR"] = _matplotlib
+os.environ.setdefault("MPLBACKEND", "Agg")
+atexit.register(shutil.rmtree, _matplotlib, ignore_errors=True)

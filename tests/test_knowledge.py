@@ -1,0 +1,123 @@
+"""Knowledge: frozen, content-addressed, with a complete ancestry (invariant 2)."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lineage.edits import APPLIED, OVERFLOW, Edit, Limits, apply, overflow, parse_edits
+from lineage.knowledge import EMPTY, Knowledge, Memory, Origin, knowledge_from_json
+
+ORIGIN = Origin(0, "m@r0", "w000")
+LIMITS = Limits(memory=40, title=20, body=80)
+
+texts = st.text(max_size=50)
+ids = st.sampled_from([f"{kind}{n}" for kind in "md" for n in range(1, 8)])
+edits = st.builds(
+    Edit,
+    op=st.sampled_from(["add", "revise", "merge", "drop", "write", "forget", ""]),
+    id=ids,
+    ids=st.lists(ids, max_size=4).map(tuple),
+    text=texts,
+    title=texts,
+    body=texts,
+)
+
+
+def test_equal_content_has_equal_id_whatever_the_parent() -> None:
+    one = EMPTY.evolve(memories=(Memory("m1", "a", ORIGIN, ORIGIN),))
+    two = Knowledge(memories=(Memory("m1", "a", ORIGIN, ORIGIN),), parent="elsewhere")
+    assert one.id == two.id
+    assert one.parent == EMPTY.id
+    assert one.id != EMPTY.id
+
+
+def test_nothing_changes_in_place() -> None:
+    with pytest.raises(FrozenInstanceError):
+        EMPTY.memories = ()  # type: ignore[misc]
+
+
+@given(st.lists(edits, max_size=12))
+def test_any_edits_keep_ids_unique_texts_in_limits_and_ancestry_complete(
+    proposed: list[Edit],
+) -> None:
+    changes = apply(EMPTY, proposed, ORIGIN, LIMITS)
+    assert [change.outcome.edit for change in changes] == proposed
+    parents = {EMPTY.id: ""}
+    for change in changes:
+        accepted = change.outcome.verdict == APPLIED
+        assert accepted or change.after is change.before
+        if change.after.id not in parents:
+            parents[change.after.id] = change.after.parent
+        names = [e.id for e in (*change.after.memories, *change.after.docs)]
+        assert len(names) == len(set(names))
+        assert all(0 < len(m.text) <= LIMITS.memory for m in change.after.memories)
+        assert knowledge_from_json(change.after.canonical()) == change.after
+    for id in parents:
+        seen = []
+        while id != EMPTY.id:
+            assert id not in seen
+            seen.append(id)
+            id = parents[id]
+    assert apply(EMPTY, proposed, ORIGIN, LIMITS) == changes
+
+
+@given(st.lists(edits, max_size=12), st.integers(0, 200))
+def test_overflow_always_ends_within_the_budget(proposed: list[Edit], budget: int) -> None:
+    changes = apply(EMPTY, proposed, ORIGIN, LIMITS)
+    knowledge = changes[-1].after if changes else EMPTY
+
+    def fits(k: Knowledge) -> bool:
+        return sum(len(m.text) for m in k.memories) <= budget
+
+    dropped = overflow(knowledge, fits, frozenset())
+    assert fits(dropped[-1].after if dropped else knowledge)
+    assert all(change.outcome.verdict == OVERFLOW for change in dropped)
+
+
+def test_overflow_drops_the_oldest_first_and_the_used_last() -> None:
+    proposed = [Edit("add", text=text) for text in ("one", "two", "six")]
+    knowledge = apply(EMPTY, proposed, ORIGIN, LIMITS)[-1].after
+    dropped = overflow(knowledge, lambda k: len(k.memories) <= 1, frozenset({"m1"}))
+    assert [change.outcome.entry for change in dropped] == ["m2", "m3"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "verdict"),
+    [
+        (Edit("add", text=" "), "empty"),
+        (Edit("add", text="x" * 41), "too long"),
+        (Edit("add", text="held  already"), "duplicate"),
+        (Edit("revise", id="m9", text="new"), "unknown id"),
+        (Edit("drop", id="d9"), "unknown id"),
+        (Edit("merge", ids=("m1", "m1"), text="new"), "a merge needs two ids or more"),
+        (Edit("write", title="", body="b"), "empty"),
+        (Edit("forget"), "unknown operation 'forget'"),
+    ],
+)
+def test_each_invalid_edit_is_rejected_with_its_reason(edit: Edit, verdict: str) -> None:
+    held = apply(EMPTY, [Edit("add", text="held already")], ORIGIN, LIMITS)[0].after
+    (change,) = apply(held, [edit], ORIGIN, LIMITS)
+    assert change.outcome.verdict == verdict
+    assert change.after is held
+
+
+def test_merge_keeps_the_first_id_and_who_created_it() -> None:
+    held = apply(EMPTY, [Edit("add", text=t) for t in "ab"], ORIGIN, LIMITS)[-1].after
+    later = Origin(3, "m@r1", "h001")
+    (change,) = apply(held, [Edit("merge", ids=("m1", "m2"), text="a and b")], later, LIMITS)
+    assert change.after.memories == (Memory("m1", "a and b", ORIGIN, later),)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"edits": 3}', '{"edits": ["x"]}', "[" * 100_000])
+def test_malformed_edits_are_one_clear_error(text: str) -> None:
+    with pytest.raises(ValueError, match="malformed edits"):
+        parse_edits(text)
+
+
+def test_edits_are_parsed_from_both_forms() -> None:
+    assert parse_edits('{"edits":[{"op":"drop","id":"m1"}]}') == (Edit("drop", id="m1"),)
+    assert parse_edits('{"title":"T","body":"B"}') == (Edit("write", title="T", body="B"),)

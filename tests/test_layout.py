@@ -1,0 +1,190 @@
+"""The layers of the design, and what no committed file may contain."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "lineage"
+
+GROUND = ("knowledge", "tasks", "seeds", "reward", "metrics", "edits")
+# What the ground floor may import of lineage: itself, and modules as pure as it is.
+PURE = (*GROUND, "errors", "config", "suites", "curriculum")
+IMPURE = frozenset(
+    """
+    asyncio concurrent datetime ctypes glob http io logging multiprocessing os pathlib shutil
+    signal socket sqlite3 ssl subprocess tempfile threading time urllib
+    duckdb httpx hydra matplotlib openai pyarrow ray requests rich torch transformers vllm
+    """.split()  # noqa: SIM905
+)
+# Each floor with all that it must not import.
+ABOVE = {
+    "models": ("agent", "succession", "training", "analysis", "cli"),
+    "agent": ("succession", "training", "analysis", "cli"),
+    "succession": ("training", "cli"),
+    "training": ("cli",),
+    "steplog": ("models", "agent", "succession", "training", "analysis", "cli"),
+    "analysis": ("models", "agent", "succession", "training", "cli"),
+}
+# Written in two parts, so that this file passes its own test.
+REGISTRIES = tuple(
+    ".".join(parts)
+    for parts in (
+        ("pypi", "org"),
+        ("files", "pythonhosted", "org"),
+        ("registry", "npmjs", "org"),
+        ("deb", "debian", "org"),
+        ("archive", "ubuntu", "com"),
+        ("conda", "anaconda", "org"),
+        ("proxy", "golang", "org"),
+        ("crates", "io"),
+    )
+)
+TORCH_INDEX = ".".join(("download", "pytorch", "org"))
+ABSOLUTE = re.compile(rb"(?<![\w.~)}\]/-])/(?:work|root|home)/[\w.-]+")
+
+
+def name_of(path: Path) -> str:
+    """Return a module's name below `lineage`; the package's own is empty."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def within(module: str, floors: tuple[str, ...]) -> bool:
+    return any(module == floor or module.startswith(f"{floor}.") for floor in floors)
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Return all that a module imports, also inside functions, as full dotted names."""
+    return frozenset(found(MODULES[module]))
+
+
+def found(path: Path) -> Iterator[str]:
+    package = ("lineage", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            source = ".".join((*above, *(node.module or "").split("."))).strip(".")
+            yield source
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            ("import_module", "__import__")
+        ):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant))
+
+
+def lineage_imports(module: str) -> set[str]:
+    """Return which modules of lineage a module imports, named below `lineage`."""
+    names = (name.removeprefix("lineage.") for name in imports(module) if name != "lineage")
+    return {name for name in names if name in MODULES}
+
+
+def library_imports(module: str) -> set[str]:
+    return {name.partition(".")[0] for name in imports(module)}
+
+
+def test_floors_exist() -> None:
+    tops = {module.partition(".")[0] for module in MODULES}
+    assert {*GROUND, *ABOVE} <= tops
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if within(m, PURE)])
+def test_ground_floor_is_pure(module: str) -> None:
+    assert not library_imports(module) & IMPURE
+    calls = ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    names = {n.func.id for n in calls if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    assert not names & {"open", "print", "input", "exec", "eval"}
+    assert not {name for name in lineage_imports(module) if not within(name, PURE)}
+
+
+@pytest.mark.parametrize("floor", ABOVE)
+def test_nothing_imports_upward(floor: str) -> None:
+    wrong = {
+        f"{module} imports {name}"
+        for module in MODULES
+        if within(module, (floor,))
+        for name in lineage_imports(module)
+        if within(name, ABOVE[floor])
+    }
+    assert not wrong
+
+
+def test_only_the_command_line_is_above_the_command_line() -> None:
+    assert {m for m in MODULES if "cli" in lineage_imports(m)} <= {"__main__"}
+
+
+def test_no_import_cycles() -> None:
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path, module))
+        if module not in done:
+            for name in sorted(lineage_imports(module) - {module}):
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in MODULES:
+        visit(module, ())
+
+
+def test_one_module_knows_vllm() -> None:
+    assert {m for m in MODULES if "vllm" in library_imports(m)} == {"models.vllm_engine"}
+
+
+@cache
+def committed() -> dict[str, bytes]:
+    """Return each file that is in git, or would be after `git add .`."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-coz", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git work tree")
+    names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
+    return {name: (ROOT / name).read_bytes() for name in names if (ROOT / name).is_file()}
+
+
+@pytest.mark.parametrize("host", REGISTRIES)
+def test_no_registry_addresses(host: str) -> None:
+    assert not [name for name, data in committed().items() if host.encode() in data]
+
+
+def test_torch_index_in_one_place() -> None:
+    text = TORCH_INDEX.encode()
+    counts = {name: data.count(text) for name, data in committed().items() if text in data}
+    assert counts == {"jobs/setup.sh": 1}
+
+
+def test_no_paths_of_one_machine() -> None:
+    found = {name: ABSOLUTE.findall(data) for name, data in committed().items()}
+    assert not {name: paths[:3] for name, paths in found.items() if paths}
+
+
+def test_files_are_small() -> None:
+    large = {name: len(data) for name, data in committed().items() if len(data) > 16 << 20}
+    assert not large, "weights and runs do not belong in git"
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-zA-Z0-9_][\w./-]*)\s*:(?![=:])", makefile, re.MULTILINE)
+    quiet = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    done = subprocess.run(
+        ["make", "help"], cwd=ROOT, env=quiet, capture_output=True, text=True, check=True
+    )
+    lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    described = {line[1] for line in lines if line[0] == "make" and len(line) == 3}
+    assert sorted(targets) == sorted(described)
+    assert {"help", "setup", "run", "test", "lint", "bench", "clean"} <= set(targets)
