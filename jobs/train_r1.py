@@ -50,7 +50,8 @@ class Lessons(Dataset[dict[str, list[int]]]):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, seed: str, start: int, count: int):
         suite = Codebook(SuiteConfig())
-        self.items = [encode(tokenizer, lesson(suite, seed, i)) for i in range(start, start + count)]
+        numbers = range(start, start + count)
+        self.items = [encode(tokenizer, lesson(suite, seed, i)) for i in numbers]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -79,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder of the plain model")
     parser.add_argument("--out", type=Path, required=True, help="folder for the adapter")
+    parser.add_argument("--base", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="its name")
     parser.add_argument("--lessons", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=8, help="lessons a step")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
@@ -124,8 +126,10 @@ def main() -> None:
     began = time.monotonic()
     trainer.train()
     model = model.to(torch.bfloat16)
+    model.peft_config["default"].base_model_name_or_path = args.base
     model.save_pretrained(args.out)
-    record: dict[str, Any] = {k: str(v) for k, v in vars(args).items() if k not in ("checkpoint", "out")}
+    places = ("checkpoint", "out")
+    record: dict[str, Any] = {k: str(v) for k, v in vars(args).items() if k not in places}
     record["loss"] = [(h["step"], h["loss"]) for h in trainer.state.log_history if "loss" in h]
     record["minutes"] = round((time.monotonic() - began) / 60, 1)
     (args.out / "training.json").write_text(json.dumps(record, indent=1))

@@ -137,7 +137,10 @@ def _report(options: argparse.Namespace, console: Console) -> None:
 def _versions(options: argparse.Namespace, console: Console) -> None:
     from lineage.models.versions import registry
 
-    table = Table("version", "checkpoint", "adapter", "window", "parent", "released", box=None)
+    table = Table(box=None)
+    table.add_column("version", no_wrap=True)
+    for name in ("checkpoint", "adapter", "window", "parent", "released"):
+        table.add_column(name, overflow="fold")
     for version in registry(conf.load(options.overrides).model).values():
         c = version.checkpoint
         source = f"{c.package}/{c.path}" if c.package else c.path

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -20,7 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 from lineage.config import IDENTITY, Config
 from lineage.errors import LineageError
 
-SHARES = ("experiment.revisit", "suite.drift", "log.confidence", "engine.vllm.gpu_memory_utilization")
+SHARES = (
+    "experiment.revisit",
+    "suite.drift",
+    "log.confidence",
+    "engine.vllm.gpu_memory_utilization",
+)
 COUNTS = (
     "experiment.lineages",
     "experiment.episodes",
@@ -99,7 +104,7 @@ def typed(tree: Any) -> Config:
         missing = OmegaConf.missing_keys(merged)
         if missing:
             raise LineageError(f"conf key {min(missing)!r} has no value: set it")
-        config: Config = OmegaConf.to_object(merged)
+        config = cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise LineageError(_explain(error, tree)) from error
     _check(merged)
@@ -188,7 +193,8 @@ def _explain(error: Exception, tree: Any) -> str:
     )
     if found:
         key = found.group(1)
-        return f"unknown conf key {key!r}{_nearest(key, list(_keys(OmegaConf.structured(Config))) + list(_keys(tree)))}"
+        known = {*_keys(OmegaConf.structured(Config)), *_keys(tree)} - {key}
+        return f"unknown conf key {key!r}{_nearest(key, sorted(known))}"
     where = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0]
     return f"conf key {where.group(1)!r}: {first}" if where else f"conf: {first}"

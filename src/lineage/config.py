@@ -211,7 +211,17 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-IDENTITY = ("experiment", "model", "engine", "suite", "arms", "migration", "schedule", "agent", "reward")
+IDENTITY = (
+    "experiment",
+    "model",
+    "engine",
+    "suite",
+    "arms",
+    "migration",
+    "schedule",
+    "agent",
+    "reward",
+)
 """The nodes that decide what a run logs; of `engine`, only the kind and its own node."""
 
 Tree = dict[str, Any]

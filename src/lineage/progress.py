@@ -81,8 +81,10 @@ class Display:
         self.bars.update(self.bar, completed=self.finished, rate=rate)
         if not self.console.is_terminal and now - self.said >= LINE_SECONDS:
             self.said = now
-            left = spent / self.finished * (self.generations - self.finished) if self.finished else 0
-            guess = f", about {left:,.0f} s left" if left else ""
+            guess = ""
+            if self.finished:
+                left = spent / self.finished * (self.generations - self.finished)
+                guess = f", about {left:,.0f} s left"
             self.note(
                 f"{spent:5.0f} s  generations {self.finished}/{self.generations}, {rate}{guess}"
             )

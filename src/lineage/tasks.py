@@ -66,7 +66,10 @@ class World:
 class Suite(Protocol):
     """A generator of worlds and tasks, and the judge of answers."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name in `conf/suite/`."""
+        ...
 
     def world(self, seed: int, generation: int) -> World:
         """Return the world of `seed` as it is in `generation` (drift may have changed it)."""

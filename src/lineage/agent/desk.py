@@ -127,7 +127,7 @@ class Desk:
             step=step,
             step_id=step_id(post.run, post.lineage, post.generation, episode, step),
             kind=kind,
-            at=time.time(),
+            ended_at=time.time(),
             **columns,
         )
         self.log.append(row)

@@ -6,6 +6,7 @@ A working episode gets feedback and leaves an `Experience`; a probe gets none an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lineage.agent import prompt as prompts
 from lineage.agent.desk import Desk
@@ -39,7 +40,7 @@ async def _attempt(
 ) -> Attempt:
     phase, kind = ("probe", "probe") if probe else ("work", "act")
     task = visit.task
-    about = {
+    about: dict[str, Any] = {
         "family": visit.family,
         "world": task.world,
         "task": task.id,
@@ -63,7 +64,7 @@ async def _attempt(
 
 
 async def _open(
-    desk: Desk, name: str, phase: str, knowledge: Knowledge, prompt: str, about: dict[str, object]
+    desk: Desk, name: str, phase: str, knowledge: Knowledge, prompt: str, about: dict[str, Any]
 ) -> tuple[tuple[Turn, ...], int, int]:
     """Let the instance open a doc, where there are any.
 

@@ -91,9 +91,13 @@ def open_turns(knowledge: Knowledge, prompt: str) -> tuple[Turn, ...]:
     return (system, Turn("user", template("open").substitute(prompt=prompt)))
 
 
-def opened_turns(asked: tuple[Turn, ...], choice: str, doc: Doc | None, prompt: str) -> tuple[Turn, ...]:
+def opened_turns(
+    asked: tuple[Turn, ...], choice: str, doc: Doc | None, prompt: str
+) -> tuple[Turn, ...]:
     """Return the turns that follow a choice: the doc's body, then the task again."""
-    block = fence("doc", [doc], [escape(line) for line in doc.body.splitlines()]) if doc else "No document."
+    block = "No document."
+    if doc:
+        block = fence("doc", [doc], [escape(line) for line in doc.body.splitlines()])
     text = template("opened").substitute(doc=block, prompt=prompt)
     return (*asked, Turn("assistant", choice), Turn("user", text))
 

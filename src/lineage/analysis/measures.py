@@ -68,7 +68,7 @@ def summarise(run: Path) -> dict[str, Any]:
             "sum(prompt_tokens)::BIGINT AS prompt_tokens, "
             "sum(cached_tokens)::BIGINT AS cached_tokens, "
             "sum(completion_tokens)::BIGINT AS completion_tokens, "
-            "max(at) - min(at) AS seconds FROM steps",
+            "max(ended_at) - min(ended_at) AS seconds FROM steps",
         )[0],
     }
 

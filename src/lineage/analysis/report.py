@@ -108,7 +108,8 @@ def _generation(end: dict[str, Any], samples: list[dict[str, Any]]) -> str:
     content = json.loads(end["content"])
     memories = "".join(
         f"<li><code>{text(m['id'])}</code> {text(m['text'])} "
-        f"<small>{text(m['edited']['version'])}, generation {m['edited']['generation']}</small></li>"
+        f"<small>{text(m['edited']['version'])}, "
+        f"generation {m['edited']['generation']}</small></li>"
         for m in content["memories"]
     )
     docs = "".join(

@@ -1,4 +1,4 @@
-"""A Ray of our own, or the user's cluster: joined, asked for its devices, and left without a trace."""
+"""A Ray of our own, or the user's cluster: joined, asked for its devices, left without a trace."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ PREFIX = "lineage-ray-"
 OWNER = "owner.pid"
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and completions are small; Ray's default would take a third of the memory."""
+TOKEN = secrets.token_hex(32)
+"""Of every Ray that this process starts: Ray reads it once a process, and would otherwise make one
+of its own and leave it in the home folder."""
 
 
 class Cluster:
@@ -46,19 +49,26 @@ class Cluster:
             self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
             (self.folder / OWNER).write_text(str(os.getpid()))
             atexit.register(self.leave)
-            if "RAY_AUTH_MODE" not in os.environ:
-                # Ray would make a token of its own and leave it in the home folder.
+            if "RAY_AUTH_TOKEN_PATH" not in os.environ or self._token_is_ours():
                 token = self.folder / "auth_token"
-                token.write_text(secrets.token_hex(32))
+                token.write_text(TOKEN)
                 token.chmod(0o600)
-                os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-            ray.init(
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=str(self.folder),
-                **quiet,
-            )
+                os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+            try:
+                ray.init(
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(self.folder),
+                    **quiet,
+                )
+            except (RuntimeError, ValueError, OSError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise LineageError(f"Ray did not start on this machine: {reason}") from error
         self.joined = True
+
+    @staticmethod
+    def _token_is_ours() -> bool:
+        return PREFIX in os.environ["RAY_AUTH_TOKEN_PATH"]
 
     def gpus(self) -> float:
         """Return how many GPUs Ray has."""

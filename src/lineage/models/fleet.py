@@ -86,6 +86,8 @@ class Fleet:
                 replica = await self._place(served)
                 self.replicas.setdefault(checkpoint, []).append(replica)
                 await self._launch(replica)
+            text = await replica.actor.tokenizer_json.remote()
+            self.counters |= dict.fromkeys((one.name for one in served), _counter(text))
 
     async def generate(self, request: Request) -> Completion:
         """Return the completion; what goes wrong comes back as `Completion.error`."""
@@ -111,11 +113,7 @@ class Fleet:
                     replica.open -= 1
 
     async def counter(self, version: str) -> TokenCounter:
-        """Return the counter of the version's own tokenizer, fetched from its engine once."""
-        if version not in self.counters:
-            replica = self.replicas[self.versions[version].checkpoint][0]
-            text = await replica.actor.tokenizer_json.remote()
-            self.counters[version] = _counter(text)
+        """Return the counter of the version's own tokenizer, as its engine gave it at the start."""
         return self.counters[version]
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 KINDS = ("act", "search", "open", "feedback", "handoff", "edit", "migrate", "probe")
-CLOCK_COLUMNS = ("at", "wall_seconds", "engine_seconds", "cached_tokens")
+CLOCK_COLUMNS = ("ended_at", "wall_seconds", "engine_seconds", "cached_tokens")
 """The columns that may differ between two runs of one config: time, and what the cache held."""
 
 
@@ -63,7 +63,7 @@ class Step:
     finish_reason: str = ""
     seed: int = 0
     error: str = ""
-    at: float = 0.0  # seconds since the epoch, at the end of the step
+    ended_at: float = 0.0  # seconds since the epoch, at the end of the step
     wall_seconds: float = 0.0
     engine_seconds: float = 0.0
 

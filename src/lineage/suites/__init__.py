@@ -9,7 +9,7 @@ from lineage.tasks import Suite
 
 def make_suite(config: SuiteConfig) -> Suite:
     """Return the suite that `config.name` names, with its difficulty, size and drift."""
-    suites = {"codebook": Codebook}
+    suites: dict[str, type[Codebook]] = {"codebook": Codebook}
     if config.name not in suites:
         raise ValueError(f"suite {config.name!r} is unknown: choose from {', '.join(suites)}")
     return suites[config.name](config)

@@ -63,7 +63,7 @@ def title_of(tasks: Sequence[Task]) -> str:
 
 
 def _memories(world: World, tasks: Sequence[Task], draw: Random, first: int = 1) -> Knowledge:
-    """Return Knowledge with a memory for each of `tasks`, some of them as a poor writer leaves them."""
+    """Return Knowledge with a memory for each of `tasks`, some as a poor writer leaves them."""
     origin = Origin(0, draw.choice(("smollm2-135m@r0", "smollm2-135m@r1")), "lesson")
     memories = []
     number = first

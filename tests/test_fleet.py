@@ -1,0 +1,128 @@
+"""The fleet in real Ray actors, with the surrogate in them: routing, death, and leaving no trace."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from lineage import conf
+from lineage.errors import LineageError
+from lineage.models.cluster import OWNER, PREFIX
+from lineage.models.factory import make_engine
+from lineage.models.fleet import Fleet
+from lineage.models.health import Health, State
+from lineage.models.protocol import Request, Turn
+from lineage.models.versions import lookup, registry
+
+VERSIONS = ["smollm2-135m@r0", "smollm2-135m@r1"]
+
+
+def fleet(tmp_path: Path, *overrides: str) -> Fleet:
+    config = conf.load(
+        ["engine=surrogate", "engine.hosted=true", f"run.cache={tmp_path}", *overrides]
+    )
+    made = make_engine(config)
+    assert isinstance(made, Fleet)
+    return made
+
+
+def request(number: int) -> Request:
+    turns = (Turn("user", f"What is the code of pump {number}?"),)
+    return Request(f"q{number}", VERSIONS[number % 2], turns, 8, 0.0, number)
+
+
+def test_versions_name_the_nearest_and_refuse_cycles() -> None:
+    config = conf.load([]).model
+    with pytest.raises(LineageError, match="did you mean 'smollm2-135m@r0'"):
+        lookup(registry(config), "smollm2-135@r0")
+    config.versions["smollm2-135m@r0"].parent = "smollm2-135m@r1"
+    with pytest.raises(LineageError, match="its own ancestor"):
+        registry(config)
+
+
+def test_health_restarts_until_its_restarts_are_used_up() -> None:
+    health = Health(most_restarts=1).started()
+    assert health.state is State.HEALTHY
+    assert health.restarting() == health
+    again = health.died("first").restarting()
+    assert (again.state, again.restarts) == (State.STARTING, 1)
+    gone = again.started().died("second")
+    assert (gone.state, gone.error) == (State.RETIRED, "second")
+    assert gone.restarting() == gone.started() == gone.died("third") == gone
+
+
+def left_behind() -> list[str]:
+    children = [c.name() for c in psutil.Process().children(recursive=True)]
+    folders = [
+        str(folder)
+        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*")
+        if (folder / OWNER).read_text() == str(os.getpid())
+    ]
+    return [name for name in children if "ray" in name or "gcs" in name] + folders
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean() -> Iterator[None]:
+    yield
+    assert not left_behind()
+
+
+async def _kill_while_open(tmp_path: Path) -> None:
+    made = fleet(tmp_path, "engine.replicas=1", "engine.max_restarts=1")
+    try:
+        await made.start(VERSIONS)
+        first = await asyncio.gather(*(made.generate(request(i)) for i in range(8)))
+        (replicas,) = made.replicas.values()
+        assert len(replicas) == 1, "one engine serves both versions"
+        waiting = [asyncio.create_task(made.generate(request(i))) for i in range(40)]
+        await asyncio.sleep(0)
+        ray.kill(replicas[0].actor)
+        again = await asyncio.gather(*waiting)
+        assert all(not c.error for c in again)
+        assert [c.text for c in again[:8]] == [c.text for c in first]
+        assert replicas[0].health.restarts == 1
+        ray.kill(replicas[0].actor)
+        failed = await made.generate(request(0))
+        assert failed.error.startswith("engine failed: ")
+        assert (await made.counter(VERSIONS[0]))("two words") == 2
+    finally:
+        await made.close()
+        await made.close()
+
+
+def test_a_replica_that_dies_is_restarted_and_its_open_requests_run_again(tmp_path: Path) -> None:
+    asyncio.run(_kill_while_open(tmp_path))
+    assert not left_behind()
+
+
+def test_too_few_cpus_is_one_clear_line(tmp_path: Path) -> None:
+    async def start() -> None:
+        made = fleet(tmp_path, "engine.vllm.cpus=1000", "engine.start_timeout_s=3")
+        try:
+            await made.start(VERSIONS)
+        finally:
+            await made.close()
+
+    with pytest.raises(LineageError, match=r"lower engine.replicas or engine.vllm.cpus"):
+        asyncio.run(start())
+    assert not left_behind()
+
+
+def test_an_unknown_cluster_is_one_clear_line(tmp_path: Path) -> None:
+    made = fleet(tmp_path)
+    made.cluster.address = "no such address"
+    with pytest.raises(LineageError, match="no Ray cluster at"):
+        made.cluster.join()
+
+
+def test_requests_and_completions_are_values() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        request(0).id = "other"  # type: ignore[misc]

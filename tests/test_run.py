@@ -1,0 +1,292 @@
+"""Whole runs on the surrogate: what is logged is a function of the configuration alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from helpers import run, steps, surrogate, timeless
+
+from lineage.analysis.views import SCORE_SQL
+from lineage.cli import main
+from lineage.errors import LineageError
+from lineage.knowledge import EMPTY, knowledge_from_json
+from lineage.models.surrogate import count_tokens
+from lineage.steplog.log import GenerationLog
+from lineage.succession import run as run_module
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One finished run that several tests read and none writes."""
+    tmp = tmp_path_factory.mktemp("finished")
+    folder = tmp / "runs" / "one"
+    run(surrogate(tmp), folder)
+    return folder
+
+
+def snapshots(folder: Path) -> dict[str, Any]:
+    place = str(folder / "knowledge" / "**" / "*.parquet")
+    found = duckdb.sql(f"SELECT knowledge, parent, content FROM read_parquet('{place}')")
+    return {id: knowledge_from_json(content, parent) for id, parent, content in found.fetchall()}
+
+
+@pytest.mark.parametrize("in_flight", [1, 8])
+def test_the_log_does_not_depend_on_when_or_how_parallel(
+    finished: Path, tmp_path: Path, in_flight: int
+) -> None:
+    folder = tmp_path / "runs" / "other"
+    run(surrogate(tmp_path, f"run.lineages_in_flight={in_flight}"), folder)
+    assert timeless(folder) == timeless(finished)
+
+
+def test_another_seed_gives_another_log(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "other"
+    run(surrogate(tmp_path, "experiment.seed=1"), folder)
+    assert [r["task"] for r in steps(folder)] != [r["task"] for r in steps(finished)]
+
+
+def test_arms_of_a_pair_meet_the_same_tasks_in_the_same_order(finished: Path) -> None:
+    met: dict[str, dict[int, list[tuple[Any, ...]]]] = {}
+    for row in steps(finished):
+        if row["kind"] in ("act", "probe"):
+            task = (row["generation"], row["episode"], row["task"], row["answer"], row["family"])
+            met.setdefault(row["arm"], {}).setdefault(row["pair"], []).append(task)
+    assert set(met) == {"inherit", "cold", "oracle"}
+    for pair in range(3):
+        orders = [sorted(tasks[pair]) for tasks in met.values()]
+        assert orders[0] == orders[1] == orders[2]
+
+
+def test_draws_of_one_arm_do_not_depend_on_which_others_run(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "fewer"
+    run(surrogate(tmp_path, "arms.names=[inherit,cold]", "arms.ceiling=inherit"), folder)
+    fewer = [r["completion"] for r in steps(folder) if r["arm"] == "inherit"]
+    assert fewer == [r["completion"] for r in steps(finished) if r["arm"] == "inherit"]
+
+
+def test_probes_leave_knowledge_byte_identical(finished: Path) -> None:
+    probes = [r for r in steps(finished) if r["phase"] == "probe"]
+    assert probes
+    assert all(r["knowledge_before"] == r["knowledge_after"] for r in probes)
+    for lineage in {r["lineage"] for r in probes if r["arm"] == "inherit"}:
+        for generation in range(4):
+            here = [
+                r
+                for r in steps(finished)
+                if (r["lineage"], r["generation"]) == (lineage, generation)
+            ]
+            probed = {r["knowledge_before"] for r in here if r["phase"] == "probe"}
+            (reward,) = (r for r in here if r["phase"] == "reward")
+            assert probed == {reward["knowledge_after"]}
+
+
+def test_every_snapshot_is_kept_and_descends_from_the_empty_one(finished: Path) -> None:
+    kept = snapshots(finished)
+    mentioned = {r[c] for r in steps(finished) for c in ("knowledge_before", "knowledge_after")}
+    inherited = {
+        r["knowledge_after"] for r in steps(finished) if r["arm"] == "inherit"
+    } - {""}
+    assert inherited <= set(kept) | {EMPTY.id}
+    assert mentioned
+    for id, knowledge in kept.items():
+        assert knowledge.id == id
+        while id != EMPTY.id:
+            id = kept[id].parent
+
+
+def test_memories_in_prompts_stay_within_the_budget(tmp_path: Path) -> None:
+    config = surrogate(tmp_path, "agent.memory_budget=60", "experiment.lineages=2")
+    folder = tmp_path / "runs" / "tight"
+    run(config, folder)
+    log = steps(folder)
+    assert max(r["memory_tokens"] for r in log) <= 60
+    for row in log:
+        if row["kind"] in ("act", "probe") and "<notes" in row["prompt"]:
+            start = row["prompt"].index("<notes")
+            block = row["prompt"][start : row["prompt"].index("</notes>") + len("</notes>")]
+            assert 0 < count_tokens(block) <= 60
+    details = [r["detail"] for r in log if r["kind"] == "edit"]
+    assert "drop: applied" in details
+    assert "drop: overflow" in details
+    assert any(r["episode"] == "handoff-fit" and r["kind"] == "handoff" for r in log)
+
+
+def test_a_canary_in_a_transcript_never_reaches_a_successor(tmp_path: Path) -> None:
+    canary = "CANARY7"
+
+    class Leaky(run_module.Meter):
+        async def generate(self, request: Any) -> Any:
+            answer = await super().generate(request)
+            working = "/w" in request.id and not request.choices
+            if working:
+                return type(answer)(**{**vars(answer), "text": f"{answer.text}\n{canary}"})
+            return answer
+
+    original = run_module.Meter
+    run_module.Meter = Leaky  # type: ignore[misc]
+    try:
+        folder = tmp_path / "runs" / "canary"
+        run(surrogate(tmp_path), folder)
+    finally:
+        run_module.Meter = original  # type: ignore[misc]
+    log = steps(folder)
+    assert any(canary in r["completion"] for r in log if r["kind"] == "act")
+    shown = [r for r in log if canary in r["prompt"]]
+    assert shown, "the instance itself sees what it did when it hands over"
+    assert {r["phase"] for r in shown} == {"handoff"}
+    assert all(r["kind"] == "handoff" for r in shown)
+
+
+def test_metrics_equal_sql_over_the_log(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    found = duckdb.sql(SCORE_SQL.format(run=finished)).fetchall()
+    assert found
+    for arm, family, score, _ in found:
+        assert metrics["scores"][arm][family]["mean"] == pytest.approx(score, abs=1e-12)
+
+
+def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
+    config = surrogate(tmp_path)
+    bad = "001-inherit/g01/w002/s"
+
+    class Failing(run_module.Meter):
+        async def generate(self, request: Any) -> Any:
+            answer = await super().generate(request)
+            if bad in request.id:
+                return type(answer)(error="engine error, planted")
+            return answer
+
+    original = run_module.Meter
+    run_module.Meter = Failing  # type: ignore[misc]
+    try:
+        folder = tmp_path / "runs" / "failing"
+        summary = run(config, folder)
+    finally:
+        run_module.Meter = original  # type: ignore[misc]
+    failed = [r for r in steps(folder) if r["error"]]
+    assert {r["error"] for r in failed} == {"engine error, planted"}
+    assert summary["totals"]["errors"] == len(failed)
+    assert summary["totals"]["pairs"] == 3
+
+
+def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "killed"
+    overrides = [
+        "engine=surrogate",
+        "experiment.lineages=3",
+        "log.journal_steps=1",
+        f"run.root={tmp_path / 'runs'}",
+        f"run.cache={tmp_path / 'cache'}",
+        "run.name=killed",
+    ]
+    kills = 0
+    for wait in (20, 150, 400):
+        arguments = ["resume", str(folder)] if (folder / "run.json").exists() else ["run"]
+        command = [sys.executable, "-m", "lineage", *arguments]
+        child = subprocess.Popen(
+            command + (overrides if arguments == ["run"] else []),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while child.poll() is None and time.monotonic() < deadline:
+            if len(list(folder.glob("journal/*/*.parquet"))) + 30 * len(
+                list(folder.glob("done/*.json"))
+            ) > wait:
+                os.kill(child.pid, signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.005)
+        child.wait()
+    assert kills >= 2
+    assert main_code("resume", str(folder)) == 0
+    assert timeless(folder) == timeless(finished)
+    assert not list((folder / "journal").glob("*"))
+
+
+def test_what_is_in_the_journal_is_not_generated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = surrogate(tmp_path, "log.journal_steps=1", "experiment.lineages=1")
+    folder = tmp_path / "runs" / "broken"
+    asked: list[str] = []
+
+    class Counting(run_module.Meter):
+        async def generate(self, request: Any) -> Any:
+            asked.append(request.id)
+            return await super().generate(request)
+
+    monkeypatch.setattr(run_module, "Meter", Counting)
+
+    def broken(self: GenerationLog, knowledge: Any) -> None:
+        raise LineageError("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GenerationLog, "finish", broken)
+        with pytest.raises(LineageError, match="planted"):
+            run(config, folder)
+    before = set(asked)
+    assert before
+    run(config, folder)
+    assert len(asked) == len(set(asked))
+    assert before <= {r["step_id"] for r in steps(folder)}
+
+
+def main_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    return int(stopped.value.code or 0)
+
+
+def test_a_folder_with_another_configuration_is_refused(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = finished.parent
+    code = main_code("run", "engine=surrogate", f"run.root={root}", "run.name=one")
+    assert code == 1
+    error = capsys.readouterr().err
+    assert "another configuration" in error
+    assert error.count("\n") == 1
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: GenerationLog, knowledge: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(GenerationLog, "finish", interrupt)
+    code = main_code(
+        "run", "engine=surrogate", f"run.root={tmp_path}", "run.name=x", "experiment.lineages=1"
+    )
+    assert code == 130
+    assert f"lineage resume {tmp_path / 'x'}" in capsys.readouterr().err
+
+
+def test_a_multirun_runs_each_point(tmp_path: Path) -> None:
+    code = main_code(
+        "run",
+        "-m",
+        "engine=surrogate",
+        "experiment=tiny",
+        "suite.drift=0,0.5",
+        f"run.root={tmp_path}",
+        "run.name=sweep",
+    )
+    assert code == 0
+    hashes = {
+        json.loads((tmp_path / "sweep" / point / "run.json").read_text())["config_hash"]
+        for point in ("000", "001")
+    }
+    assert len(hashes) == 2
+    assert (tmp_path / "latest" / "metrics.json").exists()
