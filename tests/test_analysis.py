@@ -101,8 +101,8 @@ def test_the_report_escapes_everything_a_model_wrote(hostile: Path) -> None:
 
 def test_inherited_text_is_fenced_and_can_not_leave_its_fence(hostile: Path) -> None:
     prompts = [r["prompt"] for r in steps(hostile) if r["arm"] == "inherit"]
-    assert any("&lt;script>" in prompt for prompt in prompts)
-    assert not any("<script>" in prompt for prompt in prompts)
+    assert any("&lt;b>t&lt;/b>" in prompt for prompt in prompts)
+    assert not any("<b>" in prompt or "<script>" in prompt for prompt in prompts)
 
 
 def test_doc_titles_are_never_paths(hostile: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_missing_checkpoint_names_the_remedy(tmp_path: Path) -> None:
 def test_a_missing_adapter_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     held = Checkpoint("folder", str(tmp_path), "", "")
-    with pytest.raises(LineageError, match="adapter_config.json"):
+    with pytest.raises(LineageError, match=r"adapter_config\.json"):
         locate(version(held, str(tmp_path)), tmp_path)
     assert locate(version(held), tmp_path).checkpoint == tmp_path
 

@@ -1,4 +1,4 @@
-"""The fleet in real Ray actors, with the surrogate in them: routing, death, and leaving no trace."""
+"""The fleet in real Ray actors, the surrogate in them: routing, death, and leaving no trace."""
 
 from __future__ import annotations
 

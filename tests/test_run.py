@@ -23,6 +23,7 @@ from lineage.models.surrogate import count_tokens
 from lineage.steplog.log import GenerationLog
 from lineage.succession import run as run_module
 
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run that several tests read and none writes."""
@@ -179,6 +180,11 @@ def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
     assert summary["totals"]["pairs"] == 3
 
 
+def files_below(folder: Path) -> int:
+    """Count files while another process writes and removes them."""
+    return sum(len(names) for _, _, names in os.walk(folder))
+
+
 def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
     overrides = [
@@ -200,9 +206,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path:
         )
         deadline = time.monotonic() + 60
         while child.poll() is None and time.monotonic() < deadline:
-            if len(list(folder.glob("journal/*/*.parquet"))) + 30 * len(
-                list(folder.glob("done/*.json"))
-            ) > wait:
+            if files_below(folder / "journal") + 30 * files_below(folder / "done") > wait:
                 os.kill(child.pid, signal.SIGKILL)
                 kills += 1
                 break

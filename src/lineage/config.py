@@ -152,6 +152,7 @@ class AgentConfig:
     memory_budget: int = MISSING  # tokens of the memory block, by the version's own tokenizer
     memory_chars: int = MISSING  # longest memory
     episodes_per_handoff: int = MISSING
+    wrong_answers: bool = MISSING  # show answers that were wrong when handing over
     edits_per_episode: int = MISSING  # edits a handoff may propose for each of its episodes
     compress_edits: int = MISSING  # edits that a request to compress may propose
     docs: bool = MISSING  # write and open docs

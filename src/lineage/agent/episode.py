@@ -60,7 +60,8 @@ async def _attempt(
     feedback = desk.suite.feedback(task, visit.world, score)
     about |= {"memory_tokens": 0, "doc_tokens": 0}
     desk.write(phase, name, step + 1, "feedback", score=score, detail=feedback, **about)
-    return Attempt(score, Experience(task.prompt, completion.text, feedback), doc_tokens)
+    experience = Experience(task.prompt, completion.text, feedback, right=score == 1.0)
+    return Attempt(score, experience, doc_tokens)
 
 
 async def _open(

@@ -67,14 +67,14 @@ async def _memories(
     config = desk.config
     most = config.edits_per_episode * len(group)
     schema = prompts.memory_schema(knowledge, most, config.memory_chars)
-    turns = prompts.handoff_turns(knowledge, group)
+    turns = prompts.handoff_turns(knowledge, group, config.wrong_answers)
     return episode, *await desk.ask(episode, 0, turns, config.handoff_tokens, schema=schema)
 
 
 async def _document(desk: Desk, episode: str, experiences: Sequence[Experience]) -> Written:
     config = desk.config
     schema = prompts.document_schema(config.doc_title_chars, config.doc_body_chars)
-    turns = prompts.document_turns(experiences)
+    turns = prompts.document_turns(experiences, config.wrong_answers)
     return episode, *await desk.ask(episode, 0, turns, config.document_tokens, schema=schema)
 
 

@@ -22,11 +22,12 @@ NO_DOC = "none"
 
 @dataclass(frozen=True)
 class Experience:
-    """One finished episode as its own instance remembers it."""
+    """One finished episode as its own instance remembers it; `right` as the feedback says."""
 
     prompt: str
     answer: str
     feedback: str
+    right: bool
 
 
 @cache
@@ -102,15 +103,17 @@ def opened_turns(
     return (*asked, Turn("assistant", choice), Turn("user", text))
 
 
-def handoff_turns(knowledge: Knowledge, experiences: Sequence[Experience]) -> tuple[Turn, ...]:
+def handoff_turns(
+    knowledge: Knowledge, experiences: Sequence[Experience], wrong_answers: bool
+) -> tuple[Turn, ...]:
     """Return the turns that ask for edits of the memories after `experiences`."""
     system = system_turn("handoff", memory_block(knowledge, with_ids=True))
-    return (system, episodes_turn(experiences))
+    return (system, episodes_turn(experiences, wrong_answers))
 
 
-def document_turns(experiences: Sequence[Experience]) -> tuple[Turn, ...]:
+def document_turns(experiences: Sequence[Experience], wrong_answers: bool) -> tuple[Turn, ...]:
     """Return the turns that ask for one doc about `experiences`."""
-    return (system_turn("document"), episodes_turn(experiences))
+    return (system_turn("document"), episodes_turn(experiences, wrong_answers))
 
 
 def compress_turns(knowledge: Knowledge) -> tuple[Turn, ...]:
@@ -121,10 +124,13 @@ def compress_turns(knowledge: Knowledge) -> tuple[Turn, ...]:
     )
 
 
-def episodes_turn(experiences: Sequence[Experience]) -> Turn:
-    """Return the user turn that shows finished episodes; their answers are escaped data."""
+def episodes_turn(experiences: Sequence[Experience], wrong_answers: bool) -> Turn:
+    """Return the user turn that shows finished episodes; their answers are escaped data.
+
+    Answers that were wrong are shown only where `wrong_answers`.
+    """
     shown = "\n".join(
-        template("episode").substitute(
+        template("episode" if e.right or wrong_answers else "episode-wrong").substitute(
             prompt=e.prompt, answer=escape(e.answer), feedback=e.feedback
         )
         for e in experiences

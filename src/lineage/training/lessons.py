@@ -21,7 +21,7 @@ from lineage.tasks import Suite, Task, World
 
 UNKNOWN = "I do not know."
 MAX_NOTES = 22
-SHARES = {"act": 0.50, "open": 0.12, "handoff": 0.25, "document": 0.08, "compress": 0.05}
+SHARES = {"act": 0.42, "open": 0.26, "handoff": 0.22, "document": 0.07, "compress": 0.03}
 
 
 @dataclass(frozen=True)
@@ -113,19 +113,28 @@ def _open(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     docs = []
     for number, shelf in enumerate(shelves):
         body = " ".join(world.fact_texts([t.facts[0] for t in shelf]))
-        docs.append(Doc(f"d{30 + 3 * number}", title_of(shelf), body, origin, origin))
+        poor = world.fact_texts(shelf[0].facts)[0].partition(" is ")[0]
+        title = poor if draw.random() < 0.3 else title_of(shelf)
+        docs.append(Doc(f"d{30 + 3 * number}", title, body, origin, origin))
     knowledge = _memories(world, noted, draw).evolve(docs=tuple(docs))
-    task = draw.choice(draw.choice((noted, [t for shelf in shelves for t in shelf], world.tasks)))
+    shelved = [task for shelf in shelves for task in shelf]
+    task = draw.choice(draw.choices((noted, shelved, world.tasks), weights=(0.3, 0.55, 0.15))[0])
     choice, doc, known = prompts.NO_DOC, None, list(noted)
     if ideal_answer(world, noted, task) == UNKNOWN:
         for candidate, shelf in zip(docs, shelves, strict=True):
-            if ideal_answer(world, shelf, task) != UNKNOWN:
+            if _promises(candidate.title, task):
                 choice, doc = candidate.id, candidate
                 known += shelf
                 break
     asked = prompts.open_turns(knowledge, task.prompt)
     turns = prompts.opened_turns(asked, choice, doc, task.prompt)
     return (*turns, Turn("assistant", ideal_answer(world, known, task)))
+
+
+def _promises(title: str, task: Task) -> bool:
+    """Whether a title lets one hope for an answer: it names the machine, or one of its kind."""
+    machine = task.facts[0].split("/")[1]
+    return machine in title or (bool(task.group) and machine.split(" ")[0] in title)
 
 
 def _experience(suite: Suite, world: World, task: Task, right: bool, draw: Random) -> Experience:
@@ -136,7 +145,7 @@ def _experience(suite: Suite, world: World, task: Task, right: bool, draw: Rando
         wrong = draw.choice([t for t in world.tasks if t.answer != task.answer])
         false = truth.replace(task.answer, wrong.answer)
         answer = draw.choice((UNKNOWN, UNKNOWN, false))
-    return Experience(task.prompt, answer, suite.feedback(task, world, float(right)))
+    return Experience(task.prompt, answer, suite.feedback(task, world, float(right)), right)
 
 
 def _handoff(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
@@ -162,14 +171,14 @@ def _handoff(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         elif not known:
             edits.append({"op": "add", "text": truth})
             noted = [*noted, task]
-    return (*prompts.handoff_turns(knowledge, experiences), _reply(edits=edits))
+    return (*prompts.handoff_turns(knowledge, experiences, False), _reply(edits=edits))
 
 
 def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     met = draw.sample(world.tasks, draw.randrange(3, 7))
     shown = [_experience(suite, world, task, draw.random() < 0.4, draw) for task in met]
     body = " ".join(world.fact_texts(t.facts)[0] for t in met)
-    return (*prompts.document_turns(shown), _reply(title=title_of(met), body=body))
+    return (*prompts.document_turns(shown, False), _reply(title=title_of(met), body=body))
 
 
 def _compress(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
