@@ -1,0 +1,56 @@
+# %% [markdown]
+# # A first lineage
+# Two lineages of two generations on the deterministic engine: a run in seconds, and how to read it.
+# Leave out `engine=surrogate` for the real model.
+
+# %%
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import duckdb
+from IPython.display import Image
+from rich.console import Console
+
+from lineage.analysis.terminal import show
+
+root = Path(tempfile.mkdtemp())
+overrides = ["engine=surrogate", "experiment.lineages=4", "run.name=first", f"run.root={root}"]
+command = [sys.executable, "-m", "lineage", "run", *overrides, f"run.cache={root / 'cache'}"]
+subprocess.run(command, check=True, capture_output=True)
+folder = root / "first"
+show(json.loads((folder / "metrics.json").read_text()), Console(width=90, force_jupyter=False, force_terminal=False))
+
+# %% [markdown]
+# ## Does a successor profit from inherited knowledge?
+
+# %%
+Image((folder / "scores.png").read_bytes(), width=900)
+
+# %% [markdown]
+# ## The log is the product
+# One row a step. This is one working episode of the third generation, from the doc it opened to the
+# feedback it got.
+
+# %%
+log = duckdb.read_parquet(f"{folder}/steps/**/*.parquet", hive_partitioning=True)
+print(
+    duckdb.sql(
+        "SELECT step, kind, completion, answer, score, memory_tokens FROM log "
+        "WHERE lineage = '000-inherit' AND generation = 2 AND episode = 'w000' ORDER BY step"
+    )
+)
+
+# %% [markdown]
+# ## What was handed over
+# Every edit of Knowledge is a row too, with its outcome.
+
+# %%
+print(
+    duckdb.sql(
+        "SELECT generation, version, detail, count(*) AS edits FROM log "
+        "WHERE kind = 'edit' GROUP BY ALL ORDER BY ALL"
+    )
+)
