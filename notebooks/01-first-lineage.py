@@ -21,7 +21,8 @@ overrides = ["engine=surrogate", "experiment.lineages=4", "run.name=first", f"ru
 command = [sys.executable, "-m", "lineage", "run", *overrides, f"run.cache={root / 'cache'}"]
 subprocess.run(command, check=True, capture_output=True)
 folder = root / "first"
-show(json.loads((folder / "metrics.json").read_text()), Console(width=90, force_jupyter=False, force_terminal=False))
+console = Console(width=90, force_jupyter=False, force_terminal=False)
+show(json.loads((folder / "metrics.json").read_text()), console)
 
 # %% [markdown]
 # ## Does a successor profit from inherited knowledge?

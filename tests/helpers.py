@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ from rich.console import Console
 
 from lineage import conf
 from lineage.config import Config
+from lineage.models.protocol import Completion, Request
 from lineage.steplog.schema import CLOCK_COLUMNS
+from lineage.succession import run as run_module
+from lineage.succession.meter import Meter
 from lineage.succession.run import execute
 
 
@@ -25,6 +30,21 @@ def surrogate(tmp: Path, *overrides: str) -> Config:
             *overrides,
         ]
     )
+
+
+@contextmanager
+def answering(change: Callable[[Request, Completion], Completion]) -> Iterator[None]:
+    """Let `change` see and replace each completion between engine and run."""
+
+    class Changed(Meter):
+        async def generate(self, request: Request) -> Completion:
+            return change(request, await super().generate(request))
+
+    run_module.Meter = Changed  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        run_module.Meter = Meter  # type: ignore[misc]
 
 
 def run(config: Config, folder: Path) -> dict[str, Any]:

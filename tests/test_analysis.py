@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import run, steps, surrogate
+from helpers import answering, run, steps, surrogate
 
 from lineage.analysis.measures import summarise
 from lineage.analysis.report import text
@@ -16,7 +16,6 @@ from lineage.errors import LineageError
 from lineage.metrics import interval, paired_difference
 from lineage.models.protocol import Completion, Request
 from lineage.reward import advantages, handoff_reward
-from lineage.succession import run as run_module
 from lineage.tasks import Family
 
 WEIGHTS = RewardConfig(same=0.4, similar=0.4, dissimilar=0.2, memory=0.1, docs=0.05)
@@ -70,21 +69,17 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose model writes what a report must not believe."""
     tmp = tmp_path_factory.mktemp("hostile")
 
-    class Hostile(run_module.Meter):
-        async def generate(self, request: Request) -> Completion:
-            answer = await super().generate(request)
-            if request.schema is not None and "title" in request.schema["properties"]:
-                body = '{"title":"../../<b>t</b>","body":"<script>alert(2)</script>"}'
-                return replace(answer, text=body)
-            return replace(answer, text=HOSTILE) if request.schema is None else answer
+    def spoil(request: Request, answer: Completion) -> Completion:
+        if request.schema is None:
+            return replace(answer, text=HOSTILE)
+        if "title" in request.schema["properties"]:
+            body = '{"title":"../../<b>t</b>","body":"<script>alert(2)</script>"}'
+            return replace(answer, text=body)
+        return answer
 
-    original = run_module.Meter
-    run_module.Meter = Hostile  # type: ignore[misc]
-    try:
-        folder = tmp / "runs" / "hostile"
+    folder = tmp / "runs" / "hostile"
+    with answering(spoil):
         run(surrogate(tmp), folder)
-    finally:
-        run_module.Meter = original  # type: ignore[misc]
     return folder
 
 

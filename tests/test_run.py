@@ -8,20 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from helpers import run, steps, surrogate, timeless
+from helpers import answering, run, steps, surrogate, timeless
 
 from lineage.analysis.views import SCORE_SQL
 from lineage.cli import main
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, knowledge_from_json
+from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
 from lineage.steplog.log import GenerationLog
-from lineage.succession import run as run_module
 
 
 @pytest.fixture(scope="module")
@@ -125,21 +126,13 @@ def test_memories_in_prompts_stay_within_the_budget(tmp_path: Path) -> None:
 def test_a_canary_in_a_transcript_never_reaches_a_successor(tmp_path: Path) -> None:
     canary = "CANARY7"
 
-    class Leaky(run_module.Meter):
-        async def generate(self, request: Any) -> Any:
-            answer = await super().generate(request)
-            working = "/w" in request.id and not request.choices
-            if working:
-                return type(answer)(**{**vars(answer), "text": f"{answer.text}\n{canary}"})
-            return answer
+    def leak(request: Request, answer: Completion) -> Completion:
+        working = "/w" in request.id and not request.choices
+        return replace(answer, text=f"{answer.text}\n{canary}") if working else answer
 
-    original = run_module.Meter
-    run_module.Meter = Leaky  # type: ignore[misc]
-    try:
-        folder = tmp_path / "runs" / "canary"
+    folder = tmp_path / "runs" / "canary"
+    with answering(leak):
         run(surrogate(tmp_path), folder)
-    finally:
-        run_module.Meter = original  # type: ignore[misc]
     log = steps(folder)
     assert any(canary in r["completion"] for r in log if r["kind"] == "act")
     shown = [r for r in log if canary in r["prompt"]]
@@ -157,23 +150,13 @@ def test_metrics_equal_sql_over_the_log(finished: Path) -> None:
 
 
 def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
-    config = surrogate(tmp_path)
-    bad = "001-inherit/g01/w002/s"
+    def fail(request: Request, answer: Completion) -> Completion:
+        bad = "001-inherit/g01/w002/s" in request.id
+        return Completion(error="engine error, planted") if bad else answer
 
-    class Failing(run_module.Meter):
-        async def generate(self, request: Any) -> Any:
-            answer = await super().generate(request)
-            if bad in request.id:
-                return type(answer)(error="engine error, planted")
-            return answer
-
-    original = run_module.Meter
-    run_module.Meter = Failing  # type: ignore[misc]
-    try:
-        folder = tmp_path / "runs" / "failing"
-        summary = run(config, folder)
-    finally:
-        run_module.Meter = original  # type: ignore[misc]
+    folder = tmp_path / "runs" / "failing"
+    with answering(fail):
+        summary = run(surrogate(tmp_path), folder)
     failed = [r for r in steps(folder) if r["error"]]
     assert {r["error"] for r in failed} == {"engine error, planted"}
     assert summary["totals"]["errors"] == len(failed)
@@ -225,23 +208,21 @@ def test_what_is_in_the_journal_is_not_generated_again(
     folder = tmp_path / "runs" / "broken"
     asked: list[str] = []
 
-    class Counting(run_module.Meter):
-        async def generate(self, request: Any) -> Any:
-            asked.append(request.id)
-            return await super().generate(request)
-
-    monkeypatch.setattr(run_module, "Meter", Counting)
+    def count(request: Request, answer: Completion) -> Completion:
+        asked.append(request.id)
+        return answer
 
     def broken(self: GenerationLog, knowledge: Any) -> None:
         raise LineageError("planted")
 
     with monkeypatch.context() as patch:
         patch.setattr(GenerationLog, "finish", broken)
-        with pytest.raises(LineageError, match="planted"):
+        with answering(count), pytest.raises(LineageError, match="planted"):
             run(config, folder)
     before = set(asked)
     assert before
-    run(config, folder)
+    with answering(count):
+        run(config, folder)
     assert len(asked) == len(set(asked))
     assert before <= {r["step_id"] for r in steps(folder)}
 

@@ -17,6 +17,7 @@ from lineage.analysis.views import connect, read_record, rows
 from lineage.metrics import Interval, interval, paired_difference
 
 METRICS_VERSION = 1
+KEPT = ("run", "experiment", "config_hash", "schedule", "confidence")
 ByPair = dict[int, float]
 
 
@@ -31,7 +32,7 @@ def summarise(run: Path) -> dict[str, Any]:
     arms = [arm for arm in record["arms"] if arm in measure.arms()]
     return {
         "schema": METRICS_VERSION,
-        **{key: record[key] for key in ("run", "experiment", "config_hash", "schedule")},
+        **{key: record[key] for key in KEPT},
         "arms": arms,
         "families": record["families"],
         "baseline": record["baseline"],

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from lineage.analysis.terminal import bounds, short
+from lineage.analysis.terminal import score_head, score_rows, short
 from lineage.analysis.views import connect, rows
 
 SAMPLES = 3
@@ -44,31 +44,12 @@ def text(value: object) -> str:
 
 
 def _table(summary: dict[str, Any]) -> str:
-    lines = []
-    for family in summary["families"]:
-        for arm in summary["arms"]:
-            score = summary["scores"].get(arm, {}).get(family)
-            if score is None:
-                continue
-            gain = summary["gain"].get(arm, {}).get(family)
-            sure = gain is not None and gain["excludes_zero"]
-            share = gain and gain["share_of_possible"]
-            cells = (
-                family,
-                arm,
-                bounds(score),
-                bounds(gain, signed=True) + (" *" if sure else "") if gain else "",
-                f"{share:.0%}" if share is not None else "",
-            )
-            lines.append("<tr>" + "".join(f"<td>{text(c)}</td>" for c in cells) + "</tr>")
-    head = ("family", "arm", "score", f"gain over {summary['baseline']}", "of possible")
-    return (
-        "<table><thead><tr>"
-        + "".join(f"<th>{text(h)}</th>" for h in head)
-        + "</tr></thead><tbody>"
-        + "".join(lines)
-        + "</tbody></table>"
+    head = "".join(f"<th>{text(name)}</th>" for name in score_head(summary))
+    body = "".join(
+        "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>"
+        for row in score_rows(summary)
     )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _lineages(run: Path, summary: dict[str, Any]) -> str:

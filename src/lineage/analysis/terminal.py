@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -23,25 +24,37 @@ def show(summary: dict[str, Any], console: Console) -> None:
 def score_table(summary: dict[str, Any]) -> Table:
     """Return the table: a row an arm and family, gain against the baseline; * excludes 0."""
     table = Table(title=f"{summary['run']}: {' > '.join(short(summary['schedule']))}", box=None)
-    for name in ("family", "arm", "score", f"gain over {summary['baseline']}", "of possible"):
+    for name in score_head(summary):
         table.add_column(name, justify="left" if name in ("family", "arm") else "right")
+    for family in summary["families"]:
+        for row in score_rows(summary):
+            if row[0] == family:
+                table.add_row(*row)
+        table.add_section()
+    level = f"{summary['confidence']:.0%}"
+    table.caption = f"mean over pairs [{level} interval]; * the interval excludes 0"
+    return table
+
+
+def score_head(summary: dict[str, Any]) -> tuple[str, ...]:
+    """Return the heads of the columns of `score_rows`."""
+    return ("family", "arm", "score", f"gain over {summary['baseline']}", "of possible")
+
+
+def score_rows(summary: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield a row of texts for each family and arm."""
     for family in summary["families"]:
         for arm in summary["arms"]:
             score = summary["scores"].get(arm, {}).get(family)
             if score is None:
                 continue
             gain = summary["gain"].get(arm, {}).get(family)
-            share = gain and gain["share_of_possible"]
-            table.add_row(
-                family,
-                arm,
-                bounds(score),
-                bounds(gain, signed=True) + ("*" if gain["excludes_zero"] else " ") if gain else "",
-                f"{share:.0%}" if share is not None else "",
-            )
-        table.add_section()
-    table.caption = "mean over pairs [95% interval]; * the interval excludes 0"
-    return table
+            gained = share = ""
+            if gain:
+                gained = bounds(gain, signed=True) + ("*" if gain["excludes_zero"] else " ")
+                if gain["share_of_possible"] is not None:
+                    share = f"{gain['share_of_possible']:.0%}"
+            yield family, arm, bounds(score), gained, share
 
 
 def short(schedule: list[str]) -> list[str]:
