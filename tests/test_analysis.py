@@ -1,4 +1,4 @@
-"""Reward, metrics and report against hand-computed cases and hostile output."""
+"""Metrics and report against torn files and hostile output."""
 
 from __future__ import annotations
 
@@ -11,57 +11,10 @@ from helpers import answering, run, steps, surrogate
 from lineage.analysis.measures import summarise
 from lineage.analysis.report import text
 from lineage.analysis.write import write_report
-from lineage.config import RewardConfig
 from lineage.errors import LineageError
-from lineage.metrics import interval, paired_difference
 from lineage.models.protocol import Completion, Request
-from lineage.reward import advantages, handoff_reward
-from lineage.tasks import Family
 
-WEIGHTS = RewardConfig(same=0.4, similar=0.4, dissimilar=0.2, memory=0.1, docs=0.05)
 HOSTILE = "<script>alert(1)</script>\x1b[31mred\x07 \ud800 &amp; </details>"
-
-
-def test_the_reward_is_the_sum_of_its_parts() -> None:
-    scores = {Family.SAME: [1.0, 0.0], Family.SIMILAR: [1.0], Family.DISSIMILAR: []}
-    reward = handoff_reward(scores, 160, 320, 64.0, WEIGHTS)
-    assert reward.same == pytest.approx(0.2)
-    assert reward.similar == pytest.approx(0.4)
-    assert reward.dissimilar is None
-    assert reward.memory == pytest.approx(-0.05)
-    assert reward.docs == pytest.approx(-0.01)
-    assert reward.total == pytest.approx(0.54)
-
-
-def test_longer_memories_of_equal_worth_are_worth_less() -> None:
-    scores = {Family.SAME: [1.0]}
-    short, long = (handoff_reward(scores, n, 320, 0.0, WEIGHTS).total for n in (100, 101))
-    assert short > long
-
-
-def test_advantages_are_relative_to_the_group() -> None:
-    assert advantages([1.0, 2.0, 3.0]) == pytest.approx([-1.2247449, 0.0, 1.2247449])
-    assert advantages([2.0, 2.0]) == [0.0, 0.0]
-    assert advantages([]) == []
-
-
-def test_intervals_by_hand() -> None:
-    one = interval({0: 0.5}, 100, 0.95, "x")
-    assert (one.mean, one.low, one.high, one.n) == (0.5, None, None, 1)
-    assert not one.excludes_zero
-    same = interval({0: 0.25, 1: 0.25}, 100, 0.95, "x")
-    assert (same.low, same.high) == (0.25, 0.25)
-    values = {pair: float(pair % 2) for pair in range(100)}
-    wide, narrow = (interval(values, 2000, c, "x") for c in (0.99, 0.5))
-    assert wide.low is not None and narrow.low is not None
-    assert wide.low < narrow.low < 0.5
-    # The standard error of a fair coin over 100 draws is 0.05.
-    assert interval(values, 4000, 0.95, "x").low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.012)
-    assert wide == interval(values, 2000, 0.99, "x")
-
-
-def test_only_pairs_that_both_have_are_compared() -> None:
-    assert paired_difference({1: 1.0, 2: 0.5}, {2: 0.25, 3: 0.0}) == {2: 0.25}
 
 
 @pytest.fixture(scope="module")

@@ -31,11 +31,14 @@ def interval(
     """Return the mean of `values` (one a pair) with a percentile bootstrap over pairs.
 
     The resamples are drawn from `ids`, so equal ids over equal pairs draw the same pairs.
-    Percentile bootstrap: Efron and Tibshirani 1993, chapter 13. Raises ValueError when empty.
+    Percentile bootstrap: Efron and Tibshirani 1993, chapter 13. Raises ValueError when empty
+    or where a value is not finite.
     """
     if not values:
         raise ValueError("an interval needs a value")
     data = np.array([values[pair] for pair in sorted(values)], dtype=float)
+    if not np.isfinite(data).all():
+        raise ValueError("an interval needs finite values")
     mean = float(data.mean())
     if data.size < 2:
         return Interval(mean, None, None, int(data.size))

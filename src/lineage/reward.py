@@ -61,7 +61,7 @@ def handoff_reward(
 def advantages(rewards: Sequence[float]) -> list[float]:
     """Return (reward - mean) / standard deviation over the group; zeros where all are equal."""
     values = np.asarray(rewards, dtype=float)
-    spread = values.std() if values.size else 0.0
-    if spread == 0.0:
+    # Not `std() == 0`: the mean of equal floats can round, and then every advantage would be -1.
+    if not values.size or values.min() == values.max():
         return [0.0] * values.size
-    return [float(value) for value in (values - values.mean()) / spread]
+    return [float(value) for value in (values - values.mean()) / values.std()]

@@ -1,13 +1,14 @@
 """The metrics of a run, from SQL over its step log: what `metrics.json` holds.
 
 Rows with an error have no score; they are counted and left out of means. Scores are averaged
-within a pair first, then over pairs, with a bootstrap over pairs.
+within a pair first, then over pairs, with a bootstrap over pairs. The means of `scores` are
+those of `views.SCORE_SQL`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import duckdb
 
 from lineage.analysis.views import connect, read_record, rows
 from lineage.metrics import Interval, interval, paired_difference
+from lineage.steplog.schema import STEP_SCHEMA
 
 METRICS_VERSION = 1
 KEPT = ("run", "experiment", "config_hash", "schedule", "confidence")
+REWARD_PARTS = ("reward", *(name for name in STEP_SCHEMA.names if name.startswith("reward_")))
 ByPair = dict[int, float]
 
 
@@ -39,27 +42,38 @@ def summarise(run: Path) -> dict[str, Any]:
         "ceiling": record["ceiling"],
         "scores": measure.scores(arms),
         "gain": measure.gains(arms),
+        "forward_transfer": measure.forward(arms),
         "by_generation": measure.by_generation(arms),
+        "gain_by_version": measure.by_version(arms),
         "retention": measure.retention(),
         "harm": measure.harm(arms),
         "memory": measure.memory(),
+        "episodes": measure.episodes(arms),
         "edits": rows(
             connection,
-            "SELECT generation, version, detail, count(*) AS edits FROM steps "
+            "SELECT arm, generation, version, detail, count(*) AS edits FROM steps "
             "WHERE kind = 'edit' GROUP BY ALL ORDER BY ALL",
         ),
         "opens": rows(
             connection,
-            "SELECT generation, version, count(*) AS asked, "
+            "SELECT arm, generation, version, count(*) AS asked, "
             "count(*) FILTER (entry <> '') AS opened FROM steps "
             "WHERE kind = 'open' GROUP BY ALL ORDER BY ALL",
         ),
         "reward": rows(
             connection,
-            "SELECT generation, avg(reward) AS reward, avg(reward_same) AS same, "
-            "avg(reward_similar) AS similar, avg(reward_dissimilar) AS dissimilar, "
-            "avg(reward_memory) AS memory, avg(reward_docs) AS docs FROM steps "
+            "SELECT arm, generation, "
+            + ", ".join(
+                f"avg({column} ORDER BY step_id) AS {column.removeprefix('reward_')}"
+                for column in REWARD_PARTS
+            )
+            + " FROM steps "
             "WHERE reward IS NOT NULL GROUP BY ALL ORDER BY ALL",
+        ),
+        "errors": rows(
+            connection,
+            "SELECT arm, kind, count(*) AS errors FROM steps "
+            "WHERE error <> '' GROUP BY ALL ORDER BY ALL",
         ),
         "totals": rows(
             connection,
@@ -77,14 +91,27 @@ def summarise(run: Path) -> dict[str, Any]:
 class _Measure:
     def __init__(self, connection: duckdb.DuckDBPyConnection, record: dict[str, Any]) -> None:
         self.connection, self.record = connection, record
-        found = rows(
-            connection,
-            "SELECT arm, family, pair, avg(score) AS score FROM steps "
-            "WHERE kind = 'probe' AND score IS NOT NULL GROUP BY ALL ORDER BY ALL",
-        )
-        self.table: dict[tuple[str, str], ByPair] = defaultdict(dict)
-        for row in found:
-            self.table[row["arm"], row["family"]][row["pair"]] = row["score"]
+        self.table = self._by_pair("arm, family", "kind = 'probe'")
+        # The same sum in the same engine as SCORE_SQL, so that both agree to the last digit.
+        self.means = {
+            (row["arm"], row["family"]): row["score"]
+            for row in rows(
+                connection,
+                "SELECT arm, family, avg(score ORDER BY pair) AS score FROM (SELECT arm, family, "
+                "pair, avg(score ORDER BY step_id) AS score FROM steps "
+                "WHERE kind = 'probe' GROUP BY ALL) GROUP BY ALL ORDER BY ALL",
+            )
+        }
+
+    def _by_pair(self, by: str, which: str) -> dict[tuple[Any, ...], ByPair]:
+        """Return the mean score of each pair in the cells of `by`; both are our own SQL."""
+        cells: dict[tuple[Any, ...], ByPair] = defaultdict(dict)
+        for *cell, pair, score in self.connection.execute(
+            f"SELECT {by}, pair, avg(score ORDER BY step_id) FROM steps "
+            f"WHERE {which} AND score IS NOT NULL GROUP BY ALL ORDER BY ALL"
+        ).fetchall():
+            cells[tuple(cell)][pair] = score
+        return cells
 
     def arms(self) -> set[str]:
         return {arm for arm, _ in self.table}
@@ -96,7 +123,9 @@ class _Measure:
         """Mean score by arm and family."""
         return {
             arm: {
-                family: asdict(self.interval(values, "score", family))
+                family: asdict(
+                    replace(self.interval(values, "score", family), mean=self.means[arm, family])
+                )
                 for family in self.record["families"]
                 if (values := self.table.get((arm, family)))
             }
@@ -121,25 +150,49 @@ class _Measure:
         if not gained:
             return None
         gain = self.interval(gained, "gain", family)
-        possible = paired_difference(
-            self.table.get((self.record["ceiling"], family), {}), baseline
-        )
-        share = None
+        possible = paired_difference(self.table.get((self.record["ceiling"], family), {}), baseline)
+        share: float | None = None
+        reason: str | None = f"no {self.record['ceiling']} arm"
         if possible:
             whole = self.interval(possible, "possible", family)
-            share = gain.mean / whole.mean if whole.excludes_zero else None
-        return {**asdict(gain), "excludes_zero": gain.excludes_zero, "share_of_possible": share}
+            if whole.excludes_zero:
+                share, reason = gain.mean / whole.mean, None
+            elif whole.low is None:
+                reason = "one pair has no interval"
+            else:
+                reason = f"the interval of {self.record['ceiling']} over the baseline holds 0"
+        return {
+            **asdict(gain),
+            "excludes_zero": gain.excludes_zero,
+            "share_of_possible": share,
+            "share_reason": reason,
+        }
+
+    def forward(self, arms: list[str]) -> dict[str, dict[str, Any]]:
+        """Forward transfer: gain on similar probes whose task was never met before."""
+        cells = self._by_pair("arm", "kind = 'probe' AND family = 'similar' AND met IS NULL")
+        baseline = cells.get((self.record["baseline"],), {})
+        gained = {arm: paired_difference(cells.get((arm,), {}), baseline) for arm in arms}
+        return {
+            arm: asdict(self.interval(values, "forward"))
+            for arm, values in gained.items()
+            if values and arm != self.record["baseline"]
+        }
+
+    def episodes(self, arms: list[str]) -> list[dict[str, Any]]:
+        """Mean score of working episodes by arm and generation."""
+        return [
+            {"arm": arm, "generation": generation}
+            | asdict(self.interval(values, "episodes", generation))
+            for (arm, generation), values in self._by_pair(
+                "arm, generation", "kind = 'act'"
+            ).items()
+            if arm in arms
+        ]
 
     def by_generation(self, arms: list[str]) -> list[dict[str, Any]]:
         """Mean score by arm, family and generation."""
-        found = rows(
-            self.connection,
-            "SELECT arm, family, generation, pair, avg(score) AS score FROM steps "
-            "WHERE kind = 'probe' AND score IS NOT NULL GROUP BY ALL ORDER BY ALL",
-        )
-        cells: dict[tuple[str, str, int], ByPair] = defaultdict(dict)
-        for row in found:
-            cells[row["arm"], row["family"], row["generation"]][row["pair"]] = row["score"]
+        cells = self._by_pair("arm, family, generation", "kind = 'probe'")
         return [
             {
                 "arm": arm,
@@ -152,13 +205,37 @@ class _Measure:
             if arm in arms
         ]
 
+    def by_version(self, arms: list[str]) -> list[dict[str, Any]]:
+        """Inheritance gain by version: a pooled gain would mix what a version is worth with it."""
+        cells = self._by_pair("arm, family, version", "kind = 'probe'")
+        found = []
+        for version in dict.fromkeys(self.record["schedule"]):
+            for arm in arms:
+                for family in self.record["families"]:
+                    here = cells.get((arm, family, version), {})
+                    cold = cells.get((self.record["baseline"], family, version), {})
+                    gained = paired_difference(here, cold)
+                    if arm != self.record["baseline"] and gained:
+                        gain = self.interval(gained, "gain", family, version)
+                        row = {"version": version, "arm": arm, "family": family}
+                        row |= {**asdict(gain), "excludes_zero": gain.excludes_zero}
+                        found.append(row)
+        return found
+
     def retention(self) -> list[dict[str, Any]]:
         """S[g, t]: score of generation g on tasks first met in generation t."""
-        return rows(
-            self.connection,
-            "SELECT arm, generation, met, avg(score) AS score, count(score) AS probes FROM steps "
-            "WHERE kind = 'probe' AND family = 'same' GROUP BY ALL ORDER BY ALL",
-        )
+        cells = self._by_pair("arm, generation, met", "kind = 'probe' AND family = 'same'")
+        return [
+            {
+                "arm": arm,
+                "generation": generation,
+                "met": met,
+                "score": whole.mean,
+                **{key: asdict(whole)[key] for key in ("low", "high", "n")},
+            }
+            for (arm, generation, met), values in cells.items()
+            for whole in [self.interval(values, "retention", generation, str(met))]
+        ]
 
     def harm(self, arms: list[str]) -> list[dict[str, Any]]:
         """Share of probes that the baseline solves and the arm fails, of those it solves."""
@@ -179,7 +256,6 @@ class _Measure:
             self.connection,
             "SELECT s.arm, s.generation, s.version, avg(s.memory_tokens) AS tokens, "
             "avg(k.memories) AS memories, avg(k.docs) AS docs FROM steps s "
-            "JOIN (SELECT DISTINCT knowledge, memories, docs FROM knowledge) k "
-            "ON s.knowledge_after = k.knowledge "
+            "JOIN snapshots k ON s.knowledge_after = k.knowledge "
             "WHERE s.phase = 'reward' GROUP BY ALL ORDER BY ALL",
         )

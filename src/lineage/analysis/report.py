@@ -12,15 +12,20 @@ from typing import Any
 from lineage.analysis.terminal import score_head, score_rows, short
 from lineage.analysis.views import connect, rows
 
-SAMPLES = 3
-"""Episodes shown of each generation and pair."""
+SAMPLES = 2
+"""Working episodes, and as many probes, shown of each generation and pair."""
 PAIRS = 3
-"""Pairs shown in full."""
+"""Pairs shown."""
+LONGEST = 6000
+"""Characters of a prompt or a completion that are shown."""
+ROOM = 1_600_000
+"""Characters of lineages that are shown, so that a phone can open the page."""
 
 
 def report_html(run: Path, summary: dict[str, Any], figure: bytes) -> str:
     """Return the page for `run`: table, figure, and the lineages with what they handed over."""
-    page = Template(files("lineage.analysis").joinpath("report.template.html").read_text())
+    page = Template(files("lineage.analysis").joinpath("report.template.html").read_text("utf-8"))
+    config = run / "config.yaml"
     drawing = figure.decode()
     return page.substitute(
         title=text(summary["run"]),
@@ -32,7 +37,7 @@ def report_html(run: Path, summary: dict[str, Any], figure: bytes) -> str:
         table=_table(summary),
         figure=drawing[drawing.index("<svg") :],
         lineages=_lineages(run, summary),
-        config=text((run / "config.yaml").read_text() if (run / "config.yaml").exists() else ""),
+        config=text(config.read_text(encoding="utf-8") if config.exists() else ""),
     )
 
 
@@ -54,60 +59,102 @@ def _table(summary: dict[str, Any]) -> str:
 
 def _lineages(run: Path, summary: dict[str, Any]) -> str:
     connection = connect(run)
-    ends = rows(
-        connection,
-        "SELECT DISTINCT s.arm, s.pair, s.lineage, s.generation, s.version, k.content, "
-        "s.memory_tokens, s.reward FROM steps s JOIN knowledge k "
-        "ON s.knowledge_after = k.knowledge AND s.lineage = k.lineage "
-        "WHERE s.phase = 'reward' AND s.pair < ? ORDER BY s.arm, s.pair, s.generation",
+    connection.execute(
+        "CREATE TEMP TABLE shown AS SELECT * FROM steps WHERE pair IN "
+        "(SELECT DISTINCT pair FROM steps ORDER BY pair LIMIT ?)",
         [PAIRS],
     )
-    samples = rows(
+    ends = rows(
         connection,
-        "SELECT lineage, generation, kind, family, prompt, completion, answer, score, error "
-        "FROM steps WHERE kind IN ('act', 'probe') AND pair < ? "
-        "QUALIFY row_number() OVER (PARTITION BY lineage, generation ORDER BY step_id) <= ? "
-        "ORDER BY lineage, generation, step_id",
-        [PAIRS, SAMPLES],
+        "SELECT p.*, r.memory_tokens, r.reward, k.content "
+        "FROM (SELECT arm, pair, lineage, generation, version, "
+        "count(*) FILTER (kind IN ('act', 'probe')) AS episodes FROM shown GROUP BY ALL) p "
+        "LEFT JOIN (SELECT * FROM shown WHERE phase = 'reward') r USING (lineage, generation) "
+        "LEFT JOIN snapshots k ON r.knowledge_after = k.knowledge "
+        "ORDER BY p.pair, p.arm, p.generation",
     )
-    shown = []
+    edits = _grouped(
+        rows(
+            connection,
+            "SELECT lineage, generation, detail, count(*) AS edits FROM shown "
+            "WHERE kind = 'edit' GROUP BY ALL ORDER BY ALL",
+        )
+    )
+    samples = _grouped(
+        rows(
+            connection,
+            "SELECT lineage, generation, kind, family, prompt, completion, answer, score, error "
+            "FROM shown WHERE kind IN ('act', 'probe') QUALIFY row_number() OVER "
+            "(PARTITION BY lineage, generation, kind ORDER BY step_id) <= ? ORDER BY step_id",
+            [SAMPLES],
+        )
+    )
+    shown: list[str] = []
     for end in ends:
-        own = [
-            s
-            for s in samples
-            if (s["lineage"], s["generation"]) == (end["lineage"], end["generation"])
-        ]
-        shown.append(_generation(end, own))
+        key = end["lineage"], end["generation"]
+        part = _generation(end, edits.get(key, []), samples.get(key, []))
+        if sum(map(len, shown)) + len(part) > ROOM:
+            break
+        shown.append(part)
+    pairs = summary["totals"]["pairs"]
     note = (
-        f"<p>Shown: the first {PAIRS} pairs of {summary['totals']['pairs']}, "
-        f"{SAMPLES} episodes of each generation.</p>"
+        f"<p>Shown: {len(shown)} of {len(ends)} generations of the first {min(PAIRS, pairs)} of "
+        f"{pairs} pairs. The rest is in the step log.</p>"
     )
     return note + "".join(shown)
 
 
-def _generation(end: dict[str, Any], samples: list[dict[str, Any]]) -> str:
-    content = json.loads(end["content"])
-    memories = "".join(
-        f"<li><code>{text(m['id'])}</code> {text(m['text'])} "
-        f"<small>{text(m['edited']['version'])}, "
-        f"generation {m['edited']['generation']}</small></li>"
-        for m in content["memories"]
-    )
-    docs = "".join(
-        f"<li><code>{text(d['id'])}</code> <b>{text(d['title'])}</b><br>{text(d['body'])}</li>"
-        for d in content["docs"]
-    )
+def _grouped(found: list[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in found:
+        groups.setdefault((row["lineage"], row["generation"]), []).append(row)
+    return groups
+
+
+def _generation(
+    end: dict[str, Any], edits: list[dict[str, Any]], samples: list[dict[str, Any]]
+) -> str:
+    title = f"{end['lineage']}, generation {end['generation']} ({end['version']})"
+    body = ""
+    if end["content"] is not None:
+        content = json.loads(end["content"])
+        memories, docs = content["memories"], content["docs"]
+        title += f": {len(memories)} memories, {end['memory_tokens']} tokens, {len(docs)} docs"
+        # A handoff whose every probe failed has parts but may have no reward.
+        if end["reward"] is not None:
+            title += f", reward {end['reward']:.2f}"
+        body = _knowledge(memories, docs)
+    if edits:
+        counts = ", ".join(
+            f"{edit['detail']} \N{MULTIPLICATION SIGN}{edit['edits']}" for edit in edits
+        )
+        body += f"<h4>Edits</h4><p>{text(counts)}</p>"
     episodes = "".join(
         f"<details><summary>{text(s['kind'])} {text(s['family'])}: score {text(s['score'])}, "
-        f"right answer {text(s['answer'])}</summary><pre>{text(s['prompt'])}<b>"
-        f"{text(s['completion'])}</b>{text(s['error'])}</pre></details>"
+        f"right answer {text(s['answer'])}</summary><pre>{_cut(s['prompt'])}<b>"
+        f"{_cut(s['completion'])}</b>{text(s['error'])}</pre></details>"
         for s in samples
     )
     return (
-        f"<details><summary>{text(end['lineage'])}, generation {end['generation']} "
-        f"({text(end['version'])}): {len(content['memories'])} memories, "
-        f"{end['memory_tokens']} tokens, {len(content['docs'])} docs, "
-        f"reward {end['reward']:.2f}</summary>"
-        f"<h4>Memories</h4><ul>{memories}</ul><h4>Docs</h4><ul>{docs}</ul>"
-        f"<h4>Episodes</h4>{episodes}</details>"
+        f"<details><summary>{text(title)}</summary>{body}"
+        f"<h4>Episodes ({len(samples)} of {end['episodes']})</h4>{episodes}</details>"
     )
+
+
+def _knowledge(memories: list[dict[str, Any]], docs: list[dict[str, Any]]) -> str:
+    noted = "".join(
+        f"<li><code>{text(m['id'])}</code> {text(m['text'])} "
+        f"<small>{text(m['edited']['version'])}, "
+        f"generation {text(m['edited']['generation'])}</small></li>"
+        for m in memories
+    )
+    filed = "".join(
+        f"<li><code>{text(d['id'])}</code> <b>{text(d['title'])}</b><br>{text(d['body'])}</li>"
+        for d in docs
+    )
+    return f"<h4>Memories</h4><ul>{noted}</ul><h4>Docs</h4><ul>{filed}</ul>"
+
+
+def _cut(value: str) -> str:
+    left = len(value) - LONGEST
+    return text(value[:LONGEST]) + (f"<small> … {left} more characters</small>" if left > 0 else "")

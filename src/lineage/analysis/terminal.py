@@ -6,24 +6,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
 def show(summary: dict[str, Any], console: Console) -> None:
     """Print the table of `summary` (see `measures.summarise`)."""
     console.print(score_table(summary))
+    if len(set(summary["schedule"])) > 1:
+        console.print(version_table(summary))
     totals = summary["totals"]
     console.print(
         f"{totals['pairs']} pairs, {totals['episodes']:,} episodes, {totals['steps']:,} steps, "
         f"{totals['errors']} errors, {totals['prompt_tokens']:,} prompt and "
-        f"{totals['completion_tokens']:,} completion tokens",
+        f"{totals['completion_tokens']:,} completion tokens, "
+        f"{(totals['seconds'] or 0) / 60:.1f} minutes",
         highlight=False,
     )
 
 
 def score_table(summary: dict[str, Any]) -> Table:
     """Return the table: a row an arm and family, gain against the baseline; * excludes 0."""
-    table = Table(title=f"{summary['run']}: {' > '.join(short(summary['schedule']))}", box=None)
+    title = f"{summary['run']}: {' > '.join(short(summary['schedule']))}"
+    table = Table(title=escape(title), box=None)
     for name in score_head(summary):
         table.add_column(name, justify="left" if name in ("family", "arm") else "right")
     for family in summary["families"]:
@@ -34,6 +39,24 @@ def score_table(summary: dict[str, Any]) -> Table:
     level = f"{summary['confidence']:.0%}"
     table.caption = f"mean over pairs [{level} interval]; * the interval excludes 0"
     return table
+
+
+def version_table(summary: dict[str, Any]) -> Table:
+    """Return the gain of each arm by the version that worked, a column a family."""
+    table = Table(title=f"gain over {summary['baseline']}, by version", box=None)
+    for name in ("version", "arm", *summary["families"]):
+        table.add_column(name, justify="left" if name in ("version", "arm") else "right")
+    cells = {(g["version"], g["arm"], g["family"]): g for g in summary["gain_by_version"]}
+    for version, arm in dict.fromkeys((v, a) for v, a, _ in cells):
+        gains = (cells.get((version, arm, family)) for family in summary["families"])
+        table.add_row(version.partition("@")[2] or version, arm, *(_gained(g) for g in gains))
+    return table
+
+
+def _gained(gain: dict[str, Any] | None) -> str:
+    if not gain:
+        return ""
+    return bounds(gain, signed=True) + ("*" if gain["excludes_zero"] else " ")
 
 
 def score_head(summary: dict[str, Any]) -> tuple[str, ...]:
@@ -49,12 +72,9 @@ def score_rows(summary: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             if score is None:
                 continue
             gain = summary["gain"].get(arm, {}).get(family)
-            gained = share = ""
-            if gain:
-                gained = bounds(gain, signed=True) + ("*" if gain["excludes_zero"] else " ")
-                if gain["share_of_possible"] is not None:
-                    share = f"{gain['share_of_possible']:.0%}"
-            yield family, arm, bounds(score), gained, share
+            share = gain and gain["share_of_possible"]
+            part = f"{share:.0%}" if share is not None else ""
+            yield family, arm, bounds(score), _gained(gain), part
 
 
 def short(schedule: list[str]) -> list[str]:

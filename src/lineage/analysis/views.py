@@ -1,7 +1,8 @@
-"""A run folder as DuckDB views: `steps` and `knowledge`."""
+"""A run folder as DuckDB views: `steps`, `knowledge` and `snapshots` (each snapshot once)."""
 
 from __future__ import annotations
 
+import glob
 import json
 from pathlib import Path
 from typing import Any
@@ -11,41 +12,56 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineage.errors import LineageError
-from lineage.steplog.schema import SCHEMA_VERSION
+from lineage.steplog.schema import PARTITION, SCHEMA_VERSION, STEP_SCHEMA
 
 SCORE_SQL = """\
-SELECT arm, family, avg(score) AS score, count(score) AS probes
-FROM read_parquet('{run}/steps/**/*.parquet', hive_partitioning = true)
-WHERE kind = 'probe' GROUP BY ALL ORDER BY ALL
+SELECT arm, family, avg(score ORDER BY pair) AS score, sum(probes)::BIGINT AS probes
+FROM (SELECT arm, family, pair, avg(score ORDER BY step_id) AS score, count(score) AS probes
+      FROM read_parquet('{run}/steps/**/*.parquet', hive_partitioning = true)
+      WHERE kind = 'probe' GROUP BY ALL)
+GROUP BY ALL ORDER BY ALL
 """
+"""The means of `metrics.json`. Pairs first: a failed probe must not make its pair weigh less.
+Ordered: threads would sum in any order, and the last digit would differ from call to call."""
 
 
 def connect(run: Path) -> duckdb.DuckDBPyConnection:
     """Return a connection with the views of the finished generations of `run`.
 
-    Raises LineageError where there are none, or where a file cannot be read (it is named).
+    Raises LineageError where there are none, where a file cannot be read (it is named), or where
+    the folder's own path would be read as a column.
     """
-    files = sorted(run.glob("steps/**/*.parquet"))
-    if not files:
-        raise LineageError(f"{run} has no finished generation yet")
-    for file in files:
-        _check(file)
+    for part in run.parts:
+        # DuckDB takes `key=value` anywhere in a path for a partition, before the file's column.
+        if part.partition("=")[0] in (*PARTITION, *STEP_SCHEMA.names) and "=" in part:
+            raise LineageError(f"{run}: a folder named {part} hides a column: rename it")
     connection = duckdb.connect()
     for name in ("steps", "knowledge"):
-        place = str(run / name / "**" / "*.parquet").replace("'", "''")
+        files = sorted(run.glob(f"{name}/**/*.parquet"))
+        if not files:
+            raise LineageError(f"{run} has no finished generation yet (nothing in {name})")
+        for file in files:
+            _check(file)
+        place = f"{glob.escape(str(run))}/{name}/**/*.parquet".replace("'", "''")
         connection.execute(
             f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{place}', "
             "hive_partitioning = true, union_by_name = true)"
         )
+    connection.execute(
+        "CREATE VIEW snapshots AS SELECT DISTINCT knowledge, memories, docs, content FROM knowledge"
+    )
     return connection
 
 
 def read_record(run: Path) -> dict[str, Any]:
-    """Return `run.json`. Raises LineageError where there is none."""
+    """Return `run.json`. Raises LineageError where there is none, or where it is torn."""
     file = run / "run.json"
     if not file.exists():
         raise LineageError(f"{run} is no run folder: it has no run.json")
-    record: dict[str, Any] = json.loads(file.read_bytes())
+    try:
+        record: dict[str, Any] = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise LineageError(f"{file} is no whole JSON file: {error}") from error
     return record
 
 

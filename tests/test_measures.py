@@ -1,0 +1,306 @@
+"""Metrics, views, figure and report over a step log written by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from lineage.analysis import report
+from lineage.analysis.figure import LINE, _spread, score_figure
+from lineage.analysis.measures import summarise
+from lineage.analysis.terminal import show
+from lineage.analysis.views import SCORE_SQL, connect, rows
+from lineage.analysis.write import write_report
+from lineage.errors import LineageError
+from lineage.knowledge import EMPTY, Memory, Origin
+from lineage.steplog.schema import KNOWLEDGE_SCHEMA, Step, step_id, table
+
+HOSTILE = "<script>alert(1)</script>\x1b[31m\x07\ud800\u202e</details>"
+RECORD = {
+    "run": "hand-1",
+    "experiment": "hand",
+    "config_hash": "1",
+    "arms": ["inherit", "cold", "oracle"],
+    "families": ["same", "similar", "dissimilar"],
+    "baseline": "cold",
+    "ceiling": "oracle",
+    "schedule": ["m@r0", "m@r1"],
+    "memory_budget": 320,
+    "bootstrap": 200,
+    "confidence": 0.95,
+}
+# By arm and family, the scores of each probe: [pair][generation]; None is a failed probe.
+Scores = list[list[list[float | None]]]
+SCORES: dict[str, dict[str, Scores]] = {
+    "cold": {
+        "same": [[[0, 0], [0, 1]], [[0, 0], [1, 0]]],
+        "similar": [[[0, 1], [0, 0]], [[0, 0], [0, 0]]],
+        "dissimilar": [[[1], [1]], [[1], [0]]],
+    },
+    "inherit": {
+        "same": [[[1, None], [1, 1]], [[0, 1], [1, 0]]],
+        "similar": [[[1, 0], [1, 1]], [[0, 0], [1, 0]]],
+        "dissimilar": [[[0], [1]], [[1], [0]]],
+    },
+    "oracle": {
+        "same": [[[1, 1], [1, 1]], [[1, 1], [1, 1]]],
+        "similar": [[[1, 1], [1, 1]], [[1, 1], [1, 1]]],
+        "dissimilar": [[[1], [1]], [[1], [0]]],
+    },
+}
+
+
+def generation(arm: str, pair: int, number: int) -> list[Step]:
+    lineage = f"{pair:03d}-{arm}"
+    shared: dict[str, Any] = {
+        "run": "hand-1", "arm": arm, "pair": pair, "lineage": lineage, "generation": number,
+        "version": ["m@r0", "m@r1"][number],
+    }  # fmt: skip
+
+    def step(phase: str, episode: str, kind: str, **more: Any) -> Step:
+        id_ = step_id("hand-1", lineage, number, episode, 0)
+        return Step(**shared, phase=phase, episode=episode, step=0, step_id=id_, kind=kind, **more)
+
+    found = [step("work", "w0", "act", score=float(number), prompt=HOSTILE, completion=HOSTILE)]
+    count = 0
+    for family, pairs in SCORES[arm].items():
+        for i, score in enumerate(pairs[pair][number]):
+            found.append(
+                step(
+                    "probe", f"p{count}", "probe", family=family, task=f"{family}{i}",
+                    met=min(i, number) if family == "same" else None, prompt_tokens=10,
+                    score=score, error="" if score is not None else f"boom {HOSTILE}",
+                )
+            )  # fmt: skip
+            count += 1
+    if arm == "inherit":
+        id_ = knowledge().id
+        found += [
+            step("handoff", "h0", "edit", detail="add: applied", entry="m1"),
+            step("probe", "o0", "open", entry="d1"),
+            step("probe", "o1", "open"),
+            step(
+                "reward", "reward", "handoff", knowledge_after=id_, memory_tokens=20 + pair,
+                reward=0.5, reward_same=0.75, reward_memory=-0.25,
+            ),
+        ]  # fmt: skip
+    return found
+
+
+def knowledge() -> Any:
+    origin = Origin(0, "m@r0", "w0")
+    return EMPTY.evolve(memories=(Memory("m1", HOSTILE, origin, origin),), next_id=2)
+
+
+def write(folder: Path, name: str, lineage: str, arm: str, number: int, data: pa.Table) -> None:
+    place = folder / name / f"arm={arm}" / f"generation={number}" / f"{lineage}.parquet"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(data, place)
+
+
+def build(folder: Path, change: Callable[[Step], Step] = lambda step: step) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(RECORD))
+    (folder / "config.yaml").write_text("a: <b>\n")
+    snapshot = knowledge()
+    for arm in SCORES:
+        for pair in (0, 1):
+            lineage = f"{pair:03d}-{arm}"
+            row = {
+                "knowledge": snapshot.id, "parent": "", "lineage": lineage, "pair": pair,
+                "memories": 1, "docs": 0, "content": snapshot.canonical(),
+            }  # fmt: skip
+            for number in (0, 1):
+                made = [change(step) for step in generation(arm, pair, number)]
+                write(folder, "steps", lineage, arm, number, table(made))
+                data = pa.Table.from_pylist([row], schema=KNOWLEDGE_SCHEMA)
+                write(folder, "knowledge", lineage, arm, number, data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("hand") / "run")
+
+
+@pytest.fixture(scope="module")
+def summary(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return write_report(folder, tmp_path_factory.mktemp("cache"))
+
+
+def only(found: list[dict[str, Any]], **keys: Any) -> dict[str, Any]:
+    (one,) = [row for row in found if all(row[key] == value for key, value in keys.items())]
+    return one
+
+
+def test_scores_by_hand(summary: dict[str, Any]) -> None:
+    # inherit, same: pair 0 has 3 of 3 (one failed), pair 1 has 2 of 4.
+    assert summary["scores"]["inherit"]["same"]["mean"] == 0.75
+    assert summary["scores"]["cold"]["same"]["mean"] == 0.25
+    assert summary["scores"]["inherit"]["similar"]["mean"] == 0.5
+    assert summary["scores"]["inherit"]["same"]["n"] == 2
+
+
+def test_gain_and_share_by_hand(summary: dict[str, Any]) -> None:
+    gain = summary["gain"]["inherit"]
+    assert (gain["same"]["mean"], gain["same"]["share_of_possible"]) == (0.5, 0.5 / 0.75)
+    assert (gain["same"]["low"], gain["same"]["high"]) == (0.25, 0.75)
+    assert gain["same"]["excludes_zero"] and gain["same"]["share_reason"] is None
+    # Oracle and cold are equal on dissimilar tasks: there is nothing to have a share of.
+    assert gain["dissimilar"]["share_of_possible"] is None
+    assert "holds 0" in gain["dissimilar"]["share_reason"]
+    assert "cold" not in summary["gain"]
+
+
+def test_harm_forward_retention_by_hand(summary: dict[str, Any]) -> None:
+    harm = only(summary["harm"], arm="inherit", family="dissimilar")
+    assert (harm["failed"], harm["solved_by_baseline"], harm["harm"]) == (1, 3, 1 / 3)
+    assert only(summary["harm"], arm="inherit", family="similar")["harm"] == 1.0
+    assert summary["forward_transfer"]["inherit"]["mean"] == 0.375
+    met = only(summary["retention"], arm="inherit", generation=1, met=0)
+    assert (met["score"], met["low"], met["high"], met["n"]) == (1.0, 1.0, 1.0, 2)
+    assert only(summary["retention"], arm="inherit", generation=1, met=1)["score"] == 0.5
+
+
+def test_counts_by_hand(summary: dict[str, Any]) -> None:
+    assert only(summary["edits"], generation=0)["edits"] == 2
+    opens = only(summary["opens"], generation=1)
+    assert (opens["arm"], opens["asked"], opens["opened"]) == ("inherit", 4, 2)
+    assert only(summary["episodes"], arm="cold", generation=1)["mean"] == 1.0
+    memory = only(summary["memory"], generation=0)
+    assert (memory["tokens"], memory["memories"], memory["docs"]) == (20.5, 1.0, 0.0)
+    reward = only(summary["reward"], generation=0)
+    assert (reward["reward"], reward["same"], reward["similar"]) == (0.5, 0.75, None)
+    assert summary["errors"] == [{"arm": "inherit", "kind": "probe", "errors": 1}]
+    assert summary["totals"]["prompt_tokens"] == 3 * 2 * 2 * 5 * 10
+
+
+def test_the_query_to_paste_equals_the_metrics(folder: Path, summary: dict[str, Any]) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics == summary
+    found = duckdb.sql(SCORE_SQL.format(run=folder)).fetchall()
+    assert len(found) == 9
+    for arm, family, score, _ in found:
+        assert metrics["scores"][arm][family]["mean"] == score
+    assert {(arm, family): n for arm, family, _, n in found}["inherit", "same"] == 7
+
+
+def test_means_are_those_of_plain_sql_where_nothing_failed(summary: dict[str, Any]) -> None:
+    for arm, families in SCORES.items():
+        for family, pairs in families.items():
+            flat = [s for pair in pairs for scores in pair for s in scores if s is not None]
+            if len(flat) == sum(len(s) for pair in pairs for s in pair):
+                assert summary["scores"][arm][family]["mean"] == sum(flat) / len(flat)
+
+
+def test_metrics_are_the_same_each_time(folder: Path, summary: dict[str, Any]) -> None:
+    assert all(summarise(folder) == summary for _ in range(3))
+
+
+def test_a_snapshot_is_there_once(folder: Path) -> None:
+    (count,) = rows(connect(folder), "SELECT count(*) AS n FROM snapshots")
+    assert count["n"] == 1
+
+
+@pytest.mark.parametrize("name", ["steps", "knowledge"])
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_torn_file_is_named(tmp_path: Path, name: str, size: int) -> None:
+    torn = sorted(build(tmp_path).glob(f"{name}/**/*.parquet"))[1]
+    torn.write_bytes(torn.read_bytes()[:size])
+    with pytest.raises(LineageError) as caught:
+        summarise(tmp_path)
+    assert str(torn) in str(caught.value)
+
+
+def test_what_is_no_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(LineageError, match="no run folder"):
+        summarise(tmp_path / "nothing")
+    (tmp_path / "run.json").write_text(json.dumps(RECORD))
+    with pytest.raises(LineageError, match="no finished generation"):
+        summarise(tmp_path)
+    (tmp_path / "run.json").write_text('{"run": ')
+    with pytest.raises(LineageError, match=r"run\.json is no whole JSON"):
+        summarise(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x[1]", "a*b?", "it's", "a=b"])
+def test_a_folder_may_have_any_name(tmp_path: Path, summary: dict[str, Any], name: str) -> None:
+    assert summarise(build(tmp_path / name))["scores"] == summary["scores"]
+
+
+def test_a_folder_that_hides_a_column_is_refused(tmp_path: Path) -> None:
+    # DuckDB would read pair 7 in every row.
+    with pytest.raises(LineageError, match="pair=7"):
+        summarise(build(tmp_path / "pair=7"))
+
+
+def test_the_report_escapes_and_says_how_much_it_shows(folder: Path, summary: Any) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "alert(1)" in page
+    assert not set("\x1b\x07\u202e") & set(page)
+    assert page.count("</details>") == page.count("<details>")
+    assert "12 of 12 generations of the first 2 of 2 pairs" in page
+    assert "Episodes (3 of 6)" in page and "add: applied" in page
+    assert "000-cold, generation 1" in page and "a: &lt;b&gt;" in page
+
+
+def test_a_long_report_is_cut(
+    folder: Path, summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = report.report_html(folder, summary, b"<svg></svg>")
+    monkeypatch.setattr(report, "ROOM", 5000)
+    monkeypatch.setattr(report, "LONGEST", 10)
+    short = report.report_html(folder, summary, b"<svg></svg>")
+    assert len(short) < len(whole) and "of 12 generations" in short
+    assert "12 of 12" not in short and "more characters" in short
+
+
+def test_a_handoff_without_a_reward_is_shown(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    run = build(tmp_path / "run", lambda step: replace(step, reward=None))
+    assert write_report(run, tmp_path)["reward"] == []
+    assert "1 memories, 20 tokens, 0 docs<" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("count", [3, 9, 12])
+def test_the_figure_shows_every_arm(tmp_path: Path, summary: dict[str, Any], count: int) -> None:
+    arms = [f"arm{number}" for number in range(count)]
+    points = [p for p in summary["by_generation"] if p["arm"] == "cold"]
+    many = {
+        **summary,
+        "arms": arms,
+        "by_generation": [{**p, "arm": a} for a in arms for p in points],
+    }
+    drawn = score_figure(many, tmp_path, "svg").decode()
+    assert all(drawn.count(f"<!-- {arm} -->") == 3 for arm in arms)
+
+
+def test_the_figure_of_one_family(tmp_path: Path, summary: dict[str, Any]) -> None:
+    one = score_figure({**summary, "families": ["same"]}, tmp_path, "png")
+    assert one.startswith(b"\x89PNG")
+
+
+def test_labels_do_not_cover_each_other() -> None:
+    for values in ([0.0, 0.0, 0.0], [1.0] * 6, [0.5, 0.51, 1.0, 0.99]):
+        places = sorted(_spread(values))
+        assert all(b - a >= LINE - 1e-9 for a, b in pairwise(places))
+        assert places[-1] <= 1.1
+
+
+def test_the_table_fits_80_columns_without_a_terminal(summary: dict[str, Any]) -> None:
+    out = io.StringIO()
+    show({**summary, "run": "[red]x[/red]", "confidence": 0.9}, Console(file=out, width=80))
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    assert "[red]x[/red]" in out.getvalue() and "[90% interval]" in out.getvalue()
+    assert "1 errors" in out.getvalue() and "\x1b" not in out.getvalue()
