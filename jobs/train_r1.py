@@ -1,6 +1,6 @@
 """Train `smollm2-135m@r1`: a LoRA that answers from notes and writes them, on worlds of its own.
 
-    python jobs/train_r1.py --out src/lineage/adapters/smollm2-135m-r1
+    python jobs/train_r1.py --checkpoint FOLDER --out src/lineage/adapters/smollm2-135m-r1
 
 The worlds' seeds are hashed from "r1" and a lesson number, which no experiment's are.
 """
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder of the plain model")
     parser.add_argument("--out", type=Path, required=True, help="folder for the adapter")
     parser.add_argument("--base", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="its name")
-    parser.add_argument("--lessons", type=int, default=1500)
+    parser.add_argument("--lessons", type=int, default=1600)
     parser.add_argument("--batch", type=int, default=8, help="lessons a step")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--rank", type=int, default=8)
