@@ -69,7 +69,7 @@ async def measure(
             f"{version}/{number}/write/{place}",
             version,
             prompts.handoff_turns(EMPTY, [experience], agent.wrong_answers),
-            agent.handoff_tokens,
+            agent.edit_tokens,
             0.0,
             0,
             schema=prompts.memory_schema(EMPTY, 1, agent.memory_chars),

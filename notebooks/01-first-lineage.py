@@ -16,9 +16,11 @@ from rich.console import Console
 
 from lineage.analysis.terminal import show
 
-root = Path(tempfile.mkdtemp())
-overrides = ["engine=surrogate", "experiment.lineages=4", "run.name=first", f"run.root={root}"]
-command = [sys.executable, "-m", "lineage", "run", *overrides, f"run.cache={root / 'cache'}"]
+temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
+root = Path(temporary.name)
+overrides = ["engine=surrogate", "agent.docs=true", "experiment.lineages=4", "run.name=first"]
+places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
+command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
 subprocess.run(command, check=True, capture_output=True)
 folder = root / "first"
 console = Console(width=90, force_jupyter=False, force_terminal=False)

@@ -25,6 +25,7 @@ def surrogate(tmp: Path, *overrides: str) -> Config:
         [
             "engine=surrogate",
             "experiment.lineages=3",
+            "agent.docs=true",
             f"run.root={tmp / 'runs'}",
             f"run.cache={tmp / 'cache'}",
             *overrides,

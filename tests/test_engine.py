@@ -30,7 +30,9 @@ CODES = {"Birch": "7413", "Cedar": "2086", "Fern": "5590", "Hazel": "3321"}
 def lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of two generations: r0 hands over to r1."""
     root = tmp_path_factory.mktemp("engine") / "runs"
-    config = conf.load(["experiment=tiny", f"run.root={root}", f"run.cache={CACHE}"])
+    config = conf.load(
+        ["experiment=tiny", "agent.docs=true", f"run.root={root}", f"run.cache={CACHE}"]
+    )
     folder = root / "tiny"
     run(config, folder)
     return folder

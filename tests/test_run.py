@@ -173,6 +173,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path:
     overrides = [
         "engine=surrogate",
         "experiment.lineages=3",
+        "agent.docs=true",
         "log.journal_steps=1",
         f"run.root={tmp_path / 'runs'}",
         f"run.cache={tmp_path / 'cache'}",

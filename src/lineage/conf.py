@@ -37,7 +37,7 @@ COUNTS = (
     "agent.doc_title_chars",
     "agent.doc_body_chars",
     "agent.act_tokens",
-    "agent.handoff_tokens",
+    "agent.edit_tokens",
     "agent.document_tokens",
     "engine.replicas",
     "engine.max_in_flight",

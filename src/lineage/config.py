@@ -159,7 +159,7 @@ class AgentConfig:
     doc_title_chars: int = MISSING
     doc_body_chars: int = MISSING
     act_tokens: int = MISSING
-    handoff_tokens: int = MISSING
+    edit_tokens: int = MISSING  # longest single edit
     document_tokens: int = MISSING
     temperature: float = MISSING
 

@@ -53,7 +53,8 @@ async def fit(desk: Desk, phase: str, knowledge: Knowledge, used: frozenset[str]
         knowledge, config.compress_edits, config.memory_chars, may_add=False
     )
     turns = prompts.compress_turns(knowledge)
-    answer = await desk.ask(episode, 0, turns, config.handoff_tokens, schema=schema)
+    most = config.edit_tokens * config.compress_edits
+    answer = await desk.ask(episode, 0, turns, most, schema=schema)
     changes = _apply(desk, phase, knowledge, (episode, *answer))
     kept = changes[-1].after if changes else knowledge
     dropped = overflow(kept, desk.fits, used)
@@ -68,7 +69,7 @@ async def _memories(
     most = config.edits_per_episode * len(group)
     schema = prompts.memory_schema(knowledge, most, config.memory_chars)
     turns = prompts.handoff_turns(knowledge, group, config.wrong_answers)
-    return episode, *await desk.ask(episode, 0, turns, config.handoff_tokens, schema=schema)
+    return episode, *await desk.ask(episode, 0, turns, config.edit_tokens * most, schema=schema)
 
 
 async def _document(desk: Desk, episode: str, experiences: Sequence[Experience]) -> Written:

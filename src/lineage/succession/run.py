@@ -44,7 +44,8 @@ def check(config: Config) -> None:
     agent = config.agent
     rules = max(len(template(name).template) for name in ("handoff", "document", "compress"))
     docs = agent.doc_body_chars // CHARS_PER_TOKEN if agent.docs else 0
-    answer = max(agent.act_tokens, agent.handoff_tokens, agent.document_tokens)
+    edits = max(agent.compress_edits, agent.edits_per_episode * agent.episodes_per_handoff)
+    answer = max(agent.act_tokens, agent.edit_tokens * edits, agent.document_tokens)
     needed = rules // CHARS_PER_TOKEN + agent.memory_budget + docs + answer
     for name in dict.fromkeys(config.schedule.versions):
         window = lookup(versions, name).context_window
