@@ -93,7 +93,7 @@ class GenerationLog:
             "config_hash": self.config_hash,
         }
         atomic_write(done_file(self.run, self.place), json.dumps(record, indent=1).encode())
-        shutil.rmtree(self.journal, ignore_errors=True)
+        drop_journal(self.run, self.place)
 
     def flush(self) -> None:
         """Make everything that waits durable."""
@@ -105,6 +105,11 @@ class GenerationLog:
         atomic_write(self.journal / f"{self.pieces:06d}.parquet", data)
         self.pieces += 1
         self.waiting = []
+
+
+def drop_journal(run: Path, place: Place) -> None:
+    """Remove the journal of a generation whose record is written."""
+    shutil.rmtree(run / "journal" / place.name, ignore_errors=True)
 
 
 def done_file(run: Path, place: Place) -> Path:

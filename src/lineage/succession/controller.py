@@ -16,7 +16,7 @@ from lineage.curriculum import Plan, plans
 from lineage.knowledge import EMPTY, Knowledge
 from lineage.models.protocol import Engine
 from lineage.reward import handoff_reward
-from lineage.steplog.log import GenerationLog, Place, finished
+from lineage.steplog.log import GenerationLog, Place, drop_journal, finished
 from lineage.succession.arms import Arm
 from lineage.succession.replay import Replay
 from lineage.tasks import FAMILIES, Family, Suite
@@ -53,6 +53,9 @@ async def run_lineage(setting: Setting, arm: Arm, pair: int) -> None:
         if before is None:
             previous = versions[max(generation - 1, 0)]
             before = await _generation(setting, arm, place, plan, knowledge, previous)
+        else:
+            # A process may have been killed between a generation's record and this.
+            drop_journal(setting.folder, place)
         knowledge = before
         setting.tick(place)
 
