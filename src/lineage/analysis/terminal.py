@@ -89,4 +89,4 @@ def bounds(value: dict[str, Any], signed: bool = False) -> str:
     text = f"{value['mean']:{sign}.2f}"
     if value["low"] is None:
         return text
-    return f"{text} [{value['low']:{sign}.2f}, {value['high']:{sign}.2f}]"
+    return f"{text} [{value['low']:.2f}, {value['high']:.2f}]"
