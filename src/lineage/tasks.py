@@ -82,3 +82,10 @@ class Suite(Protocol):
     def feedback(self, task: Task, world: World, score: float) -> str:
         """Return what a worker is told after its answer; probes are told nothing."""
         ...
+
+    def solution(self, task: Task, world: World) -> str:
+        """Return the right answer in words, as far as the feedback tells it; "" where it does not.
+
+        It is what the arm `finetune` learns from an episode.
+        """
+        ...

@@ -1,4 +1,4 @@
-"""A run folder as DuckDB views: `steps`, `knowledge` and `snapshots` (each snapshot once)."""
+"""A run folder as DuckDB views: `steps`, `knowledge`, `snapshots` (each once) and `worlds`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineage.errors import LineageError
-from lineage.steplog.schema import PARTITION, SCHEMA_VERSION, STEP_SCHEMA
+from lineage.steplog.schema import PARTITION, SCHEMA_VERSION, STEP_SCHEMA, WORLD_SCHEMA
 
 SCORE_SQL = """\
 SELECT arm, family, avg(score ORDER BY pair) AS score, sum(probes)::BIGINT AS probes
@@ -36,8 +36,11 @@ def connect(run: Path) -> duckdb.DuckDBPyConnection:
         if part.partition("=")[0] in (*PARTITION, *STEP_SCHEMA.names) and "=" in part:
             raise LineageError(f"{run}: a folder named {part} hides a column: rename it")
     connection = duckdb.connect()
-    for name in ("steps", "knowledge"):
+    for name in ("steps", "knowledge", "worlds"):
         files = sorted(run.glob(f"{name}/**/*.parquet"))
+        if name == "worlds" and not files:  # a run of schema 1
+            connection.register("worlds", _no_worlds())
+            continue
         if not files:
             raise LineageError(f"{run} has no finished generation yet (nothing in {name})")
         for file in files:
@@ -72,6 +75,11 @@ def rows(
     result = connection.execute(sql, parameters)
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _no_worlds() -> pa.Table:
+    fields = [*WORLD_SCHEMA, pa.field("arm", pa.string()), pa.field("generation", pa.int64())]
+    return pa.schema(fields).empty_table()
 
 
 def _check(file: Path) -> None:

@@ -2,7 +2,7 @@
 
     run.json, config.yaml             what was run
     journal/<lineage>-g00/*.parquet   steps of an unfinished generation, as they finish
-    steps/..., knowledge/...          the datasets: whole generations only
+    steps/..., knowledge/..., worlds/...   the datasets: whole generations only
     done/<lineage>-g00.json           a generation's record, written last
 
 A reader of `steps/` sees a consistent prefix of each lineage. After a crash the journal holds
@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 
 from lineage.files import atomic_write
 from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
-from lineage.steplog.schema import KNOWLEDGE_SCHEMA, PARTITION, Step, table
+from lineage.steplog.schema import KNOWLEDGE_SCHEMA, LISTS, PARTITION, WORLD_SCHEMA, Step, table
+from lineage.tasks import World
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,40 @@ class GenerationLog:
         self.journal_steps = journal_steps
         self.journal = run / "journal" / place.name
         self.known: dict[str, Step] = {}
+        self.held: dict[str, Step] = {}
         self.waiting: list[Step] = []
         self.snapshots: dict[str, Knowledge] = {}
         for file in (*sorted(self.journal.glob("*.parquet")), place.file(run / "steps")):
             if file.exists():
-                self.known |= {step.step_id: step for step in read_steps(file, place)}
+                found = read_steps(file, place)
+                self.known |= {step.step_id: step for step in found if step.kind}
+                self.held |= {step.step_id: step for step in found if not step.kind}
         self.pieces = len(list(self.journal.glob("*.parquet")))
+
+    @property
+    def answered(self) -> dict[str, Step]:
+        """The steps whose completion an earlier process got, whether it wrote them or not."""
+        return self.held | self.known
+
+    def hold(self, step: Step) -> None:
+        """Journal an answer, as a step without a kind, before its own step can be written.
+
+        Handoffs are asked for all at once and applied in order: one that is answered early must
+        survive a crash as well.
+        """
+        if step.step_id in self.known or step.step_id in self.held:
+            return
+        self.held[step.step_id] = step
+        self._wait(step)
 
     def append(self, step: Step) -> None:
         """Log a finished step; one that is known already is not logged twice."""
         if step.step_id in self.known:
             return
         self.known[step.step_id] = step
+        self._wait(step)
+
+    def _wait(self, step: Step) -> None:
         self.waiting.append(step)
         if len(self.waiting) >= self.journal_steps:
             self._flush()
@@ -74,9 +97,15 @@ class GenerationLog:
         """Keep a snapshot of Knowledge for the dataset."""
         self.snapshots.setdefault(knowledge.id, knowledge)
 
-    def finish(self, knowledge: Knowledge) -> None:
-        """Write the generation's files, then its record, then drop the journal."""
+    def finish(self, knowledge: Knowledge, world: World) -> None:
+        """Write the generation's files, then its record, then drop the journal.
+
+        `world` is the lineage's own world as it is in this generation.
+        """
         steps = _parquet(table(list(self.known.values())))
+        atomic_write(
+            self.place.file(self.run / "worlds"), _parquet(_world_table(self.place, world))
+        )
         atomic_write(
             self.place.file(self.run / "knowledge"),
             _parquet(_snapshot_table(self.place, list(self.snapshots.values()))),
@@ -130,11 +159,24 @@ def finished(run: Path, place: Place) -> Knowledge | None:
     return EMPTY if wanted == EMPTY.id else None
 
 
+def read_snapshots(run: Path, pair: int) -> list[tuple[str, str, str]]:
+    """Return id, parent and content of the snapshots that a run holds of the lineages of `pair`."""
+    found = []
+    for file in sorted((run / "knowledge").glob("**/*.parquet")):
+        for row in pq.read_table(file, partitioning=None).to_pylist():
+            if row["pair"] == pair:
+                found.append((row["knowledge"], row["parent"], row["content"]))
+    return found
+
+
 def read_steps(file: Path, place: Place) -> list[Step]:
     """Return the steps of one file of the generation at `place`."""
     rows = pq.read_table(file, partitioning=None).to_pylist()
     partition = {name: getattr(place, name) for name in PARTITION}
-    return [Step(**row, **partition) for row in rows]
+    return [
+        Step(**row | {name: tuple(row[name] or ()) for name in LISTS if name in row}, **partition)
+        for row in rows
+    ]
 
 
 def _parquet(data: pa.Table) -> bytes:
@@ -157,3 +199,18 @@ def _snapshot_table(place: Place, snapshots: list[Knowledge]) -> pa.Table:
         for k in snapshots
     ]
     return pa.Table.from_pylist(rows, schema=KNOWLEDGE_SCHEMA)
+
+
+def _world_table(place: Place, world: World) -> pa.Table:
+    rows = [
+        {
+            "lineage": place.lineage,
+            "pair": place.pair,
+            "world": world.id,
+            "key": fact.key,
+            "value": fact.value,
+            "text": fact.text,
+        }
+        for fact in world.facts
+    ]
+    return pa.Table.from_pylist(rows, schema=WORLD_SCHEMA)

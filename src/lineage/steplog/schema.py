@@ -1,9 +1,10 @@
-"""The one schema of the step log and of the Knowledge dataset, with its version.
+"""The one schema of the step log and of the datasets beside it, with its version.
 
-A run folder holds two Parquet datasets:
+A run folder holds three Parquet datasets:
 
     steps/arm=<arm>/generation=<g>/<lineage>.parquet      one row a step
     knowledge/arm=<arm>/generation=<g>/<lineage>.parquet  one row a snapshot made there
+    worlds/arm=<arm>/generation=<g>/<lineage>.parquet     one row a fact of the lineage's own world
 
 `arm` and `generation` are hive partition keys, so they are not inside the files.
 """
@@ -15,7 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: no `worlds`, and steps without `facts` and `results`."""
 
 KINDS = ("act", "search", "open", "feedback", "handoff", "edit", "migrate", "probe")
 CLOCK_COLUMNS = ("ended_at", "wall_seconds", "engine_seconds", "cached_tokens")
@@ -32,7 +34,7 @@ class Step:
     lineage: str  # one path of generations: pair and arm
     generation: int
     version: str
-    phase: str  # migrate | work | handoff | probe
+    phase: str  # migrate | plant | work | handoff | probe | reward
     episode: str
     step: int  # number in the episode
     step_id: str
@@ -40,6 +42,7 @@ class Step:
     family: str = ""  # of a probe: same | similar | dissimilar
     world: str = ""
     task: str = ""
+    facts: tuple[str, ...] = ()  # keys of the hidden facts that the task asks for
     met: int | None = None  # generation that first met the task; null: never met
     prompt: str = ""
     completion: str = ""
@@ -51,8 +54,9 @@ class Step:
     doc_tokens: int = 0  # tokens of docs opened for this prompt
     knowledge_before: str = ""
     knowledge_after: str = ""
-    entry: str = ""  # id of the memory or doc that an edit or an open is about
-    detail: str = ""  # of an edit: operation and outcome; of an open: the title
+    entry: str = ""  # memory or doc: edited, opened, tested, or echoed by the answer
+    results: tuple[str, ...] = ()  # of a search: ids found, best first
+    detail: str = ""  # of an edit: operation and outcome; of a search: the query
     score: float | None = None
     reward: float | None = None
     reward_same: float | None = None
@@ -74,8 +78,10 @@ _TYPES: dict[str, pa.DataType] = {
     "float": pa.float64(),
     "int | None": pa.int64(),
     "float | None": pa.float64(),
+    "tuple[str, ...]": pa.list_(pa.string()),
 }
 PARTITION = ("arm", "generation")
+LISTS = tuple(f.name for f in fields(Step) if str(f.type).startswith("tuple"))
 
 STEP_SCHEMA = pa.schema(
     [pa.field(f.name, _TYPES[str(f.type)]) for f in fields(Step) if f.name not in PARTITION],
@@ -91,6 +97,18 @@ KNOWLEDGE_SCHEMA = pa.schema(
         ("memories", pa.int64()),
         ("docs", pa.int64()),
         ("content", pa.string()),  # canonical JSON: what the id is the hash of
+    ],
+    metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
+)
+
+WORLD_SCHEMA = pa.schema(
+    [
+        ("lineage", pa.string()),
+        ("pair", pa.int64()),
+        ("world", pa.string()),
+        ("key", pa.string()),  # stable under drift
+        ("value", pa.string()),
+        ("text", pa.string()),  # the fact as a sentence that holds the value
     ],
     metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
 )

@@ -86,6 +86,10 @@ class Codebook:
         verdict = "Right." if score == 1.0 else "Wrong."
         return " ".join((verdict, *world.fact_texts(task.facts)))
 
+    def solution(self, task: Task, world: World) -> str:
+        """Return the fact, which the feedback states either way."""
+        return " ".join(world.fact_texts(task.facts))
+
     def _value(self, seed: int, generation: int, attribute: str, subject: str) -> str:
         """Return the value of `attribute` of `subject`: the draw of the last drift up to now."""
         ids = ("codebook", seed, attribute, subject)
