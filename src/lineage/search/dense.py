@@ -1,0 +1,127 @@
+"""Ranking by meaning: the cosine between the embedding of a query and those of the entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineage.errors import LineageError
+from lineage.search.ranking import QUERY_CHARS, Entry, Hit, best, readable
+
+Vectors = NDArray[np.float32]
+Embed = Callable[[Sequence[str]], Vectors]
+"""From n texts to n × d; the row of a text does not depend on the other texts."""
+
+SLACK = 1e-3
+"""Error allowed to a 32-bit dot product of unit vectors, which depends on the matrix's shape."""
+
+SPARE = 256
+"""Vectors of texts no longer there that are kept, besides as many as there are entries."""
+
+_REMEDY = (
+    "agent.ranking=dense needs the package (pip install lineage[dense]) and, in "
+    "agent.embedding_model, the folder of a sentence-transformers model"
+)
+
+
+class Dense:
+    """A `Ranker` by cosine. Every entry is a hit, however far; an empty query finds nothing."""
+
+    def __init__(self, embed: Embed, embed_query: Embed | None = None) -> None:
+        self._embed = embed
+        self._embed_query = embed_query or embed
+        self._live: dict[str, str] = {}
+        self._vectors: dict[str, Vectors] = {}
+        self._matrix: Vectors | None = None  # n × d in the order of `_live`; None: out of date
+
+    @classmethod
+    def load(cls, folder: str | None) -> Dense:
+        """Return an empty ranker that embeds with the model in `folder`, offline.
+
+        Raises LineageError where the package or the model is missing.
+        """
+        return cls(*_load(folder))
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        """Add `entries`; one whose id is known replaces the old one."""
+        for entry in entries:
+            self._live[entry.id] = readable(f"{entry.title}\n{entry.body}")
+            self._matrix = None
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Forget the entries of `ids`; unknown ids are ignored."""
+        for id in ids:
+            if self._live.pop(id, None) is not None:
+                self._matrix = None
+
+    def search(self, query: str, k: int) -> tuple[Hit, ...]:
+        """Return the `k` nearest, best first, ties by id in natural order."""
+        query = readable(query[:QUERY_CHARS])
+        if k < 1 or not self._live or not query.strip():
+            return ()
+        matrix = self._current()
+        aim = _unit(self._embed_query([query]))[0]
+        # A fast product to find the candidates; then each by itself, the same in any company.
+        rough = matrix @ aim
+        kth = np.partition(rough, -k)[-k] if k < len(rough) else rough.min()
+        ids = list(self._live)
+        scores = {
+            ids[row]: float(np.sum(matrix[row].astype(np.float64) * aim))
+            for row in np.flatnonzero(rough >= kth - SLACK)
+        }
+        return tuple(best(scores, k))
+
+    def _current(self) -> Vectors:
+        if self._matrix is None:
+            texts = list(self._live.values())
+            new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+            if new:
+                self._vectors.update(zip(new, _unit(self._embed(new)), strict=True))
+            if len(self._vectors) > 2 * len(texts) + SPARE:
+                self._vectors = {text: self._vectors[text] for text in texts}
+            self._matrix = np.stack([self._vectors[text] for text in texts])
+        return self._matrix
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    """Return each row at length one; a row without a direction as zeros."""
+    rows = vectors.astype(np.float64)
+    lengths = np.array([[np.sqrt(np.sum(row * row))] for row in rows])
+    usable = np.isfinite(lengths) & (lengths > 0)
+    units = np.divide(rows, lengths, where=usable, out=np.zeros_like(rows))
+    return np.asarray(units, dtype=np.float32)
+
+
+@cache
+def _load(folder: str | None) -> tuple[Embed, Embed]:
+    """Return how the model in `folder` embeds texts, and queries. Loaded once a process."""
+    path = Path(folder).expanduser() if folder else None
+    if path is None or not path.is_dir():
+        raise LineageError(f"{_REMEDY}: {folder!r} is no folder")
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise LineageError(f"{_REMEDY}: {error}".splitlines()[0]) from error
+    try:
+        model = SentenceTransformer(str(path), device="cpu", local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise LineageError(f"{_REMEDY}: {str(error).strip()}".splitlines()[0]) from error
+
+    model.float()  # half precision is slow on a CPU, and ranks near texts by its rounding
+    return _embedder(model.encode_document), _embedder(model.encode_query)
+
+
+def _embedder(encode: Callable[..., Any]) -> Embed:
+    def embed(texts: Sequence[str]) -> Vectors:
+        # One text a batch: padding would let its neighbours change its last bits.
+        vectors: Vectors = np.asarray(
+            encode(list(texts), batch_size=1, show_progress_bar=False), dtype=np.float32
+        )
+        return vectors
+
+    return embed

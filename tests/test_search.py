@@ -1,0 +1,362 @@
+"""Search: the ranking is a function of the entries, whatever happened before, and text is data."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tantivy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lineage.errors import LineageError
+from lineage.search import Entry, Hit, Library, Ranker, bm25, dense, make_ranker
+from lineage.search.bm25 import BOOSTS, K1, B, Bm25
+from lineage.search.dense import Dense, Vectors
+from lineage.search.ranking import natural
+from lineage.seeds import derive, rng
+
+WORDS = tuple(f"w{number}" for number in range(12))
+DIMENSIONS = 64
+
+
+def embed(texts: Sequence[str]) -> Vectors:
+    """Count character trigrams, hashed: near texts share many."""
+    vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+    for row, text in enumerate(texts):
+        for at in range(len(text)):
+            vectors[row, derive(text[at : at + 3].lower()) % DIMENSIONS] += 1
+    return vectors
+
+
+def fresh(kind: str) -> Ranker:
+    return Bm25() if kind == "bm25" else Dense(embed)
+
+
+def text(least: int = 0, most: int = 6) -> st.SearchStrategy[str]:
+    return st.lists(st.sampled_from(WORDS), min_size=least, max_size=most).map(" ".join)
+
+
+IDS = st.integers(1, 14).map(lambda number: f"d{number}")
+ENTRIES = st.builds(Entry, IDS, text(most=2), text())
+SHELVES = st.lists(ENTRIES, max_size=14, unique_by=lambda entry: entry.id)
+KINDS = pytest.mark.parametrize("kind", ["bm25", "dense"])
+
+
+def bm25_by_definition(entries: Iterable[Entry], query: str) -> dict[str, float]:
+    """Return the score of each entry that shares a word with `query`; texts of `WORDS`."""
+    entries = list(entries)
+    scores: dict[str, float] = {}
+    for field, boost in BOOSTS.items():
+        texts = {entry.id: getattr(entry, field).split() for entry in entries}
+        mean = sum(map(len, texts.values())) / max(1, len(texts))
+        for word in set(query.split()):
+            met = sum(word in words for words in texts.values())
+            idf = math.log(1 + (len(texts) - met + 0.5) / (met + 0.5))
+            for id, words in texts.items():
+                if word in words:
+                    count = words.count(word)
+                    length = 1 - B + B * len(words) / mean
+                    part = boost * idf * count * (K1 + 1) / (count + K1 * length)
+                    scores[id] = scores.get(id, 0.0) + part
+    return scores
+
+
+@given(SHELVES, text(), st.integers(1, 15))
+@settings(deadline=None)
+def test_bm25_is_bm25(entries: list[Entry], query: str, k: int) -> None:
+    ranker = Bm25()
+    ranker.put(entries)
+    hits = ranker.search(query, k)
+    truth = bm25_by_definition(entries, query)
+    assert len(hits) == min(k, len(truth))
+    assert [hit.score for hit in hits] == pytest.approx(sorted(truth.values())[::-1][:k])
+    assert all(truth[hit.id] == pytest.approx(hit.score) for hit in hits)
+
+
+def test_scores_are_those_of_tantivy_itself_in_long_texts() -> None:
+    draw = rng("search", "long")
+    texts = [" ".join(draw.choices(WORDS, k=draw.randrange(1, 700))) for _ in range(300)]
+    schema = tantivy.SchemaBuilder().add_text_field("body", stored=True).build()
+    index = tantivy.Index(schema)
+    writer = index.writer(20_000_000, num_threads=1)
+    for body in texts:
+        writer.add_document(tantivy.Document(body=body))
+    writer.commit()
+    index.reload()
+    terms = [tantivy.Query.term_query(schema, "body", word) for word in WORDS[:3]]
+    query = tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
+    theirs = [score for score, _ in index.searcher().search(query, limit=300).hits]
+    ranker = Bm25()
+    ranker.put(Entry(f"d{number}", "", body) for number, body in enumerate(texts))
+    ours = [hit.score for hit in ranker.search(" ".join(WORDS[:3]), 300)]
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_the_rarity_that_tantivy_rounds_is_known() -> None:
+    documents = 20_000
+    schema = tantivy.SchemaBuilder().add_text_field("body").build()
+    index = tantivy.Index(schema)
+    writer = index.writer(20_000_000, num_threads=1)
+    for number in range(documents):
+        writer.add_document(tantivy.Document(body="the" if number % 3 else "the rare"))
+    writer.commit()
+    index.reload()
+    searcher = index.searcher()
+    for word in ("the", "rare"):
+        query = tantivy.Query.term_query(schema, "body", word)
+        (_, address), *_ = searcher.search(query, limit=1).hits
+        details = json.loads(query.explain(searcher, address).to_json())["details"]
+        (theirs,) = (part["value"] for part in details if part["description"].startswith("idf"))
+        met = searcher.doc_freq("body", word)
+        assert bm25._idf_32(documents, met) == pytest.approx(theirs, rel=1e-6)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.lists(ENTRIES, max_size=4)),
+        st.tuples(st.just("drop"), st.lists(IDS, max_size=4)),
+        st.tuples(st.just("search"), text()),
+    ),
+    max_size=24,
+)
+
+
+@KINDS
+@pytest.mark.parametrize("ghosts", [0, 256])
+@given(steps=STEPS, query=text(least=1), k=st.integers(1, 15))
+@settings(deadline=None)
+def test_history_does_not_matter(
+    kind: str, ghosts: int, steps: list[tuple[str, list]], query: str, k: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bm25, "GHOSTS", ghosts)
+        patch.setattr(bm25, "FETCHED", 0)
+        patch.setattr(dense, "SPARE", ghosts)
+        ranker, held = fresh(kind), dict[str, Entry]()
+        for step, what in steps:
+            if step == "search":
+                ranker.search(what, k)
+            elif step == "put":
+                ranker.put(what)
+                held |= {entry.id: entry for entry in what}
+            else:
+                ranker.drop(what)
+                held = {id: entry for id, entry in held.items() if id not in what}
+        new = fresh(kind)
+        new.put(sorted(held.values(), key=lambda entry: entry.id))
+        assert ranker.search(query, k) == new.search(query, k)
+
+
+@KINDS
+@pytest.mark.parametrize("dropped", ["long", "short"])
+def test_many_small_changes_leave_the_ranking_of_a_fresh_build(
+    kind: str, dropped: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dozens of segments, merged meanwhile, and ghosts unlike the living: by length and words."""
+    monkeypatch.setattr(bm25, "FETCHED", 0)
+    draw = rng("search", "churn", dropped)
+    ranker, held = fresh(kind), dict[str, Entry]()
+    for turn in range(40):
+        new = [
+            Entry(
+                f"d{draw.randrange(300)}",
+                " ".join(draw.choices(WORDS, k=draw.randrange(3))),
+                " ".join(draw.choices(WORDS[turn % 9 :], k=draw.randrange(1, 30))),
+            )
+            for _ in range(30)
+        ]
+        ranker.put(new)
+        held |= {entry.id: entry for entry in new}
+        order = sorted(held, key=lambda id: len(held[id].body), reverse=dropped == "long")
+        gone = order[: len(order) // 10]
+        ranker.drop(gone)
+        held = {id: entry for id, entry in held.items() if id not in gone}
+        ranker.search("w1 w2", 3)
+    again = fresh(kind)
+    again.put(held.values())
+    for k in (1, 2, 5, 20, 1000):
+        for _ in range(20):
+            query = " ".join(draw.choices(WORDS, k=draw.randrange(1, 4)))
+            assert ranker.search(query, k) == again.search(query, k)
+            if kind == "bm25":
+                truth = bm25_by_definition(held.values(), query)
+                best = sorted(truth.values(), reverse=True)[:k]
+                assert [hit.score for hit in again.search(query, k)] == pytest.approx(best)
+
+
+@KINDS
+@pytest.mark.parametrize("k", [1, 7, 100, 499, 600])
+def test_equals_are_ordered_by_id_also_at_the_cut(kind: str, k: int) -> None:
+    draw = rng("search", "equals", k)
+    equals = draw.sample(range(3000), 500)
+    entries = [Entry(f"d{number}", "pump", "Birch stands north") for number in equals]
+    entries += [Entry(f"e{number}", "valve", f"Elder {number}") for number in range(500)]
+    draw.shuffle(entries)
+    ranker = fresh(kind)
+    ranker.put(entries)
+    hits = ranker.search("pump Birch", k)[:500]
+    assert [hit.id for hit in hits] == [f"d{number}" for number in sorted(equals)][:k]
+    assert len({hit.score for hit in hits}) == 1
+
+
+@given(st.lists(st.text(), unique=True))
+def test_natural_order_is_an_order(ids: list[str]) -> None:
+    assert len({natural(id) for id in ids}) == len(ids)
+    sorted(ids, key=natural)
+
+
+def test_natural_order_is_natural() -> None:
+    ids = ["d1", "d2", "d10", "g00/e2", "g00/e10", "g01/e1", "m1", f"z{'9' * 5000}"]
+    assert sorted(set(ids), key=natural) == ids
+
+
+NASTY = [
+    "", " ", "\x00", "\ud800", "*", "?!", '"', '"pump', "AND", "NOT pump", "-pump", "+pump",
+    "title:pump", "body:[a TO z]", "(pump", "pump)", "pump~2", "pump^9", "slot:1", "/pump/",
+    "\\", "IN [", "🙂", "e\u0301", "\u202e", "pump " * 2_000_000, "x" * 10_000_000,
+    "".join(f"t{number} " for number in range(1_000_000)),
+]  # fmt: skip
+
+
+@KINDS
+@pytest.mark.parametrize("query", NASTY, ids=lambda query: repr(query[:12]))
+def test_a_query_is_text_and_not_a_language(kind: str, query: str) -> None:
+    ranker = fresh(kind)
+    ranker.put([Entry("d1", "pump", "Birch \ud800\x00"), Entry("d2", "valve", "Elder 🙂")])
+    hits = ranker.search(query, 5)
+    if kind == "bm25":
+        assert [hit.id for hit in hits] == (["d1"] if "pump" in query else [])
+
+
+@given(query=st.text(), body=st.text())
+@settings(deadline=None)
+def test_any_text_can_be_searched_for_and_in(query: str, body: str) -> None:
+    for kind in ("bm25", "dense"):
+        ranker = fresh(kind)
+        ranker.put([Entry("d1", query, body), Entry("d2", body, query)])
+        assert len(ranker.search(query, 2)) <= 2
+
+
+def test_words_meet_across_forms_case_and_accents() -> None:
+    ranker = Bm25()
+    ranker.put([Entry("d1", "Pumps", "The CÓDIGO is 4711."), Entry("d2", "Valves", "12")])
+    for query in ("pump", "PUMPS", "codigo", "4711"):
+        assert [hit.id for hit in ranker.search(query, 5)] == ["d1"]
+    assert ranker.search("471", 5) == ()
+
+
+def test_a_title_counts_more_than_a_body() -> None:
+    ranker = Bm25()
+    ranker.put([Entry("d1", "valve", "pump"), Entry("d2", "pump", "valve")])
+    assert [hit.id for hit in ranker.search("pump", 2)] == ["d2", "d1"]
+
+
+@KINDS
+def test_nothing_is_found_where_nothing_is_or_none_is_asked_for(kind: str) -> None:
+    ranker = fresh(kind)
+    assert ranker.search("w1", 5) == ()
+    ranker.drop(["d1"])
+    ranker.put([Entry("d1", "w1", "w1")])
+    assert ranker.search("w1", 0) == ()
+    ranker.drop(["d1", "d1", "d2"])
+    assert ranker.search("w1", 5) == ()
+
+
+def test_dense_finds_the_nearest() -> None:
+    ranker = Dense(embed)
+    ranker.put([Entry("d1", "pump Birch", "north zone"), Entry("d2", "valve Elder", "south")])
+    hits = ranker.search("pump Birch\nnorth zone", 2)
+    assert [hit.id for hit in hits] == ["d1", "d2"]
+    assert hits[0].score == pytest.approx(1.0, abs=1e-6)
+
+
+def test_dense_survives_a_text_without_direction() -> None:
+    ranker = Dense(lambda texts: embed(texts) * (0.0 if "void" in texts[0] else np.nan))
+    ranker.put([Entry("d1", "void", ""), Entry("d2", "", "b")])
+    assert ranker.search("void", 2) == (Hit("d1", 0.0), Hit("d2", 0.0))
+
+
+class Recorded(Bm25):
+    """A ranker that remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[list[str], list[str]]] = []
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        entries = list(entries)
+        self.told.append(([entry.id for entry in entries], []))
+        super().put(entries)
+
+    def drop(self, ids: Iterable[str]) -> None:
+        ids = list(ids)
+        self.told.append(([], ids))
+        super().drop(ids)
+
+
+@KINDS
+@given(shelves=st.lists(SHELVES, min_size=1, max_size=3), data=st.data())
+@settings(deadline=None)
+def test_a_library_answers_for_the_tuple_it_is_given(
+    kind: str, shelves: list[list[Entry]], data: st.DataObject
+) -> None:
+    library = Library(fresh(kind))
+    for at in data.draw(st.lists(st.integers(0, len(shelves) - 1), max_size=10)):
+        ranker = fresh(kind)
+        ranker.put(shelves[at])
+        query = data.draw(text())
+        assert library.search(tuple(shelves[at]), query, 5) == ranker.search(query, 5)
+
+
+def test_a_library_tells_only_what_differs() -> None:
+    ranker = Recorded()
+    library = Library(ranker)
+    entries = tuple(Entry(f"d{number}", "pump", f"w{number}") for number in range(50))
+    later = (*entries[1:-1], Entry("d49", "pump", "new"), Entry("d50", "pump", "w50"))
+    library.search(entries, "pump", 3)
+    library.search(entries, "pump", 3)
+    library.search((*entries[:9], *entries[9:]), "pump", 3)
+    library.search(later, "pump", 3)
+    library.search(entries, "pump", 3)
+    everything = [entry.id for entry in entries]
+    assert [put for put, _ in ranker.told if put] == [everything, ["d49", "d50"], ["d0", "d49"]]
+    assert [drop for _, drop in ranker.told if drop] == [["d0"], ["d50"]]
+
+
+def test_to_and_fro_between_two_tuples_writes_the_index_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = Library(Bm25())
+    before = tuple(Entry(f"d{number}", "pump", f"w{number}") for number in range(50))
+    after = (*before[5:], Entry("d50", "pump", "w50"))
+    expected = [library.search(entries, "pump w50 w1", 5) for entries in (before, after)]
+    monkeypatch.setattr(bm25, "HEAP_BYTES", 0)  # tantivy refuses to make such a writer
+    for _ in range(100):
+        assert [library.search(e, "pump w50 w1", 5) for e in (before, after)] == expected
+
+
+def test_an_unknown_ranking_names_the_choices() -> None:
+    with pytest.raises(LineageError, match=r"fuzzy.*bm25, dense"):
+        make_ranker("fuzzy")
+
+
+@pytest.mark.parametrize("missing", ["folder", "no-such-folder", "package", "model"])
+def test_what_dense_lacks_is_said_in_one_line(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = {"folder": None, "no-such-folder": str(tmp_path / "none")}.get(missing, str(tmp_path))
+    if missing == "model":
+        pytest.importorskip("sentence_transformers")
+    elif missing == "package":
+        monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(LineageError) as caught:
+        make_ranker("dense", folder)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "pip install lineage[dense]" in line and "agent.embedding_model" in line
