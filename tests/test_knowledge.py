@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given
@@ -118,6 +118,59 @@ def test_malformed_edits_are_one_clear_error(text: str) -> None:
         parse_edits(text)
 
 
-def test_edits_are_parsed_from_both_forms() -> None:
+def test_edits_are_parsed_and_a_body_may_be_lines() -> None:
     assert parse_edits('{"edits":[{"op":"drop","id":"m1"}]}') == (Edit("drop", id="m1"),)
-    assert parse_edits('{"title":"T","body":"B"}') == (Edit("write", title="T", body="B"),)
+    text = '{"edits":[{"op":"write","title":"T","body":["one","two"]}]}'
+    assert parse_edits(text) == (Edit("write", title="T", body="one\ntwo"),)
+
+
+def test_tokens_are_counted_by_the_given_tokenizer() -> None:
+    limits = replace(LIMITS, count=lambda text: len(text.split()), memory_tokens=2, body_tokens=3)
+    proposed = [
+        Edit("add", text="one two"),
+        Edit("add", text="one two three"),
+        Edit("write", title="T", body="one two three"),
+        Edit("write", title="T", body="one two three four"),
+    ]
+    verdicts = [c.outcome.verdict for c in apply(EMPTY, proposed, ORIGIN, limits)]
+    assert verdicts == [APPLIED, "over budget", APPLIED, "over budget"]
+
+
+def test_control_characters_do_not_enter_and_lines_of_a_body_stay() -> None:
+    proposed = [
+        Edit("add", text="a\x00b\x1b[31m c\ud800"),
+        Edit("write", title="x\ny", body=" one \r\n\n\x07two"),
+    ]
+    (memory, doc) = apply(EMPTY, proposed, ORIGIN, LIMITS)
+    assert memory.after.memories[0].text == "a b [31m c"
+    assert (doc.after.docs[0].title, doc.after.docs[0].body) == ("x y", "one\ntwo")
+
+
+def test_a_huge_doc_is_rejected_unread() -> None:
+    huge = Edit("write", title="T", body="x" * 10_000_000)
+    (change,) = apply(EMPTY, [huge], ORIGIN, replace(LIMITS, count=unreached, body_tokens=3))
+    assert change.outcome.verdict == "too long"
+    assert change.after is EMPTY
+
+
+def unreached(text: str) -> int:
+    raise AssertionError("a text that is too long is not tokenised")
+
+
+@given(st.lists(edits, max_size=12), st.integers(0, 12), st.sampled_from(["m1", "m3", ""]))
+def test_any_edits_then_overflow_keep_the_budget_and_the_ancestry(
+    proposed: list[Edit], budget: int, used: str
+) -> None:
+    def tokens(knowledge: Knowledge) -> int:
+        return sum(len(m.text.split()) for m in knowledge.memories)
+
+    changes = apply(EMPTY, proposed, ORIGIN, LIMITS)
+    before = changes[-1].after if changes else EMPTY
+    dropped = overflow(before, lambda k: tokens(k) <= budget, frozenset({used}))
+    known = {EMPTY.id, *(c.after.id for c in (*changes, *dropped))}
+    after = dropped[-1].after if dropped else before
+    assert tokens(after) <= budget
+    assert {c.after.parent for c in (*changes, *dropped)} - {""} <= known
+    assert after.docs == before.docs
+    if used in {m.id for m in before.memories} - {m.id for m in after.memories}:
+        assert not after.memories, "a used memory goes only when all others have gone"

@@ -15,6 +15,8 @@ from lineage.knowledge import Doc, Knowledge, Memory, Origin
 
 APPLIED = "applied"
 OVERFLOW = "overflow"
+SPARE = 8
+"""A text this many times too long is rejected unread: white space alone does not explain it."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Limits:
-    """Longest texts, in characters."""
+    """Longest texts: in characters, and by `count` in tokens (None: not counted)."""
 
     memory: int
     title: int
     body: int
+    count: Callable[[str], int] = len
+    memory_tokens: int | None = None
+    body_tokens: int | None = None
 
 
 class Rejected(Exception):
@@ -66,9 +71,10 @@ class Rejected(Exception):
 
 
 def parse_edits(text: str) -> tuple[Edit, ...]:
-    """Return the edits that `text` (JSON: `{"edits": [...]}`, or `{"title", "body"}`) proposes.
+    """Return the edits that `text` (JSON: `{"edits": [...]}`) proposes.
 
-    Raises ValueError where it is not of that form; nothing in it is ever evaluated.
+    A doc's body may be a list of lines. Raises ValueError where it is not of that form; nothing
+    in it is ever evaluated.
     """
     try:
         raw = json.loads(text)
@@ -76,8 +82,6 @@ def parse_edits(text: str) -> tuple[Edit, ...]:
         raise ValueError(f"malformed edits: {error}") from error
     if not isinstance(raw, dict):
         raise ValueError("malformed edits: not a JSON object")
-    if "title" in raw and "body" in raw:
-        raw = {"edits": [{"op": "write", **raw}]}
     items = raw.get("edits")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError("malformed edits: no list of edits")
@@ -85,14 +89,15 @@ def parse_edits(text: str) -> tuple[Edit, ...]:
 
 
 def _parse(item: dict[str, object]) -> Edit:
-    ids = item.get("ids", [])
+    ids, body = item.get("ids", []), item.get("body", "")
+    lines = [str(line) for line in body] if isinstance(body, list) else [str(body)]
     return Edit(
         op=str(item.get("op", "")),
         id=str(item.get("id", "")),
         ids=tuple(str(id) for id in ids) if isinstance(ids, list) else (),
         text=str(item.get("text", "")),
         title=str(item.get("title", "")),
-        body=str(item.get("body", "")),
+        body="\n".join(lines),
     )
 
 
@@ -201,22 +206,39 @@ def _doc(k: Knowledge, id: str) -> Doc:
 
 
 def _memory_text(k: Knowledge, edit: Edit, limits: Limits, but: str = "") -> str:
-    text = " ".join(edit.text.split())
+    text = _line(edit.text, limits.memory)
     if not text:
         raise Rejected("empty")
-    if len(text) > limits.memory:
-        raise Rejected("too long")
+    _bounded(text, limits.memory, limits.memory_tokens, limits)
     if any(m.text == text for m in k.memories if m.id != but):
         raise Rejected("duplicate")
     return text
 
 
 def _doc_texts(k: Knowledge, edit: Edit, limits: Limits, but: str = "") -> tuple[str, str]:
-    title, body = " ".join(edit.title.split()), edit.body.strip()
+    title = _line(edit.title, limits.title)
+    if len(edit.body) > SPARE * limits.body:
+        raise Rejected("too long")
+    lines = (_line(line, limits.body) for line in edit.body.splitlines())
+    body = "\n".join(line for line in lines if line)
     if not title or not body:
         raise Rejected("empty")
-    if len(title) > limits.title or len(body) > limits.body:
-        raise Rejected("too long")
+    _bounded(title, limits.title, None, limits)
+    _bounded(body, limits.body, limits.body_tokens, limits)
     if any((d.title, d.body) == (title, body) for d in k.docs if d.id != but):
         raise Rejected("duplicate")
     return title, body
+
+
+def _line(text: str, limit: int) -> str:
+    """Return `text` on one line, control characters and runs of white space as one space."""
+    if len(text) > SPARE * limit:
+        raise Rejected("too long")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _bounded(text: str, chars: int, tokens: int | None, limits: Limits) -> None:
+    if len(text) > chars:
+        raise Rejected("too long")
+    if tokens is not None and limits.count(text) > tokens:
+        raise Rejected("over budget")
