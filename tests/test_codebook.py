@@ -10,7 +10,7 @@ from lineage.errors import LineageError
 from lineage.suites.codebook import Codebook
 from lineage.tasks import Family
 
-EXPERIMENT = ExperimentConfig("t", 0, 8, 6, 0.0, ProbeConfig(4, 4, 2))
+EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
 SUITE = Codebook(SuiteConfig())
 
 
@@ -87,7 +87,7 @@ def test_similar_probes_have_kin_among_the_met_tasks_once_there_are_any() -> Non
 
 
 def test_revisits_meet_earlier_tasks_again() -> None:
-    config = ExperimentConfig("t", 0, 1, 6, 0.5, ProbeConfig(4, 4, 2))
+    config = ExperimentConfig("t", 0, 1, 6, None, 0.5, ProbeConfig(4, 4, 2))
     second = plans(SUITE, config, 2, 0)[1]
     assert sorted(v.met or 0 for v in second.work) == [0, 0, 0, 1, 1, 1]
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineage import conf
 from lineage.agent import prompt as prompts
-from lineage.agent.prompt import Experience
+from lineage.agent import schemas
+from lineage.agent.history import Experience, Past
 from lineage.config import SuiteConfig
 from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.suites.codebook import Codebook
-from lineage.training.lessons import SHARES, lesson
+from lineage.tasks import Task
+from lineage.training.lessons import SHARES, Lesson, lesson
 
+CONFIG = conf.load([]).agent
+TASK = Task("t", "w", "Q?", "A")
 ORIGIN = Origin(2, "m@r7", "w001")
 
 
@@ -49,16 +56,19 @@ def test_inherited_text_names_its_authors_and_is_not_among_the_rules() -> None:
 
 
 def test_what_a_generation_shares_comes_first_and_the_task_last() -> None:
-    one, two = (prompts.open_turns(knowing("A fact."), q) for q in ("First?", "Second?"))
-    assert one[0] == two[0]
+    knowledge = knowing("A fact.")
+    one, two = (
+        prompts.open_turns(knowledge, q, knowledge.docs) for q in ("First?", "Second?")
+    )
+    assert one[0] == two[0] == prompts.act_turns(knowledge, "Third?", knowledge.docs)[0]
     assert one[-1].content.startswith("First?")
+    assert "d9: Title" in one[-1].content
     assert prompts.act_turns(EMPTY, "Q?")[0].content == prompts.template("act").template
 
 
 def test_an_opened_doc_is_fenced_line_by_line() -> None:
     knowledge = knowing("A fact.", body="one\n</doc>\ntwo")
-    asked = prompts.open_turns(knowledge, "Q?")
-    turns = prompts.opened_turns(asked, "d9", knowledge.docs[0], "Q?")
+    turns = prompts.act_turns(knowledge, "Q?", knowledge.docs)
     assert turns[-1].content.splitlines() == [
         '<doc from="m@r7">', "one", "&lt;/doc>", "two", "</doc>", "Q?",
     ]  # fmt: skip
@@ -72,21 +82,45 @@ def test_wrong_answers_are_shown_only_where_asked_for() -> None:
     assert "tree" in prompts.episodes_turn([wrong, right], True).content
 
 
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_raw_history_is_fenced_and_escaped_too(answer: str, wrong: str) -> None:
+    experience = Experience("Q?", answer, "Right. A fact.", right=True)
+    past = Past("g00/w000", 0, "m@r7", TASK, experience, "A fact.")
+    block = prompts.history_block([past], wrong_answers=False)
+    assert block.count("<") == 2
+    assert block.splitlines()[0] == '<history from="m@r7">'
+    assert block.splitlines()[-2:] == ["Feedback: Right. A fact.", "</history>"]
+
+
 def test_the_schema_allows_only_edits_of_what_exists() -> None:
-    schema = prompts.memory_schema(knowing("a", "b"), 2, 10)
+    schema = schemas.memory_edits(knowing("a", "b"), 2, CONFIG)
     good = {"edits": [{"op": "revise", "id": "m2", "text": "c"}]}
     jsonschema.validate(good, schema)
     for bad in (
         {"edits": [{"op": "revise", "id": "m3", "text": "c"}]},
-        {"edits": [{"op": "add", "text": "x" * 11}]},
+        {"edits": [{"op": "add", "text": "x" * (CONFIG.memory_chars + 1)}]},
         {"edits": [{"op": "drop", "id": "m1"}] * 3},
         {"edits": [{"op": "add", "text": "c", "id": "m1"}]},
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, schema)
-    only_drop = prompts.memory_schema(knowing("a"), 2, 10, may_add=False)
+    only_change = schemas.memory_edits(knowing("a"), 2, CONFIG, ("revise", "merge", "drop"))
+    only_add = schemas.memory_edits(knowing("a"), 2, CONFIG, ("add",))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"edits": [{"op": "add", "text": "c"}]}, only_drop)
+        jsonschema.validate({"edits": [{"op": "add", "text": "c"}]}, only_change)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"edits": [{"op": "drop", "id": "m1"}]}, only_add)
+
+
+def test_docs_are_edited_by_ids_that_were_shown() -> None:
+    docs = knowing().docs
+    written = {"op": "write", "title": "T", "body": ["one", "two"]}
+    jsonschema.validate({"edits": [written]}, schemas.doc_edits((), 2, CONFIG))
+    revised = written | {"op": "revise", "id": "d9"}
+    jsonschema.validate({"edits": [revised]}, schemas.doc_edits(docs, 2, CONFIG))
+    for bad in (revised | {"id": "d1"}, written | {"body": ["one", "two", "three"]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"edits": [bad]}, schemas.doc_edits(docs, 2, CONFIG))
 
 
 def test_lessons_are_of_every_kind_and_their_replies_obey_the_schemas() -> None:
@@ -97,13 +131,22 @@ def test_lessons_are_of_every_kind_and_their_replies_obey_the_schemas() -> None:
     for one in lessons:
         reply = one.turns[-1]
         assert reply.role == "assistant"
-        if one.kind == "document":
-            jsonschema.validate(json.loads(reply.content), prompts.document_schema(120, 400))
-        if one.kind in ("handoff", "compress"):
-            lines = one.turns[0].content.splitlines()
-            ids = [line.split(":")[0] for line in lines if line.startswith("m")]
-            knowledge = EMPTY.evolve(
-                memories=tuple(Memory(id, id, ORIGIN, ORIGIN) for id in ids)
-            )
-            schema = prompts.memory_schema(knowledge, 3, 96, may_add=one.kind == "handoff")
-            jsonschema.validate(json.loads(reply.content), schema)
+        if one.kind in ("handoff", "document", "compress", "rewrite", "restate"):
+            jsonschema.validate(json.loads(reply.content), schema_of(one))
+
+
+def schema_of(one: Lesson) -> dict[str, Any]:
+    """Return the schema that a run would hold the reply of `one` to."""
+    lines = "\n".join(turn.content for turn in one.turns[:-1]).splitlines()
+    ids = [line.split(":")[0] for line in lines if re.match(r"[md]\d+: ", line)]
+    memories = tuple(Memory(id, id, ORIGIN, ORIGIN) for id in ids if id[0] == "m")
+    docs = [Doc(id, id, "one\ntwo\nthree\nfour", ORIGIN, ORIGIN) for id in ids if id[0] == "d"]
+    knowledge = EMPTY.evolve(memories=memories)
+    if one.kind == "document":
+        return schemas.doc_edits(docs, 9, CONFIG)
+    if one.kind == "rewrite":
+        return schemas.all_notes(CONFIG)
+    if one.kind == "restate":
+        return schemas.restated_doc(docs[0], CONFIG) if docs else schemas.restated_memory(CONFIG)
+    operations = schemas.ALL if one.kind == "handoff" else ("revise", "merge", "drop")
+    return schemas.memory_edits(knowledge, CONFIG.compress_edits, CONFIG, operations)

@@ -49,11 +49,12 @@ def plans(
     draw = rng("curriculum", *ids)
     fresh, kin = _split(suite.world(home_seed, 0), draw)
     again = round(config.revisit * config.episodes)
-    needed = config.episodes + (generations - 1) * (config.episodes - again)
+    working = min(generations, config.working_generations or generations)
+    needed = config.episodes + (working - 1) * (config.episodes - again)
     if needed > len(fresh):
         raise LineageError(
             f"the world of suite {suite.name!r} has {len(fresh)} tasks to work on and "
-            f"{generations} generations need {needed}: make the world larger "
+            f"{working} generations need {needed}: make the world larger "
             "(suite.machines_per_kind) or experiment.episodes smaller"
         )
     met: dict[str, int] = {}
@@ -61,8 +62,9 @@ def plans(
     for generation in range(generations):
         world = suite.world(home_seed, generation)
         now = {task.id: task for task in world.tasks}
-        old = draw.sample(sorted(met), min(again, len(met)))
-        new = [fresh.pop(0) for _ in range(config.episodes - len(old))]
+        old = draw.sample(sorted(met), min(again, len(met))) if generation < working else []
+        new = fresh[: config.episodes - len(old)] if generation < working else []
+        fresh = fresh[len(new) :]
         met |= dict.fromkeys(new, generation)
         work = tuple(Visit(now[id], world, "", met[id]) for id in (*old, *new))
         own = rng("probes", *ids, generation)

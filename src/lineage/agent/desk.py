@@ -7,14 +7,15 @@ errors are dealt with in one place.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from lineage.agent.prompt import memory_block
 from lineage.config import AgentConfig
 from lineage.edits import Limits
-from lineage.knowledge import Knowledge, Origin
+from lineage.knowledge import Doc, Knowledge, Origin
 from lineage.models.protocol import Completion, Engine, Request, TokenCounter, Turn
+from lineage.search import Entry, Library
 from lineage.seeds import derive
 from lineage.steplog.schema import Step, clean, step_id
 from lineage.tasks import Suite
@@ -24,6 +25,8 @@ class Log(Protocol):
     """Where steps and snapshots go."""
 
     def append(self, step: Step) -> None: ...
+
+    def hold(self, step: Step) -> None: ...
 
     def snapshot(self, knowledge: Knowledge) -> None: ...
 
@@ -43,7 +46,11 @@ class Post:
 
 @dataclass(frozen=True)
 class Desk:
-    """Everything that an instance of this generation works with."""
+    """Everything that an instance of this generation works with.
+
+    `serving` is the engine's name of the version where it is not the post's own: an adapter that
+    was trained on this lineage alone. `docs` and `past` find docs and raw episodes.
+    """
 
     post: Post
     engine: Engine
@@ -51,12 +58,33 @@ class Desk:
     config: AgentConfig
     count: TokenCounter
     log: Log
+    docs: Library
+    past: Library
+    serving: str = ""
+    shelves: dict[str, tuple[tuple[Entry, ...], dict[str, Doc]]] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
         """The longest texts that an edit may bring."""
         c = self.config
-        return Limits(c.memory_chars, c.doc_title_chars, c.doc_body_chars)
+        return Limits(
+            c.memory_chars,
+            c.doc_title_chars,
+            c.doc_body_chars,
+            self.count,
+            c.memory_budget,
+            c.doc_tokens,
+        )
+
+    def find_docs(self, knowledge: Knowledge, query: str) -> tuple[Doc, ...]:
+        """Return the docs that a search for `query` offers, best first."""
+        if knowledge.id not in self.shelves:
+            docs = {doc.id: doc for doc in knowledge.docs}
+            entries = tuple(Entry(doc.id, doc.title, doc.body) for doc in knowledge.docs)
+            self.shelves[knowledge.id] = (entries, docs)
+        entries, docs = self.shelves[knowledge.id]
+        hits = self.docs.search(entries, query, self.config.search_results)
+        return tuple(docs[hit.id] for hit in hits)
 
     def origin(self, episode: str) -> Origin:
         """Return the provenance of what is written in `episode`."""
@@ -66,9 +94,6 @@ class Desk:
         """Return the tokens of the memory block that a successor's prompt will hold."""
         return self.count(memory_block(knowledge))
 
-    def fits(self, knowledge: Knowledge) -> bool:
-        """Whether the memories are within the budget of this version."""
-        return self.memory_tokens(knowledge) <= self.config.memory_budget
 
     async def ask(
         self,
@@ -78,6 +103,7 @@ class Desk:
         max_tokens: int,
         schema: dict[str, Any] | None = None,
         choices: tuple[str, ...] = (),
+        tools: tuple[dict[str, Any], ...] = (),
     ) -> tuple[Completion, dict[str, Any]]:
         """Return the completion, and the columns that every step with one has.
 
@@ -88,13 +114,14 @@ class Desk:
         seed = derive(post.experiment, post.pair, post.generation, episode, step)
         request = Request(
             id=step_id(post.run, post.lineage, post.generation, episode, step),
-            version=post.version,
+            version=self.serving or post.version,
             turns=turns,
             max_tokens=max_tokens,
             temperature=self.config.temperature,
             seed=seed,
             schema=schema,
             choices=choices,
+            tools=tools,
         )
         began = time.monotonic()
         answer = await self.engine.generate(request)
@@ -114,8 +141,17 @@ class Desk:
 
     def write(self, phase: str, episode: str, step: int, kind: str, **columns: Any) -> None:
         """Log one step of this generation."""
+        self.log.append(self._step(phase, episode, step, kind, columns))
+
+    def hold(self, episode: str, step: int, columns: dict[str, Any]) -> None:
+        """Make an answer durable whose step is written later."""
+        self.log.hold(self._step("", episode, step, "", columns))
+
+    def _step(
+        self, phase: str, episode: str, step: int, kind: str, columns: dict[str, Any]
+    ) -> Step:
         post = self.post
-        row = Step(
+        return Step(
             run=post.run,
             arm=post.arm,
             pair=post.pair,
@@ -130,4 +166,3 @@ class Desk:
             ended_at=time.time(),
             **columns,
         )
-        self.log.append(row)

@@ -1,33 +1,22 @@
 """Prompt assembly: pure functions from Knowledge, task and steps to conversation turns.
 
-What is shared by a generation's episodes comes first (rules, memories, doc titles), what differs
-comes last (the task), so that the prefix cache serves them all. Inherited text is data: it is
-escaped, stands between marks that name its authors, and is never part of the rules.
+What is shared by a generation's episodes comes first (rules, memories), what differs comes last
+(docs that were opened, the task), so that the prefix cache serves them all. Inherited text is
+data: it is escaped, stands between marks that name its authors, and is never part of the rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from string import Template
-from typing import Any
 
+from lineage.agent.history import Experience, Past
 from lineage.knowledge import Doc, Knowledge, Memory
 from lineage.models.protocol import Turn
 
 NO_DOC = "none"
-
-
-@dataclass(frozen=True)
-class Experience:
-    """One finished episode as its own instance remembers it; `right` as the feedback says."""
-
-    prompt: str
-    answer: str
-    feedback: str
-    right: bool
 
 
 @cache
@@ -47,10 +36,14 @@ def escape(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def fence(tag: str, entries: Sequence[Memory | Doc], lines: Sequence[str]) -> str:
-    """Return `lines` between marks that name the versions that wrote the entries."""
-    authors = ", ".join(sorted({escape(entry.edited.version) for entry in entries}))
+def fence(tag: str, versions: Sequence[str], lines: Sequence[str]) -> str:
+    """Return `lines` between marks that name the versions that wrote them."""
+    authors = ", ".join(sorted({escape(version) for version in versions}))
     return "\n".join((f'<{tag} from="{authors}">', *lines, f"</{tag}>"))
+
+
+def _authors(entries: Sequence[Memory | Doc]) -> list[str]:
+    return [entry.edited.version for entry in entries]
 
 
 def memory_block(knowledge: Knowledge, with_ids: bool = False) -> str:
@@ -62,14 +55,29 @@ def memory_block(knowledge: Knowledge, with_ids: bool = False) -> str:
         return ""
     prefix = "{}: {}" if with_ids else "{1}"
     lines = [prefix.format(m.id, escape(m.text)) for m in knowledge.memories]
-    return fence("notes", knowledge.memories, lines)
+    return fence("notes", _authors(knowledge.memories), lines)
 
 
-def doc_index(knowledge: Knowledge) -> str:
-    """Return the ids and titles of the docs, "" where there are none."""
-    if not knowledge.docs:
+def doc_index(docs: Sequence[Doc]) -> str:
+    """Return the ids and titles of `docs`, "" where there are none."""
+    if not docs:
         return ""
-    return fence("docs", knowledge.docs, [f"{d.id}: {escape(d.title)}" for d in knowledge.docs])
+    return fence("docs", _authors(docs), [f"{d.id}: {escape(d.title)}" for d in docs])
+
+
+def doc_block(doc: Doc, with_id: bool = False) -> str:
+    """Return an open doc: its body line by line, under its id and title where `with_id`."""
+    head = [f"{doc.id}: {escape(doc.title)}"] if with_id else []
+    lines = (escape(line) for line in doc.body.splitlines())
+    return fence("doc", _authors([doc]), [*head, *lines])
+
+
+def history_block(past: Sequence[Past], wrong_answers: bool) -> str:
+    """Return raw episodes of earlier generations, "" where there are none."""
+    if not past:
+        return ""
+    lines = [_episode(p.experience, wrong_answers) for p in past]
+    return fence("history", [p.version for p in past], lines)
 
 
 def system_turn(rules: str, *inherited: str) -> Turn:
@@ -81,47 +89,64 @@ def system_turn(rules: str, *inherited: str) -> Turn:
     return Turn("system", "\n".join((*head, *blocks)))
 
 
-def act_turns(knowledge: Knowledge, prompt: str) -> tuple[Turn, ...]:
-    """Return the turns that ask for an answer with memories only."""
-    return (system_turn("act", memory_block(knowledge)), Turn("user", prompt))
-
-
-def open_turns(knowledge: Knowledge, prompt: str) -> tuple[Turn, ...]:
-    """Return the turns that ask which doc to open; the answer is a doc id or `NO_DOC`."""
-    system = system_turn("act", memory_block(knowledge), doc_index(knowledge))
-    return (system, Turn("user", template("open").substitute(prompt=prompt)))
-
-
-def opened_turns(
-    asked: tuple[Turn, ...], choice: str, doc: Doc | None, prompt: str
+def act_turns(
+    knowledge: Knowledge,
+    prompt: str,
+    opened: Sequence[Doc] = (),
+    transcript: str = "",
+    recalled: str = "",
 ) -> tuple[Turn, ...]:
-    """Return the turns that follow a choice: the doc's body, then the task again."""
-    block = "No document."
-    if doc:
-        block = fence("doc", [doc], [escape(line) for line in doc.body.splitlines()])
-    text = template("opened").substitute(doc=block, prompt=prompt)
-    return (*asked, Turn("assistant", choice), Turn("user", text))
+    """Return the turns that ask for an answer.
+
+    `opened` are the docs that stand before the task; `transcript` and `recalled` are blocks of
+    raw history, the first shared by all tasks and the second found for this one.
+    """
+    system = system_turn("act", memory_block(knowledge), transcript)
+    blocks = [doc_block(doc) for doc in opened]
+    if recalled:
+        blocks.append(recalled)
+    return (system, Turn("user", "\n".join((*blocks, prompt))))
+
+
+def open_turns(
+    knowledge: Knowledge, prompt: str, found: Sequence[Doc], opened: Sequence[Doc] = ()
+) -> tuple[Turn, ...]:
+    """Return the turns that ask which of `found` to open; the answer is an id or `NO_DOC`."""
+    asked = template("open").substitute(prompt=prompt, docs=doc_index(found))
+    blocks = [doc_block(doc) for doc in opened]
+    system = system_turn("act", memory_block(knowledge))
+    return (system, Turn("user", "\n".join((*blocks, asked))))
 
 
 def handoff_turns(
-    knowledge: Knowledge, experiences: Sequence[Experience], wrong_answers: bool
+    rules: str, knowledge: Knowledge, experiences: Sequence[Experience], wrong_answers: bool
 ) -> tuple[Turn, ...]:
-    """Return the turns that ask for edits of the memories after `experiences`."""
-    system = system_turn("handoff", memory_block(knowledge, with_ids=True))
+    """Return the turns that ask, by `rules`, for new memories after `experiences`."""
+    system = system_turn(rules, memory_block(knowledge, with_ids=True))
     return (system, episodes_turn(experiences, wrong_answers))
 
 
-def document_turns(experiences: Sequence[Experience], wrong_answers: bool) -> tuple[Turn, ...]:
-    """Return the turns that ask for one doc about `experiences`."""
-    return (system_turn("document"), episodes_turn(experiences, wrong_answers))
+def document_turns(
+    related: Sequence[Doc], experiences: Sequence[Experience], wrong_answers: bool
+) -> tuple[Turn, ...]:
+    """Return the turns that ask for an edit of the docs; `related` are those it may revise."""
+    system = system_turn("document", *(doc_block(doc, with_id=True) for doc in related))
+    return (system, episodes_turn(experiences, wrong_answers))
 
 
 def compress_turns(knowledge: Knowledge) -> tuple[Turn, ...]:
     """Return the turns that ask to bring memories that are over budget back under it."""
-    return (
-        system_turn("compress", memory_block(knowledge, with_ids=True)),
-        Turn("user", "Write the JSON."),
-    )
+    system = system_turn("compress", memory_block(knowledge, with_ids=True))
+    return (system, Turn("user", template("write").template))
+
+
+def restate_turns(entry: Memory | Doc) -> tuple[Turn, ...]:
+    """Return the turns that ask a successor to say one entry in its own words."""
+    if isinstance(entry, Memory):
+        block = memory_block(Knowledge(memories=(entry,)))
+    else:
+        block = doc_block(entry, with_id=True)
+    return (system_turn("restate", block), Turn("user", template("write").template))
 
 
 def episodes_turn(experiences: Sequence[Experience], wrong_answers: bool) -> Turn:
@@ -129,50 +154,14 @@ def episodes_turn(experiences: Sequence[Experience], wrong_answers: bool) -> Tur
 
     Answers that were wrong are shown only where `wrong_answers`.
     """
-    shown = "\n".join(
-        template("episode" if e.right or wrong_answers else "episode-wrong").substitute(
-            prompt=e.prompt, answer=escape(e.answer), feedback=e.feedback
-        )
-        for e in experiences
-    )
+    shown = "\n".join(_episode(e, wrong_answers) for e in experiences)
     return Turn("user", template("episodes").substitute(episodes=shown))
 
 
-def memory_schema(
-    knowledge: Knowledge, max_edits: int, max_chars: int, may_add: bool = True
-) -> dict[str, Any]:
-    """Return the JSON schema of memory edits that refer only to ids that exist.
-
-    Lengths are bounded: a small model that is left free writes until its token limit.
-    """
-    text = {"type": "string", "minLength": 1, "maxLength": max_chars}
-    ids = [memory.id for memory in knowledge.memories]
-    shapes = [_object(op={"const": "add"}, text=text)] if may_add else []
-    if ids:
-        known = {"enum": ids}
-        shapes += [
-            _object(op={"const": "revise"}, id=known, text=text),
-            _object(op={"const": "drop"}, id=known),
-        ]
-    if len(ids) > 1:
-        many = {"type": "array", "items": known, "minItems": 2, "maxItems": 4}
-        shapes.append(_object(op={"const": "merge"}, ids=many, text=text))
-    edits = {"type": "array", "items": {"anyOf": shapes}, "maxItems": max_edits}
-    return _object(edits=edits)
-
-
-def document_schema(max_title_chars: int, max_body_chars: int) -> dict[str, Any]:
-    """Return the JSON schema of one new doc."""
-    return _object(
-        title={"type": "string", "minLength": 1, "maxLength": max_title_chars},
-        body={"type": "string", "minLength": 1, "maxLength": max_body_chars},
+def _episode(experience: Experience, wrong_answers: bool) -> str:
+    name = "episode" if experience.right or wrong_answers else "episode-wrong"
+    return template(name).substitute(
+        prompt=experience.prompt,
+        answer=escape(experience.answer),
+        feedback=experience.feedback,
     )
-
-
-def _object(**properties: object) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }

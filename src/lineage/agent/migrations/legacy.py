@@ -1,0 +1,24 @@
+"""What a predecessor leaves to a migration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lineage.agent.history import Past
+from lineage.config import MigrationConfig
+from lineage.knowledge import Knowledge
+from lineage.tasks import World
+
+
+@dataclass(frozen=True)
+class Legacy:
+    """Knowledge and raw episodes of the lineage, its world as it is now, and the settings.
+
+    `memories` says whether the lineage keeps memories at all.
+    """
+
+    knowledge: Knowledge
+    past: tuple[Past, ...]
+    world: World
+    config: MigrationConfig
+    memories: bool = True

@@ -1,0 +1,48 @@
+"""`rewrite`: the successor restates each entry in its own words, one entry a request.
+
+MemCollab (arXiv 2603.23234) found that one model's memories can harm another as they stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from lineage.agent import prompt as prompts
+from lineage.agent import schemas
+from lineage.agent.budget import fit
+from lineage.agent.desk import Desk
+from lineage.agent.migrations.legacy import Legacy
+from lineage.agent.proposal import Proposal, after, enact, propose
+from lineage.edits import Edit, parse_edits
+from lineage.knowledge import Doc, Knowledge, Memory
+
+
+async def rewrite(desk: Desk, legacy: Legacy) -> Knowledge:
+    """Return the Knowledge with each entry restated; one that fails stays as it was."""
+    knowledge = legacy.knowledge
+    entries: list[Memory | Doc] = [*knowledge.memories, *knowledge.docs]
+    for proposal in await asyncio.gather(*(_restate(desk, entry) for entry in entries)):
+        knowledge = after(knowledge, enact(desk, "migrate", knowledge, proposal, kind="migrate"))
+    return await fit(desk, "migrate", knowledge)
+
+
+async def _restate(desk: Desk, entry: Memory | Doc) -> Proposal:
+    config = desk.config
+    if isinstance(entry, Memory):
+        schema, most = schemas.restated_memory(config), config.edit_tokens
+    else:
+        schema, most = schemas.restated_doc(entry, config), config.document_tokens
+
+    def parse(text: str) -> tuple[Edit, ...]:
+        try:
+            raw = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"malformed restatement: {error}") from error
+        fields = raw if isinstance(raw, dict) else {}
+        edits = parse_edits(json.dumps({"edits": [fields | {"op": "revise", "id": entry.id}]}))
+        unchanged = isinstance(entry, Memory) and edits[0].text == entry.text
+        return () if unchanged else edits
+
+    turns = prompts.restate_turns(entry)
+    return await propose(desk, f"rewrite-{entry.id}", turns, most, schema, parse)

@@ -1,0 +1,67 @@
+"""`verify`: the successor tests each entry on past tasks and drops those that fail.
+
+An entry is tested alone: the successor meets the past tasks that a search by the entry's text
+finds, with nothing but that entry, and the world as it is now judges the answers. An entry that
+helps with none of them goes. So a stale fact, a poisoned one and a note that this version
+cannot read fall alike. An entry about which there is no past task stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from lineage.agent import prompt as prompts
+from lineage.agent.budget import fit
+from lineage.agent.desk import Desk
+from lineage.agent.migrations.legacy import Legacy
+from lineage.agent.proposal import after, log_edits
+from lineage.edits import Edit, apply
+from lineage.knowledge import EMPTY, Doc, Knowledge, Memory
+from lineage.tasks import Task
+
+
+async def verify(desk: Desk, legacy: Legacy) -> Knowledge:
+    """Return the Knowledge without the entries that failed."""
+    knowledge = legacy.knowledge
+    entries: list[Memory | Doc] = [*knowledge.memories, *knowledge.docs]
+    passed = await asyncio.gather(*(_test(desk, legacy, entry) for entry in entries))
+    failed = [entry for entry, good in zip(entries, passed, strict=True) if not good]
+    drops = [Edit("drop", id=entry.id) for entry in failed]
+    changes = apply(knowledge, drops, desk.origin("verify"), desk.limits)
+    log_edits(desk, "migrate", "verify", changes)
+    return await fit(desk, "migrate", after(knowledge, changes))
+
+
+async def _test(desk: Desk, legacy: Legacy, entry: Memory | Doc) -> bool:
+    """Whether the version answers one past task or more rightly with `entry` alone."""
+    tasks = _tasks(desk, legacy, entry)
+    scores = await asyncio.gather(
+        *(_attempt(desk, entry, number, task) for number, task in enumerate(tasks))
+    )
+    known = [score for score in scores if score is not None]
+    return not known or max(known) == 1.0
+
+
+def _tasks(desk: Desk, legacy: Legacy, entry: Memory | Doc) -> list[Task]:
+    """Return the past tasks that `entry` is about, as they are in the world now."""
+    now = {task.id: task for task in legacy.world.tasks}
+    past = {p.id: p for p in legacy.past}
+    text = entry.text if isinstance(entry, Memory) else f"{entry.title} {entry.body}"
+    entries = tuple(p.entry for p in legacy.past)
+    hits = desk.past.search(entries, text, legacy.config.verify_tasks) if entries else ()
+    ids = dict.fromkeys(past[hit.id].task.id for hit in hits)
+    return [now[id] for id in ids if id in now]
+
+
+async def _attempt(desk: Desk, entry: Memory | Doc, number: int, task: Task) -> float | None:
+    alone = EMPTY.evolve(memories=(entry,)) if isinstance(entry, Memory) else EMPTY
+    opened = (entry,) if isinstance(entry, Doc) else ()
+    turns = prompts.act_turns(alone, task.prompt, opened)
+    name = f"verify-{entry.id}"
+    completion, columns = await desk.ask(name, number, turns, desk.config.act_tokens)
+    score = None if completion.error else desk.suite.score(task, completion.text)
+    about = {"task": task.id, "world": task.world, "facts": task.facts, "answer": task.answer}
+    desk.write(
+        "migrate", name, number, "migrate", entry=entry.id, score=score, **about, **columns
+    )
+    return score

@@ -1,0 +1,88 @@
+"""Docs by tool calls: for models that were trained to call tools, in their own format.
+
+The model is offered `search` and `open`; each call is a step. When its calls are used up it is
+asked once more without tools, so that an episode always ends in an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lineage.agent import prompt as prompts
+from lineage.agent.desk import Desk
+from lineage.knowledge import Doc, Knowledge
+from lineage.models.protocol import Completion, ToolCall, Turn
+
+CALLS_PER_DOC = 2
+"""A search and an open; a model that needs more calls than this a doc is going in circles."""
+
+
+def _tool(name: str, about: str, argument: str, meaning: str) -> dict[str, Any]:
+    properties = {argument: {"type": "string", "description": meaning}}
+    parameters = {"type": "object", "properties": properties, "required": [argument]}
+    function = {"name": name, "description": about, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+TOOLS = (
+    _tool("search", "Search the documents that earlier instances left.", "query", "words to find"),
+    _tool("open", "Open a document that a search found.", "id", "the document's id"),
+)
+
+
+@dataclass
+class Talk:
+    """A conversation with tools so far; `answered` once it has ended in an answer."""
+
+    turns: tuple[Turn, ...]
+    steps: int = 0
+    opened: list[Doc] = field(default_factory=list)
+    answered: tuple[Completion, dict[str, Any]] | None = None
+
+
+async def converse(
+    desk: Desk, name: str, phase: str, knowledge: Knowledge, prompt: str, about: dict[str, Any]
+) -> Talk:
+    """Let the model search and open docs until it answers or its calls are used up."""
+    talk = Talk(prompts.act_turns(knowledge, prompt))
+    for _ in range(CALLS_PER_DOC * desk.config.docs_opened):
+        completion, columns = await desk.ask(
+            name, talk.steps, talk.turns, desk.config.edit_tokens, tools=TOOLS
+        )
+        if completion.error or not completion.calls:
+            talk.answered = completion, columns
+            return talk
+        reply = _serve(desk, knowledge, talk.opened, completion.calls)
+        desk.write(phase, name, talk.steps, reply.kind, **reply.columns, **about, **columns)
+        said = (Turn("assistant", completion.text), Turn("tool", reply.text))
+        talk.turns = (*talk.turns, *said)
+        talk.steps += 1
+    return talk
+
+
+@dataclass(frozen=True)
+class _Reply:
+    kind: str
+    text: str
+    columns: dict[str, Any]
+
+
+def _serve(
+    desk: Desk, knowledge: Knowledge, opened: list[Doc], calls: Sequence[ToolCall]
+) -> _Reply:
+    """Answer the first of `calls`; what it asks for is data, and only ids that exist open."""
+    call = calls[0]
+    if call.name == "search":
+        query = str(call.arguments.get("query", ""))
+        found = desk.find_docs(knowledge, query)
+        columns: dict[str, Any] = {"detail": query, "results": tuple(doc.id for doc in found)}
+        return _Reply("search", prompts.doc_index(found) or "Nothing found.", columns)
+    id = str(call.arguments.get("id", ""))
+    doc = next((d for d in knowledge.docs if d.id == id), None)
+    if doc is None or len(opened) >= desk.config.docs_opened:
+        why = "unknown id" if doc is None else "no more documents may be opened"
+        return _Reply("open", why, {"detail": f"{call.name}: {why}"})
+    opened.append(doc)
+    return _Reply("open", prompts.doc_block(doc, with_id=True), {"entry": id, "detail": doc.title})
