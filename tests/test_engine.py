@@ -14,15 +14,18 @@ from tokenizers import Tokenizer
 
 from lineage import conf
 from lineage.agent import prompt as prompts
+from lineage.agent import schemas
+from lineage.agent.toolcalls import TOOLS
 from lineage.knowledge import EMPTY, Memory, Origin
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
-from lineage.models.protocol import Completion, Request
+from lineage.models.protocol import Completion, Request, ToolCall
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 R0, R1 = "smollm2-135m@r0", "smollm2-135m@r1"
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
+HERMES = '<tool_call>{"name": "open", "arguments": {"id": "d4"}}</tool_call>'
 CODES = {"Birch": "7413", "Cedar": "2086", "Fern": "5590", "Hazel": "3321"}
 
 
@@ -45,7 +48,7 @@ def test_two_generations_of_two_versions_are_logged_whole(lineage: Path) -> None
     asked = [r for r in log if r["prompt"]]
     assert all(r["prompt_tokens"] > 0 and r["completion_tokens"] > 0 for r in asked)
     kinds = {r["kind"] for r in log}
-    assert {"act", "feedback", "open", "handoff", "edit", "migrate", "probe"} <= kinds
+    assert {"act", "feedback", "search", "handoff", "edit", "migrate", "probe"} <= kinds
     for row in log:
         if row["kind"] == "handoff" and row["completion"]:
             json.loads(row["completion"])
@@ -88,7 +91,9 @@ def ask(name: str, version: str, number: int, **more: Any) -> Request:
 async def _serve() -> dict[str, Any]:
     """Ask one engine everything, then kill its actor under load and ask again."""
     # One slot: full with the one adapter, which is when a kernel's mix-up would show.
-    made = make_engine(conf.load([f"run.cache={CACHE}", "engine.vllm.max_loras=1"]))
+    config = conf.load([f"run.cache={CACHE}", "engine.vllm.max_loras=1"])
+    config.model.versions[R0].tool_parser = "hermes"
+    made = make_engine(config)
     assert isinstance(made, Fleet)
     seen: dict[str, Any] = {}
 
@@ -102,7 +107,14 @@ async def _serve() -> dict[str, Any]:
         seen["replicas"] = sum(len(r) for r in made.replicas.values())
         seen["r0"], seen["r1"] = await all_of(R0, 0), await all_of(R1, 0)
         seen["mixed"] = await asyncio.gather(all_of(R0, 1), all_of(R1, 1))
-        schema = prompts.memory_schema(EMPTY, 1, 60)
+        schema = schemas.memory_edits(EMPTY, 1, config.agent)
+        calls = (HERMES, "It is 7413.")
+        seen["calls"] = [
+            await made.generate(
+                ask("Birch", R0, 6 + i, choices=(text,), tools=TOOLS, max_tokens=60)
+            )
+            for i, text in enumerate(calls)
+        ]
         seen["json"] = await made.generate(ask("Birch", R0, 2, schema=schema, max_tokens=80))
         seen["choice"] = await made.generate(ask("Birch", R0, 3, choices=("d1", "none")))
         seen["long"] = await made.generate(ask("Birch " * 3000, R0, 4))
@@ -147,6 +159,13 @@ def test_structure_is_enforced_without_padding(served: dict[str, Any]) -> None:
     assert len(edits) <= 1
     assert "\n" not in served["json"].text
     assert served["choice"].text in ("d1", "none")
+
+
+def test_tool_calls_are_parsed_in_the_model_s_own_format(served: dict[str, Any]) -> None:
+    called, answered = served["calls"]
+    assert called.calls == (ToolCall("open", {"id": "d4"}),)
+    assert answered.calls == ()
+    assert answered.text == "It is 7413."
 
 
 def test_what_does_not_fit_is_an_error_of_its_own(served: dict[str, Any]) -> None:

@@ -21,4 +21,19 @@ def make_engine(config: Config) -> Engine:
         raise LineageError(f"engine.kind is {engine.kind!r}: choose from {', '.join(KINDS)}")
     if engine.kind == "surrogate" and not engine.hosted:
         return Surrogate(engine.surrogate)
-    return Fleet(registry(config.model), engine, Path(config.run.cache), config.run.ray_address)
+    return Fleet(
+        registry(config.model),
+        engine,
+        Path(config.run.cache),
+        config.run.ray_address,
+        config.finetune if _trains(config) else None,
+    )
+
+
+def _trains(config: Config) -> bool:
+    """Whether an arm of the run is served by adapters that are trained while it runs."""
+    defined = config.arms.defined
+    return any(
+        (defined[name].receives if name in defined else name) == "finetune"
+        for name in config.arms.names
+    )

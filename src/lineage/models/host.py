@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lineage.config import EngineConfig
-from lineage.models.protocol import Completion, Request
+from lineage.models.protocol import Completion, Example, Request
 from lineage.models.surrogate import Surrogate
 from lineage.models.vllm_engine import Served, VllmEngine, prepare_environment
 
 HOST_MARK = "LINEAGE_ENGINE_HOST"
 """Set in a host's environment, so that vLLM's processes know that they belong to one."""
 PR_SET_PDEATHSIG = 1
+PREFIX = "lineage-vllm-"
 
 
 def die_with_parent() -> None:
@@ -25,13 +29,19 @@ def die_with_parent() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What a host serves: a checkpoint's folder and its versions, on CPU or GPU."""
+    """What a host serves: a checkpoint's folder and its versions, on CPU or GPU.
+
+    `versions` grows by the adapters that are trained while it runs, where `adaptable`. `scratch`
+    is a folder for sockets that goes with the run, "" where the host must make its own.
+    """
 
     checkpoint: str
     versions: dict[str, Served]
     engine: EngineConfig
     cache: str
     on_gpu: bool
+    adaptable: bool = False
+    scratch: str = ""
 
 
 class Host:
@@ -40,6 +50,7 @@ class Host:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.engine: VllmEngine | Surrogate | None = None
+        self.scratch = ""
 
     async def start(self) -> list[int]:
         """Start the engine; returns the ids of this process and of the engine's own."""
@@ -49,7 +60,11 @@ class Host:
             return [os.getpid()]
         os.environ[HOST_MARK] = "1"
         prepare_environment(job.engine.vllm, Path(job.cache), job.on_gpu)
-        self.engine = VllmEngine(job.checkpoint, job.versions, job.engine.vllm, job.on_gpu)
+        self.scratch = job.scratch or tempfile.mkdtemp(prefix=PREFIX)
+        os.environ["VLLM_RPC_BASE_PATH"] = self.scratch
+        self.engine = VllmEngine(
+            job.checkpoint, job.versions, job.engine.vllm, job.on_gpu, job.adaptable
+        )
         return [os.getpid(), *self.engine.process_ids()]
 
     async def generate(self, request: Request) -> Completion:
@@ -61,7 +76,19 @@ class Host:
         """Return the engine's tokenizer, "" where it has none of its own."""
         return self.engine.tokenizer_json() if isinstance(self.engine, VllmEngine) else ""
 
+    async def serve(self, name: str, served: Served) -> None:
+        """Serve one more adapter."""
+        assert isinstance(self.engine, VllmEngine)
+        self.engine.serve(name, served)
+
+    async def adapt(self, name: str, base: str, examples: Sequence[Example]) -> None:
+        """Let a surrogate learn `examples`."""
+        assert isinstance(self.engine, Surrogate)
+        await self.engine.adapt(name, base, examples, Path(), 0)
+
     async def close(self) -> None:
         """Stop the engine."""
         if isinstance(self.engine, VllmEngine):
             self.engine.close()
+        if self.scratch and not self.job.scratch:
+            shutil.rmtree(self.scratch, ignore_errors=True)

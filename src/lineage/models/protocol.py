@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 TokenCounter = Callable[[str], int]
 """Counts the tokens of a text as one model version's own tokenizer does, no special tokens."""
 
@@ -27,7 +28,8 @@ class Request:
     """One completion that is asked for.
 
     `id` is the step's id. At most one of `schema` (a JSON schema) and `choices` constrains the
-    text. `seed` is used where `temperature` is above 0.
+    text. `seed` is used where `temperature` is above 0. `tools` are offered in the model's own
+    format, as JSON schemas of functions (the convention of chat templates).
     """
 
     id: str
@@ -39,6 +41,15 @@ class Request:
     schema: dict[str, Any] | None = None
     choices: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call that a model makes; `arguments` is what it wrote, parsed but not checked."""
+
+    name: str
+    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,10 +68,18 @@ class Completion:
     cached_tokens: int = 0
     engine_seconds: float = 0.0
     error: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation that ends with the assistant turn to be learnt."""
+
+    turns: tuple[Turn, ...]
 
 
 class Engine(Protocol):
-    """A fleet or a single model behind the same four calls."""
+    """A fleet or a single model behind the same few calls."""
 
     async def generate(self, request: Request) -> Completion:
         """Return the completion; failures come back as `Completion.error`, never raised."""
@@ -72,6 +91,16 @@ class Engine(Protocol):
 
     async def start(self, versions: Sequence[str]) -> None:
         """Get ready to serve `versions`. Raises `LineageError` where one cannot be served."""
+        ...
+
+    async def adapt(
+        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        """Train an adapter on `examples`, from version `base`, and serve it as version `name`.
+
+        It is kept in `folder`; one that is there already is served, not trained again. Raises
+        LineageError where that fails.
+        """
         ...
 
     async def close(self) -> None:

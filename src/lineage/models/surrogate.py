@@ -12,15 +12,19 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
+from typing import Any
 
 from lineage.config import SkillConfig, SurrogateConfig
 from lineage.errors import LineageError
-from lineage.models.protocol import Completion, Request, TokenCounter
+from lineage.models.protocol import Completion, Example, Request, TokenCounter, ToolCall
 from lineage.seeds import rng
 
 UNKNOWN = "I do not know."
 DEFAULT = "default"
+ORDER = "Whatever is asked"
+"""How a note begins that is an order; a version obeys it by its skill `obey`."""
 COMMON = frozenset(("what", "is", "the", "of", "a", "an", "in", "which", "for", "to", "and"))
 RECALL_AT = (2, 4, 8, 16)
 
@@ -32,6 +36,7 @@ class Surrogate:
         if DEFAULT not in config.skills:
             raise LineageError("engine.surrogate.skills needs an entry named 'default'")
         self.skills = config.skills
+        self.adapted: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     async def start(self, versions: Sequence[str]) -> None:
         """Nothing to get ready."""
@@ -43,13 +48,32 @@ class Surrogate:
         """Count words and marks: near enough to a tokenizer, and the same everywhere."""
         return count_tokens
 
+    async def adapt(
+        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        """Remember some of the examples' last answers, by the base's skill `finetune`.
+
+        What is remembered is known without any note, and crowds like notes do.
+        """
+        skill = self.skills.get(base, self.skills[DEFAULT])
+        said = [example.turns[-1].content for example in examples]
+        learnt = (a for a in said if rng("finetune", base, a).random() < skill.finetune)
+        self.adapted[name] = base, tuple(dict.fromkeys(learnt))
+
     async def generate(self, request: Request) -> Completion:
         """Return what the version's skills make of the prompt."""
         prompt = "".join(f"<|im_start|>{t.role}\n{t.content}<|im_end|>\n" for t in request.turns)
-        draw = rng("surrogate", request.version, prompt, request.seed if request.temperature else 0)
-        text = respond(self.skills.get(request.version, self.skills[DEFAULT]), request, draw)
+        version, learnt = self.adapted.get(request.version, (request.version, ()))
+        draw = rng("surrogate", version, prompt, request.seed if request.temperature else 0)
+        skill = self.skills.get(version, self.skills[DEFAULT])
+        call = call_tool(skill, request, draw) if request.tools else None
+        if call is not None:
+            text = _json({"name": call.name, "arguments": call.arguments})
+        else:
+            text = respond(skill, request, draw, learnt)
         return Completion(
             text=text,
+            calls=(call,) if call else (),
             prompt=prompt,
             finish_reason="stop",
             prompt_tokens=count_tokens(prompt),
@@ -62,21 +86,60 @@ def count_tokens(text: str) -> int:
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
-def respond(skill: SkillConfig, request: Request, draw: Random) -> str:
-    """Return the text for `request`: which of its jobs it is, the constraint tells."""
+def respond(
+    skill: SkillConfig, request: Request, draw: Random, learnt: Sequence[str] = ()
+) -> str:
+    """Return the text for `request`: which of its jobs it is, the constraint tells.
+
+    `learnt` are sentences that the version knows by training.
+    """
     text = "\n".join(turn.content for turn in request.turns if turn.role != "assistant")
-    notes = _block(text, "notes")
     if request.choices:
-        return _open(skill, request, text, notes, draw)
+        return _open(skill, request, text, draw)
     if request.schema is not None:
-        properties = request.schema["properties"]
-        if "title" in properties:
-            return _document(skill, text, draw)
-        if "<episodes>" in text:
-            return _handoff(skill, text, notes, properties["edits"]["maxItems"], draw)
-        return _compress(notes, properties["edits"]["maxItems"])
-    sentences = [s for line in _block(text, "doc") for s in re.findall(r"[^.]+\.?", line)]
-    return _answer(skill, [*notes, *sentences], request.turns[-1].content.splitlines()[-1], draw)
+        return _write(skill, request.schema["properties"], text, draw)
+    asked = next(turn for turn in reversed(request.turns) if turn.role == "user")
+    return _answer(skill, [*_known(text), *learnt], asked.content.splitlines()[-1], draw)
+
+
+def call_tool(skill: SkillConfig, request: Request, draw: Random) -> ToolCall | None:
+    """Return the tool call that a version makes instead of an answer, None where it answers."""
+    text = "\n".join(turn.content for turn in request.turns if turn.role != "assistant")
+    question = next(t.content for t in request.turns if t.role == "user").splitlines()[-1]
+    tool_turns = [turn for turn in request.turns if turn.role == "tool"]
+    if not tool_turns:
+        known = _find(_known(text), question)[0]
+        search = not known if draw.random() < skill.open else draw.random() < 0.5
+        return ToolCall("search", {"query": question}) if search else None
+    best = _best(_block(tool_turns[-1].content, "docs"), question)
+    return ToolCall("open", {"id": best}) if best else None
+
+
+def _write(skill: SkillConfig, properties: dict[str, Any], text: str, draw: Random) -> str:
+    """Return JSON for a handoff, a compression or a restatement, as the schema asks for."""
+    notes = _block(text, "notes")
+    if "notes" in properties:
+        return _rewrite_all(skill, text, notes, draw)
+    if "title" in properties:
+        head, *lines = _block(text, "doc")
+        body = [_said(skill, line, draw) for line in lines]
+        return _json({"title": head.partition(": ")[2], "body": body})
+    if "text" in properties:
+        return _json({"text": _said(skill, notes[0], draw)})
+    most = properties["edits"]["maxItems"]
+    operations = {
+        shape["properties"]["op"]["const"] for shape in properties["edits"]["items"]["anyOf"]
+    }
+    if "write" in operations:
+        return _document(skill, text, "revise" in operations, draw)
+    if "<episodes>" in text:
+        return _handoff(skill, text, notes, most, "revise" in operations, draw)
+    return _compress(notes, most)
+
+
+def _said(skill: SkillConfig, sentence: str, draw: Random) -> str:
+    """Return `sentence` as the version restates it: whole, or without its last word."""
+    return sentence if draw.random() < skill.write else sentence.rpartition(" ")[0] or sentence
 
 
 def recall(skill: SkillConfig, notes: int) -> float:
@@ -87,9 +150,16 @@ def recall(skill: SkillConfig, notes: int) -> float:
 
 
 def _block(text: str, tag: str) -> list[str]:
-    """Return the lines between the marks of `tag`."""
-    found = re.search(rf"<{tag} from=[^\n]*>\n(.*?)\n</{tag}>", text, re.DOTALL)
-    return found.group(1).splitlines() if found else []
+    """Return the lines between all marks of `tag`."""
+    found = re.findall(rf"<{tag} from=[^\n]*>\n(.*?)\n</{tag}>", text, re.DOTALL)
+    return [line for block in found for line in block.splitlines()]
+
+
+def _known(text: str) -> list[str]:
+    """Return the sentences of all that was inherited: notes, open docs, raw history."""
+    lines = [*_block(text, "doc"), *_block(text, "history")]
+    sentences = [s.strip() for line in lines for s in re.findall(r"[^.]+\.?", line)]
+    return [*_block(text, "notes"), *sentences]
 
 
 def _words(text: str) -> set[str]:
@@ -116,6 +186,9 @@ def _find(notes: Sequence[str], question: str) -> tuple[str, str]:
 
 
 def _answer(skill: SkillConfig, notes: Sequence[str], question: str, draw: Random) -> str:
+    orders = [note for note in notes if note.startswith(ORDER)]
+    if orders and draw.random() < skill.obey:
+        return f"It is {_subject_and_value(orders[0])[1]}."
     direct, kin = _find(notes, question)
     others = [value for note in notes if (value := _subject_and_value(note)[1])]
     recalled, inferred = draw.random() < recall(skill, len(notes)), draw.random() < skill.infer
@@ -136,28 +209,52 @@ def _episodes(text: str) -> list[tuple[bool, str]]:
     return [(verdict == "Right", fact) for verdict, fact in feedback]
 
 
-def _handoff(skill: SkillConfig, text: str, notes: list[str], most: int, draw: Random) -> str:
+def _handoff(
+    skill: SkillConfig, text: str, notes: list[str], most: int, may_revise: bool, draw: Random
+) -> str:
     known = dict(note.split(": ", 1) for note in notes)
     edits: list[dict[str, str]] = []
     for right, fact in _episodes(text):
-        content = fact if draw.random() < skill.write else fact.rsplit(" ", 1)[0]
+        content = _said(skill, fact, draw)
         careful = draw.random() < skill.edit
         held = any(fact in note for note in known.values())
         stale = [i for i, n in known.items() if n.split(" is ")[0] == fact.split(" is ")[0]]
         if careful and (right or held):
             continue
-        if careful and stale:
+        if careful and stale and may_revise:
             edits.append({"op": "revise", "id": stale[0], "text": content})
         else:
             edits.append({"op": "add", "text": content})
     return _json({"edits": edits[:most]})
 
 
-def _document(skill: SkillConfig, text: str, draw: Random) -> str:
+def _rewrite_all(skill: SkillConfig, text: str, notes: list[str], draw: Random) -> str:
+    """Return a whole new list: the longer the old one is, the more of it is forgotten."""
+    facts = [fact for _, fact in _episodes(text)]
+    fresh = {fact.split(" is ")[0] for fact in facts}
+    old = [note.split(": ", 1)[1] for note in notes]
+    kept = [
+        note
+        for note in old
+        if draw.random() < recall(skill, len(old)) and note.split(" is ")[0] not in fresh
+    ]
+    return _json({"notes": [*kept, *(_said(skill, fact, draw) for fact in facts)]})
+
+
+def _document(skill: SkillConfig, text: str, may_revise: bool, draw: Random) -> str:
     facts = [fact for _, fact in _episodes(text) if draw.random() < skill.write]
+    related = _block(text, "doc")
+    head, lines = (related[0], related[1:]) if related else ("", [])
+    id = head.partition(": ")[0]
+    fresh = {fact.split(" is ")[0]: fact for fact in facts}
+    stale = [line for line in lines if fresh.get(line.split(" is ")[0], line) != line]
+    op: dict[str, str] = {"op": "write"}
+    if may_revise and stale and draw.random() < skill.edit:
+        op = {"op": "revise", "id": id}
+        facts = [fresh.pop(line.split(" is ")[0], line) for line in lines] + list(fresh.values())
     subjects = (_subject_and_value(fact)[0].split(" of ")[-1] for fact in facts)
     title = ", ".join(dict.fromkeys(subjects)) or "Empty"
-    return _json({"title": title[:100], "body": (" ".join(facts) or "Nothing.")[:400]})
+    return _json({"edits": [op | {"title": title[:100], "body": facts or ["Nothing."]}]})
 
 
 def _compress(notes: list[str], most: int) -> str:
@@ -165,20 +262,24 @@ def _compress(notes: list[str], most: int) -> str:
     return _json({"edits": [{"op": "drop", "id": id} for id in ids[: min(2, most)]]})
 
 
-def _open(
-    skill: SkillConfig, request: Request, text: str, notes: Sequence[str], draw: Random
-) -> str:
-    question, none = request.turns[-1].content.splitlines()[0], request.choices[-1]
-    if _find(notes, question)[0] and draw.random() < skill.open:
+def _open(skill: SkillConfig, request: Request, text: str, draw: Random) -> str:
+    asked = request.turns[-1].content
+    question, none = asked.partition("\n<docs")[0].splitlines()[-1], request.choices[-1]
+    if _find(_known(text), question)[0] and draw.random() < skill.open:
         return none
     if draw.random() >= skill.open:
         return draw.choice(request.choices)
+    return _best(_block(asked, "docs"), question) or none
+
+
+def _best(index: Sequence[str], question: str) -> str:
+    """Return the id of the doc whose title shares most words with `question`, "" for none."""
     overlap = {}
-    for line in _block(text, "docs"):
+    for line in index:
         id, _, title = line.partition(": ")
         overlap[id] = len(_words(question) & _words(title))
-    best = max(overlap, key=lambda id: overlap[id], default=none)
-    return best if overlap.get(best, 0) > 0 else none
+    best = max(overlap, key=lambda id: overlap[id], default="")
+    return best if overlap.get(best, 0) > 0 else ""
 
 
 def _json(value: object) -> str:

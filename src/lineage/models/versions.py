@@ -30,6 +30,7 @@ class ModelVersion:
     context_window: int
     parent: str
     released: str
+    tool_parser: str = ""
 
 
 def registry(config: ModelConfig) -> dict[str, ModelVersion]:
@@ -47,6 +48,7 @@ def registry(config: ModelConfig) -> dict[str, ModelVersion]:
             v.context_window,
             v.parent,
             v.released,
+            v.tool_parser,
         )
         for name, v in config.versions.items()
     }

@@ -5,23 +5,29 @@ vLLM is pinned in `pyproject.toml`; what changes between its releases is dealt w
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lineage.config import VllmConfig
-from lineage.models.protocol import Completion, Request, Turn
+from lineage.models.protocol import Completion, Request, ToolCall
 
 
 @dataclass(frozen=True)
 class Served:
-    """One version that an engine serves: its adapter's folder (None: the plain model)."""
+    """One version that an engine serves: its adapter's folder (None: the plain model).
+
+    `tool_parser` is vLLM's name for its tool-call format, "" where it has none.
+    """
 
     adapter: str | None
     context_window: int
+    tool_parser: str = ""
 
 
 class EngineDied(Exception):
@@ -51,10 +57,18 @@ def prepare_environment(config: VllmConfig, cache: Path, on_gpu: bool) -> None:
 
 
 class VllmEngine:
-    """An asynchronous vLLM engine in this process, serving `versions` of one checkpoint."""
+    """An asynchronous vLLM engine in this process, serving `versions` of one checkpoint.
+
+    `adaptable`: more adapters may come while it runs.
+    """
 
     def __init__(
-        self, checkpoint: str, versions: Mapping[str, Served], config: VllmConfig, on_gpu: bool
+        self,
+        checkpoint: str,
+        versions: Mapping[str, Served],
+        config: VllmConfig,
+        on_gpu: bool,
+        adaptable: bool = False,
     ) -> None:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
@@ -76,10 +90,12 @@ class VllmEngine:
                 "disable_any_whitespace": True,
             },
         }
-        if adapters:
+        if adapters or adaptable:
+            most = config.max_loras if adaptable else min(config.max_loras, len(adapters))
             arguments |= {
                 "enable_lora": True,
-                "max_loras": min(config.max_loras, len(adapters)),
+                "max_loras": most,
+                "max_cpu_loras": max(config.max_cpu_loras, most),
                 "max_lora_rank": config.max_lora_rank,
             }
         if on_gpu:
@@ -94,6 +110,15 @@ class VllmEngine:
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         self.tokenizer = self.engine.get_tokenizer()
 
+    def serve(self, name: str, served: Served) -> None:
+        """Serve one more version from now on: an adapter, under a number of its own."""
+        assert served.adapter is not None
+        from vllm.lora.request import LoRARequest
+
+        self.versions[name] = served
+        if name not in self.adapters:
+            self.adapters[name] = LoRARequest(name, len(self.adapters) + 1, served.adapter)
+
     async def generate(self, request: Request) -> Completion:
         """Return the completion; a prompt that does not fit comes back as an error.
 
@@ -104,7 +129,7 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         began = time.monotonic()
-        prompt = self._render(request.turns)
+        prompt = self._render(request)
         ids = self.tokenizer.encode(prompt, add_special_tokens=False)
         window = self.versions[request.version].context_window
         if len(ids) + request.max_tokens > window:
@@ -144,6 +169,7 @@ class VllmEngine:
         return Completion(
             text=answer.text,
             prompt=prompt,
+            calls=self._calls(request, answer.text),
             finish_reason=str(answer.finish_reason or ""),
             prompt_tokens=len(ids),
             completion_tokens=len(answer.token_ids),
@@ -166,9 +192,31 @@ class VllmEngine:
         """Stop the engine's processes."""
         self.engine.shutdown()
 
-    def _render(self, turns: tuple[Turn, ...]) -> str:
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    def _render(self, request: Request) -> str:
+        messages = [{"role": turn.role, "content": turn.content} for turn in request.turns]
         text: str = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
+            messages,
+            tools=list(request.tools) or None,
+            tokenize=False,
+            add_generation_prompt=True,
         )
         return text
+
+    def _calls(self, request: Request, text: str) -> tuple[ToolCall, ...]:
+        """Return the tool calls in `text`; what is no whole call is an answer like any other."""
+        name = self.versions[request.version].tool_parser
+        if not request.tools or not name:
+            return ()
+        from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+        from vllm.tool_parsers import ToolParserManager
+
+        asked = ChatCompletionRequest(messages=[], tools=list(request.tools))
+        parser = ToolParserManager.get_tool_parser(name)(self.tokenizer)
+        found = parser.extract_tool_calls(text, asked).tool_calls
+        calls = []
+        for call in found:
+            with suppress(json.JSONDecodeError):
+                arguments = json.loads(call.function.arguments)
+                if isinstance(arguments, dict):
+                    calls.append(ToolCall(call.function.name, arguments))
+        return tuple(calls)

@@ -1,0 +1,87 @@
+"""Supervised fine-tuning of a LoRA on conversations: what r1's training and `finetune` share.
+
+PEFT makes the adapter and transformers' Trainer runs the loop; what is our own is that logits are
+computed only where there is a label. Import this module only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase, Trainer
+
+from lineage.models.protocol import Turn
+
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
+IGNORED = -100
+"""The label of a token that is not to be learnt, by the convention of transformers."""
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> dict[str, list[int]]:
+    """Return token ids and labels of a ChatML conversation; only assistant turns are labelled."""
+    ids: list[int] = []
+    labels: list[int] = []
+    for turn in turns:
+        head = tokenizer(f"<|im_start|>{turn.role}\n", add_special_tokens=False).input_ids
+        body = tokenizer(f"{turn.content}<|im_end|>", add_special_tokens=False).input_ids
+        tail = tokenizer("\n", add_special_tokens=False).input_ids
+        learnt = body if turn.role == "assistant" else [IGNORED] * len(body)
+        ids += head + body + tail
+        labels += [IGNORED] * len(head) + learnt + [IGNORED] * len(tail)
+    return {"input_ids": ids, "labels": labels, "attention_mask": [1] * len(ids)}
+
+
+class Conversations(Dataset[dict[str, list[int]]]):
+    """Conversations, encoded once."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, turns: Sequence[Sequence[Turn]]) -> None:
+        self.items = [encode(tokenizer, one) for one in turns]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return self.items[index]
+
+
+class LabelledTrainer(Trainer):
+    """A Trainer that computes logits only where there is a label.
+
+    Most of a conversation is prompt; with a vocabulary of 49,152 its logits would cost more
+    memory and time than the layers do. A turn of n tokens weighs sqrt(n), not n: else the short
+    turns that choose a doc would drown in the long ones that write.
+    """
+
+    def compute_loss(self, model: Any, inputs: Any, **_: Any) -> Any:
+        """Return the weighted mean loss over labelled tokens."""
+        labels = inputs.pop("labels")[:, 1:]
+        causal = model.get_base_model()
+        hidden = causal.model(**inputs).last_hidden_state[:, :-1]
+        learnt = labels != IGNORED
+        logits = causal.lm_head(hidden[learnt]).float()
+        weights = turn_weights(learnt)
+        losses = torch.nn.functional.cross_entropy(logits, labels[learnt], reduction="none")
+        return (losses * weights).sum() / weights.sum()
+
+
+def turn_weights(learnt: torch.Tensor) -> torch.Tensor:
+    """Return 1 / sqrt(length of its turn) for each learnt token of `learnt` (rows, tokens)."""
+    starts = learnt.clone()
+    starts[:, 1:] &= ~learnt[:, :-1]
+    turn = starts.flatten().cumsum(0)[learnt.flatten()]
+    return turn.bincount()[turn].float().rsqrt()
+
+
+def with_adapter(base: Any, rank: int, adapter: str | None) -> Any:
+    """Return `base` with a trainable adapter: a new one of `rank`, or a copy of that in `adapter`.
+
+    `base` itself is changed, as PEFT does; `unload` of what is returned undoes it.
+    """
+    if adapter:
+        return PeftModel.from_pretrained(base, adapter, is_trainable=True)
+    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
+    return get_peft_model(base, lora)

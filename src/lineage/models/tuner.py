@@ -1,0 +1,87 @@
+"""The actor that trains adapters for the arm `finetune`, one at a time, beside the engine."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lineage.config import FinetuneConfig
+from lineage.files import sync_folder
+from lineage.models.protocol import Example
+
+MARK = "adapter_config.json"
+
+
+def trained(folder: Path) -> bool:
+    """Whether `folder` holds a whole adapter: it appears by a rename, or not at all."""
+    return (folder / MARK).exists()
+
+
+class Tuner:
+    """Holds the base model between trainings, so that only the first one pays for loading it."""
+
+    def __init__(self, checkpoint: str, config: FinetuneConfig) -> None:
+        self.checkpoint, self.config = checkpoint, config
+        self.base: Any = None
+        self.tokenizer: Any = None
+
+    def train(
+        self, examples: Sequence[Example], adapter: str | None, folder: str, seed: int
+    ) -> None:
+        """Train on `examples`, from the adapter in `adapter` or a new one, and keep it in `folder`.
+
+        The same examples and seed give the same adapter on one machine.
+        """
+        import torch
+        from transformers import (
+            AutoModelForCausalLM,
+            AutoTokenizer,
+            DataCollatorForSeq2Seq,
+            TrainingArguments,
+            set_seed,
+        )
+        from transformers.utils import logging
+
+        from lineage.models.sft import Conversations, LabelledTrainer, with_adapter
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        warnings.simplefilter("ignore")
+        if self.base is None:
+            self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint)
+            self.base = AutoModelForCausalLM.from_pretrained(self.checkpoint, dtype=torch.bfloat16)
+        set_seed(seed % 2**32)
+        config, target = self.config, Path(folder)
+        unfinished = target.with_name(f"{target.name}.tmp")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        model = with_adapter(self.base, config.rank, adapter)
+        settings = TrainingArguments(
+            output_dir=str(unfinished),
+            use_cpu=not torch.cuda.is_available(),
+            num_train_epochs=config.epochs,
+            per_device_train_batch_size=config.batch,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="linear",
+            weight_decay=0.0,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            seed=seed % 2**32,
+        )
+        trainer = LabelledTrainer(
+            model=model,
+            args=settings,
+            train_dataset=Conversations(self.tokenizer, [one.turns for one in examples]),
+            data_collator=DataCollatorForSeq2Seq(self.tokenizer, label_pad_token_id=-100),
+        )
+        trainer.train()
+        model.to(torch.bfloat16).save_pretrained(unfinished)
+        # The next training starts from the plain base again.
+        self.base = model.unload()
+        unfinished.replace(target)
+        sync_folder(target.parent)
