@@ -1,4 +1,4 @@
-"""Measure versions at the two halves of a succession: answering from notes, and writing them.
+"""Measure versions at what a succession asks of them: read notes and docs, write them, choose.
 
     python jobs/measure_versions.py                     the shipped versions, 24 worlds
     python jobs/measure_versions.py --worlds 60 --notes 8 16
@@ -12,26 +12,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from lineage import conf
 from lineage.agent import prompt as prompts
-from lineage.agent.prompt import Experience
-from lineage.analysis.terminal import bounds
+from lineage.agent import schemas
+from lineage.agent.history import Experience
+from lineage.analysis.tables import bounds
 from lineage.config import AgentConfig
 from lineage.edits import parse_edits
-from lineage.knowledge import EMPTY, Knowledge, Memory, Origin
+from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.metrics import interval, paired_difference
 from lineage.models.factory import make_engine
-from lineage.models.protocol import Engine, Request
+from lineage.models.protocol import Engine, Request, Turn
 from lineage.seeds import derive, rng
 from lineage.suites import make_suite
 from lineage.tasks import Suite, Task, World
+from lineage.training.lessons import title_of
 
 QUESTIONS = 4
+SHELF = 6
+"""Facts of a doc, and notes beside it."""
+CHOICE_TOKENS = 6
 Scores = dict[tuple[str, str], dict[int, float]]
 """By measure and version: the mean of each world."""
 
@@ -44,6 +51,21 @@ def noted(world: World, tasks: list[Task]) -> Knowledge:
     return EMPTY.evolve(memories=tuple(memories))
 
 
+def docs(world: World, shelves: list[list[Task]]) -> list[Doc]:
+    """Return a perfect doc on each of `shelves`."""
+    origin = Origin(0, "measure", "")
+    return [
+        Doc(
+            f"d{number}",
+            title_of(shelf),
+            "\n".join(world.fact_texts(task.facts)[0] for task in shelf),
+            origin,
+            origin,
+        )
+        for number, shelf in enumerate(shelves, start=40)
+    ]
+
+
 async def measure(
     engine: Engine, suite: Suite, agent: AgentConfig, version: str, number: int, notes: list[int]
 ) -> dict[str, float]:
@@ -52,34 +74,45 @@ async def measure(
     draw = rng("measure", number)
     found: dict[str, list[float]] = defaultdict(list)
 
+    async def ask(name: str, place: int, turns: tuple[Turn, ...], tokens: int, **more: Any) -> str:
+        id = f"{version}/{number}/{name}/{place}"
+        request = Request(id, version, turns, tokens, 0.0, 0, **more)
+        return (await engine.generate(request)).text
+
     async def answer(name: str, knowledge: Knowledge, task: Task, place: int) -> None:
-        request = Request(
-            f"{version}/{number}/{name}/{place}",
-            version,
-            prompts.act_turns(knowledge, task.prompt),
-            agent.act_tokens,
-            0.0,
-            0,
-        )
-        found[name].append(suite.score(task, (await engine.generate(request)).text))
+        turns = prompts.act_turns(knowledge, task.prompt, knowledge.docs)
+        text = await ask(name, place, turns, agent.act_tokens)
+        found[name].append(suite.score(task, text))
+
+    async def choose(name: str, knowledge: Knowledge, task: Task, right: str, place: int) -> None:
+        turns = prompts.open_turns(knowledge, task.prompt, knowledge.docs)
+        ids = tuple(doc.id for doc in knowledge.docs)
+        text = await ask(name, place, turns, CHOICE_TOKENS, choices=(*ids, prompts.NO_DOC))
+        found[name].append(float(text == right))
 
     async def write(task: Task, place: int) -> None:
         experience = Experience(task.prompt, "", suite.feedback(task, world, 0.0), right=False)
-        request = Request(
-            f"{version}/{number}/write/{place}",
-            version,
-            prompts.handoff_turns(EMPTY, [experience], agent.wrong_answers),
-            agent.edit_tokens,
-            0.0,
-            0,
-            schema=prompts.memory_schema(EMPTY, 1, agent.memory_chars),
-        )
-        try:
-            texts = [edit.text for edit in parse_edits((await engine.generate(request)).text)]
-        except ValueError:
-            texts = []
-        fact = world.fact_texts(task.facts)[0].rstrip(".")
-        found["note states the fact"].append(float(any(fact in text for text in texts)))
+        turns = prompts.handoff_turns("edit", EMPTY, [experience], agent.wrong_answers)
+        schema = schemas.memory_edits(EMPTY, 1, agent)
+        text = await ask("write", place, turns, agent.edit_tokens, schema=schema)
+        with suppress(ValueError):
+            texts = [edit.text for edit in parse_edits(text)]
+            fact = world.fact_texts(task.facts)[0].rstrip(".")
+            found["note states the fact"].append(float(any(fact in text for text in texts)))
+
+    async def file(tasks: list[Task]) -> None:
+        told = [
+            Experience(task.prompt, "", suite.feedback(task, world, 0.0), right=False)
+            for task in tasks
+        ]
+        turns = prompts.document_turns((), told, agent.wrong_answers)
+        schema = schemas.doc_edits((), len(tasks), agent)
+        text = await ask("file", 0, turns, agent.document_tokens, schema=schema)
+        facts = [world.fact_texts(task.facts)[0].rstrip(".") for task in tasks]
+        with suppress(ValueError):
+            body = "".join(edit.body for edit in parse_edits(text))
+            stated = sum(fact in body for fact in facts)
+            found[f"doc keeps its {len(facts)} facts"].append(stated / len(facts))
 
     work = []
     for count in notes:
@@ -94,6 +127,16 @@ async def measure(
                 similar = draw.choice(kin)
                 work.append(answer(f"similar, {count} notes", knowledge, similar, place))
     work += [write(draw.choice(world.tasks), place) for place in range(QUESTIONS)]
+    shelf, other, known = (draw.sample(world.tasks, 3 * SHELF)[i::3] for i in range(3))
+    filed = noted(world, known).evolve(docs=tuple(docs(world, [shelf, other])))
+    opened = filed.evolve(docs=filed.docs[:1])
+    work.append(file(shelf))
+    for place in range(QUESTIONS):
+        needed, spare = draw.choice(shelf), draw.choice(known)
+        work.append(answer("answer is in the open doc", opened, needed, place))
+        work.append(answer("doc opened in vain", opened, spare, place))
+        work.append(choose("opens the doc it needs", filed, needed, filed.docs[0].id, place))
+        work.append(choose("opens none when notes suffice", filed, spare, prompts.NO_DOC, place))
     await asyncio.gather(*work)
     return {name: sum(values) / len(values) for name, values in found.items()}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from lineage.agent import prompt as prompts
-from lineage.agent.prompt import Experience
+from lineage.agent.history import Experience, Past
 from lineage.knowledge import Doc, Knowledge, Memory, Origin
 from lineage.models.protocol import Turn
 from lineage.seeds import derive, rng
@@ -21,7 +21,17 @@ from lineage.tasks import Suite, Task, World
 
 UNKNOWN = "I do not know."
 MAX_NOTES = 22
-SHARES = {"act": 0.42, "open": 0.26, "handoff": 0.22, "document": 0.07, "compress": 0.03}
+SHARES = {
+    "act": 0.25,
+    "open": 0.2,
+    "read": 0.09,
+    "history": 0.08,
+    "handoff": 0.19,
+    "document": 0.08,
+    "compress": 0.04,
+    "rewrite": 0.05,
+    "restate": 0.02,
+}
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,13 @@ def lesson(suite: Suite, *ids: str | int) -> Lesson:
     makers = {
         "act": _act,
         "open": _open,
+        "read": _read,
+        "history": _history,
         "handoff": _handoff,
         "document": _document,
         "compress": _compress,
+        "rewrite": _rewrite,
+        "restate": _restate,
     }
     return Lesson(kind, makers[kind](suite, world, draw))
 
@@ -64,7 +78,7 @@ def title_of(tasks: Sequence[Task]) -> str:
 
 def _memories(world: World, tasks: Sequence[Task], draw: Random, first: int = 1) -> Knowledge:
     """Return Knowledge with a memory for each of `tasks`, some as a poor writer leaves them."""
-    origin = Origin(0, draw.choice(("smollm2-135m@r0", "smollm2-135m@r1")), "lesson")
+    origin = _origin(draw)
     memories = []
     number = first
     poor = draw.random() < 0.3
@@ -104,31 +118,90 @@ def _questions(suite: Suite, world: World, known: list[Task], draw: Random) -> l
     return asked
 
 
-def _open(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    tasks = draw.sample(world.tasks, min(len(world.tasks), 26))
-    noted, filed = tasks[: draw.randrange(3, 13)], tasks[12:]
-    size = draw.choice((3, 4, 5, 6))
-    shelves = [filed[i : i + size] for i in range(0, len(filed), size)][: draw.choice((1, 2, 3))]
-    origin = Origin(0, draw.choice(("smollm2-135m@r0", "smollm2-135m@r1")), "lesson")
+def _filed(world: World, draw: Random) -> tuple[list[Task], Knowledge, list[list[Task]]]:
+    """Return noted tasks, Knowledge with notes on them and docs, and the tasks of each doc."""
+    tasks = draw.sample(world.tasks, min(len(world.tasks), 34))
+    count = draw.randrange(2, 17)
+    noted, filed = tasks[:count], tasks[count:]
+    shelves = []
+    for _ in range(draw.choice((1, 2, 3, 4))):
+        size = draw.choice((1, 2, 3, 4, 6))
+        # As in a lineage, a doc may hold what the notes say too.
+        pool = filed if draw.random() < 0.6 else tasks
+        shelves.append(draw.sample(pool, min(size, len(pool))))
+    origin = _origin(draw)
     docs = []
     for number, shelf in enumerate(shelves):
-        body = " ".join(world.fact_texts([t.facts[0] for t in shelf]))
+        body = "\n".join(world.fact_texts(t.facts)[0] for t in shelf)
         poor = world.fact_texts(shelf[0].facts)[0].partition(" is ")[0]
         title = poor if draw.random() < 0.3 else title_of(shelf)
         docs.append(Doc(f"d{30 + 3 * number}", title, body, origin, origin))
-    knowledge = _memories(world, noted, draw).evolve(docs=tuple(docs))
+    return noted, _memories(world, noted, draw).evolve(docs=tuple(docs)), shelves
+
+
+def _origin(draw: Random) -> Origin:
+    return Origin(0, draw.choice(("smollm2-135m@r0", "smollm2-135m@r1")), "lesson")
+
+
+def _found(docs: Sequence[Doc], task: Task, draw: Random) -> list[Doc]:
+    """Return `docs` as a search for `task` ranks them: those that promise an answer first."""
+    shuffled = draw.sample(list(docs), len(docs))
+    return sorted(shuffled, key=lambda doc: not _promises(doc.title, task))[:3]
+
+
+def _open(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
+    noted, knowledge, shelves = _filed(world, draw)
     shelved = [task for shelf in shelves for task in shelf]
-    task = draw.choice(draw.choices((noted, shelved, world.tasks), weights=(0.3, 0.55, 0.15))[0])
-    choice, doc, known = prompts.NO_DOC, None, list(noted)
-    if ideal_answer(world, noted, task) == UNKNOWN:
-        for candidate, shelf in zip(docs, shelves, strict=True):
-            if _promises(candidate.title, task):
-                choice, doc = candidate.id, candidate
-                known += shelf
-                break
-    asked = prompts.open_turns(knowledge, task.prompt)
-    turns = prompts.opened_turns(asked, choice, doc, task.prompt)
-    return (*turns, Turn("assistant", ideal_answer(world, known, task)))
+    turns: list[Turn] = []
+    for _ in range(4):
+        pool = draw.choices((noted, shelved, world.tasks), weights=(0.35, 0.5, 0.15))[0]
+        task = draw.choice(pool)
+        found = _found(knowledge.docs, task, draw)
+        asked = prompts.open_turns(knowledge, task.prompt, found)
+        choice = prompts.NO_DOC
+        if ideal_answer(world, noted, task) == UNKNOWN and _promises(found[0].title, task):
+            choice = found[0].id
+        turns += (*(asked if not turns else asked[1:]), Turn("assistant", choice))
+    return tuple(turns)
+
+
+def _read(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
+    noted, knowledge, shelves = _filed(world, draw)
+    turns: list[Turn] = []
+    for _ in range(3):
+        place = draw.randrange(len(shelves))
+        doc, shelf = knowledge.docs[place], shelves[place]
+        pool = draw.choices((shelf, noted, world.tasks), weights=(0.65, 0.2, 0.15))[0]
+        task = draw.choice(pool)
+        asked = prompts.act_turns(knowledge, task.prompt, [doc])
+        answer = ideal_answer(world, [*noted, *shelf], task)
+        turns += (*(asked if not turns else asked[1:]), Turn("assistant", answer))
+    return tuple(turns)
+
+
+def _history(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
+    met = draw.sample(world.tasks, draw.randrange(1, 19))
+    version = _origin(draw).version
+    past = []
+    for place, task in enumerate(met):
+        shown = _experience(suite, world, task, draw.random() < 0.3, draw)
+        solution = world.fact_texts(task.facts)[0]
+        past.append(Past(f"g00/w{place:03d}", 0, version, task, shown, solution))
+    if draw.random() < 0.5:
+        block = prompts.history_block(past, wrong_answers=False)
+        asked = _questions(suite, world, met, draw)
+        turns = list(prompts.act_turns(Knowledge(), asked[0].prompt, transcript=block))
+        turns.append(Turn("assistant", ideal_answer(world, met, asked[0])))
+        for task in asked[1:]:
+            turns.append(Turn("user", task.prompt))
+            turns.append(Turn("assistant", ideal_answer(world, met, task)))
+        return tuple(turns)
+    near = past[:4]
+    block = prompts.history_block(near, wrong_answers=False)
+    known = [p.task for p in near]
+    task = draw.choice(known) if draw.random() < 0.7 else draw.choice(world.tasks)
+    asked_turns = prompts.act_turns(Knowledge(), task.prompt, recalled=block)
+    return (*asked_turns, Turn("assistant", ideal_answer(world, known, task)))
 
 
 def _promises(title: str, task: Task) -> bool:
@@ -171,30 +244,79 @@ def _handoff(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         elif not known:
             edits.append({"op": "add", "text": truth})
             noted = [*noted, task]
-    return (*prompts.handoff_turns(knowledge, experiences, False), _reply(edits=edits))
+    rules = draw.choice(("edit", "edit", "append")) if not _changes_entries(edits) else "edit"
+    return (*prompts.handoff_turns(rules, knowledge, experiences, False), _reply(edits=edits))
+
+
+def _changes_entries(edits: Sequence[dict[str, object]]) -> bool:
+    """Whether an edit changes an entry, which the append-only rules do not allow."""
+    return any(edit["op"] != "add" for edit in edits)
 
 
 def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    met = draw.sample(world.tasks, draw.randrange(3, 7))
+    met = draw.sample(world.tasks, draw.choice((1, 2, 3, 4, 6)))
     shown = [_experience(suite, world, task, draw.random() < 0.4, draw) for task in met]
-    body = " ".join(world.fact_texts(t.facts)[0] for t in met)
-    return (*prompts.document_turns(shown, False), _reply(title=title_of(met), body=body))
+    origin = _origin(draw)
+    held, related = list(met), list[Doc]()
+    edit: dict[str, object] = {"op": "write"}
+    if draw.random() < 0.5:
+        held = [draw.choice(met), *draw.sample([t for t in world.tasks if t not in met], 2)]
+        lines = [world.fact_texts(t.facts)[0] for t in held]
+        stale = draw.random() < 0.6
+        if stale:
+            old = draw.choice([t for t in world.tasks if t.answer != held[0].answer])
+            lines[0] = lines[0].replace(held[0].answer, old.answer)
+        number = f"d{draw.randrange(2, 60)}"
+        related.append(Doc(number, title_of(held), "\n".join(lines), origin, origin))
+        if stale:
+            edit = {"op": "revise", "id": number}
+            held += [task for task in met if task not in held][: 6 - len(held)]
+        else:
+            held = [task for task in met if task not in held]
+    if not held:
+        return (*prompts.document_turns(related, shown, False), _reply(edits=[]))
+    body = [world.fact_texts(t.facts)[0] for t in held]
+    edit |= {"title": title_of(held), "body": body}
+    return (*prompts.document_turns(related, shown, False), _reply(edits=[edit]))
 
 
 def _compress(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    noted = draw.sample(world.tasks, draw.randrange(14, MAX_NOTES + 4))
+    noted = draw.sample(world.tasks, draw.randrange(12, MAX_NOTES + 2))
     knowledge = _memories(world, noted, draw)
-    spare = []
-    groups: set[str] = set()
-    for memory, task in zip(knowledge.memories, noted, strict=True):
-        if task.group in groups:
-            spare.append(memory.id)
-        elif task.group:
-            groups.add(task.group)
-    oldest = [m.id for m in knowledge.memories if m.id not in spare]
-    dropped = (spare + oldest)[: draw.choice((1, 2, 3))]
-    edits = [{"op": "drop", "id": id} for id in dropped]
+    groups: dict[str, list[int]] = {}
+    for place, task in enumerate(noted):
+        if task.group:
+            groups.setdefault(task.group, []).append(place)
+    edits: list[dict[str, object]] = []
+    for places in list(groups.values())[: draw.choice((2, 3, 4))]:
+        if len(places) > 1:
+            # Kin share their value, so one fact speaks for all.
+            text = world.fact_texts(noted[places[0]].facts)[0]
+            ids = [knowledge.memories[place].id for place in places[:4]]
+            edits.append({"op": "merge", "ids": ids, "text": text})
+    if not edits:
+        edits = [{"op": "drop", "id": knowledge.memories[0].id}]
     return (*prompts.compress_turns(knowledge), _reply(edits=edits))
+
+
+def _rewrite(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
+    tasks = draw.sample(world.tasks, draw.randrange(1, 17))
+    met, noted = tasks[: draw.choice((1, 2, 3, 6))], tasks[6:]
+    shown = [_experience(suite, world, task, draw.random() < 0.4, draw) for task in met]
+    knowledge = _memories(world, noted, draw)
+    notes = [world.fact_texts(t.facts)[0] for t in (*noted, *met)]
+    return (*prompts.handoff_turns("rewrite-all", knowledge, shown, False), _reply(notes=notes))
+
+
+def _restate(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
+    origin = _origin(draw)
+    facts = [world.fact_texts(t.facts)[0] for t in draw.sample(world.tasks, 4)]
+    if draw.random() < 0.7:
+        memory = Memory("m1", facts[0], origin, origin)
+        return (*prompts.restate_turns(memory), _reply(text=facts[0]))
+    doc = Doc("d2", draw.choice(("Notes", facts[0])), "\n".join(facts), origin, origin)
+    title = title_of([t for t in world.tasks if world.fact_texts(t.facts)[0] in facts])
+    return (*prompts.restate_turns(doc), _reply(title=title, body=facts))
 
 
 def _reply(**value: object) -> Turn:
