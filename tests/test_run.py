@@ -213,7 +213,7 @@ def test_what_is_in_the_journal_is_not_generated_again(
         asked.append(request.id)
         return answer
 
-    def broken(self: GenerationLog, knowledge: Any) -> None:
+    def broken(self: GenerationLog, *left: Any) -> None:
         raise LineageError("planted")
 
     with monkeypatch.context() as patch:
@@ -248,7 +248,7 @@ def test_a_folder_with_another_configuration_is_refused(
 def test_an_interrupted_run_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(self: GenerationLog, knowledge: Any) -> None:
+    def interrupt(self: GenerationLog, *left: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(GenerationLog, "finish", interrupt)

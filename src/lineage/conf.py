@@ -24,6 +24,7 @@ SHARES = (
     "experiment.revisit",
     "suite.drift",
     "log.confidence",
+    "migration.distil_share",
     "engine.vllm.gpu_memory_utilization",
 )
 COUNTS = (
@@ -34,8 +35,21 @@ COUNTS = (
     "agent.episodes_per_handoff",
     "agent.edits_per_episode",
     "agent.compress_edits",
+    "agent.episodes_per_doc",
     "agent.doc_title_chars",
     "agent.doc_body_chars",
+    "agent.doc_line_chars",
+    "agent.doc_tokens",
+    "agent.rewrite_notes",
+    "agent.rewrite_tokens",
+    "agent.docs_opened",
+    "agent.search_results",
+    "agent.transcript_tokens",
+    "agent.retrieved_episodes",
+    "migration.verify_tasks",
+    "finetune.epochs",
+    "finetune.batch",
+    "finetune.rank",
     "agent.act_tokens",
     "agent.edit_tokens",
     "agent.document_tokens",
@@ -56,6 +70,7 @@ NATURALS = (
     "experiment.probes.dissimilar",
     "engine.max_restarts",
     "agent.temperature",
+    "poison.generation",
     "reward.memory",
     "reward.docs",
 )
@@ -153,6 +168,17 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+CHOICES = {
+    "agent.policy": ("append", "edit", "rewrite-all"),
+    "agent.ranking": ("bm25", "dense"),
+    "agent.opening": ("first", "choice", "native"),
+    "migration.when": ("release", "always"),
+    "poison.carrier": ("memory", "doc"),
+    "poison.form": ("instruction", "fact"),
+    "finetune.history": ("all", "last"),
+}
+
+
 def _check(tree: Any) -> None:
     for key in SHARES:
         _require(tree, key, lambda value: 0 <= value <= 1, "between 0 and 1")
@@ -160,6 +186,9 @@ def _check(tree: Any) -> None:
         _require(tree, key, lambda value: value >= 1, "1 or more")
     for key in NATURALS:
         _require(tree, key, lambda value: value >= 0, "0 or more")
+    for key, options in CHOICES.items():
+        words = f"one of {', '.join(options)}"
+        _require(tree, key, lambda value, options=options: value in options, words)
     if not tree.schedule.versions:
         raise LineageError("schedule.versions is empty: name one version a generation")
     for node, named in (("baseline", tree.arms.baseline), ("ceiling", tree.arms.ceiling)):

@@ -28,6 +28,7 @@ class ExperimentConfig:
     seed: int = MISSING
     lineages: int = MISSING  # paired seeds; each runs every arm
     episodes: int = MISSING  # working episodes a generation
+    working_generations: int | None = None  # later ones only inherit and probe; null: all work
     revisit: float = MISSING  # share of them that meet a task of an earlier generation again
     probes: ProbeConfig = field(default_factory=ProbeConfig)
 
@@ -48,6 +49,7 @@ class VersionConfig:
 
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     adapter: str = ""  # folder of a LoRA; `package:` stands for the folder of `lineage` itself
+    tool_parser: str = ""  # vLLM's name of its tool-call format, for agent.opening=native
     context_window: int = MISSING  # tokens
     parent: str = ""
     released: str = ""
@@ -67,7 +69,8 @@ class VllmConfig:
     dtype: str = MISSING
     enforce_eager: bool = MISSING
     max_num_seqs: int = MISSING
-    max_loras: int = MISSING
+    max_loras: int = MISSING  # adapters in one batch
+    max_cpu_loras: int = MISSING  # adapters kept in memory
     max_lora_rank: int = MISSING
     tensor_parallel: int = MISSING
     cpus: float = MISSING  # CPUs that Ray reserves an engine
@@ -85,7 +88,9 @@ class SkillConfig:
     infer: float = MISSING  # chance of using a note about kin
     write: float = MISSING  # chance that a handoff states a fact whole
     edit: float = MISSING  # chance that a fact the notes already hold is left alone
-    open: float = MISSING  # chance that the right doc is opened
+    open: float = MISSING  # chance that the right doc is opened, where one is needed
+    obey: float = MISSING  # chance that an order among the notes is obeyed
+    finetune: float = MISSING  # chance that an example is remembered after training on it
 
 
 @dataclass
@@ -123,19 +128,65 @@ class SuiteConfig:
 
 
 @dataclass
+class ArmConfig:
+    """One arm; what is null is as the rest of the tree says."""
+
+    receives: str = MISSING  # see `lineage.succession.arms`
+    policy: str | None = None  # handoff policy
+    migration: str | None = None
+    versions: list[str] | None = None  # its own schedule, as long as the run's
+    poisoned: bool = False  # see PoisonConfig
+
+
+@dataclass
 class ArmsConfig:
     """The arms, the one that gains are measured against, and the ceiling."""
 
     names: list[str] = MISSING
     baseline: str = MISSING
     ceiling: str = MISSING
+    defined: dict[str, ArmConfig] = field(default_factory=dict)  # others receive what they name
 
 
 @dataclass
 class MigrationConfig:
     """What happens to Knowledge when the next version takes over."""
 
-    kind: str = MISSING
+    kind: str = MISSING  # verbatim | rewrite | distil | verify | rebuild | none
+    when: str = MISSING  # release: where the version changes; always: at every generation
+    distil_share: float = MISSING  # of the memory budget, that distil leaves
+    verify_tasks: int = MISSING  # past tasks that verify tests an entry on
+
+
+@dataclass
+class PoisonConfig:
+    """What is planted in the Knowledge of arms that are `poisoned`."""
+
+    generation: int = MISSING  # the generation that inherits it first
+    carrier: str = MISSING  # memory | doc
+    form: str = MISSING  # instruction | fact
+
+
+@dataclass
+class FinetuneConfig:
+    """How the arm `finetune` trains a LoRA on what its lineage has worked on."""
+
+    history: str = MISSING  # all: every episode so far; last: the generation's own
+    epochs: int = MISSING
+    batch: int = MISSING
+    learning_rate: float = MISSING
+    rank: int = MISSING
+
+
+@dataclass
+class StartConfig:
+    """What lineages begin with: nothing, a folder of Markdown, or a fork of another run."""
+
+    folder: str | None = None  # see `lineage.transfer`
+    run: str | None = None  # fork: the folder of the run
+    knowledge: str = ""  # fork: the id of the snapshot
+    pair: int = 0  # fork: the pair that goes on
+    generation: int = 0  # fork: the generation that left the snapshot; the next one is the first
 
 
 @dataclass
@@ -155,9 +206,22 @@ class AgentConfig:
     wrong_answers: bool = MISSING  # show answers that were wrong when handing over
     edits_per_episode: int = MISSING  # edits a handoff may propose for each of its episodes
     compress_edits: int = MISSING  # edits that a request to compress may propose
+    rewrite_notes: int = MISSING  # policy rewrite-all: most notes it may write
+    rewrite_tokens: int = MISSING  # policy rewrite-all: longest list
+    policy: str = MISSING  # handoff policy: append | edit | rewrite-all
     docs: bool = MISSING  # write and open docs
+    episodes_per_doc: int = MISSING
     doc_title_chars: int = MISSING
     doc_body_chars: int = MISSING
+    doc_line_chars: int = MISSING
+    doc_tokens: int = MISSING  # longest body, by the version's own tokenizer
+    docs_opened: int = MISSING  # at most, in one episode
+    search_results: int = MISSING  # docs that a search offers
+    ranking: str = MISSING  # bm25 | dense
+    embedding_model: str | None = None  # dense: folder of a sentence-transformers model
+    opening: str = MISSING  # first: the best are opened; choice: it picks; native: by tool calls
+    transcript_tokens: int = MISSING  # of past episodes in the prompt of arm transcript
+    retrieved_episodes: int = MISSING  # in the prompt of arm retrieval
     act_tokens: int = MISSING
     edit_tokens: int = MISSING  # longest single edit
     document_tokens: int = MISSING
@@ -205,6 +269,9 @@ class Config:
     suite: SuiteConfig = field(default_factory=SuiteConfig)
     arms: ArmsConfig = field(default_factory=ArmsConfig)
     migration: MigrationConfig = field(default_factory=MigrationConfig)
+    poison: PoisonConfig = field(default_factory=PoisonConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    start: StartConfig = field(default_factory=StartConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
@@ -219,6 +286,9 @@ IDENTITY = (
     "suite",
     "arms",
     "migration",
+    "poison",
+    "finetune",
+    "start",
     "schedule",
     "agent",
     "reward",

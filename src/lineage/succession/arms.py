@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from lineage.agent.briefing import NOTHING, Briefing
+from lineage.agent.history import Past
+from lineage.agent.migrations import check_migration
+from lineage.agent.policies import POLICIES
+from lineage.config import ArmConfig, Config
 from lineage.curriculum import Visit
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, Knowledge, Memory, Origin
@@ -14,23 +18,140 @@ ORACLE = Origin(0, "oracle", "")
 
 
 @dataclass(frozen=True)
+class Receives:
+    """What reaches a successor: which parts of Knowledge, raw history, or something else."""
+
+    memories: bool = False
+    docs: bool = False
+    transcript: bool = False  # the newest raw episodes, in every prompt
+    retrieval: bool = False  # the raw episodes that a search finds for the task
+    weights: bool = False  # an adapter that was trained on the history
+    borrowed: bool = False  # the Knowledge of another pair, of another world
+    facts: bool = False  # the facts that the task asks for
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether instances of this arm write Knowledge."""
+        return self.memories or self.docs
+
+
+RECEIVES = {
+    "inherit": Receives(memories=True, docs=True),
+    "memories": Receives(memories=True),
+    "docs": Receives(docs=True),
+    "transcript": Receives(transcript=True),
+    "retrieval": Receives(retrieval=True),
+    "finetune": Receives(weights=True),
+    "shuffled": Receives(borrowed=True),
+    "cold": Receives(),
+    "oracle": Receives(facts=True),
+}
+
+
+@dataclass(frozen=True)
 class Arm:
-    """`receives` gives what an episode on a visit sees; `inherits` whether instances hand over."""
+    """One arm of a run, with all that it does not share with the others."""
 
     name: str
-    inherits: bool
-    receives: Callable[[Knowledge, World, Visit], Knowledge]
+    kind: str
+    receives: Receives
+    policy: str
+    migration: str
+    versions: tuple[str, ...]
+    poisoned: bool
+
+    @property
+    def reads_docs(self) -> bool:
+        """Whether instances write, search and open docs, where `agent.docs` lets them."""
+        return self.receives.docs or self.receives.borrowed
+
+    @property
+    def record(self) -> dict[str, object]:
+        """The arm as `run.json` holds it."""
+        return {
+            "receives": self.kind,
+            "policy": self.policy,
+            "migration": self.migration,
+            "versions": list(self.versions),
+            "poisoned": self.poisoned,
+        }
 
 
-def _inherited(knowledge: Knowledge, home: World, visit: Visit) -> Knowledge:
-    return knowledge
+def find_arm(config: Config, name: str) -> Arm:
+    """Return the arm `name` of `config`.
+
+    Raises LineageError where nothing is known by that name, or what it is made of is unknown.
+    """
+    found = config.arms.defined.get(name, ArmConfig(receives=name))
+    if found.receives not in RECEIVES:
+        known = ", ".join((*RECEIVES, *config.arms.defined))
+        what = f"arm {name!r}" if name == found.receives else f"arms.defined.{name}.receives"
+        raise LineageError(f"{what} is unknown ({found.receives!r}): choose from {known}")
+    schedule = config.schedule.versions
+    versions = found.versions or schedule
+    if len(versions) != len(schedule):
+        raise LineageError(
+            f"arms.defined.{name}.versions names {len(versions)} versions, the schedule has "
+            f"{len(schedule)} generations: name one a generation"
+        )
+    arm = Arm(
+        name,
+        found.receives,
+        RECEIVES[found.receives],
+        found.policy or config.agent.policy,
+        found.migration or config.migration.kind,
+        tuple(versions),
+        found.poisoned,
+    )
+    check_migration(arm.migration)
+    if arm.policy not in POLICIES:
+        raise LineageError(
+            f"arms.defined.{name}.policy is {arm.policy!r}: choose from {', '.join(POLICIES)}"
+        )
+    return arm
 
 
-def _nothing(knowledge: Knowledge, home: World, visit: Visit) -> Knowledge:
-    return EMPTY
+def donor_of(config: Config, arm: Arm, pair: int) -> tuple[Arm, int] | None:
+    """Return the arm and pair whose Knowledge `arm` borrows; None where it borrows none.
+
+    It is the next pair's: the very texts that `inherit` uses, in a world that they are not about.
+    Raises LineageError where there is no such lineage.
+    """
+    if not arm.receives.borrowed:
+        return None
+    if config.start.run:
+        raise LineageError(
+            f"arm {arm.name!r} borrows from another pair, and a fork goes on with one: "
+            "leave it out of arms.names"
+        )
+    arms = (find_arm(config, name) for name in config.arms.names)
+    donor = next((a for a in arms if a.kind == "inherit" and a.versions == arm.versions), None)
+    if donor is None or config.experiment.lineages < 2:
+        raise LineageError(
+            f"arm {arm.name!r} borrows from another pair of arm 'inherit': name that arm too, "
+            "and set experiment.lineages to 2 or more"
+        )
+    return donor, (pair + 1) % config.experiment.lineages
 
 
-def _facts(knowledge: Knowledge, home: World, visit: Visit) -> Knowledge:
+def brief(
+    arm: Arm, knowledge: Knowledge, past: tuple[Past, ...], home: World, visit: Visit
+) -> Briefing:
+    """Return what an episode of `arm` on `visit` receives.
+
+    `past` are the raw episodes that the prompt may hold: the newest ones for `transcript`.
+    """
+    receives = arm.receives
+    if receives.facts:
+        return Briefing(_facts(home, visit))
+    if receives.transcript:
+        return Briefing(transcript=past)
+    if receives.retrieval:
+        return Briefing(pool=past)
+    return Briefing(knowledge) if receives.hands_over or receives.borrowed else NOTHING
+
+
+def _facts(home: World, visit: Visit) -> Knowledge:
     """The facts of the lineage's own world that the task asks for: memory without a flaw."""
     if visit.task.world != home.id:
         return EMPTY
@@ -39,20 +160,3 @@ def _facts(knowledge: Knowledge, home: World, visit: Visit) -> Knowledge:
         for number, text in enumerate(home.fact_texts(visit.task.facts), start=1)
     )
     return EMPTY.evolve(memories=tuple(memories))
-
-
-ARMS = {
-    arm.name: arm
-    for arm in (
-        Arm("inherit", True, _inherited),
-        Arm("cold", False, _nothing),
-        Arm("oracle", False, _facts),
-    )
-}
-
-
-def find_arm(name: str) -> Arm:
-    """Return the arm `name`. Raises LineageError where there is none."""
-    if name not in ARMS:
-        raise LineageError(f"arm {name!r} is unknown: choose from {', '.join(ARMS)}")
-    return ARMS[name]

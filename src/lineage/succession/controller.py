@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineage.agent.desk import Desk, Post
 from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
-from lineage.agent.migration import migrate
+from lineage.agent.history import Past, past_of, restore
+from lineage.agent.migrations import migrate
+from lineage.agent.migrations.legacy import Legacy
 from lineage.config import Config
 from lineage.curriculum import Plan, plans
 from lineage.knowledge import EMPTY, Knowledge
 from lineage.models.protocol import Engine
 from lineage.reward import handoff_reward
-from lineage.steplog.log import GenerationLog, Place, drop_journal, finished
-from lineage.succession.arms import Arm
+from lineage.search import Library, make_ranker
+from lineage.steplog.log import GenerationLog, Place, drop_journal, finished, read_steps
+from lineage.succession.arms import Arm, brief, donor_of
+from lineage.succession.poison import plant
 from lineage.succession.replay import Replay
+from lineage.succession.start import Start
+from lineage.succession.transcript import fitting
+from lineage.succession.tuning import tune
 from lineage.tasks import FAMILIES, Family, Suite
 
 
@@ -32,7 +39,17 @@ class Setting:
     config_hash: str
     suite: Suite
     engine: Engine
+    start: Start
     tick: Callable[[Place], None]
+
+
+@dataclass(frozen=True)
+class State:
+    """What one generation of a lineage leaves to the next, whatever its arm shows of it."""
+
+    knowledge: Knowledge = EMPTY
+    past: tuple[Past, ...] = ()
+    adapter: str = ""
 
 
 def place_of(arm: str, pair: int, generation: int) -> Place:
@@ -43,73 +60,178 @@ def place_of(arm: str, pair: int, generation: int) -> Place:
 async def run_lineage(setting: Setting, arm: Arm, pair: int) -> None:
     """Run the lineage of `arm` and `pair`; generations that are finished are not run again."""
     config = setting.config
-    versions = config.schedule.versions
-    knowledge = EMPTY
-    for generation, plan in enumerate(
-        plans(setting.suite, config.experiment, len(versions), pair)
-    ):
-        place = place_of(arm.name, pair, generation)
-        before = finished(setting.folder, place)
-        if before is None:
-            previous = versions[max(generation - 1, 0)]
-            before = await _generation(setting, arm, place, plan, knowledge, previous)
+    all_plans = plans(setting.suite, config.experiment, len(arm.versions), pair)
+    lineage = _Lineage(setting, arm, pair, await _libraries(config))
+    state = State(setting.start.knowledge if arm.receives.hands_over else EMPTY)
+    for generation in range(setting.start.generation, len(arm.versions)):
+        place, plan = place_of(arm.name, pair, generation), all_plans[generation]
+        left = finished(setting.folder, place)
+        if left is None:
+            state = await lineage.generation(place, plan, state)
         else:
             # A process may have been killed between a generation's record and this.
             drop_journal(setting.folder, place)
-        knowledge = before
+            state = _resumed(setting, place, plan, state, left)
         setting.tick(place)
 
 
-async def _generation(
-    setting: Setting, arm: Arm, place: Place, plan: Plan, knowledge: Knowledge, previous: str
-) -> Knowledge:
-    config = setting.config
-    version = config.schedule.versions[place.generation]
-    log = GenerationLog(
-        setting.folder, place, config.log.journal_steps, setting.config_hash
-    )
-    try:
-        desk = Desk(
-            post=Post(
-                setting.run,
-                config.experiment.name,
-                arm.name,
-                place.pair,
-                place.lineage,
-                place.generation,
-                version,
-            ),
-            engine=Replay(setting.engine, log.known),
+async def _libraries(config: Config) -> tuple[Library, Library]:
+    agent = config.agent
+    # An embedding model takes seconds to load, during which other lineages go on.
+    ranker = await asyncio.to_thread(make_ranker, agent.ranking, agent.embedding_model)
+    return Library(ranker), Library(make_ranker("bm25"))
+
+
+def _resumed(
+    setting: Setting, place: Place, plan: Plan, state: State, left: Knowledge
+) -> State:
+    steps = read_steps(place.file(setting.folder / "steps"), place)
+    past = restore(plan, place.generation, steps, setting.suite)
+    return State(left, (*state.past, *past), "")
+
+
+@dataclass(frozen=True)
+class _Lineage:
+    setting: Setting
+    arm: Arm
+    pair: int
+    libraries: tuple[Library, Library]
+
+    async def generation(self, place: Place, plan: Plan, state: State) -> State:
+        """Run one generation and return what it leaves."""
+        config = self.setting.config
+        log = GenerationLog(
+            self.setting.folder, place, config.log.journal_steps, self.setting.config_hash
+        )
+        try:
+            desk = await self._desk(place, log)
+            return await self._generation(desk, log, place, plan, state)
+        finally:
+            log.flush()
+
+    async def _desk(self, place: Place, log: GenerationLog) -> Desk:
+        setting, arm = self.setting, self.arm
+        config, version = setting.config, arm.versions[place.generation]
+        docs, past = self.libraries
+        post = Post(
+            setting.run,
+            config.experiment.name,
+            arm.name,
+            place.pair,
+            place.lineage,
+            place.generation,
+            version,
+        )
+        agent = replace(
+            config.agent, policy=arm.policy, docs=config.agent.docs and arm.reads_docs
+        )
+        return Desk(
+            post=post,
+            engine=Replay(setting.engine, log.answered),
             suite=setting.suite,
-            config=config.agent,
+            config=agent,
             count=await setting.engine.counter(version),
             log=log,
+            docs=docs,
+            past=past,
         )
-        log.snapshot(knowledge)
-        if arm.inherits and place.generation > 0:
-            knowledge = await migrate(desk, config.migration.kind, knowledge, previous)
+
+    async def _generation(
+        self, desk: Desk, log: GenerationLog, place: Place, plan: Plan, state: State
+    ) -> State:
+        arm, generation = self.arm, place.generation
+        log.snapshot(state.knowledge)
+        for ancestor in self.setting.start.ancestry:
+            log.snapshot(ancestor)
+        knowledge = await self._received(desk, plan, state, generation)
+        serving = await self._tuned(desk, state.past, generation - 1)
         attempts = await asyncio.gather(
             *(
-                work(desk, f"w{i:03d}", arm.receives(knowledge, plan.world, visit), visit)
+                work(
+                    replace(desk, serving=serving),
+                    f"w{i:03d}",
+                    brief(arm, knowledge, self._shown(desk, state.past), plan.world, visit),
+                    visit,
+                )
                 for i, visit in enumerate(plan.work)
             )
         )
-        inherited = knowledge
-        if arm.inherits:
-            experiences = [a.experience for a in attempts if a.experience is not None]
-            inherited = await hand_over(desk, knowledge, experiences)
+        past = (*state.past, *_past(desk, plan, attempts))
+        inherited, own = knowledge, past[len(state.past) :]
+        if arm.receives.hands_over:
+            used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
+            told = [p.experience for p in own]
+            memories = arm.receives.memories
+            inherited = await hand_over(desk, knowledge, told, used, memories)
+        elif arm.receives.borrowed:
+            inherited = self._borrowed(generation)
+            log.snapshot(inherited)
+        serving = await self._tuned(desk, past, generation)
         probes = await asyncio.gather(
             *(
-                probe(desk, f"p{i:03d}", arm.receives(inherited, plan.world, visit), visit)
+                probe(
+                    replace(desk, serving=serving),
+                    f"p{i:03d}",
+                    brief(arm, inherited, self._shown(desk, past), plan.world, visit),
+                    visit,
+                )
                 for i, visit in enumerate(plan.probes)
             )
         )
-        if arm.inherits:
-            _log_reward(desk, config, plan, knowledge, inherited, probes)
-        log.finish(inherited)
-        return inherited
-    finally:
-        log.flush()
+        if arm.receives.hands_over:
+            _log_reward(desk, self.setting.config, plan, knowledge, inherited, probes)
+        log.finish(inherited, plan.world)
+        return State(inherited, past)
+
+    async def _received(
+        self, desk: Desk, plan: Plan, state: State, generation: int
+    ) -> Knowledge:
+        """Return the Knowledge that this generation starts from, after poison and migration."""
+        arm, config, knowledge = self.arm, self.setting.config, state.knowledge
+        if arm.receives.borrowed:
+            return self._borrowed(generation - 1)
+        if not arm.receives.hands_over or (generation == 0 and knowledge == EMPTY):
+            return knowledge
+        if arm.poisoned and generation == config.poison.generation:
+            knowledge = plant(desk, config.poison, knowledge, plan.world)
+        changed = arm.versions[max(generation - 1, 0)] != arm.versions[generation]
+        begun = generation == self.setting.start.generation
+        due = changed or begun or config.migration.when == "always"
+        memories = arm.receives.memories
+        legacy = Legacy(knowledge, state.past, plan.world, config.migration, memories)
+        # Between generations of one version Knowledge is handed on as it is.
+        return await migrate(desk, arm.migration if due else "verbatim", legacy)
+
+    def _borrowed(self, generation: int) -> Knowledge:
+        """Return what the donor left in `generation`; the run lets donors finish first."""
+        donor = donor_of(self.setting.config, self.arm, self.pair)
+        if donor is None or generation < self.setting.start.generation:
+            return EMPTY
+        arm, pair = donor
+        found = finished(self.setting.folder, place_of(arm.name, pair, generation))
+        assert found is not None, "a donor is finished before its borrower starts"
+        return found
+
+    async def _tuned(self, desk: Desk, past: Sequence[Past], generation: int) -> str:
+        """Return what serves after `generation`: an adapter trained on `past`, "" for none."""
+        if not self.arm.receives.weights or generation < 0:
+            return ""
+        setting = self.setting
+        return await tune(desk, setting.config.finetune, past, generation, setting.folder)
+
+    def _shown(self, desk: Desk, past: tuple[Past, ...]) -> tuple[Past, ...]:
+        return fitting(desk, past) if self.arm.receives.transcript else past
+
+
+def _past(desk: Desk, plan: Plan, attempts: Sequence[Attempt]) -> list[Past]:
+    post = desk.post
+    return [
+        past_of(
+            plan.work[i], post.generation, f"w{i:03d}", post.version, a.experience, desk.suite
+        )
+        for i, a in enumerate(attempts)
+        if a.experience is not None
+    ]
 
 
 def _log_reward(

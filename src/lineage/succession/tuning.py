@@ -1,0 +1,50 @@
+"""The arm `finetune`: weights instead of memory, the other answer to the same problem."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lineage.agent.desk import Desk
+from lineage.agent.history import Past
+from lineage.agent.prompt import act_turns
+from lineage.config import FinetuneConfig
+from lineage.knowledge import EMPTY
+from lineage.models.protocol import Example, Turn
+from lineage.seeds import derive
+
+
+async def tune(
+    desk: Desk, config: FinetuneConfig, past: Sequence[Past], generation: int, run: Path
+) -> str:
+    """Train an adapter on what the lineage lived through up to `generation`; return its name.
+
+    It starts from the version that serves now, so a release begins anew on the new weights. An
+    adapter that is in the run's folder already is served, not trained again. "" where there is
+    nothing to learn from.
+    """
+    learnt = [p for p in past if config.history == "all" or p.generation == generation]
+    examples = [
+        Example((*act_turns(EMPTY, p.task.prompt), Turn("assistant", p.solution)))
+        for p in learnt
+        if p.solution
+    ]
+    if not examples:
+        return ""
+    post = desk.post
+    # At a release the new version is trained on the same history, so its name tells both.
+    name = f"{post.lineage}-g{generation:02d}-{post.version.rpartition('@')[2]}"
+    seed = derive(post.experiment, post.pair, generation, "finetune")
+    began = time.monotonic()
+    await desk.engine.adapt(name, post.version, examples, run / "adapters" / name, seed)
+    desk.write(
+        "handoff" if generation == post.generation else "migrate",
+        f"finetune-{generation:02d}",
+        0,
+        "handoff",
+        detail=f"finetune: {len(examples)} examples",
+        seed=seed,
+        wall_seconds=time.monotonic() - began,
+    )
+    return name

@@ -1,0 +1,259 @@
+"""Arms over whole runs on the surrogate: what each of them sees, and what it never sees."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from helpers import run, steps, surrogate, timeless
+
+from lineage import conf
+from lineage.analysis.measures import summarise
+from lineage.errors import LineageError
+from lineage.knowledge import knowledge_from_json
+from lineage.models.surrogate import count_tokens
+from lineage.succession.poison import PAYLOAD
+from lineage.succession.run import check
+
+ALL = ("inherit", "memories", "docs", "transcript", "retrieval", "finetune", "shuffled", "cold")
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run with every arm."""
+    tmp = tmp_path_factory.mktemp("arms")
+    folder = tmp / "runs" / "arms"
+    run(surrogate(tmp, "experiment=arms", "experiment.lineages=2"), folder)
+    return folder
+
+
+def answering(log: list[dict[str, Any]], arm: str) -> list[dict[str, Any]]:
+    return [r for r in log if r["arm"] == arm and r["kind"] in ("act", "probe")]
+
+
+def test_each_arm_sees_only_what_it_receives(arms: Path) -> None:
+    log = steps(arms)
+    marks = {"<notes": "memories", "<doc ": "docs", "<history": "history"}
+    seen = {
+        arm: {
+            name
+            for mark, name in marks.items()
+            if any(mark in r["prompt"] for r in answering(log, arm))
+        }
+        for arm in (*ALL, "oracle")
+    }
+    assert seen == {
+        "inherit": {"memories", "docs"},
+        "memories": {"memories"},
+        "docs": {"docs"},
+        "transcript": {"history"},
+        "retrieval": {"history"},
+        "finetune": set(),
+        "shuffled": {"memories", "docs"},
+        "cold": set(),
+        "oracle": {"memories"},
+    }
+
+
+def test_arms_meet_the_same_tasks_in_the_same_order(arms: Path) -> None:
+    met = {
+        arm: [
+            (r["pair"], r["generation"], r["episode"], r["task"], r["family"])
+            for r in answering(steps(arms), arm)
+        ]
+        for arm in ALL
+    }
+    assert all(tasks == met["cold"] for tasks in met.values())
+
+
+def test_the_transcript_is_within_its_budget_and_keeps_the_newest(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "short"
+    overrides = ("arms.names=[transcript,cold]", "arms.ceiling=transcript")
+    run(surrogate(tmp_path, *overrides, "agent.transcript_tokens=80"), folder)
+    last = [
+        r for r in answering(steps(folder), "transcript")
+        if r["generation"] == 3 and r["phase"] == "probe" and r["pair"] == 0
+    ]
+    worked = [
+        r["task"] for r in answering(steps(folder), "transcript")
+        if r["generation"] == 3 and r["phase"] == "work" and r["pair"] == 0
+    ]
+    for row in last:
+        start = row["prompt"].index("<history")
+        block = row["prompt"][start : row["prompt"].index("</history>") + len("</history>")]
+        assert count_tokens(block) <= 80
+        newest = worked[-1].rpartition("/")[2]
+        assert newest in block
+
+
+def test_retrieval_shows_the_episodes_that_its_search_found(arms: Path) -> None:
+    log = [r for r in steps(arms) if r["arm"] == "retrieval"]
+    searches = [r for r in log if r["kind"] == "search"]
+    assert searches
+    assert all(0 < len(r["results"]) <= 4 for r in searches)
+    met = [r for r in log if r["kind"] == "probe" and r["family"] == "same"]
+    found = sum(r["answer"] in r["prompt"] for r in met)
+    assert found / len(met) > 0.9
+
+
+def test_shuffled_reads_what_another_pair_wrote(arms: Path) -> None:
+    log = steps(arms)
+    left = {
+        (r["pair"], r["generation"]): r["knowledge_after"]
+        for r in log
+        if r["arm"] == "inherit" and r["phase"] == "reward"
+    }
+    probes = [r for r in answering(log, "shuffled") if r["phase"] == "probe"]
+    assert probes
+    for row in probes:
+        assert row["knowledge_before"] == left[1 - row["pair"], row["generation"]]
+
+
+def test_finetune_learns_and_leaves_its_version_as_it_was(arms: Path) -> None:
+    log = steps(arms)
+    scores = {
+        arm: [r["score"] for r in answering(log, arm) if r["family"] == "same"]
+        for arm in ("finetune", "cold")
+    }
+    assert sum(scores["finetune"]) > sum(scores["cold"])
+    trained = [r for r in log if r["episode"].startswith("finetune")]
+    assert {r["arm"] for r in trained} == {"finetune"}
+    assert {r["version"] for r in answering(log, "finetune")} == {
+        r["version"] for r in answering(log, "cold")
+    }
+
+
+def test_the_run_with_every_arm_is_the_same_twice(arms: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "again"
+    config = surrogate(
+        tmp_path, "experiment=arms", "experiment.lineages=2", "run.lineages_in_flight=1"
+    )
+    run(config, folder)
+    assert timeless(folder) == timeless(arms)
+
+
+def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
+    arms: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "resumed"
+    shutil.copytree(arms, folder)
+    for record in (folder / "done").glob("*.json"):
+        if int(record.stem[-2:]) >= 2:
+            record.unlink()
+    for dataset in ("steps", "knowledge", "worlds"):
+        for generation in (2, 3):
+            for lost in (folder / dataset).glob(f"arm=*/generation={generation}"):
+                shutil.rmtree(lost)
+    run(conf.load_file(folder / "config.yaml"), folder)
+    assert timeless(folder) == timeless(arms)
+
+
+def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "poison"
+    run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=4"), folder)
+    ground = summarise(folder)["ground"]
+    life = {row["arm"]: row for row in ground["poison_life"]}
+    assert "clean" not in life
+    assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"
+    assert life["verify"]["high"] < life["verbatim"]["low"]
+    clean = [r for r in steps(folder) if r["arm"] == "clean"]
+    assert not any(PAYLOAD in r["prompt"] for r in clean)
+
+
+@pytest.mark.parametrize("carrier", ["memory", "doc"])
+@pytest.mark.parametrize("form", ["instruction", "fact"])
+def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "poison"
+    names = "arms.names=[clean,verbatim,cold]"
+    kind = (f"poison.carrier={carrier}", f"poison.form={form}", "experiment.lineages=2")
+    run(surrogate(tmp_path, "experiment=poison", names, *kind), folder)
+    planted = [r for r in steps(folder) if r["phase"] == "plant"]
+    assert {(r["arm"], r["pair"], r["generation"]) for r in planted} == {
+        ("verbatim", 0, 2), ("verbatim", 1, 2)
+    }  # fmt: skip
+    for row in planted:
+        assert row["detail"] in ("add: applied", "write: applied")
+        assert row["answer"] in row["completion"]
+
+
+def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "drift"
+    names = ("arms.names=[append,edit,cold]", "arms.ceiling=edit")
+    summary = run(surrogate(tmp_path, "experiment=drift", *names, "experiment.lineages=24"), folder)
+    stale = {
+        row["arm"]: row
+        for row in summary["ground"]["staleness"]
+        if row["generation"] is None and row["entries"] == "memories"
+    }
+    assert stale["edit"]["high"] < stale["append"]["low"]
+
+
+def test_a_fork_goes_on_from_the_snapshot_with_its_whole_ancestry(
+    arms: Path, tmp_path: Path
+) -> None:
+    (left,) = (
+        r["knowledge_after"]
+        for r in steps(arms)
+        if (r["arm"], r["pair"], r["generation"], r["phase"]) == ("inherit", 1, 1, "reward")
+    )
+    config = surrogate(
+        tmp_path,
+        "experiment=arms",
+        "experiment.lineages=2",
+        "arms.names=[inherit,cold]",
+        "arms.ceiling=inherit",
+        f"start.run={arms}",
+        f"start.knowledge={left}",
+        "start.pair=1",
+        "start.generation=1",
+    )
+    folder = tmp_path / "runs" / "fork"
+    run(config, folder)
+    log = steps(folder)
+    assert {(r["pair"], r["generation"]) for r in log} == {(1, 2), (1, 3)}
+    (migrated,) = (
+        r for r in log if (r["arm"], r["generation"], r["episode"]) == ("inherit", 2, "migrate")
+    )
+    assert migrated["knowledge_before"] == left
+    met = {r["task"] for r in log if r["phase"] == "work"}
+    same = {
+        r["task"]
+        for r in steps(arms)
+        if r["phase"] == "work" and r["pair"] == 1 and r["generation"] in (2, 3)
+    }
+    assert met == same, "a fork lives in the same world and goes on with the same tasks"
+    held = {
+        id: knowledge_from_json(content, parent)
+        for id, parent, content in duckdb.sql(
+            f"SELECT knowledge, parent, content FROM '{folder}/knowledge/**/*.parquet' "
+            "WHERE lineage = '001-inherit'"
+        ).fetchall()
+    }
+    id = left
+    while held[id].parent:
+        id = held[id].parent
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("arms.names=[shuffled,cold]", "arms.ceiling=shuffled"), "borrows from another pair"),
+        (("arms.names=[inherit,shuffled,cold,oracle]", "experiment.lineages=1"), "2 or more"),
+        (("+arms.defined.x.receives=inherot", "arms.names=[x,cold,oracle]"), "choose from"),
+        (("migration.kind=verfy",), "migration 'verfy' is unknown"),
+        (("experiment=poison", "poison.generation=0"), "poison.generation is 0"),
+        (("experiment=upgrade", "schedule.versions=[smollm2-135m@r1]"), "schedule has 1 generations"),
+        (("agent.transcript_tokens=4000", "arms=all"), "lower agent.memory_budget"),
+        (("start.run=nowhere", "start.knowledge=abc"), "has no Knowledge 'abc'"),
+    ],
+)
+def test_an_arm_that_cannot_be_is_one_line(
+    overrides: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LineageError) as error:
+        check(surrogate(tmp_path, *overrides))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
