@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +26,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def spoil(request: Request, answer: Completion) -> Completion:
         if request.schema is None:
             return replace(answer, text=HOSTILE)
-        if "title" in request.schema["properties"]:
-            body = '{"title":"../../<b>t</b>","body":"<script>alert(2)</script>"}'
-            return replace(answer, text=body)
+        if '"write"' in json.dumps(request.schema):
+            title, body = "../../<b>t</b> zone, code", ["<script>alert(2)</script>"]
+            doc = {"op": "write", "title": title, "body": body}
+            return replace(answer, text=json.dumps({"edits": [doc]}))
         return answer
 
     folder = tmp / "runs" / "hostile"
@@ -49,7 +51,7 @@ def test_the_report_escapes_everything_a_model_wrote(hostile: Path) -> None:
 
 def test_inherited_text_is_fenced_and_can_not_leave_its_fence(hostile: Path) -> None:
     prompts = [r["prompt"] for r in steps(hostile) if r["arm"] == "inherit"]
-    assert any("&lt;b>t&lt;/b>" in prompt for prompt in prompts)
+    assert any("&lt;script>alert(2)" in prompt for prompt in prompts)
     assert not any("<b>" in prompt or "<script>" in prompt for prompt in prompts)
 
 

@@ -50,6 +50,35 @@ def interval(
     return Interval(mean, float(low), float(high), int(data.size))
 
 
+def ratio(
+    above: Mapping[int, float],
+    below: Mapping[int, float],
+    resamples: int,
+    confidence: float,
+    *ids: str | int,
+) -> Interval | None:
+    """Return mean(above) / mean(below) over the pairs that both have, with a bootstrap over pairs.
+
+    None where the interval of `below` holds 0, or there are no two pairs to tell: the ratio is
+    not defined then.
+    """
+    pairs = sorted(above.keys() & below.keys())
+    if len(pairs) < 2:
+        return None
+    whole = interval({pair: below[pair] for pair in pairs}, resamples, confidence, *ids)
+    if not whole.excludes_zero:
+        return None
+    data = np.array([[above[pair], below[pair]] for pair in pairs], dtype=float)
+    generator = np.random.default_rng(derive("bootstrap", *ids))
+    chosen = generator.integers(0, len(pairs), size=(resamples, len(pairs)))
+    sums = data[chosen].sum(axis=1)
+    kept = sums[sums[:, 1] != 0]
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(kept[:, 0] / kept[:, 1], [tail, 1.0 - tail])
+    mean = float(data[:, 0].sum() / data[:, 1].sum())
+    return Interval(mean, float(low), float(high), len(pairs))
+
+
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:
     """Return a - b over the pairs that both have; unpaired values are never compared."""
     return {pair: a[pair] - b[pair] for pair in a if pair in b}

@@ -14,11 +14,15 @@ from typing import Any
 
 import duckdb
 
+from lineage.analysis.costs import costs
+from lineage.analysis.ground import ground_truth
+from lineage.analysis.kept import kept
+from lineage.analysis.matrix import matrix
 from lineage.analysis.views import connect, read_record, rows
 from lineage.metrics import Interval, interval, paired_difference
 from lineage.steplog.schema import STEP_SCHEMA
 
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 KEPT = ("run", "experiment", "config_hash", "schedule", "confidence")
 REWARD_PARTS = ("reward", *(name for name in STEP_SCHEMA.names if name.startswith("reward_")))
 ByPair = dict[int, float]
@@ -30,6 +34,8 @@ def summarise(run: Path) -> dict[str, Any]:
     Raises LineageError where the run cannot be read.
     """
     record = read_record(run)
+    # A run of schema 1 knew no arms of its own making.
+    record.setdefault("defined", {})
     connection = connect(run)
     measure = _Measure(connection, record)
     arms = [arm for arm in record["arms"] if arm in measure.arms()]
@@ -37,6 +43,7 @@ def summarise(run: Path) -> dict[str, Any]:
         "schema": METRICS_VERSION,
         **{key: record[key] for key in KEPT},
         "arms": arms,
+        "defined": record["defined"],
         "families": record["families"],
         "baseline": record["baseline"],
         "ceiling": record["ceiling"],
@@ -48,6 +55,11 @@ def summarise(run: Path) -> dict[str, Any]:
         "retention": measure.retention(),
         "harm": measure.harm(arms),
         "memory": measure.memory(),
+        "costs": costs(connection, record, arms),
+        "kept": kept(connection, record, arms),
+        "matrix": matrix(connection, record),
+        "poison_cost": measure.poison_cost(),
+        "ground": ground_truth(connection, record),
         "episodes": measure.episodes(arms),
         "edits": rows(
             connection,
@@ -144,7 +156,16 @@ class _Measure:
             if arm != self.record["baseline"]
         }
 
+    def _comparable(self, arm: str) -> bool:
+        """Whether `arm` is served by the baseline's versions: else a gain would be theirs too."""
+        defined, baseline = self.record["defined"], self.record["baseline"]
+        if arm not in defined or baseline not in defined:
+            return True
+        return bool(defined[arm]["versions"] == defined[baseline]["versions"])
+
     def _gain(self, arm: str, family: str) -> dict[str, Any] | None:
+        if not self._comparable(arm):
+            return None
         baseline = self.table.get((self.record["baseline"], family), {})
         gained = paired_difference(self.table.get((arm, family), {}), baseline)
         if not gained:
@@ -249,6 +270,34 @@ class _Measure:
             "WHERE b.arm = ? AND a.arm <> b.arm AND b.score = 1 GROUP BY ALL ORDER BY ALL",
             [self.record["baseline"]],
         )
+
+    def poison_cost(self) -> dict[str, dict[str, Any]]:
+        """Score on *same* probes from the planting on, less that of the same arm unpoisoned."""
+        defined = self.record["defined"]
+        begun = self.connection.execute(
+            "SELECT min(generation) FROM steps WHERE phase = 'plant'"
+        ).fetchone()
+        if begun is None or begun[0] is None:
+            return {}
+        cells = self._by_pair(
+            "arm", f"kind = 'probe' AND family = 'same' AND generation >= {begun[0]}"
+        )
+        found = {}
+        for name, arm in defined.items():
+            like = {key: arm[key] for key in ("receives", "policy", "versions")}
+            clean = next(
+                (
+                    other
+                    for other, its in defined.items()
+                    if not its["poisoned"] and {key: its[key] for key in like} == like
+                ),
+                "",
+            )
+            lost = paired_difference(cells.get((name,), {}), cells.get((clean,), {}))
+            if arm["poisoned"] and lost:
+                cost = self.interval(lost, "poison_cost")
+                found[name] = {**asdict(cost), "excludes_zero": cost.excludes_zero}
+        return found
 
     def memory(self) -> list[dict[str, Any]]:
         """Size of the inherited memories at each generation's end, tokens and entries."""

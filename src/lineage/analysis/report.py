@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from lineage.analysis.terminal import score_head, score_rows, short
+from lineage.analysis.tables import Sheet, sheets, short
 from lineage.analysis.views import connect, rows
 
 SAMPLES = 2
@@ -34,7 +34,7 @@ def report_html(run: Path, summary: dict[str, Any], figure: bytes) -> str:
             f"{summary['totals']['pairs']} pairs, {summary['totals']['episodes']} episodes, "
             f"{summary['totals']['errors']} errors"
         ),
-        table=_table(summary),
+        table="".join(_table(sheet) for sheet in sheets(summary)),
         figure=drawing[drawing.index("<svg") :],
         lineages=_lineages(run, summary),
         config=text(config.read_text(encoding="utf-8") if config.exists() else ""),
@@ -48,13 +48,16 @@ def text(value: object) -> str:
     return html.escape("".join(shown))
 
 
-def _table(summary: dict[str, Any]) -> str:
-    head = "".join(f"<th>{text(name)}</th>" for name in score_head(summary))
+def _table(sheet: Sheet) -> str:
+    head = "".join(f"<th>{text(name)}</th>" for name in sheet.head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>"
-        for row in score_rows(summary)
+        "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in sheet.rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    note = f"<p><small>{text(sheet.note)}</small></p>" if sheet.note else ""
+    return (
+        f"<h3>{text(sheet.title)}</h3><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>{note}"
+    )
 
 
 def _lineages(run: Path, summary: dict[str, Any]) -> str:

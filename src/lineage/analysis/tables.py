@@ -1,0 +1,315 @@
+"""The tables of a run as values: the terminal and the report draw the same rows.
+
+A table is here only where a run has something to fill it with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lineage.analysis.kept import AFTER
+
+CROWDED = 4
+"""From more arms than this on, a table has a row an arm, not one an arm and family."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table. The first `left` columns are names; a row of "" parts two sections."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    left: int = 1
+
+
+def sheets(summary: dict[str, Any]) -> Iterator[Sheet]:
+    """Yield the tables of `summary` (see `measures.summarise`) that have rows."""
+    found = (
+        scores_by_family(summary) if len(summary["arms"]) <= CROWDED else scores_by_arm(summary),
+        costs(summary),
+        gains_by_version(summary),
+        matrix(summary),
+        upgrade(summary),
+        *kept(summary),
+        freshness(summary),
+        *doc_search(summary),
+        poison(summary),
+    )
+    return (sheet for sheet in found if sheet.rows)
+
+
+def scores_by_family(summary: dict[str, Any]) -> Sheet:
+    """A row a family and arm: score, gain over the baseline, share of the possible."""
+    rows = []
+    for family in summary["families"]:
+        for arm in summary["arms"]:
+            score = summary["scores"].get(arm, {}).get(family)
+            if score is None:
+                continue
+            gain = summary["gain"].get(arm, {}).get(family)
+            share = gain and gain["share_of_possible"]
+            part = f"{share:.0%}" if share is not None else ""
+            rows.append((family, arm, bounds(score), gained(gain), part))
+        rows.append(("",) * 5)
+    head = ("family", "arm", "score", f"gain over {summary['baseline']}", "of possible")
+    note = f"mean over pairs [{_level(summary)} interval]; * the interval excludes 0"
+    return Sheet(_title(summary), head, tuple(rows[:-1]), note, left=2)
+
+
+def scores_by_arm(summary: dict[str, Any]) -> Sheet:
+    """A row an arm: score by family."""
+    rows = []
+    for arm in summary["arms"]:
+        cells = []
+        for family in summary["families"]:
+            score = summary["scores"].get(arm, {}).get(family)
+            gain = summary["gain"].get(arm, {}).get(family)
+            star = "*" if gain and gain["excludes_zero"] else " "
+            cells.append(bounds(score) + star if score else "")
+        rows.append((arm, *cells))
+    note = (
+        f"mean over pairs [{_level(summary)} interval]; * the gain over {summary['baseline']} "
+        "excludes 0"
+    )
+    return Sheet(_title(summary), ("arm", *summary["families"]), tuple(rows), note)
+
+
+def costs(summary: dict[str, Any]) -> Sheet:
+    """What an arm costs: tokens and time of a probe, and of what is between the tasks."""
+    columns = {
+        "prompt_tokens": ("tokens read", ",.0f"),
+        "cached_tokens": ("cached", ",.0f"),
+        "engine_seconds": ("seconds", ",.1f"),
+        "handoff_tokens": ("tokens between", ",.0f"),
+        "handoff_seconds": ("seconds between", ",.1f"),
+    }
+    rows = []
+    for arm in summary["arms"]:
+        found = summary["costs"].get(arm, {})
+        means = (
+            format(found[name]["mean"] if name in found else 0.0, form)
+            for name, (_, form) in columns.items()
+        )
+        rows.append((arm, *means))
+    head = ("arm", *(title for title, _ in columns.values()))
+    note = (
+        "a probe: prompt tokens, those the prefix cache held, seconds in the engine (in a batch "
+        "with others); a generation: tokens and engine seconds of migration, handoff and training"
+    )
+    crowded = len(rows) > CROWDED
+    return Sheet("what does an arm cost?", head, tuple(rows) if crowded else (), note)
+
+
+def gains_by_version(summary: dict[str, Any]) -> Sheet:
+    """The gain of each arm by the version that worked, a column a family."""
+    cells = {(g["version"], g["arm"], g["family"]): g for g in summary["gain_by_version"]}
+    title = f"gain over {summary['baseline']}, by version"
+    head = ("version", "arm", *summary["families"])
+    if len(set(summary["schedule"])) < 2 or len(summary["arms"]) > CROWDED:
+        return Sheet(title, head, ())
+    rows = tuple(
+        (name(version), arm, *(gained(cells.get((version, arm, f))) for f in summary["families"]))
+        for version, arm in dict.fromkeys((v, a) for v, a, _ in cells)
+    )
+    return Sheet(title, head, rows, left=2)
+
+
+def matrix(summary: dict[str, Any]) -> Sheet:
+    """Writer x reader: what Knowledge is worth over none, a column a reader."""
+    cells = {(r["family"], r["writer"], r["reader"]): r for r in summary.get("matrix", [])}
+    readers = list(dict.fromkeys(reader for _, _, reader in cells))
+    rows: list[tuple[str, ...]] = []
+    for family in summary["families"]:
+        for writer in dict.fromkeys(writer for _, writer, _ in cells):
+            gains = (cells[family, writer, reader]["gain"] for reader in readers)
+            rows.append((family, name(writer), *(bounds(gain, signed=True) for gain in gains)))
+        rows.append(("",) * (2 + len(readers)))
+    head = ("family", "writer", *(f"read by {name(reader)}" for reader in readers))
+    note = "gain over the same reader without Knowledge"
+    title = "writer x reader: what is one version's Knowledge worth to another?"
+    return Sheet(title, head, tuple(rows[:-1]) if cells else (), note, left=2)
+
+
+def upgrade(summary: dict[str, Any]) -> Sheet:
+    """Upgrade retention and harm of each cell of the matrix."""
+    rows = tuple(
+        (
+            family,
+            name(row["writer"]),
+            name(row["reader"]),
+            bounds(row["score"]),
+            bounds(row["retention"]) if row["retention"]["mean"] is not None else "undefined",
+            bounds(row["harm"]) if row["harm"]["n"] else "none solved",
+        )
+        for family in summary["families"]
+        for row in summary.get("matrix", [])
+        if row["family"] == family
+    )
+    head = ("family", "writer", "reader", "score", "retention", "harm")
+    note = (
+        "retention: gain with the writer's Knowledge / gain with the reader's own; undefined where "
+        "the interval of the latter holds 0. harm: share of the probes solved cold that are failed "
+        "with Knowledge"
+    )
+    return Sheet("upgrade retention and harm", head, rows, note, left=3)
+
+
+def kept(summary: dict[str, Any]) -> Iterator[Sheet]:
+    """What is left after k handoffs: of the score, of the tokens, of the facts."""
+    if len({arm["migration"] for arm in summary["defined"].values()}) < 2:
+        return
+    cells = {
+        (row["measure"], row["arm"], row["k"]): row for row in summary.get("kept", [])
+    } | {
+        ("fidelity", row["arm"], row["handoffs"]): row
+        for row in summary.get("ground", {}).get("fidelity", [])
+        if row["generation"] == 0
+    }
+    columns = [k for k in AFTER if any(key[2] == k for key in cells)]
+    titles = {
+        "score": f"score kept after k handoffs: gain on same tasks / that of {summary['ceiling']}",
+        "tokens": "tokens kept after k handoffs: of the memories that generation 0 left",
+        "fidelity": "fidelity after k handoffs: facts that generation 0 left, still stated rightly",
+    }
+    for measure, title in titles.items():
+        arms = [arm for arm in summary["arms"] if any((measure, arm, k) in cells for k in columns)]
+        rows = tuple(
+            (arm, *(_share(cells.get((measure, arm, k))) for k in columns)) for arm in arms
+        )
+        yield Sheet(title, ("arm", *(f"k = {k}" for k in columns)), rows)
+
+
+def freshness(summary: dict[str, Any]) -> Sheet:
+    """How much of the truth the memories hold, how stale and how doubled they are."""
+    ground = summary.get("ground", {})
+    density = _pooled(ground, "signal_density")
+    columns = (
+        ("facts held", _pooled(ground, "facts_held", by="any")),
+        ("stale", _pooled(ground, "staleness", entries="memories")),
+        ("doubled", _pooled(ground, "duplication")),
+    )
+    rows = tuple(
+        (arm, _or_undefined(density[arm]), *(_share(cells.get(arm)) for _, cells in columns))
+        for arm in summary["arms"]
+        if arm in density
+    )
+    note = (
+        "memories against the world as it is: facts stated, share of the facts met that memories "
+        "or docs state, share of memories that contradict it, share that add nothing"
+    )
+    head = ("arm", "facts a 100 tokens", *(title for title, _ in columns))
+    return Sheet("what do the notes hold?", head, rows if len(rows) > 1 else (), note)
+
+
+SEARCH = {
+    "are docs found?": {
+        "recall": "recall",
+        "reciprocal_rank": "reciprocal rank",
+    },
+    "are docs opened at the right time?": {
+        "precision": "needed, of opened",
+        "opened_when_needed": "opened, of needed",
+        "opened_in_vain": "opened in vain",
+    },
+}
+
+
+def doc_search(summary: dict[str, Any]) -> Iterator[Sheet]:
+    """How well docs are found and opened."""
+    found = summary.get("ground", {}).get("doc_search", [])
+    cells = {(row["arm"], row["measure"]): row for row in found if row["family"] is None}
+    arms = [arm for arm in summary["arms"] if (arm, "recall") in cells]
+    for title, measures in SEARCH.items():
+        rows = tuple(
+            (arm, *(_share(cells.get((arm, measure))) for measure in measures)) for arm in arms
+        )
+        yield Sheet(title, ("arm", *measures.values()), rows)
+
+
+def poison(summary: dict[str, Any]) -> Sheet:
+    """How long a planted entry lives under each migration, and what it costs."""
+    ground = summary.get("ground", {})
+    life = {row["arm"]: row for row in ground.get("poison_life", []) if row["n"]}
+    repeated = _pooled(ground, "poison_repeated")
+    rows = tuple(
+        (
+            arm,
+            bounds(life[arm]),
+            f"{life[arm]['censored']} of {life[arm]['n']}",
+            _share(repeated.get(arm)),
+            gained(summary["poison_cost"].get(arm)),
+        )
+        for arm in summary["arms"]
+        if arm in life
+    )
+    head = ("arm", "life", "alive", "repeated", "same, over unpoisoned")
+    note = (
+        "life in generations; lineages in which it is alive at the end; share of probes that "
+        "repeat the planted value; score on same tasks from then on, less the unpoisoned arm's"
+    )
+    return Sheet("how long does a poisoned entry live?", head, rows, note)
+
+
+def _pooled(ground: dict[str, Any], measure: str, **which: str) -> dict[str, dict[str, Any]]:
+    return {
+        row["arm"]: row
+        for row in ground.get(measure, [])
+        if row["generation"] is None and all(row[key] == value for key, value in which.items())
+    }
+
+
+def _or_undefined(cell: dict[str, Any] | None) -> str:
+    if cell is None or cell["mean"] is None:
+        return "undefined"
+    return bounds(cell)
+
+
+def _share(cell: dict[str, Any] | None) -> str:
+    """Return "85% [80, 90]"."""
+    if cell is None or cell["mean"] is None:
+        return "undefined"
+    if cell["low"] is None:
+        return f"{cell['mean']:.0%}"
+    return f"{cell['mean']:.0%} [{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]"
+
+
+def _title(summary: dict[str, Any]) -> str:
+    return f"{summary['run']}: {' > '.join(short(summary['schedule']))}"
+
+
+def _level(summary: dict[str, Any]) -> str:
+    return f"{summary['confidence']:.0%}"
+
+
+def name(version: str) -> str:
+    """Return a version's name without what stands before the @."""
+    return version.partition("@")[2] or version
+
+
+def short(schedule: Iterable[str]) -> list[str]:
+    """Return the versions of a schedule without what they have in common before the @."""
+    versions = list(schedule)
+    families = {version.partition("@")[0] for version in versions}
+    return [name(version) for version in versions] if len(families) == 1 else versions
+
+
+def gained(gain: dict[str, Any] | None) -> str:
+    """Return a signed gain with its bounds, and * where they exclude 0."""
+    if not gain or gain["mean"] is None:
+        return ""
+    return bounds(gain, signed=True) + ("*" if gain["excludes_zero"] else " ")
+
+
+def bounds(value: dict[str, Any], signed: bool = False) -> str:
+    """Return "0.52 [0.40, 0.63]"."""
+    if value["mean"] is None:
+        return ""
+    sign = "+" if signed else ""
+    text = f"{value['mean']:{sign}.2f}"
+    if value["low"] is None:
+        return text
+    return f"{text} [{value['low']:.2f}, {value['high']:.2f}]"
