@@ -1,4 +1,4 @@
-"""The command line: `lineage run | resume | report | versions`."""
+"""The command line. What runs an experiment is here, the rest in `lineage.commands`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage import conf
+from lineage.commands import migrate, provenance, transfer
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a run's report again and show its table")
     report.add_argument("run", type=Path, metavar="RUN", help="its folder")
     report.set_defaults(command=_report)
+    provenance.register(commands, _execute)
+    transfer.register(commands)
+    migrate.register(commands)
     versions = commands.add_parser("versions", help="list the model versions of the registry")
     versions.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     versions.set_defaults(command=_versions)

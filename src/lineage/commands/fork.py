@@ -1,0 +1,168 @@
+"""The configuration of a fork: that of a run, with overrides, started from one of its snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lineage import conf
+from lineage.analysis.snapshots import Snapshots
+from lineage.analysis.views import connect
+from lineage.config import Config
+from lineage.errors import LineageError
+
+SHARED = "base"
+"""The option that holds what all options of its group share: choosing one does not reset that."""
+WORLD = ("experiment.name", "experiment.seed", "suite.")
+"""Keys that decide the worlds; `suite.` stands for all that begin with it."""
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A snapshot to start from: its id, the lineage that goes on, and after which generation.
+
+    `notes` say in a line each what was chosen among several, or is unusual.
+    """
+
+    knowledge: str
+    pair: int
+    generation: int
+    notes: tuple[str, ...] = ()
+
+
+def fork_config(run: Path, at: str, overrides: Sequence[str]) -> Config:
+    """Return the configuration of the fork of `run` at the snapshot `at`, with `overrides`.
+
+    Raises LineageError where the run, the snapshot or a key is not known.
+    """
+    return configured(run, find_fork(Snapshots(connect(run)), at), overrides)
+
+
+def find_fork(snapshots: Snapshots, at: str) -> Fork:
+    """Return where a fork at the snapshot `at` starts: after the first generation that left it.
+
+    A snapshot from within a generation counts as left by it, or, where that received it, by the
+    one before. Raises LineageError where `at` names none.
+    """
+    id = snapshots.find(at)
+    left = [place for place in snapshots.left_by(id) if "@" not in at or place.name == at]
+    if left:
+        first = left[0]
+        others = f"{len(left)} generations left {id}: the fork is from {first.name}"
+        return Fork(id, first.pair, first.generation, (others,) if len(left) > 1 else ())
+    first = snapshots.held_by(id)[0]
+    made = snapshots.made(id, first.lineage)
+    last = first.generation - (made is None or made.phase != "handoff")
+    note = f"no generation left {id}: the fork is from {first.lineage}, " + (
+        f"as if its generation {last} had left that" if last >= 0 else "from its beginning"
+    )
+    return Fork(id, first.pair, last, (note,))
+
+
+def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
+    """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start."""
+    run = _itself(run)
+    tree: Any = OmegaConf.create(conf.plain(conf.load_file(run / "config.yaml")))
+    # A name of its own would be the folder of the run that this one is forked from.
+    tree.run.name = None
+    parsed = _parsed(overrides)
+    try:
+        for group, option in parsed:
+            if _is_option(group, option):
+                tree = OmegaConf.merge(tree, _option(group, option))
+        for key, value in parsed:
+            if not _is_option(key, value):
+                OmegaConf.update(tree, key, value, force_add=True)
+    except OmegaConfBaseException as error:
+        raise LineageError(f"conf: {str(error).splitlines()[0]}") from error
+    start = {
+        "folder": None,
+        "run": str(run),
+        "knowledge": fork.knowledge,
+        "pair": fork.pair,
+        "generation": fork.generation,
+    }
+    return conf.typed(OmegaConf.merge(tree, {"start": start}))
+
+
+def changes(run: Path, config: Config) -> list[tuple[str, Any, Any]]:
+    """Return key, value in `run` and value in `config` of every key that differs."""
+    old = _leaves(conf.plain(conf.load_file(run / "config.yaml")))
+    new = _leaves(conf.plain(config))
+    return [
+        (key, old.get(key), new.get(key))
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key) != new.get(key)
+    ]
+
+
+def other_world(changed: Sequence[tuple[str, Any, Any]]) -> list[str]:
+    """Return the keys of `changed` that put the fork in a world its Knowledge is not about."""
+    return [
+        key
+        for key, _, _ in changed
+        if any(key.startswith(w) if w.endswith(".") else key == w for w in WORLD)
+    ]
+
+
+def _itself(run: Path) -> Path:
+    """Return the folder behind a link such as `runs/latest`, which will soon point elsewhere."""
+    while run.is_symlink():
+        run = run.parent / run.readlink()
+    return run
+
+
+def _parsed(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    try:
+        found = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise LineageError(f"conf: {str(error).splitlines()[0]}") from error
+    for override in found:
+        _check(override)
+    return [(override.key_or_group, override.value()) for override in found]
+
+
+def _check(override: Override) -> None:
+    if override.is_sweep_override():
+        raise LineageError(f"{override.input_line!r} is a sweep: a fork has one value a key")
+    if override.is_delete():
+        raise LineageError(f"{override.input_line!r} deletes a key: a fork only sets keys")
+    if override.key_or_group == "experiment":
+        raise LineageError(
+            "a fork keeps its experiment, whose name and seed make the world: set single keys "
+            "such as schedule.versions"
+        )
+
+
+def _is_option(key: str, value: Any) -> bool:
+    return isinstance(value, str) and (conf.conf_dir() / key).is_dir()
+
+
+def _option(group: str, option: str) -> Any:
+    """Return what an option of `conf/` sets: its own file, and those it builds on but `SHARED`."""
+    # Composed only for its errors, which name the nearest option.
+    conf.load([f"{group}={option}"])
+    text = (conf.conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
+    own: Any = OmegaConf.create(text)
+    found: Any = OmegaConf.create({})
+    for built_on in own.pop("defaults", []):
+        if isinstance(built_on, str) and built_on not in ("_self_", SHARED):
+            found = OmegaConf.merge(found, _option(group, built_on))
+    whole = "@package _global_" in text.partition("\n")[0]
+    return OmegaConf.merge(found, own if whole else {group: own})
+
+
+def _leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix.rstrip("."): tree}
+    return {
+        key: leaf for name in tree for key, leaf in _leaves(tree[name], f"{prefix}{name}.").items()
+    }

@@ -1,0 +1,56 @@
+"""`lineage migrate`: put a folder of Markdown memory through a migration, and get it back."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from lineage import conf
+
+EXAMPLE = """\
+example:
+  lineage migrate notes/ notes-r1/ --to smollm2-135m@r1 migration=rewrite
+"""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "migrate",
+        help="bring a folder of Markdown memory to another model version",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", type=Path, metavar="FOLDER", help="the memory; see lineage check")
+    parser.add_argument("target", type=Path, metavar="OUT", help="a new folder for what comes back")
+    # One option, because argparse takes no positional arguments after it that may be none.
+    parser.add_argument(
+        "--to",
+        required=True,
+        nargs="+",
+        metavar=("VERSION", "KEY=VALUE"),
+        help="the version (see lineage versions), then overrides of conf/",
+    )
+    parser.set_defaults(command=_migrate)
+
+
+def _migrate(options: argparse.Namespace, console: Console) -> None:
+    from lineage.succession.carry import carry
+    from lineage.succession.run import new_folder
+    from lineage.transfer import export_knowledge, import_knowledge
+
+    version, *overrides = options.to
+    config = conf.load([*overrides, "experiment.name=migrate"])
+    came = import_knowledge(options.source)
+    folder = new_folder(config)
+    with console.status(f"{config.migration.kind} to {version}"):
+        left = carry(config, came, version, folder)
+    export_knowledge(left, options.target)
+    console.print(
+        f"{len(came.memories)} memories and {len(came.docs)} docs came, {len(left.memories)} and "
+        f"{len(left.docs)} are in {options.target}; what was asked and answered is in {folder}",
+        markup=False,
+        highlight=False,
+    )

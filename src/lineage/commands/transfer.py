@@ -1,0 +1,162 @@
+"""`lineage export` and `lineage check`: Knowledge as a folder of Markdown files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lineage.errors import LineageError
+
+if TYPE_CHECKING:
+    from lineage.analysis.snapshots import Snapshots
+
+PREFERRED = "inherit"
+"""The arm whose Knowledge is exported where none is named."""
+SHOWN = 40
+"""Characters of an entry in a table."""
+
+EXPORT = """\
+examples:
+  lineage export runs/latest notes/                      what the last generation left
+  lineage export runs/latest notes/ --lineage 001-inherit
+  lineage export runs/latest notes/ --at 193de821        any snapshot; see lineage log
+"""
+CHECK = """\
+example:
+  lineage check notes/
+
+Each bullet of MEMORY.md is a memory; every other .md file below the folder is a doc.
+"""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands."""
+    export = _parser(commands, "export", "write a run's Knowledge as a folder of Markdown", EXPORT)
+    export.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="new, or an earlier export")
+    export.add_argument("--at", default="", metavar="KNOWLEDGE", help="an id or LINEAGE@GENERATION")
+    export.add_argument("--lineage", default="", metavar="NAME", help="such as 000-inherit")
+    export.add_argument("--replace", action="store_true", help="whatever FOLDER holds")
+    export.set_defaults(command=_export)
+    check = _parser(commands, "check", "show what a folder of Markdown holds as Knowledge", CHECK)
+    check.add_argument("folder", type=Path, metavar="FOLDER")
+    check.set_defaults(command=_check)
+
+
+def _parser(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    what: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=what,
+        description=what,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _export(options: argparse.Namespace, console: Console) -> None:
+    # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
+    from lineage.analysis.snapshots import Snapshots
+    from lineage.analysis.views import connect, read_record
+    from lineage.transfer import export_knowledge, import_knowledge
+
+    record = read_record(options.run)
+    snapshots = Snapshots(connect(options.run))
+    id, whence = _chosen(snapshots, list(record.get("arms", ())), options.at, options.lineage)
+    knowledge = snapshots.get(id)
+    if knowledge is None:
+        raise LineageError(f"{options.run} does not hold Knowledge {id}: choose another with --at")
+    export_knowledge(knowledge, options.folder, options.replace)
+    folder = _line(str(options.folder))
+    counts = f"{len(knowledge.memories)} memories and {len(knowledge.docs)} docs"
+    _say(console, f"{counts} of Knowledge {id}{whence} are in {folder}")
+    try:
+        alone = import_knowledge(options.folder).id == id
+    except LineageError as error:
+        _say(console, f"warning: with what else is there it cannot be imported: {error}")
+    else:
+        if not alone:
+            _say(console, f"warning: {folder} holds other Markdown, which an import reads as well")
+
+
+def _chosen(snapshots: Snapshots, arms: list[str], at: str, lineage: str) -> tuple[str, str]:
+    """Return the id of what is to be exported and, in words, where it is from.
+
+    Without `at`, that is what the last generation of `lineage` left; without that as well, of the
+    first lineage of `PREFERRED`, or else of the first of `arms` that has any Knowledge.
+    """
+    if lineage:
+        snapshots.lineage(lineage)
+    if at:
+        id = snapshots.find(at)
+        if lineage and all(place.lineage != lineage for place in snapshots.held_by(id)):
+            raise LineageError(f"{lineage} never held Knowledge {id}: leave out --lineage or --at")
+        return id, ""
+    left = [(place, id) for place, id in snapshots.left.items() if lineage in ("", place.lineage)]
+    if not left:
+        raise LineageError(f"{lineage or 'this run'} hands no Knowledge over: name one with --at")
+    last: dict[str, tuple[int, str]] = {}
+    for place, id in left:
+        last[place.lineage] = max(last.get(place.lineage, (-1, "")), (place.generation, id))
+    filled = {name for name, (_, id) in last.items() if not _is_empty(snapshots, id)}
+
+    def rank(arm: str, pair: int, name: str) -> tuple[bool, bool, int, int, str]:
+        order = arms.index(arm) if arm in arms else len(arms)
+        return arm != PREFERRED, name not in filled, order, pair, name
+
+    name = min(rank(place.arm, place.pair, place.lineage) for place, _ in left)[-1]
+    generation, id = last[name]
+    return id, f", what {name}@{generation} left,"
+
+
+def _is_empty(snapshots: Snapshots, id: str) -> bool:
+    knowledge = snapshots.get(id)
+    return knowledge is None or not (knowledge.memories or knowledge.docs)
+
+
+def _check(options: argparse.Namespace, console: Console) -> None:
+    from lineage.transfer import read_folder
+
+    found = read_folder(options.folder)
+    knowledge = found.knowledge
+    table = Table(box=None)
+    table.add_column("id", no_wrap=True)
+    table.add_column("memory, or title of a doc", overflow="ellipsis", no_wrap=True)
+    table.add_column("characters", justify="right", no_wrap=True)
+    table.add_column("written by", overflow="fold")
+    for memory in knowledge.memories:
+        table.add_row(*_cells(memory.id, memory.text, len(memory.text), memory.edited.version))
+    if knowledge.memories and knowledge.docs:
+        table.add_row()
+    for doc in knowledge.docs:
+        table.add_row(*_cells(doc.id, doc.title, len(doc.body), doc.edited.version))
+    if table.row_count:
+        console.print(table)
+    for warning in found.warnings:
+        _say(console, f"warning: {_line(warning)}")
+    counts = f"{len(knowledge.memories)} memories, {len(knowledge.docs)} docs"
+    _say(console, f"{counts}, Knowledge {knowledge.id}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _cells(id: str, text: str, characters: int, version: str) -> tuple[str, ...]:
+    line = _line(text)
+    shown = line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+    return escape(_line(id)), escape(shown), f"{characters:,}", escape(_line(version))
+
+
+def _line(text: str) -> str:
+    """Return `text` on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text)
