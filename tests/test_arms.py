@@ -248,6 +248,7 @@ def test_a_fork_goes_on_from_the_snapshot_with_its_whole_ancestry(
         (("experiment=upgrade", "schedule.versions=[smollm2-135m@r1]"), "schedule has 1 generations"),
         (("agent.transcript_tokens=4000", "arms=all"), "lower agent.memory_budget"),
         (("start.run=nowhere", "start.knowledge=abc"), "has no Knowledge 'abc'"),
+        (("start.run=nowhere", "arms=all"), "a fork goes on with one"),
     ],
 )
 def test_an_arm_that_cannot_be_is_one_line(

@@ -8,12 +8,20 @@ from typing import Any
 
 import psutil
 import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lineage import conf
 from lineage.agent import prompt as prompts
+from lineage.config import FinetuneConfig
 from lineage.knowledge import EMPTY
 from lineage.models.factory import make_engine
+from lineage.models.fleet import Fleet
 from lineage.models.protocol import Example, Request, Turn
+from lineage.models.tuner import Tuner, trained
 
 R0, R1 = "smollm2-135m@r0", "smollm2-135m@r1"
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
@@ -73,6 +81,101 @@ def test_a_surrogate_knows_what_it_was_trained_on_and_nothing_else(
     assert any(one[:4]) and any(two[4:])
     assert not any(one[4:]) and not any(two[:4]) and not any(base)
     assert again == one
+
+
+def test_a_hosted_surrogate_that_dies_still_knows_what_it_was_trained_on(tmp_path: Path) -> None:
+    names = list(CODES)
+    overrides = ["engine=surrogate", "engine.hosted=true", "arms=all", f"run.cache={tmp_path}"]
+
+    async def serve() -> tuple[list[list[bool]], int]:
+        engine = make_engine(conf.load(overrides))
+        assert isinstance(engine, Fleet)
+        try:
+            await engine.start([R0, R1])
+            await engine.adapt("one", R1, examples(names), tmp_path / "one", 0)
+            found = [await known(engine, "one", names)]
+            (replica,) = next(iter(engine.replicas.values()))
+            ray.kill(replica.actor)
+            # The first to meet the dead actor is this, and it must not be lost with it.
+            await engine.adapt("two", R1, examples(names), tmp_path / "two", 0)
+            found += [await known(engine, version, names) for version in ("one", "two")]
+            return found, replica.health.restarts
+        finally:
+            await engine.close()
+
+    (before, after, two), restarts = asyncio.run(serve())
+    assert restarts == 1
+    assert any(before) and before == after == two
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of a random model of one layer that reads bytes."""
+    folder = str(tmp_path_factory.mktemp("tiny"))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bytes_ = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!").save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=len(alphabet), hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2,
+    )  # fmt: skip
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder
+
+
+def tuner(tiny: str, learning_rate: float = 0.01) -> Tuner:
+    return Tuner(tiny, FinetuneConfig("all", epochs=2, batch=2, learning_rate=learning_rate, rank=4))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_same_seed_gives_the_same_adapter_whatever_was_trained_before(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names, kept = list(CODES), tuner(tiny)
+    kept.train(examples(names[:4]), None, str(tmp_path / "a"), 1)
+    kept.train(examples(names[4:]), None, str(tmp_path / "between"), 2)
+    with pytest.raises(ValueError):
+        kept.train([], None, str(tmp_path / "failed"), 1)
+    kept.train(examples(names[:4]), None, str(tmp_path / "b"), 1)
+    kept.train(examples(names[:4]), None, str(tmp_path / "c"), 2)
+    tuner(tiny).train(examples(names[:4]), None, str(tmp_path / "fresh"), 1)
+    assert same(tmp_path / "a", tmp_path / "b") and same(tmp_path / "a", tmp_path / "fresh")
+    assert not same(tmp_path / "a", tmp_path / "c")
+    assert not same(tmp_path / "a", tmp_path / "between")
+    assert any(t.abs().sum() > 0 for n, t in weights(tmp_path / "a").items() if "lora_B" in n)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_training_goes_on_from_the_adapter_of_its_base(tiny: str, tmp_path: Path) -> None:
+    names, first = list(CODES), tmp_path / "first"
+    tuner(tiny).train(examples(names[:4]), None, str(first), 1)
+    still = tuner(tiny, learning_rate=0.0)
+    still.train(examples(names[4:]), str(first), str(tmp_path / "still"), 2)
+    assert same(tmp_path / "still", first)
+    tuner(tiny).train(examples(names[4:]), str(first), str(tmp_path / "on"), 2)
+    assert not same(tmp_path / "on", first)
+
+
+def test_what_is_no_whole_adapter_is_trained_again(tiny: str, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    for torn in (folder, tmp_path / "half.tmp"):
+        torn.mkdir()
+        (torn / "adapter_config.json").write_text("{")
+    assert not trained(folder)
+    tuner(tiny).train(examples(list(CODES)), None, str(folder), 1)
+    assert trained(folder) and weights(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
 @pytest.mark.engine

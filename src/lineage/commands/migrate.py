@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lineage import conf
+from lineage.errors import LineageError
 
 EXAMPLE = """\
 example:
@@ -41,6 +42,8 @@ def _migrate(options: argparse.Namespace, console: Console) -> None:
     from lineage.succession.run import new_folder
     from lineage.transfer import export_knowledge, import_knowledge
 
+    if options.target.exists() and any(options.target.iterdir()):
+        raise LineageError(f"{options.target} is not empty: name a new folder")
     version, *overrides = options.to
     config = conf.load([*overrides, "experiment.name=migrate"])
     came = import_knowledge(options.source)

@@ -133,17 +133,30 @@ class Fleet:
         replicas = self.replicas[parent.checkpoint]
         if self.config.kind == "surrogate":
             for replica in replicas:
-                await replica.actor.adapt.remote(name, base, examples)
+                replica.job.lessons[name] = base, tuple(examples)
+                await self._tell(replica, "adapt", name, base, examples)
         else:
             if not trained(folder):
                 await self._train(parent, examples, folder, seed)
             served = Served(str(folder.absolute()), parent.context_window, parent.tool_parser)
             for replica in replicas:
-                # A replica that is started again serves what its job names.
                 replica.job.versions[name] = served
-                await replica.actor.serve.remote(name, served)
+                await self._tell(replica, "serve", name, served)
         self.versions[name] = replace(parent, name=name, adapter=str(folder), parent=base)
         self.counters[name] = self.counters[base]
+
+    async def _tell(self, replica: Replica, method: str, *arguments: Any) -> None:
+        """Call `method` of the actor; one that died is started again, and its job says the same.
+
+        Raises LineageError where the call itself fails.
+        """
+        life = replica.life
+        try:
+            await getattr(replica.actor, method).remote(*arguments)
+        except RayActorError as error:
+            await self._mend(replica, life, _line(error))
+        except RayError as error:
+            raise LineageError(f"an engine cannot serve an adapter: {_line(error)}") from error
 
     async def _train(
         self, parent: ModelVersion, examples: Sequence[Example], folder: Path, seed: int
@@ -164,6 +177,8 @@ class Fleet:
                     examples, adapter, str(folder.absolute()), seed
                 )
             except RayError as error:
+                # A dead actor trains nothing more; a live one costs one more load.
+                ray.kill(self.tuners.pop(parent.checkpoint))
                 raise LineageError(f"training {folder.name} failed: {_line(error)}") from error
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lineage.config import EngineConfig
@@ -31,8 +31,9 @@ def die_with_parent() -> None:
 class Job:
     """What a host serves: a checkpoint's folder and its versions, on CPU or GPU.
 
-    `versions` grows by the adapters that are trained while it runs, where `adaptable`. `scratch`
-    is a folder for sockets that goes with the run, "" where the host must make its own.
+    `versions` grows by the adapters that are trained while it runs, where `adaptable`; `lessons`
+    are what a surrogate has instead: by name, the base and the examples. `scratch` is a folder for
+    sockets that goes with the run, "" where the host must make its own.
     """
 
     checkpoint: str
@@ -42,6 +43,7 @@ class Job:
     on_gpu: bool
     adaptable: bool = False
     scratch: str = ""
+    lessons: dict[str, tuple[str, tuple[Example, ...]]] = field(default_factory=dict)
 
 
 class Host:
@@ -57,6 +59,8 @@ class Host:
         job = self.job
         if job.engine.kind == "surrogate":
             self.engine = Surrogate(job.engine.surrogate)
+            for name, (base, examples) in job.lessons.items():
+                await self.adapt(name, base, examples)
             return [os.getpid()]
         os.environ[HOST_MARK] = "1"
         prepare_environment(job.engine.vllm, Path(job.cache), job.on_gpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -10,14 +11,13 @@ from typing import Any
 
 from lineage.config import FinetuneConfig
 from lineage.files import sync_folder
+from lineage.models.checkpoint import ADAPTER_FILES
 from lineage.models.protocol import Example
-
-MARK = "adapter_config.json"
 
 
 def trained(folder: Path) -> bool:
     """Whether `folder` holds a whole adapter: it appears by a rename, or not at all."""
-    return (folder / MARK).exists()
+    return all((folder / name).exists() for name in ADAPTER_FILES)
 
 
 class Tuner:
@@ -79,9 +79,21 @@ class Tuner:
             train_dataset=Conversations(self.tokenizer, [one.turns for one in examples]),
             data_collator=DataCollatorForSeq2Seq(self.tokenizer, label_pad_token_id=-100),
         )
-        trainer.train()
-        model.to(torch.bfloat16).save_pretrained(unfinished)
-        # The next training starts from the plain base again.
-        self.base = model.unload()
-        unfinished.replace(target)
-        sync_folder(target.parent)
+        try:
+            trainer.train()
+            model.to(torch.bfloat16).save_pretrained(unfinished)
+        finally:
+            # The next training starts from the plain base again, whatever became of this one.
+            self.base = model.unload()
+        _put(unfinished, target)
+
+
+def _put(unfinished: Path, target: Path) -> None:
+    """Let `target` appear whole; what stands there is no whole adapter and goes."""
+    for file in unfinished.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    sync_folder(unfinished)
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.replace(target)
+    sync_folder(target.parent)
