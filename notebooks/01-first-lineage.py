@@ -18,7 +18,7 @@ from lineage.analysis.terminal import show
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)
-overrides = ["engine=surrogate", "agent.docs=true", "experiment.lineages=4", "run.name=first"]
+overrides = ["engine=surrogate", "experiment.lineages=4", "run.name=first"]
 places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
 command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
 subprocess.run(command, check=True, capture_output=True)
