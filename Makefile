@@ -17,7 +17,7 @@ run: setup ## run an experiment: make run ARGS="engine=surrogate suite.drift=0.1
 	@$(bin)/lineage run $(ARGS)
 
 test: setup lint ## lint, types, fast tests, then tests with a real vLLM engine
-	$(bin)/python -m pytest -m "not engine"
+	$(bin)/python -m pytest -m "not engine" --numprocesses 2 --dist loadfile
 	$(bin)/python -m pytest -m engine
 
 lint: setup ## ruff and mypy

@@ -181,8 +181,9 @@ def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_pat
 
 def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "drift"
-    names = ("arms.names=[append,edit,cold]", "arms.ceiling=edit")
-    summary = run(surrogate(tmp_path, "experiment=drift", *names, "experiment.lineages=24"), folder)
+    names = ("arms.names=[append,edit,cold]", "arms.ceiling=edit", "agent.docs=false")
+    more = ("experiment.lineages=12", "experiment.revisit=0.8", "suite.drift=0.3")
+    summary = run(surrogate(tmp_path, "experiment=drift", *names, *more), folder)
     stale = {
         row["arm"]: row
         for row in summary["ground"]["staleness"]
@@ -245,7 +246,7 @@ def test_a_fork_goes_on_from_the_snapshot_with_its_whole_ancestry(
         (("+arms.defined.x.receives=inherot", "arms.names=[x,cold,oracle]"), "choose from"),
         (("migration.kind=verfy",), "migration 'verfy' is unknown"),
         (("experiment=poison", "poison.generation=0"), "poison.generation is 0"),
-        (("experiment=upgrade", "schedule.versions=[smollm2-135m@r1]"), "schedule has 1 generations"),
+        (("experiment=upgrade", "schedule.versions=[smollm2-135m@r1]"), "has 1 generations"),
         (("agent.transcript_tokens=4000", "arms=all"), "lower agent.memory_budget"),
         (("start.run=nowhere", "start.knowledge=abc"), "has no Knowledge 'abc'"),
         (("start.run=nowhere", "arms=all"), "a fork goes on with one"),

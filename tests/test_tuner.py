@@ -126,8 +126,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
-def tuner(tiny: str, learning_rate: float = 0.01) -> Tuner:
-    return Tuner(tiny, FinetuneConfig("all", epochs=2, batch=2, learning_rate=learning_rate, rank=4))
+def tuner(tiny: str, rate: float = 0.01) -> Tuner:
+    return Tuner(tiny, FinetuneConfig("all", epochs=2, batch=2, learning_rate=rate, rank=4))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -160,7 +160,7 @@ def test_the_same_seed_gives_the_same_adapter_whatever_was_trained_before(
 def test_training_goes_on_from_the_adapter_of_its_base(tiny: str, tmp_path: Path) -> None:
     names, first = list(CODES), tmp_path / "first"
     tuner(tiny).train(examples(names[:4]), None, str(first), 1)
-    still = tuner(tiny, learning_rate=0.0)
+    still = tuner(tiny, rate=0.0)
     still.train(examples(names[4:]), str(first), str(tmp_path / "still"), 2)
     assert same(tmp_path / "still", first)
     tuner(tiny).train(examples(names[4:]), str(first), str(tmp_path / "on"), 2)

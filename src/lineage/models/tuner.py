@@ -40,6 +40,7 @@ class Tuner:
             AutoModelForCausalLM,
             AutoTokenizer,
             DataCollatorForSeq2Seq,
+            PrinterCallback,
             TrainingArguments,
             set_seed,
         )
@@ -79,9 +80,13 @@ class Tuner:
             train_dataset=Conversations(self.tokenizer, [one.turns for one in examples]),
             data_collator=DataCollatorForSeq2Seq(self.tokenizer, label_pad_token_id=-100),
         )
+        trainer.remove_callback(PrinterCallback)
         try:
             trainer.train()
-            model.to(torch.bfloat16).save_pretrained(unfinished)
+            # Not `model.to`: it would round the base's rotary frequencies for all that follow.
+            for weight in (w for w in model.parameters() if w.requires_grad):
+                weight.data = weight.data.to(torch.bfloat16)
+            model.save_pretrained(unfinished)
         finally:
             # The next training starts from the plain base again, whatever became of this one.
             self.base = model.unload()
