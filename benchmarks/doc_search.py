@@ -26,11 +26,10 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from lineage.config import SuiteConfig
+from lineage.conf import load_suite
 from lineage.search import Entry, make_ranker
 from lineage.search.bm25 import BOOSTS
 from lineage.seeds import derive, rng
-from lineage.suites.codebook import Codebook
 from lineage.tasks import Fact
 
 FACTS_PER_DOC, SHOWN, ADDED, SCANNED = 5, 5, 100, 20
@@ -58,7 +57,7 @@ class Shelved:
 
 def shelf(seed: int) -> Iterator[Shelved]:
     """Yield docs, world by world, as long as there are sites: some 700,000."""
-    draw, suite, numbers = rng("doc_search", seed), Codebook(SuiteConfig()), count(1)
+    draw, suite, numbers = rng("doc_search", seed), load_suite("codebook"), count(1)
     for at, site in enumerate(draw.sample(SITES, len(SITES))):
         world = suite.world(derive("doc_search", seed, at), 0)
         facts = draw.sample(world.facts, len(world.facts))

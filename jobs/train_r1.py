@@ -22,9 +22,8 @@ from transformers import (
     set_seed,
 )
 
-from lineage.config import SuiteConfig
+from lineage.conf import load_suite
 from lineage.models.sft import Conversations, LabelledTrainer, with_adapter
-from lineage.suites.codebook import Codebook
 from lineage.training.lessons import lesson
 
 
@@ -42,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
 
     set_seed(0)
-    suite = Codebook(SuiteConfig())
+    suite = load_suite("codebook")
     tokenizer = AutoTokenizer.from_pretrained(args.checkpoint)
     model = AutoModelForCausalLM.from_pretrained(args.checkpoint, dtype=getattr(torch, args.dtype))
     model = with_adapter(model, args.rank, None)

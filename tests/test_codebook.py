@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lineage.config import ExperimentConfig, ProbeConfig, SuiteConfig
+from lineage.conf import load_suite
+from lineage.config import ExperimentConfig, ProbeConfig
 from lineage.curriculum import plans
 from lineage.errors import LineageError
-from lineage.suites.codebook import Codebook
 from lineage.tasks import Family
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
-SUITE = Codebook(SuiteConfig())
+SUITE = load_suite("codebook")
 
 
 def test_same_seed_same_world_and_other_seed_other_world() -> None:
@@ -21,7 +21,7 @@ def test_same_seed_same_world_and_other_seed_other_world() -> None:
 
 @pytest.mark.parametrize("difficulty", [1, 2])
 def test_rules_hold_in_each_group(difficulty: int) -> None:
-    world = Codebook(SuiteConfig(difficulty=difficulty)).world(3, 0)
+    world = load_suite("codebook", f"suite.difficulty={difficulty}").world(3, 0)
     answers: dict[str, set[str]] = {}
     for task in world.tasks:
         answers.setdefault(task.group, set()).add(task.answer)
@@ -50,7 +50,7 @@ def test_facts_answer_their_tasks_and_nothing_else_does() -> None:
 
 
 def test_drift_changes_about_its_share_and_keeps_the_tasks() -> None:
-    suite = Codebook(SuiteConfig(drift=0.3))
+    suite = load_suite("codebook", "suite.drift=0.3")
     before, after = suite.world(5, 0), suite.world(5, 1)
     assert [t.id for t in before.tasks] == [t.id for t in after.tasks]
     codes = [(a.value, b.value) for a, b in zip(before.facts, after.facts) if "code/" in a.key]

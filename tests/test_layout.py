@@ -17,7 +17,11 @@ PACKAGE = ROOT / "src" / "lineage"
 
 GROUND = ("knowledge", "tasks", "truth", "seeds", "reward", "metrics", "edits")
 # What the ground floor may import of lineage: itself, and modules as pure as it is.
-PURE = (*GROUND, "errors", "config", "suites", "curriculum")
+PURE = (
+    *GROUND,
+    *("errors", "config", "curriculum"),
+    *("suites.codebook", "suites.words", "suites.checks"),
+)
 IMPURE = frozenset(
     """
     asyncio concurrent datetime ctypes glob http io logging multiprocessing os pathlib shutil
@@ -27,6 +31,7 @@ IMPURE = frozenset(
 )
 # Each floor with all that it must not import.
 ABOVE = {
+    "suites": ("models", "agent", "succession", "training", "steplog", "analysis", "commands"),
     "search": ("models", "agent", "succession", "training", "steplog", "analysis", "commands"),
     "models": ("agent", "succession", "training", "analysis", "commands", "cli"),
     "agent": ("succession", "training", "analysis", "commands", "cli"),

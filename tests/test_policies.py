@@ -24,11 +24,11 @@ from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import Surrogate, count_tokens
 from lineage.search import Library, make_ranker
 from lineage.steplog.schema import Step
-from lineage.suites.codebook import Codebook
+from lineage.suites import make_suite
 from lineage.tasks import Task, World
 
 CONFIG = conf.load(["engine=surrogate"])
-SUITE = Codebook(CONFIG.suite)
+SUITE = make_suite(CONFIG.suite)
 WORLD = SUITE.world(7, 0)
 PERFECT = SkillConfig(
     recall=[1.0] * 4, infer=1.0, write=1.0, edit=1.0, open=1.0, obey=1.0, finetune=1.0

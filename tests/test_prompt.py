@@ -15,9 +15,8 @@ from lineage import conf
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.history import Experience, Past
-from lineage.config import SuiteConfig
+from lineage.conf import load_suite
 from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
-from lineage.suites.codebook import Codebook
 from lineage.tasks import Task
 from lineage.training.lessons import SHARES, Lesson, lesson
 
@@ -124,7 +123,7 @@ def test_docs_are_edited_by_ids_that_were_shown() -> None:
 
 
 def test_lessons_are_of_every_kind_and_their_replies_obey_the_schemas() -> None:
-    suite = Codebook(SuiteConfig())
+    suite = load_suite("codebook")
     lessons = [lesson(suite, "test", number) for number in range(120)]
     assert lessons[:5] == [lesson(suite, "test", number) for number in range(5)]
     assert {one.kind for one in lessons} == set(SHARES)

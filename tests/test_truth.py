@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.config import SuiteConfig
-from lineage.suites.codebook import Codebook
+from lineage.conf import load_suite
 from lineage.tasks import Fact, World
 from lineage.truth import Said, Truth
 
@@ -16,10 +15,12 @@ FERN = Fact("zone/Fern", "north", "The zone of fan Fern is north.")
 TRUTH = Truth([BIRCH, FERN])
 NOTHING = Said(frozenset(), frozenset())
 
+SUITES = {
+    difficulty: load_suite("codebook", f"suite.difficulty={difficulty}", "suite.drift=0.3")
+    for difficulty in (1, 2)
+}
 worlds = st.builds(
-    lambda seed, generation, difficulty: Codebook(
-        SuiteConfig(difficulty=difficulty, drift=0.3)
-    ).world(seed, generation),
+    lambda seed, generation, difficulty: SUITES[difficulty].world(seed, generation),
     st.integers(0, 30),
     st.integers(0, 3),
     st.integers(1, 2),

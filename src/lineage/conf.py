@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,11 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lineage.config import IDENTITY, Config
-from lineage.errors import LineageError
+from lineage.errors import LineageError, nearest
+from lineage.suites import make_suite
+from lineage.tasks import Suite
 
 SHARES = (
     "experiment.revisit",
-    "suite.drift",
     "log.confidence",
     "migration.distil_share",
     "engine.vllm.gpu_memory_utilization",
@@ -51,15 +51,16 @@ COUNTS = (
     "finetune.batch",
     "finetune.rank",
     "agent.act_tokens",
+    "agent.turns",
+    "agent.episode_tokens",
+    "agent.observation_chars",
+    "agent.history_tokens",
+    "agent.summary_tokens",
     "agent.edit_tokens",
     "agent.document_tokens",
     "engine.replicas",
     "engine.max_in_flight",
     "engine.start_timeout_s",
-    "suite.kinds",
-    "suite.machines_per_kind",
-    "suite.code_digits",
-    "suite.difficulty",
     "log.journal_steps",
     "log.bootstrap",
     "run.lineages_in_flight",
@@ -100,6 +101,11 @@ def load(overrides: Sequence[str]) -> Config:
     return typed(tree)
 
 
+def load_suite(name: str, *overrides: str) -> Suite:
+    """Return the suite of the entry `name`; raises LineageError as `load` does."""
+    return make_suite(load([f"suite={name}", *overrides]).suite)
+
+
 def load_file(path: Path) -> Config:
     """Return the configuration that a run folder's `config.yaml` holds.
 
@@ -123,6 +129,7 @@ def typed(tree: Any) -> Config:
     except OmegaConfBaseException as error:
         raise LineageError(_explain(error, tree)) from error
     _check(merged)
+    make_suite(config.suite)
     return config
 
 
@@ -216,21 +223,14 @@ def _explain(error: Exception, tree: Any) -> str:
     if found := re.search(r"Could not find '([^']+)'", text):
         group, _, option = found.group(1).rpartition("/")
         options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
-        return f"conf group {group!r} has no option {option!r}{_nearest(option, options)}"
+        return f"conf group {group!r} has no option {option!r}{nearest(option, options)}"
     found = re.search(r"Could not override '([^']+)'", text) or re.search(
         r"Key '[^']*' (?:not in|is not in)[\s\S]*full_key: (\S+)", text
     )
     if found:
         key = found.group(1)
         known = {*_keys(OmegaConf.structured(Config)), *_keys(tree)} - {key}
-        return f"unknown conf key {key!r}{_nearest(key, sorted(known))}"
+        return f"unknown conf key {key!r}{nearest(key, sorted(known))}"
     where = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0]
     return f"conf key {where.group(1)!r}: {first}" if where else f"conf: {first}"
-
-
-def _nearest(word: str, options: Sequence[str]) -> str:
-    close = get_close_matches(word, options, n=1, cutoff=0.5)
-    if close:
-        return f": did you mean {close[0]!r}?"
-    return f": choose from {', '.join(sorted(options))}" if 0 < len(options) <= 12 else ""

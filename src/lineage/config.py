@@ -116,18 +116,6 @@ class EngineConfig:
 
 
 @dataclass
-class SuiteConfig:
-    """A suite and its difficulty."""
-
-    name: str = "codebook"
-    kinds: int = 4
-    machines_per_kind: int = 6
-    code_digits: int = 4
-    difficulty: int = 1  # rule attributes a machine has: 1 zone, 2 zone and key
-    drift: float = 0.0  # chance a generation that a fact changes
-
-
-@dataclass
 class ArmConfig:
     """One arm; what is null is as the rest of the tree says."""
 
@@ -222,7 +210,12 @@ class AgentConfig:
     opening: str = MISSING  # first: the best are opened; choice: it picks; native: by tool calls
     transcript_tokens: int = MISSING  # of past episodes in the prompt of arm transcript
     retrieved_episodes: int = MISSING  # in the prompt of arm retrieval
-    act_tokens: int = MISSING
+    act_tokens: int = MISSING  # longest answer or action
+    turns: int = MISSING  # most actions of an episode in an environment
+    episode_tokens: int = MISSING  # and the tokens they may take together
+    observation_chars: int = MISSING  # longest text that an environment shows at once
+    history_tokens: int = MISSING  # of an episode's own turns, or of a text to learn from
+    summary_tokens: int = MISSING  # what is over that is summed up in so many
     edit_tokens: int = MISSING  # longest single edit
     document_tokens: int = MISSING
     temperature: float = MISSING
@@ -266,7 +259,7 @@ class Config:
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
-    suite: SuiteConfig = field(default_factory=SuiteConfig)
+    suite: dict[str, Any] = MISSING  # its keys are the fields of the class that `_target_` names
     arms: ArmsConfig = field(default_factory=ArmsConfig)
     migration: MigrationConfig = field(default_factory=MigrationConfig)
     poison: PoisonConfig = field(default_factory=PoisonConfig)

@@ -1,7 +1,21 @@
-"""The one error that lineage raises for humans: one line that says what to change."""
+"""The one error for users, and the advice in it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+FEW = 12
+"""So many options are still listed where none is near."""
+
 
 class LineageError(Exception):
-    """Something the user can mend. `str(error)` is one line; the CLI prints it and exits 1."""
+    """A fault that the user can mend. Its message is one line that says what to change."""
+
+
+def nearest(word: str, options: Sequence[str]) -> str:
+    """Return how an error ends: with the option nearest to `word`, else with the few there are."""
+    close = get_close_matches(word, options, n=1, cutoff=0.5)
+    if close:
+        return f": did you mean {close[0]!r}?"
+    return f": choose from {', '.join(sorted(options))}" if 0 < len(options) <= FEW else ""

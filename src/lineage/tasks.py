@@ -1,15 +1,16 @@
-"""Tasks, worlds and suites: what an instance works on, as values, and the `Suite` protocol.
+"""Tasks, worlds and suites: what an instance works on, as values, and the `Suite` interface.
 
-Pure: no Ray, no I/O, no clock. A suite makes every world and task from seeds, so the same
-seed gives the same bytes on every machine.
+Pure: no Ray, no I/O, no clock. A suite makes every world and task from seeds (or finds them in a
+file, by seeds), so the same seed gives the same bytes on every machine.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Family(StrEnum):
@@ -34,10 +35,14 @@ class Fact:
 
 @dataclass(frozen=True)
 class Task:
-    """One question with an exact, checkable answer.
+    """One question with a checkable answer, or a lesson: a text to learn from, with no question.
 
     `facts` are the keys of the hidden facts that it asks for; `group` names the rule that it
     falls under (empty where it falls under none), so that tasks of one group are kin.
+    `category` is a benchmark's own label, for reports. `context` is what an instance may read
+    while it works, and never while it is probed. Tasks with an `order` are met in it. `needs`
+    are the ids of the lessons that a question is about. `check` is what the suite's own scorer
+    needs, opaque to all else.
     """
 
     id: str
@@ -46,6 +51,16 @@ class Task:
     answer: str
     facts: tuple[str, ...] = ()
     group: str = ""
+    category: str = ""
+    context: str = ""
+    order: int | None = None
+    needs: tuple[str, ...] = ()
+    check: Any = field(default=None, compare=False)
+
+    @property
+    def lesson(self) -> bool:
+        """Whether there is only something to read: no question, no answer, no score."""
+        return not self.prompt
 
 
 @dataclass(frozen=True)
@@ -63,29 +78,96 @@ class World:
         return tuple(fact.text for fact in self.facts if fact.key in wanted)
 
 
-class Suite(Protocol):
-    """A generator of worlds and tasks, and the judge of answers."""
+@dataclass(frozen=True)
+class Referral:
+    """A score that only another model can give: `version` is asked `prompt`, and says yes or no."""
 
-    @property
-    def name(self) -> str:
-        """The name in `conf/suite/`."""
+    version: str
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an environment shows. The last one has a `score`, and no other has.
+
+    Where there are `choices`, the next action is one of them.
+    """
+
+    text: str
+    score: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+class Environment(Protocol):
+    """What a worker acts on in an episode of many turns: one environment an episode.
+
+    It never raises for what a worker does: a wrong action is an observation that says so. Calls
+    may take a while; they are made one after another, from threads that may differ.
+    """
+
+    def begin(self) -> Observation:
+        """Return what the worker sees first, after the task's prompt ("" for nothing)."""
         ...
 
+    def act(self, action: str, last: bool) -> Observation:
+        """Return what `action` leads to, with a score where the episode is over.
+
+        With `last` there is no turn after this one, so there is always a score.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what `begin` took; called once, also after a failure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Suite(ABC):
+    """A source of worlds and tasks, and the judge of answers.
+
+    A suite is a frozen dataclass: its fields are the keys of its entry in `conf/suite/`, whose
+    `_target_` names the class. `instructions` tell a worker how to answer; where empty, it is
+    told to answer in one short sentence.
+    """
+
+    name: str
+    instructions: str
+
+    @abstractmethod
     def world(self, seed: int, generation: int) -> World:
         """Return the world of `seed` as it is in `generation` (drift may have changed it)."""
-        ...
 
-    def score(self, task: Task, completion: str) -> float:
-        """Return the score of `completion` in [0, 1]."""
-        ...
+    @abstractmethod
+    def score(self, task: Task, completion: str) -> float | Referral:
+        """Return the score of `completion` in [0, 1], or which version gives it."""
+
+    def environment(self, task: Task, world: World) -> Environment | None:
+        """Return what the worker acts on, None where `task` is one question and one answer."""
+        return None
 
     def feedback(self, task: Task, world: World, score: float) -> str:
         """Return what a worker is told after its answer; probes are told nothing."""
-        ...
+        verdict = "Right." if score == 1.0 else "Wrong."
+        return f"{verdict} {self.solution(task, world)}".rstrip()
 
     def solution(self, task: Task, world: World) -> str:
         """Return the right answer in words, as far as the feedback tells it; "" where it does not.
 
-        It is what the arm `finetune` learns from an episode.
+        It is what the arm `finetune` learns from an episode, and what an ideal note would say.
         """
-        ...
+        return " ".join(world.fact_texts(task.facts)) or f"The answer is {task.answer}."
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The model versions that `score` may refer to."""
+        return ()
+
+    @property
+    def larger(self) -> str:
+        """The knobs that make a world larger, for an error's advice."""
+        return "see its entry in conf/suite/"
+
+    @property
+    def fingerprint(self) -> str:
+        """What names the content of the files that tasks come from; "" for generated suites."""
+        return ""

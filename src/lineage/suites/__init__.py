@@ -1,15 +1,61 @@
-"""Task suites by name. A new suite is one file here and one entry in `conf/suite/`."""
+"""Task suites. A new one is one file here (or anywhere) and one entry in `conf/suite/`.
+
+An entry's `_target_` is the dotted name of a subclass of `lineage.tasks.Suite`, as in Hydra; its
+other keys are that class's fields.
+"""
 
 from __future__ import annotations
 
-from lineage.config import SuiteConfig
-from lineage.suites.codebook import Codebook
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lineage.errors import LineageError, nearest
 from lineage.tasks import Suite
 
 
-def make_suite(config: SuiteConfig) -> Suite:
-    """Return the suite that `config.name` names, with its difficulty, size and drift."""
-    suites: dict[str, type[Codebook]] = {"codebook": Codebook}
-    if config.name not in suites:
-        raise ValueError(f"suite {config.name!r} is unknown: choose from {', '.join(suites)}")
-    return suites[config.name](config)
+def make_suite(config: Mapping[str, Any]) -> Suite:
+    """Return the suite that an entry of `conf/suite/` describes.
+
+    Raises LineageError where its class cannot be found, or a key is missing or unknown or has a
+    value that the class refuses.
+    """
+    values = {str(key): value for key, value in config.items() if key != "_target_"}
+    kind = suite_class(str(config.get("_target_", "")))
+    known = [f"suite.{field.name}" for field in fields(kind)]
+    for key in (f"suite.{key}" for key in values):
+        if key not in known:
+            raise LineageError(f"unknown conf key {key!r}{nearest(key, known)}")
+    schema = OmegaConf.structured(kind)
+    try:
+        merged = OmegaConf.merge(schema, values)
+        missing = OmegaConf.missing_keys(merged)
+        if missing:
+            raise LineageError(f"conf key 'suite.{min(missing)}' has no value: set it")
+        made = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        place = getattr(error, "full_key", None) or getattr(error, "key", None)
+        first = str(error).strip().splitlines()[0]
+        raise LineageError(f"conf key 'suite.{place}': {first}") from error
+    assert isinstance(made, Suite)
+    return made
+
+
+def suite_class(target: str) -> type[Suite]:
+    """Return the class that the dotted name `target` stands for; raises LineageError."""
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LineageError(
+            f"suite._target_ is {target!r}, which cannot be imported: {error}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Suite) and is_dataclass(found)):
+        raise LineageError(
+            f"suite._target_ is {target!r}: it must be a dataclass that extends lineage.tasks.Suite"
+        )
+    return found

@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from random import Random
 
-from lineage.config import SuiteConfig
 from lineage.seeds import rng
+from lineage.suites.checks import require_counts, require_shares
 from lineage.suites.words import KEYS, KINDS, NAMES, ZONES
-from lineage.tasks import Fact, Task, World
+from lineage.tasks import Fact, Suite, Task, World
 
 FREE_ATTRIBUTE = "code"
 RULE_ATTRIBUTES = ("zone", "key")
@@ -23,24 +23,30 @@ VOCABULARY = {"zone": ZONES, "key": KEYS}
 
 
 @dataclass(frozen=True)
-class Codebook:
-    """Worlds of `kinds` x `machines_per_kind` machines; see `SuiteConfig` for the knobs."""
+class Codebook(Suite):
+    """Machines with hidden codes and zones: worlds of `kinds` x `machines_per_kind` of them."""
 
-    config: SuiteConfig
-    name: str = "codebook"
+    kinds: int
+    machines_per_kind: int
+    code_digits: int
+    difficulty: int  # rule attributes a machine has: 1 zone, 2 zone and key
+    drift: float  # chance a generation that a fact changes
+
+    def __post_init__(self) -> None:
+        require_counts(self, "kinds", "machines_per_kind", "code_digits", "difficulty")
+        require_shares(self, "drift")
 
     def world(self, seed: int, generation: int) -> World:
         """Return the world of `seed` in `generation`: the same machines, their values drifted."""
-        config = self.config
         draw = rng("codebook", seed)
-        kinds = draw.sample(KINDS, config.kinds)
-        names = draw.sample(NAMES, config.kinds * config.machines_per_kind)
+        kinds = draw.sample(KINDS, self.kinds)
+        names = draw.sample(NAMES, self.kinds * self.machines_per_kind)
         machines = [
-            (kind, names[place * config.kinds + index])
-            for place in range(config.machines_per_kind)
+            (kind, names[place * self.kinds + index])
+            for place in range(self.machines_per_kind)
             for index, kind in enumerate(kinds)
         ]
-        rules = RULE_ATTRIBUTES[: config.difficulty]
+        rules = RULE_ATTRIBUTES[: self.difficulty]
         world_id = f"codebook-{seed:x}"
         zones = {kind: self._value(seed, generation, "zone", kind) for kind in kinds}
         facts: list[Fact] = []
@@ -81,26 +87,22 @@ class Codebook:
             said = {value for values in VOCABULARY.values() for value in values if value in words}
         return float(said == {task.answer})
 
-    def feedback(self, task: Task, world: World, score: float) -> str:
-        """Say whether the answer was right, and the fact itself either way."""
-        verdict = "Right." if score == 1.0 else "Wrong."
-        return " ".join((verdict, *world.fact_texts(task.facts)))
-
-    def solution(self, task: Task, world: World) -> str:
-        """Return the fact, which the feedback states either way."""
-        return " ".join(world.fact_texts(task.facts))
+    @property
+    def larger(self) -> str:
+        """The knobs that make a world larger, for an error's advice."""
+        return "suite.machines_per_kind"
 
     def _value(self, seed: int, generation: int, attribute: str, subject: str) -> str:
         """Return the value of `attribute` of `subject`: the draw of the last drift up to now."""
         ids = ("codebook", seed, attribute, subject)
         drifts = (
             age for age in range(generation, 0, -1)
-            if rng(*ids, "drifts", age).random() < self.config.drift
+            if rng(*ids, "drifts", age).random() < self.drift
         )
         return self._draw(attribute, rng(*ids, "value", next(drifts, 0)))
 
     def _draw(self, attribute: str, draw: Random) -> str:
         if attribute == FREE_ATTRIBUTE:
-            low = 10 ** (self.config.code_digits - 1)
+            low = 10 ** (self.code_digits - 1)
             return str(draw.randrange(low, 10 * low))
         return draw.choice(VOCABULARY[attribute])
