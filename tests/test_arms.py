@@ -15,8 +15,8 @@ from lineage.analysis.measures import summarise
 from lineage.errors import LineageError
 from lineage.knowledge import knowledge_from_json
 from lineage.models.surrogate import count_tokens
+from lineage.succession.job import prepare
 from lineage.succession.poison import PAYLOAD
-from lineage.succession.run import check
 
 ALL = ("inherit", "memories", "docs", "transcript", "retrieval", "finetune", "shuffled", "cold")
 
@@ -256,6 +256,6 @@ def test_an_arm_that_cannot_be_is_one_line(
     overrides: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(LineageError) as error:
-        check(surrogate(tmp_path, *overrides))
+        prepare(surrogate(tmp_path, *overrides))
     assert words in str(error.value)
     assert "\n" not in str(error.value)

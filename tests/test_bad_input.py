@@ -15,7 +15,7 @@ from lineage.cli import main
 from lineage.errors import LineageError
 from lineage.models.checkpoint import locate
 from lineage.models.versions import Checkpoint, ModelVersion
-from lineage.succession.run import check
+from lineage.succession.job import prepare
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -126,7 +126,7 @@ def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
 def test_the_window_must_hold_rules_budget_and_answer() -> None:
     config = conf.load(["agent.memory_budget=1700"])
     with pytest.raises(LineageError, match=r"2048 tokens, but .* need about"):
-        check(config)
+        prepare(config)
 
 
 def test_help_and_versions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,10 @@ HELD_OUT = 0.5
 """Share of a group's tasks that no generation works on: kin of met tasks, for *similar* probes."""
 
 
+TRIES = 200
+"""Draws of another world before there is taken to be none: a file of tasks may have few."""
+
+
 @dataclass(frozen=True)
 class Visit:
     """One task to be met: in which world, as which family ("" while working), first met when."""
@@ -37,9 +41,7 @@ class Plan:
     probes: tuple[Visit, ...]
 
 
-def plans(
-    suite: Suite, config: ExperimentConfig, generations: int, pair: int
-) -> tuple[Plan, ...]:
+def plans(suite: Suite, config: ExperimentConfig, generations: int, pair: int) -> tuple[Plan, ...]:
     """Return the plan of each generation.
 
     Raises LineageError where the world has too few tasks for the schedule.
@@ -47,15 +49,16 @@ def plans(
     ids = (config.name, config.seed, pair)
     home_seed = derive("home", *ids)
     draw = rng("curriculum", *ids)
-    fresh, kin = _split(suite.world(home_seed, 0), draw)
+    home = suite.world(home_seed, 0)
+    fresh, kin = _split(home, draw)
     again = round(config.revisit * config.episodes)
     working = min(generations, config.working_generations or generations)
     needed = config.episodes + (working - 1) * (config.episodes - again)
     if needed > len(fresh):
         raise LineageError(
             f"the world of suite {suite.name!r} has {len(fresh)} tasks to work on and "
-            f"{working} generations need {needed}: make the world larger "
-            "(suite.machines_per_kind) or experiment.episodes smaller"
+            f"{working} generations need {needed}: make the world larger ({suite.larger}), or "
+            "experiment.episodes or experiment.working_generations smaller"
         )
     met: dict[str, int] = {}
     made = []
@@ -67,18 +70,28 @@ def plans(
         fresh = fresh[len(new) :]
         met |= dict.fromkeys(new, generation)
         work = tuple(Visit(now[id], world, "", met[id]) for id in (*old, *new))
+        known = met | _learnt(world, met)
         own = rng("probes", *ids, generation)
         probes = (
-            *_same(world, now, met, config.probes.same, own),
-            *_similar(world, now, met, kin, config.probes.similar, own),
-            *_dissimilar(suite, config.probes.dissimilar, own, (*ids, generation)),
+            *_same(world, now, known, config.probes.same, own),
+            *_similar(world, now, known, kin, config.probes.similar, own),
+            *_dissimilar(suite, home, config.probes.dissimilar, own, (*ids, generation)),
         )
         made.append(Plan(world, work, probes))
     return tuple(made)
 
 
 def _split(world: World, draw: Random) -> tuple[list[str], list[str]]:
-    """Return the ids of tasks to work on, shuffled, and of those kept for *similar* probes."""
+    """Return the ids of tasks to work on, shuffled, and of those kept for *similar* probes.
+
+    Where there are lessons they are the work, and all questions are for probes. Tasks that have
+    an order are worked on in it.
+    """
+    lessons = [task.id for task in world.tasks if task.lesson]
+    if lessons:
+        draw.shuffle(lessons)
+        questions = [task.id for task in world.tasks if not task.lesson]
+        return _ordered(world, lessons), questions
     groups: dict[str, list[str]] = {}
     for task in world.tasks:
         groups.setdefault(task.group, []).append(task.id)
@@ -92,14 +105,34 @@ def _split(world: World, draw: Random) -> tuple[list[str], list[str]]:
         kept = draw.sample(everything, max(1, len(everything) // 4))
     fresh = [task.id for task in world.tasks if task.id not in set(kept)]
     draw.shuffle(fresh)
-    return fresh, kept
+    return _ordered(world, fresh), kept
+
+
+def _ordered(world: World, ids: list[str]) -> list[str]:
+    """Return `ids` by the order of their tasks; those without one stay last, as they are."""
+    order = {task.id: task.order for task in world.tasks}
+    last = float("inf")
+    return sorted(ids, key=lambda id: last if (place := order[id]) is None else place)
+
+
+def _learnt(world: World, met: dict[str, int]) -> dict[str, int]:
+    """Return the questions whose lessons were all read, each with the generation of the last."""
+    return {
+        task.id: max(met[id] for id in task.needs)
+        for task in world.tasks
+        if task.needs and not task.lesson and all(id in met for id in task.needs)
+    }
 
 
 def _same(
     world: World, now: dict[str, Task], met: dict[str, int], count: int, draw: Random
 ) -> list[Visit]:
-    """Return probes of tasks met before, spread evenly over the generations that met them."""
-    shuffled = draw.sample(sorted(met), len(met))
+    """Return probes of tasks met before, spread evenly over the generations that met them.
+
+    A question about lessons counts as met when the last of them was read.
+    """
+    questions = [id for id in sorted(met) if not now[id].lesson]
+    shuffled = draw.sample(questions, len(questions))
     turn: dict[int, int] = {}
     rank = {}
     for id in shuffled:
@@ -118,17 +151,31 @@ def _similar(
 ) -> list[Visit]:
     """Return probes of tasks never met: first those whose kin was met, then any."""
     known = {now[id].group for id in met}
+    kin = [id for id in kin if id not in met]
     shuffled = draw.sample(kin, len(kin))
     chosen = sorted(shuffled, key=lambda id: now[id].group not in known)[:count]
     return [Visit(now[id], world, Family.SIMILAR) for id in chosen]
 
 
 def _dissimilar(
-    suite: Suite, count: int, draw: Random, ids: tuple[str | int, ...]
+    suite: Suite, home: World, count: int, draw: Random, ids: tuple[str | int, ...]
 ) -> list[Visit]:
-    """Return probes in other worlds, each in one of its own."""
+    """Return probes in other worlds, each in one of its own where there are enough."""
     visits = []
     for number in range(count):
-        world = suite.world(derive("elsewhere", *ids, number), 0)
-        visits.append(Visit(draw.choice(world.tasks), world, Family.DISSIMILAR))
+        world = _elsewhere(suite, home, (*ids, number))
+        questions = [task for task in world.tasks if not task.lesson]
+        visits.append(Visit(draw.choice(questions), world, Family.DISSIMILAR))
     return visits
+
+
+def _elsewhere(suite: Suite, home: World, ids: tuple[str | int, ...]) -> World:
+    """Return another world than `home`. Raises LineageError where none is found."""
+    world = suite.world(derive("elsewhere", *ids), 0)
+    for again in range(TRIES):
+        if world.id != home.id:
+            return world
+        world = suite.world(derive("elsewhere", *ids, again), 0)
+    raise LineageError(
+        f"suite {suite.name!r} has no world but {home.id!r}: set experiment.probes.dissimilar=0"
+    )

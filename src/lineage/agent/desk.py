@@ -94,7 +94,6 @@ class Desk:
         """Return the tokens of the memory block that a successor's prompt will hold."""
         return self.count(memory_block(knowledge))
 
-
     async def ask(
         self,
         episode: str,
@@ -104,17 +103,18 @@ class Desk:
         schema: dict[str, Any] | None = None,
         choices: tuple[str, ...] = (),
         tools: tuple[dict[str, Any], ...] = (),
+        version: str = "",
     ) -> tuple[Completion, dict[str, Any]]:
         """Return the completion, and the columns that every step with one has.
 
         The seed is drawn from experiment, pair, generation, episode and step, not from the arm:
-        paired arms draw alike.
+        paired arms draw alike. `version` is another one than the post's own: a judge.
         """
         post = self.post
         seed = derive(post.experiment, post.pair, post.generation, episode, step)
         request = Request(
             id=step_id(post.run, post.lineage, post.generation, episode, step),
-            version=self.serving or post.version,
+            version=version or self.serving or post.version,
             turns=turns,
             max_tokens=max_tokens,
             temperature=self.config.temperature,

@@ -5,15 +5,19 @@ A working episode gets feedback and leaves an `Experience`; a probe gets none an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from lineage.agent import prompt as prompts
 from lineage.agent.briefing import Briefing
+from lineage.agent.condense import study
 from lineage.agent.desk import Desk
 from lineage.agent.echo import echoed
 from lineage.agent.history import Experience
-from lineage.agent.reading import Read, read
+from lineage.agent.play import play
+from lineage.agent.reading import read
 from lineage.curriculum import Visit
+from lineage.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,14 @@ async def probe(desk: Desk, name: str, briefing: Briefing, visit: Visit) -> Atte
     return await _attempt(desk, name, briefing, visit, probe=True)
 
 
-async def _attempt(
-    desk: Desk, name: str, briefing: Briefing, visit: Visit, probe: bool
-) -> Attempt:
+async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, probe: bool) -> Attempt:
     phase, kind = ("probe", "probe") if probe else ("work", "act")
     task, knowledge = visit.task, briefing.knowledge
     about: dict[str, Any] = {
         "family": visit.family,
         "world": task.world,
         "task": task.id,
+        "category": task.category,
         "facts": task.facts,
         "met": visit.met,
         "answer": task.answer,
@@ -55,19 +58,37 @@ async def _attempt(
         "knowledge_before": knowledge.id,
         "knowledge_after": knowledge.id,
     }
-    found: Read = await read(desk, name, phase, briefing, task.prompt, about)
-    completion, columns = found.answered or await desk.ask(
-        name, found.steps, found.turns, desk.config.act_tokens
-    )
-    score = None if completion.error else desk.suite.score(task, completion.text)
-    echo = echoed(knowledge.memories, completion.text)
+    if task.lesson:
+        return await _learn(desk, phase, name, task, about)
+    found = await read(desk, name, phase, briefing, task.prompt, about)
+    context = ""
+    if task.context and not probe:
+        context, step, error = await study(
+            desk, phase, name, found.steps, task.prompt, task.context, about
+        )
+        if error:
+            desk.write(phase, name, step, kind, error=error, **about)
+            return Attempt(None, None, found.doc_tokens, "")
+        turns = prompts.with_context(found.turns, context)
+        found = replace(found, turns=turns, steps=step, answered=None)
+    played = await play(desk, phase, name, found, visit, about)
+    echo = echoed(knowledge.memories, played.text)
     about |= {"doc_tokens": found.doc_tokens}
-    desk.write(phase, name, found.steps, kind, score=score, entry=echo, **about, **columns)
+    score = played.score
+    desk.write(phase, name, played.step, kind, score=score, entry=echo, **about, **played.columns)
     if probe or score is None:
         return Attempt(score, None, found.doc_tokens, echo)
     feedback = desk.suite.feedback(task, visit.world, score)
     about |= {"memory_tokens": 0, "doc_tokens": 0}
-    desk.write(phase, name, found.steps + 1, "feedback", score=score, detail=feedback, **about)
-    right = score == 1.0
-    experience = Experience(task.prompt, completion.text, feedback, right, found.opened)
+    desk.write(phase, name, played.next, "feedback", score=score, detail=feedback, **about)
+    experience = Experience(
+        task.prompt, played.text, feedback, score == 1.0, found.opened, context, played.trace
+    )
     return Attempt(score, experience, found.doc_tokens, echo)
+
+
+async def _learn(desk: Desk, phase: str, name: str, task: Task, about: dict[str, Any]) -> Attempt:
+    """Read a lesson: nothing is asked, so nothing is scored."""
+    context, _, error = await study(desk, phase, name, 0, "", task.context, about)
+    experience = None if error else Experience("", "", "", True, context=context)
+    return Attempt(None, experience, 0, "")

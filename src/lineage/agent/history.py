@@ -15,10 +15,31 @@ from lineage.tasks import Suite, Task
 
 
 @dataclass(frozen=True)
+class Exchange:
+    """One turn in an environment: what the instance did, and what that led to."""
+
+    action: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """An episode of many turns so far: a summary of its older turns, then the newer ones."""
+
+    summary: str = ""
+    exchanges: tuple[Exchange, ...] = ()
+
+    def then(self, action: str, result: str) -> Trace:
+        """Return the trace with one turn more."""
+        return Trace(self.summary, (*self.exchanges, Exchange(action, result)))
+
+
+@dataclass(frozen=True)
 class Experience:
     """One finished episode as its own instance remembers it; `right` as the feedback says.
 
-    `opened` are the ids of the docs that it read.
+    `opened` are the ids of the docs that it read, `context` what it was given to learn from (or
+    its own summary of that), `trace` what it did before it answered.
     """
 
     prompt: str
@@ -26,6 +47,8 @@ class Experience:
     feedback: str
     right: bool
     opened: tuple[str, ...] = ()
+    context: str = ""
+    trace: Trace = Trace()
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,10 @@ class Past:
     @property
     def entry(self) -> Entry:
         """The episode as search finds it."""
-        return Entry(self.id, self.experience.prompt, self.experience.feedback)
+        e = self.experience
+        results = (exchange.result for exchange in e.trace.exchanges)
+        told = (e.context, e.trace.summary, *results, e.feedback)
+        return Entry(self.id, e.prompt, "\n".join(text for text in told if text))
 
 
 def past_of(
@@ -56,21 +82,44 @@ def past_of(
 
 def restore(plan: Plan, generation: int, steps: Iterable[Step], suite: Suite) -> tuple[Past, ...]:
     """Return the episodes of a generation from its logged steps; failed ones left nothing."""
-    acts: dict[str, Step] = {}
-    told: dict[str, str] = {}
+    episodes: dict[str, list[Step]] = {}
     for step in steps:
-        if step.kind == "act" and step.score is not None:
-            acts[step.episode] = step
-        elif step.kind == "feedback":
-            told[step.episode] = step.detail
+        if step.phase == "work":
+            episodes.setdefault(step.episode, []).append(step)
     found = []
-    for episode, act in sorted(acts.items()):
+    for episode, its in sorted(episodes.items()):
         visit = plan.work[int(episode.removeprefix("w"))]
-        experience = Experience(
-            visit.task.prompt, act.completion, told[episode], right=act.score == 1.0
-        )
-        found.append(past_of(visit, generation, episode, act.version, experience, suite))
+        experience = _remembered(visit, sorted(its, key=lambda step: step.step))
+        if experience is not None:
+            version = its[0].version
+            found.append(past_of(visit, generation, episode, version, experience, suite))
     return tuple(found)
+
+
+def _remembered(visit: Visit, steps: Sequence[Step]) -> Experience | None:
+    """Return what the instance of `steps` remembered, None where its episode failed."""
+    context, trace, answer, feedback = "", Trace(), "", ""
+    score: float | None = None
+    whole = False
+    for step in steps:
+        if step.kind == "read":
+            context, trace = step.detail, Trace()
+            whole = visit.task.lesson
+        elif step.kind == "summary":
+            # It stands for all but the newest turn, which was yet to be answered.
+            summary = trace.summary if step.error else step.completion
+            trace = Trace(summary, trace.exchanges[-1:])
+        elif step.kind == "turn":
+            trace = trace.then(step.completion, step.detail)
+        elif step.kind == "act":
+            answer, score = step.completion, step.score
+        elif step.kind == "feedback":
+            feedback, whole = step.detail, True
+    if not whole:
+        return None
+    return Experience(
+        visit.task.prompt, answer, feedback, score == 1.0, context=context, trace=trace
+    )
 
 
 def newest(

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
-from lineage.agent.history import Experience, Past
+from lineage.agent.history import Experience, Past, Trace
 from lineage.knowledge import Doc, Knowledge, Memory
 from lineage.models.protocol import Turn
 
@@ -80,10 +80,13 @@ def history_block(past: Sequence[Past], wrong_answers: bool) -> str:
     return fence("history", [p.version for p in past], lines)
 
 
-def system_turn(rules: str, *inherited: str) -> Turn:
-    """Return the system turn: the rules named `rules`, then the inherited blocks that exist."""
+def system_turn(rules: str, *inherited: str, instructions: str = "") -> Turn:
+    """Return the system turn: the rules named `rules`, then the inherited blocks that exist.
+
+    A suite's own `instructions` stand in place of the rules.
+    """
     blocks = [block for block in inherited if block]
-    head = [template(rules).template]
+    head = [instructions or template(rules).template]
     if blocks:
         head.append(template("inherited").template)
     return Turn("system", "\n".join((*head, *blocks)))
@@ -95,17 +98,71 @@ def act_turns(
     opened: Sequence[Doc] = (),
     transcript: str = "",
     recalled: str = "",
+    instructions: str = "",
 ) -> tuple[Turn, ...]:
-    """Return the turns that ask for an answer.
+    """Return the turns that ask for an answer, as the suite's `instructions` want it.
 
     `opened` are the docs that stand before the task; `transcript` and `recalled` are blocks of
     raw history, the first shared by all tasks and the second found for this one.
     """
-    system = system_turn("act", memory_block(knowledge), transcript)
+    system = system_turn("act", memory_block(knowledge), transcript, instructions=instructions)
     blocks = [doc_block(doc) for doc in opened]
     if recalled:
         blocks.append(recalled)
     return (system, Turn("user", "\n".join((*blocks, prompt))))
+
+
+def with_context(turns: Sequence[Turn], context: str) -> tuple[Turn, ...]:
+    """Return `turns` with what the task gives to learn from before the question."""
+    return (*turns[:-1], Turn("user", f"{quoted(context)}\n{turns[-1].content}"))
+
+
+def conversation(head: Sequence[Turn], first: str, trace: Trace) -> tuple[Turn, ...]:
+    """Return the turns that ask for the next action in an environment.
+
+    `head` ends with the task; `first` is what the environment showed at the beginning.
+    """
+    summary = fence_own("summary", trace.summary) if trace.summary else ""
+    parts = (head[-1].content, _inert(first), summary)
+    turns = [*head[:-1], Turn("user", "\n".join(part for part in parts if part))]
+    for exchange in trace.exchanges:
+        turns.append(Turn("assistant", _inert(exchange.action)))
+        turns.append(Turn("user", _inert(exchange.result)))
+    return tuple(turns)
+
+
+def record(trace: Trace) -> str:
+    """Return an episode's turns as escaped data, "" where there are none."""
+    lines = [f"Summary: {escape(trace.summary)}"] if trace.summary else []
+    for exchange in trace.exchanges:
+        lines += [f"Action: {escape(exchange.action)}", f"Result: {quoted(exchange.result)}"]
+    return "\n".join(lines)
+
+
+def summary_turns(prompt: str, text: str) -> tuple[Turn, ...]:
+    """Return the turns that ask to sum up `text`, the record of work on the task `prompt`."""
+    asked = template("summary").substitute(prompt=_inert(prompt), record=text)
+    return (system_turn("summarise"), Turn("user", asked))
+
+
+def judge_turns(prompt: str) -> tuple[Turn, ...]:
+    """Return the turns that ask a judge for yes or no."""
+    return (system_turn("judge"), Turn("user", _inert(prompt)))
+
+
+def fence_own(tag: str, text: str) -> str:
+    """Return the instance's own `text` between marks, escaped line by line."""
+    return f"<{tag}>\n{quoted(text)}\n</{tag}>"
+
+
+def quoted(text: str) -> str:
+    """Return `text` escaped line by line."""
+    return "\n".join(escape(line) for line in text.splitlines())
+
+
+def _inert(text: str) -> str:
+    """Return `text` as it is, but for what a chat template would read as a special token."""
+    return text.replace("<|", "< |").replace("|>", "| >")
 
 
 def open_turns(
@@ -159,9 +216,13 @@ def episodes_turn(experiences: Sequence[Experience], wrong_answers: bool) -> Tur
 
 
 def _episode(experience: Experience, wrong_answers: bool) -> str:
+    context, turns = quoted(experience.context), record(experience.trace)
+    if not experience.prompt:
+        return template("episode-lesson").substitute(context=context)
     name = "episode" if experience.right or wrong_answers else "episode-wrong"
+    parts = (context, experience.prompt, turns)
     return template(name).substitute(
-        prompt=experience.prompt,
+        prompt="\n".join(part for part in parts if part),
         answer=escape(experience.answer),
         feedback=experience.feedback,
     )

@@ -16,7 +16,7 @@ from lineage.agent import prompt as prompts
 from lineage.agent.briefing import Briefing
 from lineage.agent.desk import Desk
 from lineage.agent.toolcalls import converse
-from lineage.knowledge import Doc
+from lineage.knowledge import Doc, Knowledge
 from lineage.models.protocol import Completion, Turn
 
 Answer = tuple[Completion, dict[str, Any]]
@@ -46,9 +46,14 @@ async def read(
         return await ways[config.opening](desk, name, phase, briefing, prompt, about)
     transcript = prompts.history_block(briefing.transcript, config.wrong_answers)
     recalled, steps = _recall(desk, name, phase, briefing, prompt, about)
-    return Read(
-        prompts.act_turns(knowledge, prompt, transcript=transcript, recalled=recalled), steps
+    turns = prompts.act_turns(
+        knowledge,
+        prompt,
+        transcript=transcript,
+        recalled=recalled,
+        instructions=desk.suite.instructions,
     )
+    return Read(turns, steps)
 
 
 def _recall(
@@ -80,7 +85,7 @@ async def _first(
     opened = found[: desk.config.docs_opened]
     for step, doc in enumerate(opened, start=1):
         desk.write(phase, name, step, "open", entry=doc.id, detail=doc.title, **about)
-    turns = prompts.act_turns(briefing.knowledge, prompt, opened)
+    turns = _act_turns(desk, briefing.knowledge, prompt, opened)
     return Read(turns, 1 + len(opened), _tokens(desk, opened), _ids(opened))
 
 
@@ -103,7 +108,7 @@ async def _choose(
         if doc is None:
             break
         opened.append(doc)
-    turns = prompts.act_turns(knowledge, prompt, opened)
+    turns = _act_turns(desk, knowledge, prompt, opened)
     return Read(turns, step, _tokens(desk, opened), _ids(opened))
 
 
@@ -113,6 +118,12 @@ async def _native(
     talk = await converse(desk, name, phase, briefing.knowledge, prompt, about)
     tokens = _tokens(desk, talk.opened)
     return Read(talk.turns, talk.steps, tokens, _ids(talk.opened), talk.answered)
+
+
+def _act_turns(
+    desk: Desk, knowledge: Knowledge, prompt: str, opened: Sequence[Doc]
+) -> tuple[Turn, ...]:
+    return prompts.act_turns(knowledge, prompt, opened, instructions=desk.suite.instructions)
 
 
 def _ids(docs: Sequence[Doc]) -> tuple[str, ...]:

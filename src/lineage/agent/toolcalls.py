@@ -46,7 +46,7 @@ async def converse(
     desk: Desk, name: str, phase: str, knowledge: Knowledge, prompt: str, about: dict[str, Any]
 ) -> Talk:
     """Let the model search and open docs until it answers or its calls are used up."""
-    talk = Talk(prompts.act_turns(knowledge, prompt))
+    talk = Talk(prompts.act_turns(knowledge, prompt, instructions=desk.suite.instructions))
     for _ in range(CALLS_PER_DOC * desk.config.docs_opened):
         completion, columns = await desk.ask(
             name, talk.steps, talk.turns, desk.config.edit_tokens, tools=TOOLS

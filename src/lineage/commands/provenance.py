@@ -174,7 +174,8 @@ def _diff(options: argparse.Namespace, console: Console) -> None:
 def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> None:
     from lineage.commands import fork as forks
     from lineage.commands.provenance_text import show_note, show_settings
-    from lineage.succession.run import check, new_folder
+    from lineage.succession.job import prepare
+    from lineage.succession.run import new_folder
 
     at, *more = options.at
     fork = forks.find_fork(_snapshots(options.run), at)
@@ -185,7 +186,7 @@ def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> No
         notes.append(f"another world than the Knowledge is about, by {', '.join(elsewhere)}")
     for note in notes:
         show_note(console, note)
-    check(config)
+    prepare(config)
     if options.dry_run:
         show_settings(console, changed)
         return

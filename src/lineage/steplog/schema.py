@@ -16,10 +16,16 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
-"""1: no `worlds`, and steps without `facts` and `results`."""
+SCHEMA_VERSION = 3
+"""1: no `worlds`, and steps without `facts` and `results`; 2: no `category`, no `turn`, `read`,
+`summary` and `judge`."""
 
-KINDS = ("act", "search", "open", "feedback", "handoff", "edit", "migrate", "probe")
+KINDS = (
+    *("read", "search", "open", "turn", "summary", "act", "probe", "judge", "feedback"),
+    *("handoff", "edit", "migrate"),
+)
+"""What a step is. `act` (working) and `probe` are answers and end an episode's acting: in an
+environment, each action before the last is a `turn`. `read`: what was given to learn from."""
 CLOCK_COLUMNS = ("ended_at", "wall_seconds", "engine_seconds", "cached_tokens")
 """The columns that may differ between two runs of one config: time, and what the cache held."""
 
@@ -42,6 +48,7 @@ class Step:
     family: str = ""  # of a probe: same | similar | dissimilar
     world: str = ""
     task: str = ""
+    category: str = ""  # the benchmark's own label of the task
     facts: tuple[str, ...] = ()  # keys of the hidden facts that the task asks for
     met: int | None = None  # generation that first met the task; null: never met
     prompt: str = ""
@@ -56,7 +63,7 @@ class Step:
     knowledge_after: str = ""
     entry: str = ""  # memory or doc: edited, opened, tested, or echoed by the answer
     results: tuple[str, ...] = ()  # of a search: ids found, best first
-    detail: str = ""  # of an edit: operation and outcome; of a search: the query
+    detail: str = ""  # edit: operation and outcome; search: query; turn, act: what it led to
     score: float | None = None
     reward: float | None = None
     reward_same: float | None = None

@@ -14,7 +14,7 @@ from lineage.agent.history import Past, past_of, restore
 from lineage.agent.migrations import migrate
 from lineage.agent.migrations.legacy import Legacy
 from lineage.config import Config
-from lineage.curriculum import Plan, plans
+from lineage.curriculum import Plan
 from lineage.knowledge import EMPTY, Knowledge
 from lineage.models.protocol import Engine
 from lineage.reward import handoff_reward
@@ -31,7 +31,10 @@ from lineage.tasks import FAMILIES, Family, Suite
 
 @dataclass(frozen=True)
 class Setting:
-    """What all lineages of a run share. `tick` is told of each finished generation."""
+    """What all lineages of a run share.
+
+    `plans` gives those of a pair; `tick` is told of each finished generation.
+    """
 
     run: str
     folder: Path
@@ -40,6 +43,7 @@ class Setting:
     suite: Suite
     engine: Engine
     start: Start
+    plans: Callable[[int], tuple[Plan, ...]]
     tick: Callable[[Place], None]
 
 
@@ -49,7 +53,6 @@ class State:
 
     knowledge: Knowledge = EMPTY
     past: tuple[Past, ...] = ()
-    adapter: str = ""
 
 
 def place_of(arm: str, pair: int, generation: int) -> Place:
@@ -59,9 +62,8 @@ def place_of(arm: str, pair: int, generation: int) -> Place:
 
 async def run_lineage(setting: Setting, arm: Arm, pair: int) -> None:
     """Run the lineage of `arm` and `pair`; generations that are finished are not run again."""
-    config = setting.config
-    all_plans = plans(setting.suite, config.experiment, len(arm.versions), pair)
-    lineage = _Lineage(setting, arm, pair, await _libraries(config))
+    all_plans = setting.plans(pair)
+    lineage = _Lineage(setting, arm, pair, await _libraries(setting.config))
     state = State(setting.start.knowledge if arm.receives.hands_over else EMPTY)
     for generation in range(setting.start.generation, len(arm.versions)):
         place, plan = place_of(arm.name, pair, generation), all_plans[generation]
@@ -82,12 +84,10 @@ async def _libraries(config: Config) -> tuple[Library, Library]:
     return Library(ranker), Library(make_ranker("bm25"))
 
 
-def _resumed(
-    setting: Setting, place: Place, plan: Plan, state: State, left: Knowledge
-) -> State:
+def _resumed(setting: Setting, place: Place, plan: Plan, state: State, left: Knowledge) -> State:
     steps = read_steps(place.file(setting.folder / "steps"), place)
     past = restore(plan, place.generation, steps, setting.suite)
-    return State(left, (*state.past, *past), "")
+    return State(left, (*state.past, *past))
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,7 @@ class _Lineage:
             place.generation,
             version,
         )
-        agent = replace(
-            config.agent, policy=arm.policy, docs=config.agent.docs and arm.reads_docs
-        )
+        agent = replace(config.agent, policy=arm.policy, docs=config.agent.docs and arm.reads_docs)
         return Desk(
             post=post,
             engine=Replay(setting.engine, log.answered),
@@ -183,9 +181,7 @@ class _Lineage:
         log.finish(inherited, plan.world)
         return State(inherited, past)
 
-    async def _received(
-        self, desk: Desk, plan: Plan, state: State, generation: int
-    ) -> Knowledge:
+    async def _received(self, desk: Desk, plan: Plan, state: State, generation: int) -> Knowledge:
         """Return the Knowledge that this generation starts from, after poison and migration."""
         arm, config, knowledge = self.arm, self.setting.config, state.knowledge
         if arm.receives.borrowed:
@@ -226,9 +222,7 @@ class _Lineage:
 def _past(desk: Desk, plan: Plan, attempts: Sequence[Attempt]) -> list[Past]:
     post = desk.post
     return [
-        past_of(
-            plan.work[i], post.generation, f"w{i:03d}", post.version, a.experience, desk.suite
-        )
+        past_of(plan.work[i], post.generation, f"w{i:03d}", post.version, a.experience, desk.suite)
         for i, a in enumerate(attempts)
         if a.experience is not None
     ]

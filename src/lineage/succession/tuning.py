@@ -25,10 +25,14 @@ async def tune(
     nothing to learn from.
     """
     learnt = [p for p in past if config.history == "all" or p.generation == generation]
+
+    def asked(p: Past) -> tuple[Turn, ...]:
+        return act_turns(EMPTY, p.task.prompt, instructions=desk.suite.instructions)
+
     examples = [
-        Example((*act_turns(EMPTY, p.task.prompt), Turn("assistant", p.solution)))
+        Example((*asked(p), Turn("assistant", p.solution)))
         for p in learnt
-        if p.solution
+        if p.solution and not p.task.lesson
     ]
     if not examples:
         return ""

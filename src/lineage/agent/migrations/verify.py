@@ -9,15 +9,19 @@ cannot read fall alike. An entry about which there is no past task stays.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from lineage.agent import prompt as prompts
 from lineage.agent.budget import fit
 from lineage.agent.desk import Desk
 from lineage.agent.migrations.legacy import Legacy
+from lineage.agent.play import play
 from lineage.agent.proposal import after, log_edits
+from lineage.agent.reading import Read
+from lineage.curriculum import Visit
 from lineage.edits import Edit, apply
 from lineage.knowledge import EMPTY, Doc, Knowledge, Memory
-from lineage.tasks import Task
+from lineage.tasks import Task, World
 
 
 async def verify(desk: Desk, legacy: Legacy) -> Knowledge:
@@ -36,7 +40,7 @@ async def _test(desk: Desk, legacy: Legacy, entry: Memory | Doc) -> bool:
     """Whether the version answers one past task or more rightly with `entry` alone."""
     tasks = _tasks(desk, legacy, entry)
     scores = await asyncio.gather(
-        *(_attempt(desk, entry, number, task) for number, task in enumerate(tasks))
+        *(_attempt(desk, entry, number, task, legacy.world) for number, task in enumerate(tasks))
     )
     known = [score for score in scores if score is not None]
     return not known or max(known) == 1.0
@@ -50,18 +54,26 @@ def _tasks(desk: Desk, legacy: Legacy, entry: Memory | Doc) -> list[Task]:
     entries = tuple(p.entry for p in legacy.past)
     hits = desk.past.search(entries, text, legacy.config.verify_tasks) if entries else ()
     ids = dict.fromkeys(past[hit.id].task.id for hit in hits)
-    return [now[id] for id in ids if id in now]
+    return [now[id] for id in ids if id in now and not now[id].lesson]
 
 
-async def _attempt(desk: Desk, entry: Memory | Doc, number: int, task: Task) -> float | None:
+async def _attempt(
+    desk: Desk, entry: Memory | Doc, number: int, task: Task, world: World
+) -> float | None:
     alone = EMPTY.evolve(memories=(entry,)) if isinstance(entry, Memory) else EMPTY
     opened = (entry,) if isinstance(entry, Doc) else ()
-    turns = prompts.act_turns(alone, task.prompt, opened)
-    name = f"verify-{entry.id}"
-    completion, columns = await desk.ask(name, number, turns, desk.config.act_tokens)
-    score = None if completion.error else desk.suite.score(task, completion.text)
-    about = {"task": task.id, "world": task.world, "facts": task.facts, "answer": task.answer}
+    turns = prompts.act_turns(alone, task.prompt, opened, instructions=desk.suite.instructions)
+    name = f"verify-{entry.id}-{number:02d}"
+    about: dict[str, Any] = {
+        "entry": entry.id,
+        "task": task.id,
+        "world": task.world,
+        "category": task.category,
+        "facts": task.facts,
+        "answer": task.answer,
+    }
+    played = await play(desk, "migrate", name, Read(turns), Visit(task, world), about)
     desk.write(
-        "migrate", name, number, "migrate", entry=entry.id, score=score, **about, **columns
+        "migrate", name, played.step, "migrate", score=played.score, **about, **played.columns
     )
-    return score
+    return played.score

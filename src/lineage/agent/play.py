@@ -1,0 +1,146 @@
+"""Acting on a task until there is a score: one answer, or turns in the suite's environment."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lineage.agent import prompt as prompts
+from lineage.agent.condense import hold
+from lineage.agent.desk import Desk
+from lineage.agent.history import Trace
+from lineage.agent.reading import Read
+from lineage.curriculum import Visit
+from lineage.tasks import Environment, Observation, Referral
+
+YES, NO = "yes", "no"
+NO_TURNS = Trace()
+
+
+@dataclass(frozen=True)
+class Played:
+    """How the acting ended: its last completion, which the caller logs as step `step`.
+
+    `columns` are the completion's own, with the environment's last words and any error. `score`
+    is None where there was one. `next` is the first step that is free after it.
+    """
+
+    text: str
+    columns: dict[str, Any]
+    score: float | None
+    step: int
+    next: int
+    trace: Trace = NO_TURNS
+
+
+async def play(
+    desk: Desk, phase: str, name: str, found: Read, visit: Visit, about: dict[str, Any]
+) -> Played:
+    """Act on the visit's task after what was `found`; each action but the last is logged here.
+
+    A suite that fails costs this episode alone: its error is in the columns.
+    """
+    try:
+        environment = await asyncio.to_thread(desk.suite.environment, visit.task, visit.world)
+    except Exception as error:
+        return Played("", {"error": _failure(error)}, None, found.steps, found.steps + 1)
+    if environment is None:
+        return await _answer(desk, phase, name, found, visit, about)
+    try:
+        return await _turns(desk, phase, name, found, environment, about)
+    finally:
+        await asyncio.to_thread(environment.close)
+
+
+async def _answer(
+    desk: Desk, phase: str, name: str, found: Read, visit: Visit, about: dict[str, Any]
+) -> Played:
+    step = found.steps
+    completion, columns = found.answered or await desk.ask(
+        name, step, found.turns, desk.config.act_tokens
+    )
+    if completion.error:
+        return Played(completion.text, columns, None, step, step + 1)
+    try:
+        score = await asyncio.to_thread(desk.suite.score, visit.task, completion.text)
+    except Exception as error:
+        failed = {"error": _failure(error)}
+        return Played(completion.text, columns | failed, None, step, step + 1)
+    if not isinstance(score, Referral):
+        return Played(completion.text, columns, score, step, step + 1)
+    judged, why = await _judged(desk, phase, name, step + 1, score, about)
+    return Played(completion.text, columns | {"error": why}, judged, step, step + 2)
+
+
+async def _judged(
+    desk: Desk, phase: str, name: str, step: int, referral: Referral, about: dict[str, Any]
+) -> tuple[float | None, str]:
+    """Return the judge's score, or None and why there is none."""
+    completion, columns = await desk.ask(
+        name,
+        step,
+        prompts.judge_turns(referral.prompt),
+        max(desk.count(word) for word in (YES, NO)) + 1,
+        choices=(YES, NO),
+        version=referral.version,
+    )
+    desk.write(phase, name, step, "judge", detail=referral.version, **about, **columns)
+    if completion.error:
+        return None, f"judge: {completion.error}"
+    return float(completion.text == YES), ""
+
+
+async def _turns(
+    desk: Desk,
+    phase: str,
+    name: str,
+    found: Read,
+    environment: Environment,
+    about: dict[str, Any],
+) -> Played:
+    config, step, trace, spent = desk.config, found.steps, Trace(), 0
+    answered = found.answered
+    text, columns = "", dict[str, Any]()
+    try:
+        shown = first = _cut(await asyncio.to_thread(environment.begin), config.observation_chars)
+        for turn in range(1, config.turns + 1):
+            prompt = found.turns[-1].content
+            trace, step = await hold(desk, phase, name, step, prompt, trace, about)
+            completion, columns = answered or await desk.ask(
+                name,
+                step,
+                prompts.conversation(found.turns, first.text, trace),
+                config.act_tokens,
+                choices=shown.choices,
+            )
+            answered, text = None, completion.text
+            if completion.error:
+                break
+            spent += completion.completion_tokens
+            last = turn == config.turns or spent + config.act_tokens > config.episode_tokens
+            shown = _cut(
+                await asyncio.to_thread(environment.act, text, last), config.observation_chars
+            )
+            columns |= {"detail": shown.text}
+            if shown.score is not None:
+                return Played(text, columns, shown.score, step, step + 1, trace)
+            desk.write(phase, name, step, "turn", **about, **columns)
+            trace, step = trace.then(text, shown.text), step + 1
+        else:
+            columns = {"error": "suite: the environment gave no score after its last turn"}
+    except Exception as error:
+        columns |= {"error": _failure(error)}
+    return Played(text, columns, None, step, step + 1, trace)
+
+
+def _cut(shown: Observation, most: int) -> Observation:
+    """Return an observation with at most `most` characters of text."""
+    if len(shown.text) <= most:
+        return shown
+    return replace(shown, text=f"{shown.text[:most]} [cut]")
+
+
+def _failure(error: Exception) -> str:
+    """Return a suite's own error as the log has it, on one line."""
+    return " ".join(f"suite: {type(error).__name__}: {error}".split())

@@ -1,0 +1,130 @@
+"""A run before it starts: its configuration, and all that is read from it once and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lineage import conf
+from lineage.agent.prompt import template
+from lineage.config import Config
+from lineage.curriculum import plans
+from lineage.errors import LineageError
+from lineage.models.versions import lookup, registry
+from lineage.succession.arms import Arm, donor_of, find_arm
+from lineage.succession.start import Start, start_of
+from lineage.suites import make_suite
+from lineage.tasks import Suite
+
+RULES = (
+    *("act", "append", "edit", "rewrite-all", "document", "compress", "restate"),
+    *("summarise", "judge"),
+)
+CHARS_PER_TOKEN = 3
+"""A cautious guess, for a check before any tokenizer is loaded."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be run. `hash` names the configuration; `versions` are all that are served."""
+
+    config: Config
+    hash: str
+    arms: tuple[Arm, ...]
+    start: Start
+    suite: Suite
+
+    @property
+    def id(self) -> str:
+        """The run's id: the same for every run of the same configuration."""
+        return f"{self.config.experiment.name}-{self.hash}"
+
+    @property
+    def generations(self) -> int:
+        """Generations of one lineage that are run."""
+        return len(self.config.schedule.versions) - self.start.generation
+
+    @property
+    def places(self) -> int:
+        """Generations of all lineages together."""
+        return self.generations * len(self.start.pairs) * len(self.arms)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions of all arms, then those that judge answers."""
+        served = (name for arm in self.arms for name in arm.versions)
+        return tuple(dict.fromkeys((*served, *self.suite.judges)))
+
+
+def prepare(config: Config) -> Job:
+    """Return the run of `config`, before anything is started.
+
+    Raises LineageError where it could not work.
+    """
+    arms = tuple(find_arm(config, name) for name in config.arms.names)
+    for arm in arms:
+        donor_of(config, arm, 0)
+    job = Job(config, conf.config_hash(config), arms, start_of(config), make_suite(config.suite))
+    _check_windows(job)
+    _check_tools(job)
+    if any(arm.poisoned for arm in arms) and not (
+        0 < config.poison.generation < len(config.schedule.versions)
+    ):
+        raise LineageError(
+            f"poison.generation is {config.poison.generation}: it must be one that inherits, "
+            f"from 1 to {len(config.schedule.versions) - 1}"
+        )
+    poisoned = any(arm.poisoned for arm in arms)
+    if poisoned and config.poison.form == "fact" and not job.suite.world(0, 0).facts:
+        raise LineageError(
+            f"poison.form=fact falsifies a fact, and suite {job.suite.name!r} has none: "
+            "use poison.form=instruction"
+        )
+    plans(job.suite, config.experiment, len(config.schedule.versions), 0)
+    return job
+
+
+def _check_windows(job: Job) -> None:
+    """Raise LineageError where the budgets of what a prompt may hold exceed a context window."""
+    versions, agent, arms = registry(job.config.model), job.config.agent, job.arms
+    texts = [job.suite.instructions, *(template(name).template for name in RULES)]
+    rules = max(len(text) for text in texts) // CHARS_PER_TOKEN
+    docs = agent.doc_tokens * agent.docs_opened if agent.docs else 0
+    edits = max(agent.compress_edits, agent.edits_per_episode * agent.episodes_per_handoff)
+    answer = max(agent.act_tokens, agent.edit_tokens * edits, agent.document_tokens)
+    if any(arm.policy == "rewrite-all" for arm in arms):
+        answer = max(answer, agent.rewrite_tokens)
+    needed = rules + agent.memory_budget + docs + answer
+    if any(arm.receives.transcript for arm in arms):
+        needed = max(needed, rules + agent.transcript_tokens + agent.act_tokens)
+    for name in job.versions:
+        window = lookup(versions, name).context_window
+        if window < needed:
+            raise LineageError(
+                f"the context window of {name} is {window} tokens, but rules, memory budget, "
+                f"docs or transcript, and answer need about {needed}: lower agent.memory_budget, "
+                "agent.doc_tokens or agent.transcript_tokens"
+            )
+        turns = rules + agent.memory_budget + docs + agent.history_tokens + agent.summary_tokens
+        if window < turns:
+            raise LineageError(
+                f"the context window of {name} is {window} tokens, but an episode of many turns "
+                f"needs about {turns}: lower agent.history_tokens or agent.summary_tokens"
+            )
+    if agent.summary_tokens >= agent.history_tokens:
+        raise LineageError(
+            f"agent.summary_tokens is {agent.summary_tokens}: a summary must be shorter than "
+            f"agent.history_tokens ({agent.history_tokens}), which it makes room in"
+        )
+
+
+def _check_tools(job: Job) -> None:
+    """Raise LineageError where a version that shall call tools has no format for it."""
+    if job.config.agent.opening != "native" or job.config.engine.kind == "surrogate":
+        return
+    versions = registry(job.config.model)
+    for name in dict.fromkeys(name for arm in job.arms for name in arm.versions):
+        if not lookup(versions, name).tool_parser:
+            raise LineageError(
+                f"agent.opening=native, but {name} has no tool_parser: set it in conf/model/ to "
+                "vLLM's name of its format, or use agent.opening=choice"
+            )
