@@ -78,7 +78,7 @@ async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, prob
     desk.write(phase, name, played.step, kind, score=score, entry=echo, **about, **played.columns)
     if probe or score is None:
         return Attempt(score, None, found.doc_tokens, echo)
-    feedback = desk.suite.feedback(task, visit.world, score)
+    feedback = played.feedback
     about |= {"memory_tokens": 0, "doc_tokens": 0}
     desk.write(phase, name, played.next, "feedback", score=score, detail=feedback, **about)
     experience = Experience(

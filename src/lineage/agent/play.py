@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +24,8 @@ class Played:
     """How the acting ended: its last completion, which the caller logs as step `step`.
 
     `columns` are the completion's own, with the environment's last words and any error. `score`
-    is None where there was one. `next` is the first step that is free after it.
+    is None where there was one. `feedback` is what the suite says to that. `next` is the first
+    step that is free after it.
     """
 
     text: str
@@ -32,6 +34,7 @@ class Played:
     step: int
     next: int
     trace: Trace = NO_TURNS
+    feedback: str = ""
 
 
 async def play(
@@ -41,6 +44,19 @@ async def play(
 
     A suite that fails costs this episode alone: its error is in the columns.
     """
+    played = await _play(desk, phase, name, found, visit, about)
+    if played.score is None:
+        return played
+    try:
+        feedback = desk.suite.feedback(visit.task, visit.world, played.score)
+    except Exception as error:
+        return replace(played, score=None, columns=played.columns | {"error": _failure(error)})
+    return replace(played, feedback=feedback)
+
+
+async def _play(
+    desk: Desk, phase: str, name: str, found: Read, visit: Visit, about: dict[str, Any]
+) -> Played:
     try:
         environment = await asyncio.to_thread(desk.suite.environment, visit.task, visit.world)
     except Exception as error:
@@ -100,45 +116,57 @@ async def _turns(
     about: dict[str, Any],
 ) -> Played:
     config, step, trace, spent = desk.config, found.steps, Trace(), 0
-    answered = found.answered
-    text, columns = "", dict[str, Any]()
+    text, columns, answered = "", dict[str, Any](), found.answered
+    first = shown = await _observe(desk, environment.begin)
+    for turn in range(1, config.turns + 1):
+        if shown.error:
+            break
+        prompt = found.turns[-1].content
+        trace, step = await hold(desk, phase, name, step, prompt, trace, about)
+        completion, columns = answered or await desk.ask(
+            name,
+            step,
+            prompts.conversation(found.turns, first.text, trace),
+            config.act_tokens,
+            choices=shown.choices,
+        )
+        answered, text = None, completion.text
+        if completion.error:
+            return Played(text, columns, None, step, step + 1, trace)
+        spent += completion.completion_tokens
+        last = turn == config.turns or spent + config.act_tokens > config.episode_tokens
+        shown = await _observe(desk, environment.act, text, last)
+        columns |= {"detail": shown.text}
+        if shown.error or shown.score is not None:
+            break
+        if last:
+            shown = _Shown(error="suite: the environment gave no score after its last turn")
+            break
+        desk.write(phase, name, step, "turn", **about, **columns)
+        trace, step = trace.then(text, shown.text), step + 1
+    columns |= {"error": shown.error}
+    return Played(text, columns, shown.score, step, step + 1, trace)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """An observation of bounded length, or why there is none."""
+
+    text: str = ""
+    score: float | None = None
+    choices: tuple[str, ...] = ()
+    error: str = ""
+
+
+async def _observe(desk: Desk, call: Callable[..., Observation], *inputs: Any) -> _Shown:
+    """Return what a call of an environment shows; a thread waits for it, not the other lineages."""
     try:
-        shown = first = _cut(await asyncio.to_thread(environment.begin), config.observation_chars)
-        for turn in range(1, config.turns + 1):
-            prompt = found.turns[-1].content
-            trace, step = await hold(desk, phase, name, step, prompt, trace, about)
-            completion, columns = answered or await desk.ask(
-                name,
-                step,
-                prompts.conversation(found.turns, first.text, trace),
-                config.act_tokens,
-                choices=shown.choices,
-            )
-            answered, text = None, completion.text
-            if completion.error:
-                break
-            spent += completion.completion_tokens
-            last = turn == config.turns or spent + config.act_tokens > config.episode_tokens
-            shown = _cut(
-                await asyncio.to_thread(environment.act, text, last), config.observation_chars
-            )
-            columns |= {"detail": shown.text}
-            if shown.score is not None:
-                return Played(text, columns, shown.score, step, step + 1, trace)
-            desk.write(phase, name, step, "turn", **about, **columns)
-            trace, step = trace.then(text, shown.text), step + 1
-        else:
-            columns = {"error": "suite: the environment gave no score after its last turn"}
+        seen = await asyncio.to_thread(call, *inputs)
     except Exception as error:
-        columns |= {"error": _failure(error)}
-    return Played(text, columns, None, step, step + 1, trace)
-
-
-def _cut(shown: Observation, most: int) -> Observation:
-    """Return an observation with at most `most` characters of text."""
-    if len(shown.text) <= most:
-        return shown
-    return replace(shown, text=f"{shown.text[:most]} [cut]")
+        return _Shown(error=_failure(error))
+    most = desk.config.observation_chars
+    text = seen.text if len(seen.text) <= most else f"{seen.text[:most]} [cut]"
+    return _Shown(text, seen.score, seen.choices)
 
 
 def _failure(error: Exception) -> str:

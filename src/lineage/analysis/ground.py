@@ -16,6 +16,7 @@ import duckdb
 from lineage.analysis.ground_docs import doc_search
 from lineage.analysis.ground_log import Cells, End, GroundLog, Home, Row
 from lineage.analysis.ground_poison import poison_life, poison_repeated, poison_survival
+from lineage.analysis.ground_summary import summary_distortion, summary_fidelity
 from lineage.knowledge import Doc, Memory
 from lineage.truth import normalised
 
@@ -39,6 +40,8 @@ def ground_truth(
         migration_fidelity,
         kept_tokens,
         doc_search,
+        summary_fidelity,
+        summary_distortion,
         poison_survival,
         poison_life,
         poison_repeated,
@@ -74,7 +77,9 @@ def facts_held(log: GroundLog) -> list[Row]:
 def _met(log: GroundLog) -> dict[tuple[str, int], frozenset[str]]:
     """Return the facts of the own world that work has met, by lineage and last generation."""
     asked: dict[tuple[str, int], set[str]] = defaultdict(set)
-    for row in log.rows("SELECT lineage, generation, world, facts FROM steps WHERE kind = 'act'"):
+    for row in log.rows(
+        "SELECT lineage, generation, world, facts FROM steps WHERE kind IN ('act', 'read')"
+    ):
         home = log.homes.get((row["lineage"], row["generation"]))
         if home is not None and home.world == row["world"]:
             asked[row["lineage"], row["generation"]] |= set(row["facts"] or ())

@@ -48,8 +48,13 @@ class Home:
         self._shelves: dict[str, Shelf] = {}
 
     def said(self, entry: Memory | Doc) -> Said:
-        """Return what `entry` says; equal texts are read once."""
-        text = entry.text if isinstance(entry, Memory) else f"{entry.title}\n{entry.body}"
+        """Return what `entry` says."""
+        return self.read(
+            entry.text if isinstance(entry, Memory) else f"{entry.title}\n{entry.body}"
+        )
+
+    def read(self, text: str) -> Said:
+        """Return what `text` says; equal texts are read once."""
         if text not in self._said:
             self._said[text] = self._truth.read(text)
         return self._said[text]

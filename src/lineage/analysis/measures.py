@@ -50,6 +50,7 @@ def summarise(run: Path) -> dict[str, Any]:
         "scores": measure.scores(arms),
         "gain": measure.gains(arms),
         "forward_transfer": measure.forward(arms),
+        "categories": measure.categories(arms),
         "by_generation": measure.by_generation(arms),
         "gain_by_version": measure.by_version(arms),
         "retention": measure.retention(),
@@ -208,6 +209,16 @@ class _Measure:
             for (arm, generation), values in self._by_pair(
                 "arm, generation", "kind = 'act'"
             ).items()
+            if arm in arms
+        ]
+
+    def categories(self, arms: list[str]) -> list[dict[str, Any]]:
+        """Mean score by arm, family and category, where the tasks have categories."""
+        cells = self._by_pair("arm, family, category", "kind = 'probe' AND category <> ''")
+        return [
+            {"arm": arm, "family": family, "category": category}
+            | asdict(self.interval(values, "category", family, category))
+            for (arm, family, category), values in sorted(cells.items())
             if arm in arms
         ]
 

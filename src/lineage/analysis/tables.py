@@ -36,6 +36,8 @@ def sheets(summary: dict[str, Any]) -> Iterator[Sheet]:
         upgrade(summary),
         *kept(summary),
         freshness(summary),
+        summaries(summary),
+        categories(summary),
         *doc_search(summary),
         poison(summary),
     )
@@ -203,6 +205,43 @@ def freshness(summary: dict[str, Any]) -> Sheet:
     )
     head = ("arm", "facts a 100 tokens", *(title for title, _ in columns))
     return Sheet("what do the notes hold?", head, rows if len(rows) > 1 else (), note)
+
+
+def summaries(summary: dict[str, Any]) -> Sheet:
+    """What an instance's own summaries keep, where its context overflowed."""
+    ground = summary.get("ground", {})
+    kept, wrong = _pooled(ground, "summary_fidelity"), _pooled(ground, "summary_distortion")
+    rows = tuple(
+        (arm, _share(kept[arm]), _share(wrong.get(arm))) for arm in summary["arms"] if arm in kept
+    )
+    note = "of the facts in what was summed up, when an episode outgrew agent.history_tokens"
+    head = ("arm", "facts kept", "facts distorted")
+    return Sheet("what do summaries keep?", head, rows, note)
+
+
+def categories(summary: dict[str, Any]) -> Sheet:
+    """Mean score by the benchmark's own categories, a column an arm."""
+    found = summary.get("categories", [])
+    cells = {(row["family"], row["category"], row["arm"]): row for row in found}
+    kinds = dict.fromkeys((family, category) for family, category, _ in cells)
+    order = {family: place for place, family in enumerate(summary["families"])}
+    rows = tuple(
+        (
+            family,
+            category,
+            *(
+                format(cells[family, category, arm]["mean"], ".2f")
+                if (family, category, arm) in cells
+                else ""
+                for arm in summary["arms"]
+            ),
+        )
+        for family, category in sorted(kinds, key=lambda kind: (order[kind[0]], kind[1]))
+    )
+    several = len({category for _, category in kinds}) > 1
+    head = ("family", "category", *summary["arms"])
+    note = "mean score; metrics.json has the intervals"
+    return Sheet("score by category", head, rows if several else (), note, left=2)
 
 
 SEARCH = {

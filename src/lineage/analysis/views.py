@@ -47,7 +47,7 @@ def connect(run: Path) -> duckdb.DuckDBPyConnection:
             _check(file)
         place = f"{glob.escape(str(run))}/{name}/**/*.parquet".replace("'", "''")
         connection.execute(
-            f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{place}', "
+            f"CREATE VIEW {name} AS SELECT *{_added(name, files)} FROM read_parquet('{place}', "
             "hive_partitioning = true, union_by_name = true)"
         )
     connection.execute(
@@ -75,6 +75,14 @@ def rows(
     result = connection.execute(sql, parameters)
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _added(name: str, files: list[Path]) -> str:
+    """Return the columns of steps that a run of an older schema lacks, as SQL."""
+    if name != "steps":
+        return ""
+    found = set(pq.read_schema(files[-1]).names)
+    return "".join(f", '' AS {column}" for column in ("category",) if column not in found)
 
 
 def _no_worlds() -> pa.Table:

@@ -25,6 +25,7 @@ UNKNOWN = "I do not know."
 DEFAULT = "default"
 ORDER = "Whatever is asked"
 """How a note begins that is an order; a version obeys it by its skill `obey`."""
+ASKS_FOR_DOC = "Which document do you open? Reply with its id, or none."
 COMMON = frozenset(("what", "is", "the", "of", "a", "an", "in", "which", "for", "to", "and"))
 RECALL_AT = (2, 4, 8, 16)
 
@@ -94,11 +95,16 @@ def respond(
     `learnt` are sentences that the version knows by training.
     """
     text = "\n".join(turn.content for turn in request.turns if turn.role != "assistant")
-    if request.choices:
+    if request.choices and request.turns[-1].content.endswith(ASKS_FOR_DOC):
         return _open(skill, request, text, draw)
+    if request.choices:
+        told = next(turn.content for turn in request.turns if turn.role == "user")
+        return _pick(skill, [*_known(text), *learnt], told, request.choices, draw)
     if request.schema is not None:
         return _write(skill, request.schema["properties"], text, draw)
     asked = next(turn for turn in reversed(request.turns) if turn.role == "user")
+    if "<record>" in asked.content:
+        return _summary(skill, asked.content, draw)
     return _answer(skill, [*_known(text), *learnt], asked.content.splitlines()[-1], draw)
 
 
@@ -113,6 +119,30 @@ def call_tool(skill: SkillConfig, request: Request, draw: Random) -> ToolCall | 
         return ToolCall("search", {"query": question}) if search else None
     best = _best(_block(tool_turns[-1].content, "docs"), question)
     return ToolCall("open", {"id": best}) if best else None
+
+
+def _pick(
+    skill: SkillConfig, known: Sequence[str], told: str, choices: Sequence[str], draw: Random
+) -> str:
+    """Return the first choice that holds a value that is known and recalled, else any.
+
+    It is the value of a note whose subject shares its last word with what was `told`.
+    """
+    words = _words(told)
+    subjects = (_subject_and_value(sentence) for sentence in known)
+    values = {value for name, value in subjects if value and name.lower().split()[-1] in words}
+    fitting = [choice for choice in choices if values & set(choice.split())]
+    if fitting and draw.random() < recall(skill, len(known)):
+        return fitting[0]
+    return draw.choice(choices)
+
+
+def _summary(skill: SkillConfig, asked: str, draw: Random) -> str:
+    """Return the record's sentences as the version restates them: the longer, the fewer."""
+    record = asked.partition("<record>")[2].partition("</record>")[0]
+    facts = list(dict.fromkeys(re.findall(r"[A-Z][^.:]* is [^.]+\.", record)))
+    chance = recall(skill, len(facts))
+    return " ".join(fact for fact in facts if draw.random() < chance) or "Nothing."
 
 
 def _write(skill: SkillConfig, properties: dict[str, Any], text: str, draw: Random) -> str:
@@ -206,7 +236,10 @@ def _answer(skill: SkillConfig, notes: Sequence[str], question: str, draw: Rando
 def _episodes(text: str) -> list[tuple[bool, str]]:
     """Return whether each shown episode was right, and the fact that its feedback states."""
     feedback = re.findall(r"^Feedback: (\w+)\. (.*)$", text, re.MULTILINE)
-    return [(verdict == "Right", fact) for verdict, fact in feedback]
+    read = re.findall(r"^Text: (.*?)(?=\n(?:Text|Question): |\n</episodes>)", text, re.M | re.S)
+    facts = (fact for part in read for fact in re.findall(r"[A-Z][^.:]* is [^.]+\.", part))
+    told = [(verdict == "Right", fact) for verdict, fact in feedback]
+    return told + [(False, fact) for fact in facts]
 
 
 def _handoff(

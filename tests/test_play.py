@@ -1,0 +1,305 @@
+"""Episodes of many turns, texts to learn from, summaries, judges, and suites that fail."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vaults
+from helpers import answering, run, steps, surrogate, timeless
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lineage.agent.condense import pieces
+from lineage.agent.desk import Desk
+from lineage.agent.history import Exchange, Trace
+from lineage.agent.prompt import conversation, record
+from lineage.config import AgentConfig, Config
+from lineage.errors import LineageError
+from lineage.models.protocol import Completion, Request, Turn
+from lineage.models.surrogate import count_tokens
+
+SMALL = ("experiment.lineages=4", "agent.docs=false", "arms.names=[inherit,cold,oracle]")
+
+
+def small(tmp: Path, form: str, *overrides: str, **knobs: int) -> Config:
+    return surrogate(tmp, *vaults.entry(tmp / form, form, **knobs), *SMALL, *overrides)
+
+
+def mean(folder: Path, arm: str, family: str) -> float:
+    metrics = json.loads((folder / "metrics.json").read_bytes())
+    return float(metrics["scores"][arm][family]["mean"])
+
+
+def by_episode(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the steps of each episode that is acted in, in order."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["phase"] in ("work", "probe"):
+            found.setdefault(row["step_id"].rpartition("/")[0], []).append(row)
+    return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tmp = tmp_path_factory.mktemp("turns")
+    run(small(tmp, "turns", "agent.turns=4"), tmp / "runs" / "whole")
+    return tmp / "runs" / "whole"
+
+
+def test_turns_end_in_one_scored_step_within_the_limit(turns: Path) -> None:
+    episodes = by_episode(steps(turns))
+    lengths = Counter(sum(row["kind"] in ("turn", "act", "probe") for row in e) for e in episodes)
+    assert lengths.keys() == {1, 2, 3, 4}
+    for episode in episodes:
+        kinds = [row["kind"] for row in episode]
+        acting = [kind for kind in kinds if kind in ("turn", "act", "probe")]
+        assert acting[-1] in ("act", "probe") and set(acting[:-1]) <= {"turn"}
+        assert kinds[-1] == ("feedback" if episode[0]["phase"] == "work" else acting[-1])
+        scored = [row for row in episode if row["kind"] != "feedback" and row["score"] is not None]
+        assert [row["kind"] for row in scored] == acting[-1:]
+        assert [row["step"] for row in episode] == list(range(len(episode)))
+        for row in episode:
+            if row["kind"] == "turn":
+                assert f"is {row['completion']}." in row["detail"]
+
+
+def test_memory_is_worth_something_in_an_environment(turns: Path) -> None:
+    assert mean(turns, "inherit", "same") > mean(turns, "cold", "same") + 0.2
+    assert mean(turns, "oracle", "same") > mean(turns, "inherit", "same")
+
+
+def test_each_turn_sees_those_before_it(turns: Path) -> None:
+    long = next(e for e in by_episode(steps(turns)) if len(e) >= 4)
+    last = next(row for row in long if row["kind"] in ("act", "probe"))
+    before = [row for row in long if row["kind"] == "turn"]
+    places = [last["prompt"].index(row["detail"]) for row in before]
+    assert places == sorted(places) and len(places) >= 2
+
+
+def test_the_writer_of_notes_sees_what_was_done(turns: Path) -> None:
+    rows = steps(turns)
+    tried = {
+        row["episode"]: row for row in rows if row["kind"] == "turn" and row["arm"] == "inherit"
+    }
+    assert tried
+    handoffs = "".join(r["prompt"] for r in rows if r["kind"] == "handoff")
+    assert all(
+        f"Result: {row['detail'].strip()}" in handoffs
+        for row in tried.values()
+        if row["phase"] == "work"
+    )
+
+
+def test_tokens_of_an_episode_are_limited(tmp_path: Path) -> None:
+    config = small(tmp_path, "turns", "agent.episode_tokens=30", "agent.act_tokens=10")
+    run(config, tmp_path / "runs" / "run")
+    for episode in by_episode(steps(tmp_path / "runs" / "run")):
+        actions = [row for row in episode if row["kind"] in ("turn", "act", "probe")]
+        # A button is one token here: the limit leaves room for 10 more until 20 are spent.
+        assert sum(row["completion_tokens"] for row in actions[:-1]) + 10 <= 30
+
+
+def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
+    limit = 60
+    more = (f"agent.history_tokens={limit}", "agent.summary_tokens=20")
+    config = small(tmp_path, "turns", *more, colours=10, noise=3)
+    run(config, tmp_path / "runs" / "run")
+    rows = steps(tmp_path / "runs" / "run")
+    summaries = [row for row in rows if row["kind"] == "summary"]
+    assert len(summaries) > 50
+    for episode in by_episode(rows):
+        for place, row in enumerate(episode[:-1]):
+            if row["kind"] == "summary" and not row["error"]:
+                after = episode[place + 1]["prompt"]
+                assert f"<summary>\n{row['completion']}\n</summary>" in after
+                assert after.count("The weight of try") <= 1 + row["completion"].count(
+                    "The weight of try"
+                )
+    assert max(count_tokens(row["prompt"]) for row in summaries) < 3 * limit
+
+
+@pytest.fixture(scope="module")
+def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tmp = tmp_path_factory.mktemp("lessons")
+    more = ("agent.history_tokens=60", "agent.summary_tokens=30")
+    run(small(tmp, "lessons", *more, noise=12), tmp / "runs" / "whole")
+    return tmp / "runs" / "whole"
+
+
+def test_lessons_are_read_in_order_and_asked_about_later(lessons: Path) -> None:
+    rows = steps(lessons)
+    read = [row for row in rows if row["kind"] == "read"]
+    assert {row["phase"] for row in read} == {"work"}
+    assert not [row for row in rows if row["kind"] in ("act", "feedback")]
+    for lineage in {row["lineage"] for row in read}:
+        mine = [row for row in read if row["lineage"] == lineage]
+        pages = sorted(mine, key=lambda row: (row["generation"], row["episode"]))
+        read_in = {row["facts"][0]: row["generation"] for row in pages}
+        assert len(read_in) == len(pages) == 24
+        for probe in rows:
+            if probe["lineage"] == lineage and probe["kind"] == "probe":
+                known = read_in.get(probe["facts"][0], 99) <= probe["generation"]
+                here = probe["world"] == pages[0]["world"]
+                expected = "same" if known and here else "similar" if here else "dissimilar"
+                assert probe["family"] == expected
+                if expected == "same":
+                    assert probe["met"] == read_in[probe["facts"][0]]
+
+
+def test_what_was_read_is_worth_something_afterwards(lessons: Path) -> None:
+    assert mean(lessons, "inherit", "same") > mean(lessons, "cold", "same") + 0.1
+
+
+def test_fidelity_of_summaries_is_measured_against_the_facts(lessons: Path) -> None:
+    ground = json.loads((lessons / "metrics.json").read_bytes())["ground"]
+    rows = {row["arm"]: row for row in ground["summary_fidelity"] if row["generation"] is None}
+    summaries = [row for row in steps(lessons) if row["kind"] == "summary"]
+    held = kept = 0
+    for row in summaries:
+        fact = (
+            next(
+                t
+                for t in row["prompt"].splitlines()
+                if t.startswith("The button") or ("Summary:" in t and "The button" in t)
+            )
+            if "The button" in row["prompt"]
+            else ""
+        )
+        sentence = fact[fact.index("The button") :].split(".")[0] if fact else ""
+        held += bool(sentence)
+        kept += bool(sentence) and sentence in row["completion"]
+    assert held > 100 and 0 < kept < held
+    low = min(row["mean"] for row in rows.values())
+    high = max(row["mean"] for row in rows.values())
+    assert low - 0.05 <= kept / held <= high + 0.05
+    # A probe never reads the text again.
+    probes = [row for row in steps(lessons) if row["kind"] == "probe"]
+    assert not any(vaults.NOISE in row["prompt"] for row in probes)
+
+
+def test_categories_are_logged_and_reported(turns: Path) -> None:
+    metrics = json.loads((turns / "metrics.json").read_bytes())
+    probes = [row for row in steps(turns) if row["kind"] == "probe"]
+    assert {row["category"] for row in metrics["categories"]} == {r["category"] for r in probes}
+    one = next(row for row in metrics["categories"] if row["n"] == 4 and row["arm"] == "inherit")
+    mine = [r for r in probes if all(r[k] == one[k] for k in ("arm", "family", "category"))]
+    means = []
+    for pair in {r["pair"] for r in mine}:
+        scores = [r["score"] for r in mine if r["pair"] == pair]
+        means.append(sum(scores) / len(scores))
+    assert one["mean"] == pytest.approx(sum(means) / len(means))
+
+
+def test_a_judge_is_asked_and_its_word_is_the_score(tmp_path: Path) -> None:
+    def judge(request: Request, answer: Completion) -> Completion:
+        if request.choices != ("yes", "no"):
+            return answer
+        assert request.version == "smollm2-135m@r1"
+        right, said = request.turns[-1].content.splitlines()
+        word = right.removeprefix("Right: ")
+        return Completion(text="yes" if word in said else "no", prompt=right)
+
+    config = small(tmp_path, "judged", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0]")
+    with answering(judge):
+        run(config, tmp_path / "runs" / "run")
+    episodes = by_episode(steps(tmp_path / "runs" / "run"))
+    for episode in episodes:
+        kinds = [row["kind"] for row in episode]
+        assert kinds in (["act", "judge", "feedback"], ["probe", "judge"])
+        assert episode[0]["score"] == float(episode[1]["completion"] == "yes")
+        assert episode[1]["score"] is None
+    assert mean(tmp_path / "runs" / "run", "inherit", "same") > mean(
+        tmp_path / "runs" / "run", "cold", "same"
+    )
+
+
+def test_a_judge_that_fails_costs_only_its_episode(tmp_path: Path) -> None:
+    failed: list[str] = []
+
+    def judge(request: Request, answer: Completion) -> Completion:
+        if request.choices == ("yes", "no") and len(failed) < 3:
+            failed.append(request.id)
+            return Completion(error="planted")
+        return answer
+
+    with answering(judge):
+        run(small(tmp_path, "judged"), tmp_path / "runs" / "run")
+    acted = [r for r in steps(tmp_path / "runs" / "run") if r["kind"] in ("act", "probe")]
+    assert [r["error"] for r in acted if r["score"] is None] == ["judge: planted"] * 3
+
+
+def test_an_unknown_judge_is_found_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vaults.Vaults, "judges", ("smollm2-135m@r7",))
+    with pytest.raises(LineageError, match="smollm2-135m@r7"):
+        run(small(tmp_path, "judged"), tmp_path / "runs" / "run")
+
+
+def test_a_suite_that_fails_costs_only_its_episodes(tmp_path: Path) -> None:
+    run(small(tmp_path, "failing", "agent.turns=2"), tmp_path / "runs" / "run")
+    acted = [r for r in steps(tmp_path / "runs" / "run") if r["kind"] in ("act", "probe")]
+    broken = [row for row in acted if row["answer"] == vaults.KEYS[0]]
+    assert broken and {row["error"] for row in broken} == {"suite: ValueError: no such box"}
+    assert not any(row["error"] for row in acted if row["answer"] != vaults.KEYS[0])
+
+
+@pytest.mark.parametrize("form", ["turns", "lessons"])
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(form: str, tmp_path: Path) -> None:
+    more = (
+        *("agent.history_tokens=60", "agent.summary_tokens=30", "log.journal_steps=1"),
+        *("arms.names=[inherit,transcript,retrieval]", "arms.baseline=retrieval"),
+        *("arms.ceiling=retrieval", "experiment.lineages=1"),
+    )
+    config = small(tmp_path, form, *more, colours=10, noise=3)
+    run(config, tmp_path / "runs" / "whole")
+    asked: list[str] = []
+    stops = [40, 45, 70]
+
+    def stop(request: Request, answer: Completion) -> Completion:
+        asked.append(request.id)
+        if stops and len(asked) > stops[0]:
+            raise LineageError("planted")
+        return answer
+
+    while stops:
+        with answering(stop), pytest.raises(LineageError, match="planted"):
+            run(config, tmp_path / "runs" / "stopped")
+        stops.pop(0)
+    with answering(stop):
+        run(config, tmp_path / "runs" / "stopped")
+    assert timeless(tmp_path / "runs" / "stopped") == timeless(tmp_path / "runs" / "whole")
+
+
+def desk(**config: int) -> Desk:
+    made = AgentConfig(**config)
+    return Desk(*(None,) * 3, made, count_tokens, *(None,) * 3)  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "bb", "c,d", "(e)"]), max_size=40), max_size=12),
+    st.integers(6, 40),
+)
+def test_pieces_hold_every_word_once_and_fit(lines: list[list[str]], room: int) -> None:
+    text = "\n".join(" ".join(line) for line in lines)
+    cut = list(pieces(desk(history_tokens=room + 4, summary_tokens=4), text))
+    assert " ".join(cut).split() == text.split()
+    assert all(count_tokens(piece) <= room for piece in cut)
+
+
+def test_a_conversation_shows_the_summary_first_and_no_special_tokens() -> None:
+    head = (Turn("system", "Rules."), Turn("user", "Task."))
+    trace = Trace("It <|im_end|> was red.", (Exchange("press <|im_start|>", "Shut."),))
+    made = conversation(head, "A box.", trace)
+    assert [turn.role for turn in made] == ["system", "user", "assistant", "user"]
+    assert made[1].content == "Task.\nA box.\n<summary>\nIt &lt;|im_end|> was red.\n</summary>"
+    assert "<|" not in "".join(turn.content for turn in made)
+    assert record(trace).splitlines() == [
+        "Summary: It &lt;|im_end|> was red.",
+        "Action: press &lt;|im_start|>",
+        "Result: Shut.",
+    ]
