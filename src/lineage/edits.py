@@ -76,16 +76,21 @@ def parse_edits(text: str) -> tuple[Edit, ...]:
     A doc's body may be a list of lines. Raises ValueError where it is not of that form; nothing
     in it is ever evaluated.
     """
-    try:
-        raw = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"malformed edits: {error}") from error
-    if not isinstance(raw, dict):
-        raise ValueError("malformed edits: not a JSON object")
-    items = raw.get("edits")
+    items = json_object(text, "edits").get("edits")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError("malformed edits: no list of edits")
     return tuple(_parse(item) for item in items)
+
+
+def json_object(text: str, what: str) -> dict[str, object]:
+    """Return the JSON object that a model wrote as `what`; raises ValueError where it is none."""
+    try:
+        raw = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"malformed {what}: {error}") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"malformed {what}: not a JSON object")
+    return raw
 
 
 def _parse(item: dict[str, object]) -> Edit:

@@ -70,6 +70,10 @@ class Knowledge:
         """The first 16 hex digits of the SHA-256 of the canonical form."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
+    def rooted(self) -> Knowledge:
+        """Return the same content as if it came out of the empty one: its history is elsewhere."""
+        return EMPTY.evolve(memories=self.memories, docs=self.docs, next_id=self.next_id)
+
     def evolve(self, **changes: Any) -> Knowledge:
         """Return a successor with `changes`; itself where nothing changes (no self-parent)."""
         successor = replace(self, **changes, parent=self.id)

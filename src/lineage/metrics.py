@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lineage.seeds import derive
+
+Numbers = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,8 @@ def interval(
     mean = float(data.mean())
     if data.size < 2:
         return Interval(mean, None, None, int(data.size))
-    generator = np.random.default_rng(derive("bootstrap", *ids))
-    chosen = generator.integers(0, data.size, size=(resamples, data.size))
-    means = data[chosen].mean(axis=1)
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return Interval(mean, float(low), float(high), int(data.size))
+    means = data[_resampled(data.size, resamples, ids)].mean(axis=1)
+    return Interval(mean, *_bounds(means, confidence), int(data.size))
 
 
 def ratio(
@@ -69,14 +69,22 @@ def ratio(
     if not whole.excludes_zero:
         return None
     data = np.array([[above[pair], below[pair]] for pair in pairs], dtype=float)
-    generator = np.random.default_rng(derive("bootstrap", *ids))
-    chosen = generator.integers(0, len(pairs), size=(resamples, len(pairs)))
-    sums = data[chosen].sum(axis=1)
+    sums = data[_resampled(len(pairs), resamples, ids)].sum(axis=1)
     kept = sums[sums[:, 1] != 0]
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(kept[:, 0] / kept[:, 1], [tail, 1.0 - tail])
     mean = float(data[:, 0].sum() / data[:, 1].sum())
-    return Interval(mean, float(low), float(high), len(pairs))
+    return Interval(mean, *_bounds(kept[:, 0] / kept[:, 1], confidence), len(pairs))
+
+
+def _resampled(pairs: int, resamples: int, ids: tuple[str | int, ...]) -> Indices:
+    """Return which of `pairs` each resample draws: an array of resamples x pairs."""
+    generator = np.random.default_rng(derive("bootstrap", *ids))
+    return generator.integers(0, pairs, size=(resamples, pairs))
+
+
+def _bounds(values: Numbers, confidence: float) -> tuple[float, float]:
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(values, [tail, 1.0 - tail])
+    return float(low), float(high)
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:

@@ -7,25 +7,24 @@ those of `views.SCORE_SQL`.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from lineage.analysis.cells import ByPair, by_pair, measured
 from lineage.analysis.costs import costs
 from lineage.analysis.ground import ground_truth
 from lineage.analysis.kept import kept
 from lineage.analysis.matrix import matrix
 from lineage.analysis.views import connect, read_record, rows
-from lineage.metrics import Interval, interval, paired_difference
+from lineage.metrics import Interval, paired_difference
 from lineage.steplog.schema import STEP_SCHEMA
 
 METRICS_VERSION = 2
 KEPT = ("run", "experiment", "config_hash", "schedule", "confidence")
 REWARD_PARTS = ("reward", *(name for name in STEP_SCHEMA.names if name.startswith("reward_")))
-ByPair = dict[int, float]
 
 
 def summarise(run: Path) -> dict[str, Any]:
@@ -118,19 +117,14 @@ class _Measure:
 
     def _by_pair(self, by: str, which: str) -> dict[tuple[Any, ...], ByPair]:
         """Return the mean score of each pair in the cells of `by`; both are our own SQL."""
-        cells: dict[tuple[Any, ...], ByPair] = defaultdict(dict)
-        for *cell, pair, score in self.connection.execute(
-            f"SELECT {by}, pair, avg(score ORDER BY step_id) FROM steps "
-            f"WHERE {which} AND score IS NOT NULL GROUP BY ALL ORDER BY ALL"
-        ).fetchall():
-            cells[tuple(cell)][pair] = score
-        return cells
+        mean = "avg(score ORDER BY step_id)"
+        return by_pair(self.connection, by, mean, f"steps WHERE {which} AND score IS NOT NULL")
 
     def arms(self) -> set[str]:
         return {arm for arm, _ in self.table}
 
     def interval(self, values: ByPair, *ids: str | int) -> Interval:
-        return interval(values, self.record["bootstrap"], self.record["confidence"], *ids)
+        return measured(values, self.record, *ids)
 
     def scores(self, arms: list[str]) -> dict[str, dict[str, Any]]:
         """Mean score by arm and family."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lineage import conf
+from lineage.commands import add_command
 from lineage.errors import LineageError
 
 EXAMPLE = """\
@@ -18,12 +19,8 @@ example:
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "migrate",
-        help="bring a folder of Markdown memory to another model version",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    what = "bring a folder of Markdown memory to another model version"
+    parser = add_command(commands, "migrate", what, EXAMPLE)
     parser.add_argument("source", type=Path, metavar="FOLDER", help="the memory; see lineage check")
     parser.add_argument("target", type=Path, metavar="OUT", help="a new folder for what comes back")
     # One option, because argparse takes no positional arguments after it that may be none.

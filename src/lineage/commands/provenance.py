@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from lineage.commands import add_command
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -48,17 +49,26 @@ def register(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], execute: Execute
 ) -> None:
     """Add the commands; `execute` runs a configuration in a folder and shows what came of it."""
-    log = _parser(commands, "log", "show where an entry or a snapshot of Knowledge comes from", LOG)
+    log = add_command(
+        commands, "log", "show where an entry or a snapshot of Knowledge comes from", LOG
+    )
+    log.add_argument("run", type=Path, metavar="RUN", help="its folder")
     log.add_argument("name", metavar="ENTRY|KNOWLEDGE", help="m3, d4; an id or LINEAGE@GENERATION")
     log.add_argument("--lineage", default="", metavar="NAME", help="such as 000-inherit")
     log.add_argument("--json", action="store_true", help="one JSON document")
     log.set_defaults(command=_log)
-    diff = _parser(commands, "diff", "show what changed between two snapshots of Knowledge", DIFF)
+    diff = add_command(
+        commands, "diff", "show what changed between two snapshots of Knowledge", DIFF
+    )
+    diff.add_argument("run", type=Path, metavar="RUN", help="its folder")
     diff.add_argument("a", metavar="A", help="an id or LINEAGE@GENERATION")
     diff.add_argument("b", metavar="B", nargs="?", help="without it, A is compared with its parent")
     diff.add_argument("--json", action="store_true", help="one JSON document")
     diff.set_defaults(command=_diff)
-    fork = _parser(commands, "fork", "go on from a snapshot of a run, under other settings", FORK)
+    fork = add_command(
+        commands, "fork", "go on from a snapshot of a run, under other settings", FORK
+    )
+    fork.add_argument("run", type=Path, metavar="RUN", help="its folder")
     fork.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of RUN's conf")
     # They may follow --at too, where argparse would not take them for the argument above.
     fork.add_argument(
@@ -70,23 +80,6 @@ def register(
     )
     fork.add_argument("--dry-run", action="store_true", help="show the settings, run nothing")
     fork.set_defaults(command=lambda options, console: _fork(options, console, execute))
-
-
-def _parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    what: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=what,
-        description=what,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="its folder")
-    return parser
 
 
 def _log(options: argparse.Namespace, console: Console) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lineage.commands import add_command
 from lineage.errors import LineageError
 
 if TYPE_CHECKING:
@@ -36,31 +37,20 @@ Each bullet of MEMORY.md is a memory; every other .md file below the folder is a
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands."""
-    export = _parser(commands, "export", "write a run's Knowledge as a folder of Markdown", EXPORT)
+    export = add_command(
+        commands, "export", "write a run's Knowledge as a folder of Markdown", EXPORT
+    )
     export.add_argument("run", type=Path, metavar="RUN", help="its folder")
     export.add_argument("folder", type=Path, metavar="FOLDER", help="new, or an earlier export")
     export.add_argument("--at", default="", metavar="KNOWLEDGE", help="an id or LINEAGE@GENERATION")
     export.add_argument("--lineage", default="", metavar="NAME", help="such as 000-inherit")
     export.add_argument("--replace", action="store_true", help="whatever FOLDER holds")
     export.set_defaults(command=_export)
-    check = _parser(commands, "check", "show what a folder of Markdown holds as Knowledge", CHECK)
+    check = add_command(
+        commands, "check", "show what a folder of Markdown holds as Knowledge", CHECK
+    )
     check.add_argument("folder", type=Path, metavar="FOLDER")
     check.set_defaults(command=_check)
-
-
-def _parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    what: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=what,
-        description=what,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:

@@ -15,7 +15,7 @@ from lineage.agent.migrations import check_migration, migrate
 from lineage.agent.migrations.legacy import Legacy
 from lineage.config import Config
 from lineage.errors import LineageError
-from lineage.knowledge import EMPTY, Knowledge
+from lineage.knowledge import Knowledge
 from lineage.models.factory import make_engine
 from lineage.models.versions import lookup, registry
 from lineage.search import Library, make_ranker
@@ -61,9 +61,7 @@ async def _carry(config: Config, knowledge: Knowledge, version: str, folder: Pat
             docs=Library(make_ranker("bm25")),
             past=Library(make_ranker("bm25")),
         )
-        came = EMPTY.evolve(
-            memories=knowledge.memories, docs=knowledge.docs, next_id=knowledge.next_id
-        )
+        came = knowledge.rooted()
         log.snapshot(came)
         legacy = Legacy(came, (), NO_WORLD, config.migration)
         migrated = await migrate(desk, config.migration.kind, legacy)

@@ -34,9 +34,7 @@ def start_of(config: Config) -> Start:
     if start.folder and start.run:
         raise LineageError("start.folder and start.run are both set: leave one null")
     if start.folder:
-        imported = import_knowledge(Path(start.folder))
-        # Its history is elsewhere: for this run it comes out of the empty one.
-        return Start(EMPTY.evolve(**_content(imported)), pairs=every)
+        return Start(import_knowledge(Path(start.folder)).rooted(), pairs=every)
     if not start.run:
         return Start(pairs=every)
     if start.generation + 1 >= len(config.schedule.versions):
@@ -59,11 +57,3 @@ def start_of(config: Config) -> Start:
             )
         chain.append(snapshots[chain[-1].parent])
     return Start(chain[0], tuple(chain[1:]), start.generation + 1, (start.pair,))
-
-
-def _content(knowledge: Knowledge) -> dict[str, object]:
-    return {
-        "memories": knowledge.memories,
-        "docs": knowledge.docs,
-        "next_id": knowledge.next_id,
-    }

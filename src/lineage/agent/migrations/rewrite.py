@@ -14,7 +14,7 @@ from lineage.agent.budget import fit
 from lineage.agent.desk import Desk
 from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.proposal import Proposal, after, enact, propose
-from lineage.edits import Edit, parse_edits
+from lineage.edits import Edit, json_object, parse_edits
 from lineage.knowledge import Doc, Knowledge, Memory
 
 
@@ -35,11 +35,7 @@ async def _restate(desk: Desk, entry: Memory | Doc) -> Proposal:
         schema, most = schemas.restated_doc(entry, config), config.document_tokens
 
     def parse(text: str) -> tuple[Edit, ...]:
-        try:
-            raw = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"malformed restatement: {error}") from error
-        fields = raw if isinstance(raw, dict) else {}
+        fields = json_object(text, "restatement")
         edits = parse_edits(json.dumps({"edits": [fields | {"op": "revise", "id": entry.id}]}))
         unchanged = isinstance(entry, Memory) and edits[0].text == entry.text
         return () if unchanged else edits

@@ -5,7 +5,6 @@ ACE (Zhang et al. 2025) found that such a list can collapse; that is why it is h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from lineage.agent import prompt as prompts
@@ -13,7 +12,7 @@ from lineage.agent import schemas
 from lineage.agent.desk import Desk
 from lineage.agent.history import Experience
 from lineage.agent.proposal import Proposal, propose
-from lineage.edits import Edit
+from lineage.edits import Edit, json_object
 from lineage.knowledge import Knowledge
 
 
@@ -39,11 +38,7 @@ def edits_of(knowledge: Knowledge, text: str) -> tuple[Edit, ...]:
 
     Raises ValueError where it is not of that form.
     """
-    try:
-        raw = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"malformed notes: {error}") from error
-    notes = raw.get("notes") if isinstance(raw, dict) else None
+    notes = json_object(text, "notes").get("notes")
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise ValueError("malformed notes: no list of texts")
     wanted = [" ".join(note.split()) for note in notes]
