@@ -10,7 +10,8 @@ import pytest
 from lineage.analysis.costs import costs
 from lineage.analysis.kept import kept
 from lineage.analysis.matrix import matrix
-from lineage.analysis.tables import Sheet, sheets
+from lineage.analysis.sheet import Sheet
+from lineage.analysis.tables import sheets
 from lineage.metrics import ratio
 
 COLUMNS = (

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lineage.analysis.tables import short
+from lineage.analysis.sheet import short
 
 # Okabe and Ito's palette without its yellow, which white swallows; black and grey make nine.
 STYLES = (

@@ -9,7 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from lineage.analysis.tables import Sheet, sheets, short
+from lineage.analysis.sheet import Sheet, short
+from lineage.analysis.tables import sheets
 from lineage.analysis.views import connect, rows
 
 SAMPLES = 2

@@ -5,25 +5,15 @@ A table is here only where a run has something to fill it with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from lineage.analysis.kept import AFTER
+from lineage.analysis.sheet import Sheet, bounds, gained, name, share, short
+from lineage.analysis.tables_truth import doc_search, freshness, poison, summaries
 
 CROWDED = 4
 """From more arms than this on, a table has a row an arm, not one an arm and family."""
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One table. The first `left` columns are names; a row of "" parts two sections."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    left: int = 1
 
 
 def sheets(summary: dict[str, Any]) -> Iterator[Sheet]:
@@ -164,9 +154,7 @@ def kept(summary: dict[str, Any]) -> Iterator[Sheet]:
     """What is left after k handoffs: of the score, of the tokens, of the facts."""
     if len({arm["migration"] for arm in summary["defined"].values()}) < 2:
         return
-    cells = {
-        (row["measure"], row["arm"], row["k"]): row for row in summary.get("kept", [])
-    } | {
+    cells = {(row["measure"], row["arm"], row["k"]): row for row in summary.get("kept", [])} | {
         ("fidelity", row["arm"], row["handoffs"]): row
         for row in summary.get("ground", {}).get("fidelity", [])
         if row["generation"] == 0
@@ -179,44 +167,8 @@ def kept(summary: dict[str, Any]) -> Iterator[Sheet]:
     }
     for measure, title in titles.items():
         arms = [arm for arm in summary["arms"] if any((measure, arm, k) in cells for k in columns)]
-        rows = tuple(
-            (arm, *(_share(cells.get((measure, arm, k))) for k in columns)) for arm in arms
-        )
+        rows = tuple((arm, *(share(cells.get((measure, arm, k))) for k in columns)) for arm in arms)
         yield Sheet(title, ("arm", *(f"k = {k}" for k in columns)), rows)
-
-
-def freshness(summary: dict[str, Any]) -> Sheet:
-    """How much of the truth the memories hold, how stale and how doubled they are."""
-    ground = summary.get("ground", {})
-    density = _pooled(ground, "signal_density")
-    columns = (
-        ("facts held", _pooled(ground, "facts_held", by="any")),
-        ("stale", _pooled(ground, "staleness", entries="memories")),
-        ("doubled", _pooled(ground, "duplication")),
-    )
-    rows = tuple(
-        (arm, _or_undefined(density[arm]), *(_share(cells.get(arm)) for _, cells in columns))
-        for arm in summary["arms"]
-        if arm in density
-    )
-    note = (
-        "memories against the world as it is: facts stated, share of the facts met that memories "
-        "or docs state, share of memories that contradict it, share that add nothing"
-    )
-    head = ("arm", "facts a 100 tokens", *(title for title, _ in columns))
-    return Sheet("what do the notes hold?", head, rows if len(rows) > 1 else (), note)
-
-
-def summaries(summary: dict[str, Any]) -> Sheet:
-    """What an instance's own summaries keep, where its context overflowed."""
-    ground = summary.get("ground", {})
-    kept, wrong = _pooled(ground, "summary_fidelity"), _pooled(ground, "summary_distortion")
-    rows = tuple(
-        (arm, _share(kept[arm]), _share(wrong.get(arm))) for arm in summary["arms"] if arm in kept
-    )
-    note = "of the facts in what was summed up, when an episode outgrew agent.history_tokens"
-    head = ("arm", "facts kept", "facts distorted")
-    return Sheet("what do summaries keep?", head, rows, note)
 
 
 def categories(summary: dict[str, Any]) -> Sheet:
@@ -244,111 +196,9 @@ def categories(summary: dict[str, Any]) -> Sheet:
     return Sheet("score by category", head, rows if several else (), note, left=2)
 
 
-SEARCH = {
-    "are docs found?": {
-        "recall": "recall",
-        "reciprocal_rank": "reciprocal rank",
-    },
-    "are docs opened at the right time?": {
-        "precision": "needed, of opened",
-        "opened_when_needed": "opened, of needed",
-        "opened_in_vain": "opened in vain",
-    },
-}
-
-
-def doc_search(summary: dict[str, Any]) -> Iterator[Sheet]:
-    """How well docs are found and opened."""
-    found = summary.get("ground", {}).get("doc_search", [])
-    cells = {(row["arm"], row["measure"]): row for row in found if row["family"] is None}
-    arms = [arm for arm in summary["arms"] if (arm, "recall") in cells]
-    for title, measures in SEARCH.items():
-        rows = tuple(
-            (arm, *(_share(cells.get((arm, measure))) for measure in measures)) for arm in arms
-        )
-        yield Sheet(title, ("arm", *measures.values()), rows)
-
-
-def poison(summary: dict[str, Any]) -> Sheet:
-    """How long a planted entry lives under each migration, and what it costs."""
-    ground = summary.get("ground", {})
-    life = {row["arm"]: row for row in ground.get("poison_life", []) if row["n"]}
-    repeated = _pooled(ground, "poison_repeated")
-    rows = tuple(
-        (
-            arm,
-            bounds(life[arm]),
-            f"{life[arm]['censored']} of {life[arm]['n']}",
-            _share(repeated.get(arm)),
-            gained(summary["poison_cost"].get(arm)),
-        )
-        for arm in summary["arms"]
-        if arm in life
-    )
-    head = ("arm", "life", "alive", "repeated", "same, over unpoisoned")
-    note = (
-        "life in generations; lineages in which it is alive at the end; share of probes that "
-        "repeat the planted value; score on same tasks from then on, less the unpoisoned arm's"
-    )
-    return Sheet("how long does a poisoned entry live?", head, rows, note)
-
-
-def _pooled(ground: dict[str, Any], measure: str, **which: str) -> dict[str, dict[str, Any]]:
-    return {
-        row["arm"]: row
-        for row in ground.get(measure, [])
-        if row["generation"] is None and all(row[key] == value for key, value in which.items())
-    }
-
-
-def _or_undefined(cell: dict[str, Any] | None) -> str:
-    if cell is None or cell["mean"] is None:
-        return "undefined"
-    return bounds(cell)
-
-
-def _share(cell: dict[str, Any] | None) -> str:
-    """Return "85% [80, 90]"."""
-    if cell is None or cell["mean"] is None:
-        return "undefined"
-    if cell["low"] is None:
-        return f"{cell['mean']:.0%}"
-    return f"{cell['mean']:.0%} [{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]"
-
-
 def _title(summary: dict[str, Any]) -> str:
     return f"{summary['run']}: {' > '.join(short(summary['schedule']))}"
 
 
 def _level(summary: dict[str, Any]) -> str:
     return f"{summary['confidence']:.0%}"
-
-
-def name(version: str) -> str:
-    """Return a version's name without what stands before the @."""
-    return version.partition("@")[2] or version
-
-
-def short(schedule: Iterable[str]) -> list[str]:
-    """Return the versions of a schedule without what they have in common before the @."""
-    versions = list(schedule)
-    families = {version.partition("@")[0] for version in versions}
-    return [name(version) for version in versions] if len(families) == 1 else versions
-
-
-def gained(gain: dict[str, Any] | None) -> str:
-    """Return a signed gain with its bounds, and * where they exclude 0."""
-    if not gain or gain["mean"] is None:
-        return ""
-    return bounds(gain, signed=True) + ("*" if gain["excludes_zero"] else " ")
-
-
-def bounds(value: dict[str, Any], signed: bool = False) -> str:
-    """Return "0.52 [0.40, 0.63]"."""
-    if value["mean"] is None:
-        return ""
-    sign = "+" if signed else ""
-    text = f"{value['mean']:{sign}.2f}"
-    if value["low"] is None:
-        return text
-    return f"{text} [{value['low']:.2f}, {value['high']:.2f}]"

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lineage.analysis.tables import Sheet, sheets
+from lineage.analysis.sheet import Sheet
+from lineage.analysis.tables import sheets
 
 
 def show(summary: dict[str, Any], console: Console) -> None:
