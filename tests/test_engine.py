@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+import vaults
 from helpers import run, steps
 from tokenizers import Tokenizer
 
@@ -74,6 +75,24 @@ def test_real_memories_stay_within_the_budget_of_the_real_tokenizer(lineage: Pat
 def test_no_process_is_left_after_the_run(lineage: Path) -> None:
     children = [c.name() for c in psutil.Process().children(recursive=True)]
     assert not [name for name in children if "ray" in name or "VLLM" in name]
+
+
+def test_an_environment_is_acted_in_and_summed_up(tmp_path: Path) -> None:
+    overrides = (
+        *vaults.entry(tmp_path, "turns", noise=6),
+        *("experiment=tiny", "experiment.lineages=1", "agent.turns=4"),
+        *("agent.history_tokens=120", "agent.summary_tokens=60"),
+        *(f"run.root={tmp_path / 'runs'}", f"run.cache={CACHE}"),
+    )
+    run(conf.load(overrides), tmp_path / "runs" / "turns")
+    log = steps(tmp_path / "runs" / "turns")
+    assert not [r["error"] for r in log if r["error"]]
+    actions = [r for r in log if r["kind"] in ("turn", "act", "probe")]
+    assert {r["completion"] for r in actions} <= set(vaults.KEYS[:6])
+    assert {r["score"] for r in actions if r["kind"] == "turn"} == {None}
+    summaries = [r for r in log if r["kind"] == "summary"]
+    assert summaries and all(0 < r["completion_tokens"] <= 60 for r in summaries)
+    assert any("<summary>" in r["prompt"] for r in actions)
 
 
 def ask(name: str, version: str, number: int, **more: Any) -> Request:

@@ -79,7 +79,9 @@ def prepare(config: Config) -> Job:
             f"poison.form=fact falsifies a fact, and suite {job.suite.name!r} has none: "
             "use poison.form=instruction"
         )
-    plans(job.suite, config.experiment, len(config.schedule.versions), 0)
+    # Worlds that are generated are all of one size; those of a file are not.
+    for pair in job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]:
+        plans(job.suite, config.experiment, len(config.schedule.versions), pair)
     return job
 
 
