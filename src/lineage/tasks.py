@@ -163,6 +163,11 @@ class Suite(ABC):
         return ()
 
     @property
+    def notice(self) -> str:
+        """What a run should say about its tasks before it starts, "" for nothing."""
+        return ""
+
+    @property
     def larger(self) -> str:
         """The knobs that make a world larger, for an error's advice."""
         return "see its entry in conf/suite/"

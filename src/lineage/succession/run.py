@@ -56,6 +56,8 @@ def execute(config: Config, folder: Path, console: Console) -> dict[str, Any]:
                 f"{config.experiment.name}: {len(job.start.pairs)} lineages x "
                 f"{len(job.arms)} arms x {job.generations} generations in {folder}"
             )
+            if job.suite.notice:
+                display.note(f"suite {job.suite.name}: {job.suite.notice}")
             try:
                 asyncio.run(_run(job, folder, display))
             except asyncio.CancelledError as error:

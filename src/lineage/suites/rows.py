@@ -15,7 +15,7 @@ class Row:
 
     Any of `answers` is right; `scorer` names how that is judged, with `options` of its own. A row
     without `prompt` is a lesson: its `context` is read, and nothing asked. `needs` are the ids of
-    the lessons that a question is about.
+    the lessons that a question is about, `hint` what feedback may tell besides the answer.
     """
 
     line: int
@@ -31,3 +31,4 @@ class Row:
     facts: tuple[Fact, ...] = ()
     category: str = ""
     needs: tuple[str, ...] = ()
+    hint: str = ""

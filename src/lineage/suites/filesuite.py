@@ -1,0 +1,260 @@
+"""Suites whose tasks come from a file: one pass checks every row, later ones read single rows.
+
+Rows are kept in the file itself or in a nameless temporary one; in memory are only their places.
+Worlds stay as they are: a file does not drift.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from abc import abstractmethod
+from array import array
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from lineage.errors import LineageError, nearest
+from lineage.seeds import derive, rng
+from lineage.suites import scorers
+from lineage.suites.checks import require_choice, require_counts
+from lineage.suites.records import Problem, Record, records
+from lineage.suites.rows import Row
+from lineage.tasks import Fact, Referral, Suite, Task, World
+
+SHOWN = 3
+"""Rows left out that a report names."""
+HASHED = 1 << 20
+
+
+@dataclass
+class Places:
+    """Where the rows of one world are: byte offset, length, and line of each."""
+
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    lengths: array[int] = field(default_factory=lambda: array("Q"))
+    lines: array[int] = field(default_factory=lambda: array("Q"))
+    lessons: array[int] = field(default_factory=lambda: array("B"))
+
+    @property
+    def questions(self) -> int:
+        """Rows that ask something."""
+        return len(self.lessons) - sum(self.lessons)
+
+
+@dataclass
+class Index:
+    """What one pass over the file found; `store` is the open file that the places are in."""
+
+    store: IO[bytes]
+    worlds: dict[str, Places]
+    judges: tuple[str, ...]
+    left_out: int = 0
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileSuite(Suite):
+    """Tasks from a file; a subclass says how its records become rows."""
+
+    path: str
+    world_tasks: int  # most questions of a world, drawn where there are more
+    answer_chars: int  # longest right answer
+    on_bad: str  # stop | skip: at a row that cannot be used
+
+    def __post_init__(self) -> None:
+        require_counts(self, "world_tasks", "answer_chars")
+        require_choice(self, "on_bad", "stop", "skip")
+
+    @abstractmethod
+    def rows(self, record: Record) -> Iterator[Row | Problem]:
+        """Yield what one record of the file becomes: one row, several, or a problem."""
+
+    def all_rows(self) -> Iterator[Row | Problem]:
+        """Yield what all records become; for formats whose records belong together."""
+        for record in records(self.file):
+            if isinstance(record, Problem):
+                yield record
+            else:
+                yield from self.rows(record)
+
+    @property
+    def file(self) -> Path:
+        """The file of tasks. Raises LineageError where none is named."""
+        if not self.path:
+            raise LineageError(f"suite {self.name!r} reads a file: set suite.path to {self.source}")
+        return Path(self.path)
+
+    @property
+    def source(self) -> str:
+        """Which file is wanted, for an error's advice."""
+        return "it"
+
+    def world(self, seed: int, generation: int) -> World:
+        """Return one of the file's worlds; `seed` picks it, and each is as likely."""
+        names = self._order
+        return self._world(names[seed % len(names)], generation)
+
+    def score(self, task: Task, completion: str) -> float | Referral:
+        """Return what the row's own scorer says."""
+        row: Row = task.check
+        return scorers.score(row.scorer, row.options, row.answers, row.prompt, completion)
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The model versions that rows name as judges."""
+        return self.index.judges
+
+    @property
+    def larger(self) -> str:
+        """The knobs that make a world larger, for an error's advice."""
+        return "suite.world_tasks, or more rows a world in the file"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the file."""
+        digest = hashlib.sha256()
+        with self.file.open("rb") as file:
+            while data := file.read(HASHED):
+                digest.update(data)
+        return digest.hexdigest()[:16]
+
+    @property
+    def notice(self) -> str:
+        """How many rows were left out, and the first of them; "" where none was."""
+        index = self.index
+        if not index.left_out:
+            return ""
+        return f"{index.left_out} rows or worlds left out: {'; '.join(index.examples)}"
+
+    @cached_property
+    def index(self) -> Index:
+        """Where each row is. Raises LineageError at the first row that cannot be used."""
+        return _Pass(self).index()
+
+    @cached_property
+    def _order(self) -> list[str]:
+        names = sorted(self.index.worlds)
+        return rng("worlds", self.name).sample(names, len(names))
+
+    def _world(self, name: str, generation: int) -> World:
+        rows = [_restored(self.index.store, place) for place in self._chosen(name)]
+        id = f"{self.name}-{name}"
+        facts = {fact.key: fact for row in rows for fact in row.facts}
+        return World(id, generation, tuple(facts.values()), tuple(_task(id, row) for row in rows))
+
+    def _chosen(self, name: str) -> list[tuple[int, int]]:
+        """Return the places of a world's lessons and of at most `world_tasks` questions."""
+        places = self.index.worlds[name]
+        asked = [n for n, lesson in enumerate(places.lessons) if not lesson]
+        if len(asked) > self.world_tasks:
+            asked = rng("rows", self.name, name).sample(asked, self.world_tasks)
+        kept = sorted({*asked, *(n for n, lesson in enumerate(places.lessons) if lesson)})
+        return [(places.starts[n], places.lengths[n]) for n in kept]
+
+
+class _Pass:
+    """The one pass over a file."""
+
+    def __init__(self, suite: FileSuite) -> None:
+        self.suite = suite
+        # It lives as long as the suite.
+        self.store: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.worlds: dict[str, Places] = {}
+        self.ids: set[int] = set()
+        self.judges: dict[str, None] = {}
+        self.left_out: list[str] = []
+        self.count = 0
+
+    def index(self) -> Index:
+        for found in self.suite.all_rows():
+            problem = found if isinstance(found, Problem) else self._wrong(found)
+            if problem is not None:
+                self._bad(problem)
+            elif isinstance(found, Row):
+                self._keep(found)
+        for name, places in list(self.worlds.items()):
+            if places.questions < 2:
+                what = f"world {name!r} has no second question, so nothing is similar"
+                self._bad(Problem(places.lines[0], f"{what}: give it more rows, or another world"))
+                del self.worlds[name]
+        if not self.worlds:
+            why = f"; the first: {self.left_out[0]}" if self.left_out else ""
+            raise LineageError(f"{self.suite.path} has no row that can be used{why}")
+        self.store.flush()
+        judges = tuple(self.judges)
+        return Index(self.store, self.worlds, judges, self.count, tuple(self.left_out))
+
+    def _wrong(self, row: Row) -> Problem | None:
+        """Return what is wrong with a row, None where nothing is."""
+        id = derive(row.id)
+        if not row.id or not row.world:
+            return Problem(row.line, "a row needs an 'id' and a 'world' that are not empty")
+        if id in self.ids:
+            return Problem(row.line, f"id {row.id!r} is there twice: give each row its own")
+        self.ids.add(id)
+        if not row.prompt and not row.context:
+            return Problem(row.line, "a row needs a 'prompt', or as a lesson a 'context'")
+        if not row.prompt:
+            return None
+        if not any(answer.strip() for answer in row.answers):
+            return Problem(row.line, "a row with a prompt needs an 'answer' that is not empty")
+        longest = max(map(len, row.answers))
+        if longest > self.suite.answer_chars:
+            return Problem(
+                row.line,
+                f"an answer has {longest} characters, more than suite.answer_chars "
+                f"({self.suite.answer_chars}): no answer of such length fits a window",
+            )
+        if row.scorer not in scorers.OPTIONS:
+            known = nearest(row.scorer, list(scorers.OPTIONS))
+            return Problem(row.line, f"scorer {row.scorer!r} is unknown{known}")
+        wrong = scorers.check(row.scorer, row.options, row.answers)
+        return Problem(row.line, wrong) if wrong else None
+
+    def _bad(self, problem: Problem) -> None:
+        located = f"{self.suite.path}:{problem.line}: {problem.text}"
+        if self.suite.on_bad == "stop":
+            raise LineageError(f"{located} (suite.on_bad=skip leaves such rows out)")
+        self.count += 1
+        if len(self.left_out) < SHOWN:
+            self.left_out.append(located)
+
+    def _keep(self, row: Row) -> None:
+        data = json.dumps(asdict(row)).encode()
+        places = self.worlds.setdefault(row.world, Places())
+        places.starts.append(self.store.tell())
+        places.lengths.append(len(data))
+        places.lines.append(row.line)
+        places.lessons.append(not row.prompt)
+        self.store.write(data)
+        if row.scorer == "judge":
+            self.judges[str(row.options["version"])] = None
+
+
+def _restored(store: IO[bytes], place: tuple[int, int]) -> Row:
+    start, length = place
+    # Many threads may read at once: no seeking.
+    raw: dict[str, Any] = json.loads(os.pread(store.fileno(), length, start))
+    raw["facts"] = tuple(Fact(**fact) for fact in raw["facts"])
+    return Row(**raw | {key: tuple(raw[key]) for key in ("answers", "needs")})
+
+
+def _task(world: str, row: Row) -> Task:
+    return Task(
+        id=f"{world}/{row.id}",
+        world=world,
+        prompt=row.prompt,
+        answer=row.answers[0] if row.answers else "",
+        facts=tuple(fact.key for fact in row.facts),
+        group=row.group,
+        category=row.category,
+        context=row.context,
+        order=row.order,
+        needs=tuple(f"{world}/{id}" for id in row.needs),
+        check=row,
+    )

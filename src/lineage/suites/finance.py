@@ -1,0 +1,115 @@
+"""The finance formulas of ACE (Zhang et al. 2025), out of FinLoRA: numbers from formulas.
+
+Reads `finance/data/formula_*.jsonl` of the repository ace-agent/ace: one object a question, with
+`context` and `target`. As ACE does, the question is asked without the formula that stands before
+it: which formula it is, is the hidden fact. A group is a formula, a world some of them: *similar*
+is another question on a formula that was met, *dissimilar* one on a formula of another world.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lineage.seeds import rng
+from lineage.suites.checks import require_counts
+from lineage.suites.filesuite import FileSuite
+from lineage.suites.records import Problem, Record, records
+from lineage.suites.rows import Row
+from lineage.tasks import Fact, Task, World
+
+CONTEXT = re.compile(
+    r"Use formula (?P<name>.+?) to answer the question\..*?Formula: (?P<formula>.+?)"
+    r"(?:, Explanation: (?P<explained>.*?))?\.? Question: *(?P<question>.+?)\.? *Answer:\s*$",
+    re.DOTALL,
+)
+QUOTES = "\"“”' "
+
+
+@dataclass(frozen=True)
+class Finance(FileSuite):
+    """Numeric questions on finance formulas (ACE)."""
+
+    formulas_per_world: int
+    show_formula: bool  # ask with the formula, as in the file; ACE asks without
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_counts(self, "formulas_per_world")
+
+    def all_rows(self) -> Iterator[Row | Problem]:
+        """Yield the questions, each in the world that its formula fell to."""
+        names: Counter[str] = Counter()
+        for record in records(self.file):
+            if isinstance(record, Record) and (parts := _parts(record)):
+                names[parts["name"]] += 1
+        worlds = self._worlds(names)
+        for record in records(self.file):
+            if isinstance(record, Problem):
+                yield record
+            else:
+                yield self._row(record, worlds)
+
+    def rows(self, record: Record) -> Iterator[Row | Problem]:
+        """Not used: the worlds need all records."""
+        raise NotImplementedError
+
+    def solution(self, task: Task, world: World) -> str:
+        """Return the formula and the answer."""
+        return f"{super().solution(task, world)} The answer is {task.answer}."
+
+    @property
+    def source(self) -> str:
+        """Which file is wanted, for an error's advice."""
+        return "formula_test.jsonl of the repository ace-agent/ace, folder finance/data"
+
+    def _worlds(self, names: Counter[str]) -> dict[str, str]:
+        """Return the world of each formula: they are dealt out, the most frequent first.
+
+        So worlds have about as many questions each, and no formula is in two of them.
+        """
+        shuffled = rng("formulas", self.name).sample(sorted(names), len(names))
+        count = max(len(names) // self.formulas_per_world, 1)
+        dealt = sorted(shuffled, key=lambda name: -names[name])
+        return {name: f"{place % count:02d}" for place, name in enumerate(dealt)}
+
+    def _row(self, record: Record, worlds: dict[str, str]) -> Row | Problem:
+        parts = _parts(record)
+        if not parts:
+            found = ", ".join(sorted(map(str, record.value))[:8])
+            return Problem(
+                record.line,
+                "not the format of ACE's formula_*.jsonl: 'context' must read \"Use formula NAME "
+                "to answer the question. ... Formula: ... Question: ... Answer:\" "
+                f"(found {found})",
+            )
+        try:
+            target = float(str(record.value.get("target", "")).replace(",", ""))
+        except ValueError:
+            target = math.nan
+        if not math.isfinite(target):
+            return Problem(record.line, "'target' must be a number")
+        name, formula = parts["name"], parts["formula"]
+        fact = Fact(f"formula/{name}", formula, f"The formula of {name} is {formula}.")
+        question = parts["question"].strip(QUOTES)
+        asked = f"{fact.text} {question}" if self.show_formula else question
+        return Row(
+            line=record.line,
+            id=str(record.line),
+            world=worlds[name],
+            group=name,
+            prompt=asked,
+            answers=(str(record.value["target"]),),
+            scorer="numeric",
+            facts=(fact,),
+            category=name,
+        )
+
+
+def _parts(record: Record) -> dict[str, str]:
+    """Return the parts of a record's `context`, {} where it is of another form."""
+    found = CONTEXT.search(str(record.value.get("context", "")))
+    return {key: text.strip() for key, text in found.groupdict("").items()} if found else {}

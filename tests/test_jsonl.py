@@ -1,0 +1,235 @@
+"""Tasks from files: every line checked and located, nothing read whole, bad rows left out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import run, steps, surrogate
+
+from lineage.conf import load_suite
+from lineage.curriculum import plans
+from lineage.errors import LineageError
+from lineage.suites.filesuite import FileSuite
+from lineage.suites.records import Problem, Record, records
+from lineage.tasks import Fact
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"q{number}",
+        "prompt": f"What is the code of pump {number}?",
+        "answer": f"{1000 + number}",
+        "scorer": "contains",
+        "world": f"w{number % 3}",
+        "group": f"g{number % 7}",
+        "facts": [f"The code of pump {number} is {1000 + number}."],
+        **more,
+    }
+
+
+def write(path: Path, rows: Sequence[Any]) -> Path:
+    path.write_text("".join(f"{r if isinstance(r, str) else json.dumps(r)}\n" for r in rows))
+    return path
+
+
+def suite(path: Path, *overrides: str) -> FileSuite:
+    made = load_suite("jsonl", f"suite.path={path}", *overrides)
+    assert isinstance(made, FileSuite)
+    return made
+
+
+def test_rows_become_worlds_and_tasks(tmp_path: Path) -> None:
+    more = {"category": "easy", "order": 4, "context": "Read me.", "answer": ["1000", "one k"]}
+    path = write(tmp_path / "t.jsonl", [row(0, **more), *(row(n) for n in range(1, 60)), ""])
+    found = suite(path)
+    worlds = {found.world(seed, 0).id: found.world(seed, 0) for seed in range(40)}
+    assert sorted(worlds) == ["jsonl-w0", "jsonl-w1", "jsonl-w2"]
+    world = worlds["jsonl-w0"]
+    assert found.world(0, 3).tasks == found.world(0, 0).tasks
+    assert [t.id for t in world.tasks] == [f"jsonl-w0/q{n}" for n in range(0, 60, 3)]
+    first, second = world.tasks[:2]
+    assert (first.category, first.order, first.context) == ("easy", 4, "Read me.")
+    assert (second.category, second.order, second.context) == ("", None, "")
+    assert found.score(first, "It is one k.") == found.score(first, "1000") == 1.0
+    assert found.score(first, "1003") == 0.0
+    assert world.fact_texts(second.facts) == ("The code of pump 3 is 1003.",)
+    assert world.facts[1] == Fact("q3/0", "1003", "The code of pump 3 is 1003.")
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not a JSON object but a list"),
+        ({k: v for k, v in row(9).items() if k != "id"}, "key 'id' is missing"),
+        (row(9, id="q1"), "id 'q1' is there twice"),
+        (row(9, scorer="numerical"), "scorer 'numerical' is unknown: did you mean 'numeric'?"),
+        (row(9, scorer={"name": "judge"}), "'version'"),
+        (row(9, scorer={"choices": []}), "needs a 'name'"),
+        (row(9, anser="x"), "unknown key 'anser': did you mean 'answer'?"),
+        (row(9, answer=7), "'answer' must be a text or a list"),
+        (row(9, answer=["a", 7]), "'answer' must hold texts only"),
+        (row(9, answer=""), "needs an 'answer'"),
+        (row(9, answer="x" * 3000), "3000 characters, more than suite.answer_chars (2000)"),
+        (row(9, prompt="", context=""), "needs a 'prompt', or as a lesson a 'context'"),
+        (row(9, world=""), "'world'"),
+        (row(9, order="first"), "'order' must be a whole number"),
+        (row(9, order=True), "'order' must be a whole number"),
+        (row(9, facts=["ok is 1", 3]), "a fact is a sentence"),
+        (row(9, facts=[{"key": "k", "text": "t"}]), "a fact is a sentence"),
+        (row(9, scorer={"name": "regex", "pattern": "("}), "no regular expression"),
+        (row(9, world="alone"), "world 'alone' has no second question"),
+    ],
+)
+def test_a_bad_row_is_one_line_with_its_place_and_may_be_left_out(
+    bad: Any, words: str, tmp_path: Path
+) -> None:
+    rows = [row(n) for n in range(1, 5)] + [bad] + [row(n) for n in range(10, 40)]
+    path = write(tmp_path / "t.jsonl", rows)
+    with pytest.raises(LineageError) as error:
+        suite(path).world(0, 0)
+    assert str(error.value).startswith(f"{path}:5: ")
+    assert words in str(error.value) and "suite.on_bad=skip" in str(error.value)
+    skipping = suite(path, "suite.on_bad=skip")
+    ids = {
+        task.id.rpartition("/")[2] for seed in range(9) for task in skipping.world(seed, 0).tasks
+    }
+    assert ids == {f"q{n}" for n in (*range(1, 5), *range(10, 40))}
+    assert skipping.notice.startswith(f"1 rows or worlds left out: {path}:5: ")
+
+
+def test_bytes_that_are_no_text_have_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(json.dumps(row(1)).encode() + b'\n{"id": "\xff"}\n')
+    with pytest.raises(LineageError, match=r"t\.jsonl:2: not UTF-8"):
+        suite(path).world(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("", "set suite.path"), ("gone.jsonl", "is no file"), ("tasks.csv", "must be one of .jsonl")],
+)
+def test_a_file_that_is_not_there(path: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "tasks.csv").write_text("id\n")
+    place = tmp_path / path if path else ""
+    with pytest.raises(LineageError, match=words):
+        load_suite("jsonl", f"suite.path={place}").world(0, 0)
+
+
+def test_a_file_without_any_task(tmp_path: Path) -> None:
+    with pytest.raises(LineageError, match="no row that can be used"):
+        suite(write(tmp_path / "t.jsonl", [])).world(0, 0)
+    bad = write(tmp_path / "u.jsonl", ["{", "}"])
+    with pytest.raises(LineageError, match=r"no row that can be used; the first: .*u\.jsonl:1"):
+        suite(bad, "suite.on_bad=skip").world(0, 0)
+
+
+def test_a_large_world_is_sampled_and_its_lessons_are_kept(tmp_path: Path) -> None:
+    lessons = [
+        {"id": f"l{n}", "world": "w", "context": f"Page {n}.", "order": n} for n in range(30)
+    ]
+    asked = [row(n, world="w", needs=[f"l{n % 30}"]) for n in range(90)]
+    path = write(tmp_path / "t.jsonl", [*asked, *lessons])
+    world = suite(path, "suite.world_tasks=40").world(1, 0)
+    assert sum(task.lesson for task in world.tasks) == 30
+    assert len(world.tasks) == 70
+    assert world == suite(path, "suite.world_tasks=40").world(5, 0)
+    assert {need for task in world.tasks for need in task.needs} <= {t.id for t in world.tasks}
+
+
+def test_records_of_an_array_have_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    values = [{"n": n, "text": "x" * (n * 40_000)} for n in range(6)]
+    path.write_text(json.dumps(values, indent=1))
+    found = [r for r in records(path) if isinstance(r, Record)]
+    assert [r.value for r in found] == values
+    assert [r.line for r in found] == [2 + 4 * n for n in range(6)]
+    path.write_text(json.dumps(values)[:-9])
+    *_, last = records(path)
+    assert isinstance(last, Problem) and last.line == 1
+    path.write_text('[{"n": 1},\n 7,\n {"n": 2}]')
+    kinds = [(type(r).__name__, r.line) for r in records(path)]
+    assert kinds == [("Record", 1), ("Problem", 2), ("Record", 3)]
+    path.write_text('{"n": 1}')
+    (only,) = records(path)
+    assert isinstance(only, Problem) and "array of objects" in only.text
+
+
+def test_records_of_parquet_are_numbered(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"n": list(range(100)), "t": [["x", "y"]] * 100}), path)
+    found = list(records(path))
+    assert found[99] == Record(100, {"n": 99, "t": ["x", "y"]})
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(LineageError, match="no whole Parquet file"):
+        list(records(path))
+
+
+def test_a_run_on_a_file_and_its_refusal_once_the_file_changed(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
+    config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}")
+    summary = run(config, tmp_path / "runs" / "one")
+    scores = summary["scores"]
+    assert scores["inherit"]["same"]["mean"] > scores["cold"]["same"]["mean"] + 0.1
+    assert not any(r["error"] for r in steps(tmp_path / "runs" / "one") if r["kind"] == "probe")
+    path.write_text(path.read_text() + json.dumps(row(999)) + "\n")
+    with pytest.raises(LineageError, match="has changed since"):
+        run(config, tmp_path / "runs" / "one")
+
+
+def test_a_world_too_small_for_any_pair_is_found_before_the_run(tmp_path: Path) -> None:
+    rows = [row(n, world="large" if n % 4 else "small") for n in range(120)]
+    path = write(tmp_path / "t.jsonl", rows)
+    config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}", "experiment.lineages=12")
+    with pytest.raises(LineageError, match="tasks to work on"):
+        run(config, tmp_path / "runs" / "one")
+    assert not (tmp_path / "runs").exists()
+
+
+LARGE = """
+import json, resource, sys
+from lineage.conf import load_suite
+path, rows = sys.argv[1], int(sys.argv[2])
+pad = "y" * 900
+with open(path, "w") as file:
+    for n in range(rows):
+        file.write(json.dumps({"id": f"q{n}", "world": f"w{n % 50}", "prompt": f"{n}? {pad}",
+                               "answer": "a"}) + "\\n")
+load_suite("jsonl", f"suite.path={path}")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+suite = load_suite("jsonl", f"suite.path={path}")
+assert len(suite.world(3, 0).tasks) == 400
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    grown = []
+    for rows in (21_000, 63_000):
+        path = tmp_path / f"{rows}.jsonl"
+        command = [sys.executable, "-c", textwrap.dedent(LARGE), str(path), str(rows)]
+        grown.append(int(subprocess.run(command, capture_output=True, check=True).stdout))
+    # In KiB: 42,000 rows of 1 KB more are 41 MB of file, and places and ids of about 100 B each.
+    assert grown[1] - grown[0] < 12_000
+
+
+def test_families_of_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
+    experiment = surrogate(tmp_path).experiment
+    for pair in range(6):
+        made = plans(suite(path), experiment, 4, pair)
+        met = {visit.task.group for visit in made[0].work}
+        similar = [visit for visit in made[0].probes if visit.family == "similar"]
+        assert len(similar) == 4
+        for visit in similar:
+            assert visit.task.group in met and visit.task.world == made[0].world.id
