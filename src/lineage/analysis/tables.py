@@ -14,6 +14,8 @@ from lineage.analysis.tables_truth import doc_search, freshness, poison, summari
 
 CROWDED = 4
 """From more arms than this on, a table has a row an arm, not one an arm and family."""
+MOST_CATEGORIES = 12
+"""More categories than these are left to `metrics.json`."""
 
 
 def sheets(summary: dict[str, Any]) -> Iterator[Sheet]:
@@ -172,28 +174,25 @@ def kept(summary: dict[str, Any]) -> Iterator[Sheet]:
 
 
 def categories(summary: dict[str, Any]) -> Sheet:
-    """Mean score by the benchmark's own categories, a column an arm."""
+    """Score by the benchmark's own categories: of the first arm, the baseline and the ceiling."""
     found = summary.get("categories", [])
     cells = {(row["family"], row["category"], row["arm"]): row for row in found}
-    kinds = dict.fromkeys((family, category) for family, category, _ in cells)
+    kinds = list(dict.fromkeys((family, category) for family, category, _ in cells))
+    shown = dict.fromkeys((*summary["arms"][:1], summary["baseline"], summary["ceiling"]))
+    arms = [arm for arm in shown if arm in summary["arms"]]
     order = {family: place for place, family in enumerate(summary["families"])}
     rows = tuple(
-        (
-            family,
-            category,
-            *(
-                format(cells[family, category, arm]["mean"], ".2f")
-                if (family, category, arm) in cells
-                else ""
-                for arm in summary["arms"]
-            ),
-        )
+        (family, category, *(_or_nothing(cells.get((family, category, arm))) for arm in arms))
         for family, category in sorted(kinds, key=lambda kind: (order[kind[0]], kind[1]))
     )
-    several = len({category for _, category in kinds}) > 1
-    head = ("family", "category", *summary["arms"])
-    note = "mean score; metrics.json has the intervals"
+    several = 1 < len({category for _, category in kinds}) <= MOST_CATEGORIES
+    head = ("family", "category", *arms)
+    note = "mean over pairs that met the category; metrics.json has every arm"
     return Sheet("score by category", head, rows if several else (), note, left=2)
+
+
+def _or_nothing(cell: dict[str, Any] | None) -> str:
+    return bounds(cell) if cell else ""
 
 
 def _title(summary: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@
     numeric     the last number of the first line, within `absolute` or `relative` tolerance
     f1          token F1 after that normalisation, the best over the right answers (SQuAD)
     contains    a right answer, normalised, is part of the completion, normalised
+    recall      share of the answers that are part of the completion, but for case
     choice      the only one of `choices` that the first line names
     regex       `pattern`, or each answer as one, matches somewhere
     result      rows of values, compared without order
@@ -43,6 +44,8 @@ def score(
     said = completion[:LONGEST].strip()
     if name == "judge":
         return judge(options, answers, prompt, said)
+    if name == "recall":
+        return recall(options, answers, said)
     return max(SCORERS[name](options, answer, said) for answer in answers)
 
 
@@ -88,6 +91,12 @@ def normalised(options: Options, answer: str, said: str) -> float:
 def contains(options: Options, answer: str, said: str) -> float:
     """1.0 where the answer is part of the completion, both after `plain`."""
     return float(f" {plain(answer)} " in f" {plain(said)} ")
+
+
+def recall(options: Options, answers: Sequence[str], said: str) -> float:
+    """Share of `answers` that the completion holds; with `whole`, 1.0 for all and 0.0 for less."""
+    held = sum(answer.lower() in said.lower() for answer in answers) / len(answers)
+    return float(held == 1.0) if options.get("whole", False) else held
 
 
 def numeric(options: Options, answer: str, said: str) -> float:
@@ -172,6 +181,7 @@ OPTIONS: dict[str, frozenset[str]] = {
     "regex": frozenset({"pattern"}),
     "result": frozenset({"relative", "ordered"}),
     "judge": frozenset({"version"}),
+    "recall": frozenset({"whole"}),
 }
 
 

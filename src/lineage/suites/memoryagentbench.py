@@ -1,0 +1,143 @@
+"""MemoryAgentBench: long texts that are read in pieces, then asked about (Hu et al. 2025).
+
+Reads its Parquet files (dataset ai-hyz/MemoryAgentBench, one file a split: Accurate_Retrieval,
+Test_Time_Learning, Long_Range_Understanding, Conflict_Resolution), or the same rows as JSON. A row,
+one text with many questions, is a world; the pieces of its text are the lessons, in order, and a
+question needs them all, as published ("inject once, query many times"). So *same* is a question
+once the whole text was read, *similar* one before that, *dissimilar* one on another text. The
+category is `metadata.source`, and after a slash the question's type where there is one.
+
+Scores as published where no judge is needed: all elements of the answer for EventQA, share of them
+for RULER's needles, the label for in-context learning, and substring match for all others. Movie
+recommendation needs a table of movies that is no part of the file; summaries need a judge: they are
+left out where `judge` names none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lineage.suites.checks import require_counts
+from lineage.suites.filesuite import FileSuite
+from lineage.suites.records import Problem, Record
+from lineage.suites.rows import Row
+
+ENDS = re.compile(r"(?<=[.!?\n])\s+")
+
+
+@dataclass(frozen=True)
+class MemoryAgentBench(FileSuite):
+    """Long texts that are read piece by piece, then asked about (MemoryAgentBench)."""
+
+    chunk_chars: int
+    judge: str  # the version that judges summaries and chats; empty: substring match, no summaries
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_counts(self, "chunk_chars")
+
+    def rows(self, record: Record) -> Iterator[Row | Problem]:
+        """Yield the lessons and questions of one text."""
+        value = record.value
+        context, asked, answers = (value.get(key) for key in ("context", "questions", "answers"))
+        if (
+            not isinstance(context, str)
+            or not isinstance(asked, list)
+            or not isinstance(answers, list)
+            or len(asked) != len(answers)
+        ):
+            found = ", ".join(sorted(value)[:8])
+            yield Problem(
+                record.line,
+                "no context, questions and as many answers: not the format of MemoryAgentBench "
+                f"(found {found})",
+            )
+            return
+        metadata = value.get("metadata") or {}
+        source = str(metadata.get("source") or "unknown")
+        world = f"{record.line:04d}-{source}"
+        lessons = []
+        for order, piece in enumerate(pieces(context, self.chunk_chars)):
+            lessons.append(f"{world}/piece-{order}")
+            yield Row(
+                line=record.line,
+                id=lessons[-1],
+                world=world,
+                group="text",
+                order=order,
+                context=piece,
+                category=source,
+            )
+        types = metadata.get("question_types") or []
+        for number, (question, answer) in enumerate(zip(asked, answers, strict=True)):
+            found_type = f"/{types[number]}" if number < len(types) and types[number] else ""
+            yield self._question(
+                record.line, world, number, (question, answer), source, found_type, tuple(lessons)
+            )
+
+    @property
+    def source(self) -> str:
+        """Which file is wanted, for an error's advice."""
+        return "a Parquet file of the dataset ai-hyz/MemoryAgentBench"
+
+    def _question(
+        self,
+        line: int,
+        world: str,
+        number: int,
+        pair: tuple[Any, Any],
+        source: str,
+        kind: str,
+        lessons: tuple[str, ...],
+    ) -> Row | Problem:
+        question, answer = pair
+        answers = tuple(map(str, answer if isinstance(answer, list) else [answer]))
+        scorer, options = self._scorer(source)
+        if not scorer:
+            return Problem(line, f"questions of {source} cannot be scored here: set suite.judge")
+        return Row(
+            line=line,
+            id=f"{world}/question-{number}",
+            world=world,
+            group="text",
+            prompt=str(question),
+            answers=answers,
+            scorer=scorer,
+            options=options,
+            category=f"{source}{kind}",
+            needs=lessons,
+        )
+
+    def _scorer(self, source: str) -> tuple[str, dict[str, Any]]:
+        name = source.lower()
+        judged = ("judge", {"version": self.judge}) if self.judge else None
+        if "recsys" in name or "infbench_sum" in name:
+            return judged or ("", {})
+        if "longmemeval" in name:
+            return judged or ("contains", {})
+        if "eventqa" in name:
+            return "recall", {"whole": True}
+        if "ruler_niah" in name:
+            return "recall", {}
+        return ("normalised", {}) if "icl" in name else ("contains", {})
+
+
+def pieces(text: str, most: int) -> Iterator[str]:
+    """Yield `text` in pieces of whole sentences with at most `most` characters.
+
+    A sentence that is longer alone is cut.
+    """
+    held = ""
+    for sentence in ENDS.split(text):
+        if held and len(held) + 1 + len(sentence) > most:
+            yield held
+            held = ""
+        while len(sentence) > most:
+            yield sentence[:most]
+            sentence = sentence[most:]
+        held = f"{held} {sentence}" if held else sentence
+    if held.strip():
+        yield held
