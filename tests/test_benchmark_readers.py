@@ -253,9 +253,10 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_of_each(name: str, tmp_path: Path) -> None:
     path, more = RUNS[name]
+    episodes = 2 if name == "longmemeval" else 1
     config = surrogate(
-        tmp_path, f"suite={name}", f"suite.path={path}", *more, f"experiment.episodes={2 if name == 'longmemeval' else 1}",
-        "experiment.probes.same=2",
+        tmp_path, f"suite={name}", f"suite.path={path}", *more,
+        f"experiment.episodes={episodes}", "experiment.probes.same=2",
     )  # fmt: skip
     summary = run(config, tmp_path / "runs" / "one")
     assert set(summary["scores"]["inherit"]) == {"same", "similar", "dissimilar"}

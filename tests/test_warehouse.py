@@ -16,12 +16,12 @@ from lineage.config import ExperimentConfig, ProbeConfig
 from lineage.curriculum import plans
 from lineage.errors import LineageError
 from lineage.seeds import rng
-from lineage.suites.warehouse import Warehouse
 from lineage.suites.warehouse import suite as plans_of_worlds
 from lineage.suites.warehouse.answers import filled, fragments, statement
 from lineage.suites.warehouse.conventions import BLANK, KINDS, Kind
 from lineage.suites.warehouse.data import NAMES
 from lineage.suites.warehouse.results import same
+from lineage.suites.warehouse.suite import Warehouse
 from lineage.tasks import Task, World
 from lineage.truth import Truth
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage import conf
-from lineage.commands import migrate, provenance, transfer
+from lineage.commands import migrate, provenance, suites, transfer
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -22,6 +22,7 @@ EXAMPLES = """\
 examples:
   lineage run                                  the default run: a real model in real vLLM
   lineage run engine=surrogate                 the same experiment in seconds, no model
+  lineage run suite=warehouse                  on other work: see lineage suites
   lineage run experiment=tiny suite.drift=0.1  any key of conf/ can be overridden
   lineage run -m suite.drift=0,0.1,0.2 engine=surrogate
   lineage resume runs/latest                   finish a run that was stopped
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     provenance.register(commands, _execute)
     transfer.register(commands)
     migrate.register(commands)
+    suites.register(commands)
     versions = commands.add_parser("versions", help="list the model versions of the registry")
     versions.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     versions.set_defaults(command=_versions)

@@ -158,6 +158,11 @@ class Suite(ABC):
         return " ".join(world.fact_texts(task.facts)) or f"The answer is {task.answer}."
 
     @property
+    def many_turns(self) -> bool:
+        """Whether tasks are acted on in an environment."""
+        return type(self).environment is not Suite.environment
+
+    @property
     def judges(self) -> tuple[str, ...]:
         """The model versions that `score` may refer to."""
         return ()

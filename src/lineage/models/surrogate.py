@@ -238,7 +238,11 @@ def _episodes(text: str) -> list[tuple[bool, str]]:
     feedback = re.findall(r"^Feedback: (\w+)\. (.*)$", text, re.MULTILINE)
     read = re.findall(r"^Text: (.*?)(?=\n(?:Text|Question): |\n</episodes>)", text, re.M | re.S)
     facts = (fact for part in read for fact in re.findall(r"[A-Z][^.:]* is [^.]+\.", part))
-    told = [(verdict == "Right", fact) for verdict, fact in feedback]
+    told = [
+        (verdict == "Right", fact)
+        for verdict, said in feedback
+        for fact in re.findall(r"\S[^.]*(?:\.(?=\S)[^.]*)*\.?", said)
+    ]
     return told + [(False, fact) for fact in facts]
 
 

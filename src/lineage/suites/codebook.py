@@ -24,7 +24,7 @@ VOCABULARY = {"zone": ZONES, "key": KEYS}
 
 @dataclass(frozen=True)
 class Codebook(Suite):
-    """Machines with hidden codes and zones: worlds of `kinds` x `machines_per_kind` of them."""
+    """Machines with hidden codes, and zones that follow a rule."""
 
     kinds: int
     machines_per_kind: int

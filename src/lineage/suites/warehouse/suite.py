@@ -63,7 +63,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Warehouse(Suite):
-    """Questions on `tables` tables that follow `conventions` conventions, from seeds."""
+    """SQL on a database whose conventions nobody wrote down."""
 
     form: str  # blank | query
     difficulty: int  # conventions that one question combines
@@ -148,6 +148,11 @@ class Warehouse(Suite):
         if values is None:
             return 0.0
         return self._judge(check, self._run(check, answers.filled(check.sql, values)))
+
+    @property
+    def many_turns(self) -> bool:
+        """Whether statements run before one of them answers."""
+        return self.form == "query"
 
     def environment(self, task: Task, world: World) -> Environment | None:
         """Return a desk at which statements run, None where only a blank is to be filled."""

@@ -1,0 +1,106 @@
+"""The page on suites: the suite that it shows whole is the one that runs here, as it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lineage import conf
+from lineage.config import ExperimentConfig, ProbeConfig
+from lineage.curriculum import plans
+from lineage.errors import LineageError
+from lineage.suites import make_suite
+from lineage.tasks import Family, Suite
+from lineage.truth import Truth
+
+PAGE = Path(__file__).parents[1] / "docs" / "suites.md"
+MOST_LINES = 60
+ARMS = ("inherit", "memories", "docs", "transcript", "retrieval", "shuffled", "cold", "oracle")
+
+
+def _block(language: str) -> str:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, f"the page has {len(found)} blocks of {language}"
+    return str(found[0])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The page's two files in a folder, as it says to put them."""
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "capitals.py").write_text(_block("python"))
+    (tmp_path / "suite" / "capitals.yaml").write_text(_block("yaml"))
+    return tmp_path
+
+
+def _suite(folder: Path, *overrides: str) -> Suite:
+    where = f"hydra.searchpath=[file://{folder}]"
+    return make_suite(conf.load(["suite=capitals", where, *overrides]).suite)
+
+
+@pytest.fixture
+def imported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "capitals", raising=False)
+    return folder
+
+
+def test_the_whole_suite_is_shown_in_under_sixty_lines() -> None:
+    lines = (_block("python") + _block("yaml")).splitlines()
+    assert 20 < len(lines) < MOST_LINES
+    assert max(map(len, lines)) <= 110
+
+
+def test_the_pages_command_runs_every_arm_and_memory_helps_on_tasks_met_before(
+    folder: Path,
+) -> None:
+    line = next(line for line in _block("sh").splitlines() if line.startswith("lineage run"))
+    command = shlex.split(line.replace("DIR", str(folder)))
+    small = (
+        "experiment=tiny", "arms=all-but-weights", "experiment.episodes=4", "agent.docs=true",
+        f"run.root={folder / 'runs'}", f"run.cache={folder / 'cache'}",
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", *command, *small],
+        cwd=folder, capture_output=True, text=True, timeout=240,
+        env=os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())
+    assert set(metrics["scores"]) == set(ARMS)
+    assert all(arm in done.stdout for arm in ARMS)
+    same = {arm: metrics["scores"][arm]["same"]["mean"] for arm in ARMS}
+    assert same["oracle"] >= same["inherit"] > same["cold"]
+    assert not metrics["errors"]
+
+
+def test_the_pages_suite_keeps_to_what_the_page_asks_of_a_suite(imported: Path) -> None:
+    suite = _suite(imported, "suite.drift=0.5")
+    first, later = suite.world(1, 0), suite.world(1, 2)
+    assert suite.world(1, 2) == later and suite.world(2, 0).id != first.id
+    assert [task.id for task in first.tasks] == [task.id for task in later.tasks]
+    assert [fact.key for fact in first.facts] == [fact.key for fact in later.facts]
+    assert 0 < sum(a.value != b.value for a, b in zip(first.facts, later.facts)) < 36
+    truth = Truth(first.facts)
+    for task in first.tasks:
+        assert truth.stated(suite.solution(task, first)) == set(task.facts)
+        assert suite.score(task, suite.solution(task, first)) == 1.0
+        assert suite.score(task, "Aro, Brisk, Corva, Delm, Esten, Furo, Gant, Holm") == 0.0
+    assert len({task.id for task in first.tasks}) == 36
+    experiment = ExperimentConfig("page", 0, 1, 6, None, 0.0, ProbeConfig(3, 3, 3))
+    for plan in plans(suite, experiment, 4, 0):
+        home = {visit.family: visit.task.world == plan.world.id for visit in plan.probes}
+        assert home == {Family.SAME: True, Family.SIMILAR: True, Family.DISSIMILAR: False}
+
+
+@pytest.mark.parametrize("override", ["countries=37", "countries=0", "drift=1.5", "contries=3"])
+def test_a_wrong_knob_of_it_is_one_clear_line(imported: Path, override: str) -> None:
+    with pytest.raises(LineageError, match=f"suite.{override.split('=')[0]}"):
+        _suite(imported, f"suite.{override}")
