@@ -7,8 +7,13 @@ import os
 import shutil
 import tempfile
 
+from hypothesis import settings
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 _matplotlib = tempfile.mkdtemp(prefix="lineage-matplotlib-")
 os.environ["MPLCONFIGDIR"] = _matplotlib
 os.environ.setdefault("MPLBACKEND", "Agg")
+# How long an example takes says nothing on a machine that others use too.
+settings.register_profile("lineage", deadline=None)
+settings.load_profile("lineage")
 atexit.register(shutil.rmtree, _matplotlib, ignore_errors=True)

@@ -21,11 +21,12 @@ from lineage.config import AgentConfig, Config
 from lineage.errors import LineageError
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import count_tokens
+from lineage.steplog.log import GenerationLog
 
 SMALL = ("experiment.lineages=4", "agent.docs=false", "arms.names=[inherit,cold,oracle]")
 
 
-def small(tmp: Path, form: str, *overrides: str, **knobs: int) -> Config:
+def small(tmp: Path, form: str, *overrides: str, **knobs: Any) -> Config:
     return surrogate(tmp, *vaults.entry(tmp / form, form, **knobs), *SMALL, *overrides)
 
 
@@ -273,6 +274,33 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(form: str, tmp_path: 
     with answering(stop):
         run(config, tmp_path / "runs" / "stopped")
     assert timeless(tmp_path / "runs" / "stopped") == timeless(tmp_path / "runs" / "whole")
+
+
+@pytest.mark.parametrize(
+    ("form", "slow"), [("turns", False), ("turns", True), ("question", True), ("judged", False)]
+)
+def test_what_was_answered_is_not_asked_for_again(
+    form: str, slow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(tmp_path, form, "log.journal_steps=1", "experiment.lineages=1", slow=slow)
+    asked: list[str] = []
+
+    def count(request: Request, answer: Completion) -> Completion:
+        asked.append(request.id)
+        return answer
+
+    def broken(self: GenerationLog, *left: Any) -> None:
+        raise LineageError("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GenerationLog, "finish", broken)
+        with answering(count), pytest.raises(LineageError, match="planted"):
+            run(config, tmp_path / "runs" / "one")
+    before = set(asked)
+    with answering(count):
+        run(config, tmp_path / "runs" / "one")
+    assert len(asked) == len(set(asked))
+    assert before <= {row["step_id"] for row in steps(tmp_path / "runs" / "one")}
 
 
 def desk(**config: int) -> Desk:

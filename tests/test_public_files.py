@@ -17,6 +17,7 @@ FINANCE = (
     "finance",
     f"suite.path={DATA / 'finance-formula.jsonl'}",
     "suite.formulas_per_world=3",
+    "suite.min_tasks=12",
 )
 
 
@@ -67,6 +68,8 @@ def test_finance_asks_as_ace_does_and_keeps_formulas_in_one_world() -> None:
             assert suite.score(task, f"{float(published['target']):.2f}") == 1.0
             assert suite.score(task, f"{float(published['target']) + 1:.2f}") == 0.0
             assert suite.feedback(task, world, 0.0).endswith(f"is {published['target']}.")
+    large = load_suite(*FINANCE, "suite.min_tasks=30")
+    assert len({large.world(seed, 0).id for seed in range(9)}) == 1
     shown = load_suite(*FINANCE, "suite.show_formula=true")
     assert all(t.prompt.startswith("The formula of ") for t in shown.world(0, 0).tasks)
 

@@ -19,6 +19,7 @@ class Vaults(Suite):
 
     form: str  # turns | question | lessons | judged | failing
     colours: int
+    slow: bool  # as a suite that needs threads
     noise: int  # how often an observation repeats a sentence that says nothing
 
     def world(self, seed: int, generation: int) -> World:
@@ -72,6 +73,10 @@ class Vaults(Suite):
         return float(task.answer in completion)
 
     @property
+    def blocking(self) -> bool:
+        return self.slow
+
+    @property
     def judges(self) -> tuple[str, ...]:
         return ("smollm2-135m@r1",) if self.form == "judged" else ()
 
@@ -98,11 +103,13 @@ class Box:
         self.task = None  # type: ignore[assignment]
 
 
-def entry(folder: Path, form: str, colours: int = 6, noise: int = 1) -> list[str]:
+def entry(
+    folder: Path, form: str, colours: int = 6, noise: int = 1, slow: bool = False
+) -> list[str]:
     """Write the suite's conf entry into `folder` and return the overrides that choose it."""
     (folder / "suite").mkdir(parents=True, exist_ok=True)
     (folder / "suite" / "vaults.yaml").write_text(
         "_target_: vaults.Vaults\nname: vaults\ninstructions: Name one button.\n"
-        f"form: {form}\ncolours: {colours}\nnoise: {noise}\n"
+        f"form: {form}\ncolours: {colours}\nslow: {slow}\nnoise: {noise}\n"
     )
     return ["suite=vaults", f"hydra.searchpath=[file://{folder}]"]

@@ -102,7 +102,7 @@ class Environment(Protocol):
     """What a worker acts on in an episode of many turns: one environment an episode.
 
     It never raises for what a worker does: a wrong action is an observation that says so. Calls
-    may take a while; they are made one after another, from threads that may differ.
+    are made one after another; where the suite is `blocking`, from threads that may differ.
     """
 
     def begin(self) -> Observation:
@@ -161,6 +161,11 @@ class Suite(ABC):
     def many_turns(self) -> bool:
         """Whether tasks are acted on in an environment."""
         return type(self).environment is not Suite.environment
+
+    @property
+    def blocking(self) -> bool:
+        """Whether scoring or acting may take more than a moment: then a thread waits for it."""
+        return False
 
     @property
     def judges(self) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lineage.agent import prompt as prompts
 from lineage.agent.condense import hold
@@ -15,6 +15,7 @@ from lineage.agent.reading import Read
 from lineage.curriculum import Visit
 from lineage.tasks import Environment, Observation, Referral
 
+T = TypeVar("T")
 YES, NO = "yes", "no"
 NO_TURNS = Trace()
 
@@ -58,7 +59,7 @@ async def _play(
     desk: Desk, phase: str, name: str, found: Read, visit: Visit, about: dict[str, Any]
 ) -> Played:
     try:
-        environment = await asyncio.to_thread(desk.suite.environment, visit.task, visit.world)
+        environment = await _call(desk, desk.suite.environment, visit.task, visit.world)
     except Exception as error:
         return Played("", {"error": _failure(error)}, None, found.steps, found.steps + 1)
     if environment is None:
@@ -66,7 +67,7 @@ async def _play(
     try:
         return await _turns(desk, phase, name, found, environment, about)
     finally:
-        await asyncio.to_thread(environment.close)
+        await _call(desk, environment.close)
 
 
 async def _answer(
@@ -79,12 +80,16 @@ async def _answer(
     if completion.error:
         return Played(completion.text, columns, None, step, step + 1)
     try:
-        score = await asyncio.to_thread(desk.suite.score, visit.task, completion.text)
+        score = await _after(
+            desk, name, step, columns, desk.suite.score, visit.task, completion.text
+        )
     except Exception as error:
         failed = {"error": _failure(error)}
         return Played(completion.text, columns | failed, None, step, step + 1)
     if not isinstance(score, Referral):
         return Played(completion.text, columns, score, step, step + 1)
+    # The answer's own step is written after the judge's: what is finished must survive a crash.
+    desk.hold(name, step, columns)
     judged, why = await _judged(desk, phase, name, step + 1, score, about)
     return Played(completion.text, columns | {"error": why}, judged, step, step + 2)
 
@@ -117,7 +122,7 @@ async def _turns(
 ) -> Played:
     config, step, trace, spent = desk.config, found.steps, Trace(), 0
     text, columns, answered = "", dict[str, Any](), found.answered
-    first = shown = await _observe(desk, environment.begin)
+    first = shown = await _observe(desk, _call(desk, environment.begin))
     for turn in range(1, config.turns + 1):
         if shown.error:
             break
@@ -135,7 +140,7 @@ async def _turns(
             return Played(text, columns, None, step, step + 1, trace)
         spent += completion.completion_tokens
         last = turn == config.turns or spent + config.act_tokens > config.episode_tokens
-        shown = await _observe(desk, environment.act, text, last)
+        shown = await _observe(desk, _after(desk, name, step, columns, environment.act, text, last))
         columns |= {"detail": shown.text}
         if shown.error or shown.score is not None:
             break
@@ -158,15 +163,36 @@ class _Shown:
     error: str = ""
 
 
-async def _observe(desk: Desk, call: Callable[..., Observation], *inputs: Any) -> _Shown:
-    """Return what a call of an environment shows; a thread waits for it, not the other lineages."""
+async def _observe(desk: Desk, call: Awaitable[Observation]) -> _Shown:
+    """Return what a call of an environment shows."""
     try:
-        seen = await asyncio.to_thread(call, *inputs)
+        seen = await call
     except Exception as error:
         return _Shown(error=_failure(error))
     most = desk.config.observation_chars
     text = seen.text if len(seen.text) <= most else f"{seen.text[:most]} [cut]"
     return _Shown(text, seen.score, seen.choices)
+
+
+async def _call(desk: Desk, function: Callable[..., T], *inputs: Any) -> T:
+    """Call a suite; a thread waits where that may take a while, not the other lineages."""
+    if desk.suite.blocking:
+        return await asyncio.to_thread(function, *inputs)
+    return function(*inputs)
+
+
+async def _after(
+    desk: Desk,
+    name: str,
+    step: int,
+    columns: dict[str, Any],
+    function: Callable[..., T],
+    *inputs: Any,
+) -> T:
+    """Call a suite about an answer, which is made durable first where that may take a while."""
+    if desk.suite.blocking:
+        desk.hold(name, step, columns)
+    return await _call(desk, function, *inputs)
 
 
 def _failure(error: Exception) -> str:

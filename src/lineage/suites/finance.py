@@ -33,12 +33,13 @@ QUOTES = "\"“”' "
 class Finance(FileSuite):
     """Numeric questions on finance formulas (ACE)."""
 
-    formulas_per_world: int
+    formulas_per_world: int  # about; more where worlds would be too small
+    min_tasks: int  # questions of a world
     show_formula: bool  # ask with the formula, as in the file; ACE asks without
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_counts(self, "formulas_per_world")
+        require_counts(self, "formulas_per_world", "min_tasks")
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the questions, each in the world that its formula fell to."""
@@ -72,7 +73,8 @@ class Finance(FileSuite):
         So worlds have about as many questions each, and no formula is in two of them.
         """
         shuffled = rng("formulas", self.name).sample(sorted(names), len(names))
-        count = max(len(names) // self.formulas_per_world, 1)
+        most = min(len(names) // self.formulas_per_world, names.total() // self.min_tasks)
+        count = max(most, 1)
         dealt = sorted(shuffled, key=lambda name: -names[name])
         return {name: f"{place % count:02d}" for place, name in enumerate(dealt)}
 

@@ -174,6 +174,11 @@ class Warehouse(Suite):
         return answers.filled(check.sql, check.values) if self.feedback_tells == "query" else ""
 
     @property
+    def blocking(self) -> bool:
+        """Statements may run for seconds."""
+        return True
+
+    @property
     def larger(self) -> str:
         """The knobs that make a world larger, for an error's advice."""
         return "suite.tasks_per_convention, suite.conventions"
