@@ -23,6 +23,12 @@ from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import count_tokens
 from lineage.steplog.log import GenerationLog
 
+SHORT = (
+    "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]",
+    "experiment.episodes=4",
+    "experiment.lineages=1",
+    "agent.turns=5",
+)
 SMALL = ("experiment.lineages=4", "agent.docs=false", "arms.names=[inherit,cold,oracle]")
 
 
@@ -252,14 +258,15 @@ def test_a_suite_that_fails_costs_only_its_episodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["turns", "lessons"])
 def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(form: str, tmp_path: Path) -> None:
     more = (
-        *("agent.history_tokens=60", "agent.summary_tokens=30", "log.journal_steps=1"),
+        *("agent.history_tokens=60", "agent.summary_tokens=30", "log.journal_steps=8"),
         *("arms.names=[inherit,transcript,retrieval]", "arms.baseline=retrieval"),
-        *("arms.ceiling=retrieval", "experiment.lineages=1"),
+        "arms.ceiling=retrieval",
+        *SHORT,
     )
     config = small(tmp_path, form, *more, colours=10, noise=3)
     run(config, tmp_path / "runs" / "whole")
     asked: list[str] = []
-    stops = [40, 45, 70]
+    stops = [12, 20, 36]
 
     def stop(request: Request, answer: Completion) -> Completion:
         asked.append(request.id)
@@ -282,7 +289,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(form: str, tmp_path: 
 def test_what_was_answered_is_not_asked_for_again(
     form: str, slow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = small(tmp_path, form, "log.journal_steps=1", "experiment.lineages=1", slow=slow)
+    config = small(tmp_path, form, "log.journal_steps=1", *SHORT, slow=slow)
     asked: list[str] = []
 
     def count(request: Request, answer: Completion) -> Completion:
