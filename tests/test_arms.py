@@ -153,7 +153,7 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
 
 def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
-    run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=4"), folder)
+    run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=3"), folder)
     ground = summarise(folder)["ground"]
     life = {row["arm"]: row for row in ground["poison_life"]}
     assert "clean" not in life

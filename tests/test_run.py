@@ -251,6 +251,8 @@ def test_an_interrupted_run_says_how_to_go_on(
     def interrupt(self: GenerationLog, *left: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell without job control lets its background processes ignore the signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(GenerationLog, "finish", interrupt)
     code = main_code(
         "run", "engine=surrogate", f"run.root={tmp_path}", "run.name=x", "experiment.lineages=1"
