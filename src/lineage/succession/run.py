@@ -47,7 +47,9 @@ def execute(config: Config, folder: Path, console: Console) -> dict[str, Any]:
     Raises LineageError for what the user can mend, OSError where the disk refuses, and
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
     """
-    job = prepare(config)
+    # A large file of tasks takes a while to check.
+    with console.status("checking the configuration and the tasks"):
+        job = prepare(config)
     with _locked(folder):
         _describe(job, folder)
         _point_latest(Path(config.run.root), folder)
