@@ -85,6 +85,7 @@ def test_rows_become_worlds_and_tasks(tmp_path: Path) -> None:
         (row(9, facts=["ok is 1", 3]), "a fact is a sentence"),
         (row(9, facts=[{"key": "k", "text": "t"}]), "a fact is a sentence"),
         (row(9, scorer={"name": "regex", "pattern": "("}), "no regular expression"),
+        (row(9, needs=["q1", "l7"]), "it needs 'q1', 'l7', which are not all ids of rows"),
         (row(9, world="alone"), "world 'alone' has no second question"),
     ],
 )

@@ -13,7 +13,7 @@ import tempfile
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -39,11 +39,12 @@ class Places:
     lengths: array[int] = field(default_factory=lambda: array("Q"))
     lines: array[int] = field(default_factory=lambda: array("Q"))
     lessons: array[int] = field(default_factory=lambda: array("B"))
+    gone: set[int] = field(default_factory=set)  # places of rows that were left out later
 
     @property
     def questions(self) -> int:
         """Rows that ask something."""
-        return len(self.lessons) - sum(self.lessons)
+        return len(self.lessons) - sum(self.lessons) - len(self.gone)
 
 
 @dataclass
@@ -150,10 +151,11 @@ class FileSuite(Suite):
     def _chosen(self, name: str) -> list[tuple[int, int]]:
         """Return the places of a world's lessons and of at most `world_tasks` questions."""
         places = self.index.worlds[name]
-        asked = [n for n, lesson in enumerate(places.lessons) if not lesson]
+        rows = [n for n in range(len(places.lessons)) if n not in places.gone]
+        asked = [n for n in rows if not places.lessons[n]]
         if len(asked) > self.world_tasks:
             asked = rng("rows", self.name, name).sample(asked, self.world_tasks)
-        kept = sorted({*asked, *(n for n, lesson in enumerate(places.lessons) if lesson)})
+        kept = sorted({*asked, *(n for n in rows if places.lessons[n])})
         return [(places.starts[n], places.lengths[n]) for n in kept]
 
 
@@ -167,6 +169,7 @@ class _Pass:
         self.worlds: dict[str, Places] = {}
         self.ids: set[int] = set()
         self.judges: dict[str, None] = {}
+        self.needed: list[tuple[int, Row, int]] = []
         self.left_out: list[str] = []
         self.count = 0
 
@@ -177,6 +180,11 @@ class _Pass:
                 self._bad(problem)
             elif isinstance(found, Row):
                 self._keep(found)
+        for id, row, place in self.needed:
+            if id not in self.ids and place not in self.worlds[row.world].gone:
+                names = ", ".join(map(repr, row.needs))
+                self._bad(Problem(row.line, f"it needs {names}, which are not all ids of rows"))
+                self.worlds[row.world].gone.add(place)
         for name, places in list(self.worlds.items()):
             if places.questions < 2:
                 what = f"world {name!r} has no second question, so nothing is similar"
@@ -227,6 +235,8 @@ class _Pass:
     def _keep(self, row: Row) -> None:
         data = json.dumps(asdict(row)).encode()
         places = self.worlds.setdefault(row.world, Places())
+        bare = replace(row, prompt="", context="")
+        self.needed += [(derive(id), bare, len(places.lines)) for id in row.needs]
         places.starts.append(self.store.tell())
         places.lengths.append(len(data))
         places.lines.append(row.line)
