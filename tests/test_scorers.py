@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -79,9 +78,8 @@ def test_a_judge_is_asked_with_the_answer_as_data() -> None:
 
 
 def test_a_pattern_that_never_ends_is_given_up() -> None:
-    began = time.monotonic()
+    # Without a limit it would outlast the test's own.
     assert scorers.score("regex", {"pattern": "(a|aa)+$"}, ["x"], "?", "a" * 5000 + "b") == 0.0
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(
