@@ -24,6 +24,7 @@ from lineage.tasks import Suite
 SHARES = (
     "experiment.revisit",
     "log.confidence",
+    "train.discount",
     "migration.distil_share",
     "engine.vllm.gpu_memory_utilization",
 )
@@ -58,6 +59,16 @@ COUNTS = (
     "agent.summary_tokens",
     "agent.edit_tokens",
     "agent.document_tokens",
+    "train.worlds",
+    "train.episodes",
+    "train.horizon",
+    "method.steps",
+    "method.groups",
+    "method.warm_groups",
+    "method.epochs",
+    "method.most",
+    "method.batch",
+    "method.rank",
     "engine.replicas",
     "engine.max_in_flight",
     "engine.start_timeout_s",
@@ -74,6 +85,15 @@ NATURALS = (
     "poison.generation",
     "reward.memory",
     "reward.docs",
+    "reward.stale",
+    "train.probes.same",
+    "train.probes.similar",
+    "train.probes.dissimilar",
+    "train.held_out",
+    "method.warm_steps",
+    "method.temperature",
+    "method.beta",
+    "method.clip",
 )
 
 
@@ -183,6 +203,8 @@ CHOICES = {
     "poison.carrier": ("memory", "doc"),
     "poison.form": ("instruction", "fact"),
     "finetune.history": ("all", "last"),
+    "method.kind": ("grpo", "rft"),
+    "method.dtype": ("bfloat16", "float32"),
 }
 
 

@@ -57,8 +57,9 @@ class VersionConfig:
 
 @dataclass
 class ModelConfig:
-    """The registry of versions, by name."""
+    """The registry of versions, by name; those on the `shelf` count where they are named."""
 
+    shelf: str = MISSING  # folder that `lineage train` registers its versions in
     versions: dict[str, VersionConfig] = field(default_factory=dict)
 
 
@@ -230,6 +231,60 @@ class RewardConfig:
     dissimilar: float = MISSING
     memory: float = MISSING  # lambda
     docs: float = MISSING  # mu
+    stale: float = MISSING  # price of a memory that contradicts the world; 0 in the design's formula
+
+
+@dataclass
+class CurriculumConfig:
+    """Histories of one kind, for one behaviour, and how often a training step draws them."""
+
+    trains: str = MISSING  # handoff: what is written; episode: what is opened and answered
+    share: float = MISSING  # of a step's groups, relative to the other curricula
+    generations: int = MISSING  # of work in one world; each one's handoff is a history
+    revisit: float = MISSING  # share of a generation's episodes that meet an earlier task again
+    drift: float = MISSING  # chance a generation that a fact changes, where the suite has that
+    docs: bool = MISSING  # whether docs are written and read
+    opening: str = MISSING  # as agent.opening
+    library: str = MISSING  # episode: what is read. own: the history's; ideal: made of the facts
+
+
+@dataclass
+class MethodConfig:
+    """How a training step learns."""
+
+    kind: str = MISSING  # grpo | rft
+    warm_steps: int = MISSING  # first steps that are rft's, whatever the kind
+    steps: int = MISSING  # warm ones included
+    groups: int = MISSING  # a step
+    warm_groups: int = MISSING  # a step of rft
+    group: int = MISSING  # G: alternatives that branch from one snapshot
+    temperature: float = MISSING  # of what is sampled
+    learning_rate: float = MISSING
+    warm_learning_rate: float = MISSING
+    epochs: int = MISSING  # rft: passes over what was chosen
+    most: int = MISSING  # samples that one step learns from, at most
+    batch: int = MISSING  # samples of one forward pass
+    rank: int = MISSING  # of the LoRA
+    beta: float = MISSING  # grpo: weight of the KL divergence to the parent
+    clip: float = MISSING  # grpo: how far a token's probability ratio may move
+    dtype: str = MISSING  # of the base weights; the adapter learns in float32
+
+
+@dataclass
+class TrainConfig:
+    """What `lineage train` makes of which version."""
+
+    name: str = MISSING  # of the new version
+    parent: str = MISSING
+    curricula: list[str] = MISSING
+    worlds: int = MISSING  # that each curriculum works in
+    episodes: int = MISSING  # of work a generation
+    probes: ProbeConfig = field(default_factory=ProbeConfig)  # of each alternative
+    horizon: int = MISSING  # k: generations whose probes count for a handoff
+    discount: float = MISSING  # weight of each next one
+    held_out: int = MISSING  # worlds, never trained on, for the reward before and after
+    log: str | None = None  # folder of a run to train on; null: the parent works first
+    workers: int | None = None  # of the trainer; null: one a GPU, one where there is none
 
 
 @dataclass
@@ -268,6 +323,9 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
+    curricula: dict[str, CurriculumConfig] = field(default_factory=dict)
     log: LogConfig = field(default_factory=LogConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

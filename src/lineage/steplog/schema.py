@@ -1,10 +1,12 @@
 """The one schema of the step log and of the datasets beside it, with its version.
 
-A run folder holds three Parquet datasets:
+A run folder holds three Parquet datasets, and that of a training two more:
 
     steps/arm=<arm>/generation=<g>/<lineage>.parquet      one row a step
     knowledge/arm=<arm>/generation=<g>/<lineage>.parquet  one row a snapshot made there
     worlds/arm=<arm>/generation=<g>/<lineage>.parquet     one row a fact of the lineage's own world
+    training/step=<s>.parquet                             one row an alternative of step s
+    curve/step=<s>.parquet                                one row: the step itself
 
 `arm` and `generation` are hive partition keys, so they are not inside the files.
 """
@@ -16,9 +18,9 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """1: no `worlds`, and steps without `facts` and `results`; 2: no `category`, no `turn`, `read`,
-`summary` and `judge`."""
+`summary` and `judge`; 3: no `tokens`, `logprobs` and `reward_stale`, no `training` and `curve`."""
 
 KINDS = (
     *("read", "search", "open", "turn", "summary", "act", "probe", "judge", "feedback"),
@@ -71,6 +73,9 @@ class Step:
     reward_dissimilar: float | None = None
     reward_memory: float | None = None
     reward_docs: float | None = None
+    reward_stale: float | None = None
+    tokens: tuple[int, ...] = ()  # ids of the completion, where a training asked for them
+    logprobs: tuple[float, ...] = ()  # of these ids, as the engine sampled them
     finish_reason: str = ""
     seed: int = 0
     error: str = ""
@@ -86,6 +91,8 @@ _TYPES: dict[str, pa.DataType] = {
     "int | None": pa.int64(),
     "float | None": pa.float64(),
     "tuple[str, ...]": pa.list_(pa.string()),
+    "tuple[int, ...]": pa.list_(pa.int64()),
+    "tuple[float, ...]": pa.list_(pa.float64()),
 }
 PARTITION = ("arm", "generation")
 LISTS = tuple(f.name for f in fields(Step) if str(f.type).startswith("tuple"))
@@ -116,6 +123,58 @@ WORLD_SCHEMA = pa.schema(
         ("key", pa.string()),  # stable under drift
         ("value", pa.string()),
         ("text", pa.string()),  # the fact as a sentence that holds the value
+    ],
+    metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
+)
+
+TRAINING_SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("kind", pa.string()),  # rft | grpo
+        ("curriculum", pa.string()),
+        ("group", pa.string()),  # what the alternatives branch from
+        ("alternative", pa.int64()),
+        ("version", pa.string()),  # that wrote it
+        ("episode", pa.string()),  # prefix of its episodes in `steps`
+        ("world", pa.string()),
+        ("reward", pa.float64()),
+        ("reward_same", pa.float64()),
+        ("reward_similar", pa.float64()),
+        ("reward_dissimilar", pa.float64()),
+        ("reward_memory", pa.float64()),
+        ("reward_docs", pa.float64()),
+        ("reward_stale", pa.float64()),
+        ("advantage", pa.float64()),
+        ("learnt", pa.bool_()),  # whether a sample of it was learnt from
+        ("memory_tokens", pa.int64()),  # that the successor's prompt holds
+        ("completion_tokens", pa.int64()),  # of its decisions together
+        ("entropy", pa.float64()),  # nats a token: mean of -logprob as sampled
+        ("copied", pa.float64()),  # share of the memories' word triples that the history shows
+        ("density", pa.float64()),  # facts recoverable from the memories, per 100 tokens
+        ("staleness", pa.float64()),  # share of memories that contradict the world
+        ("opened", pa.string()),  # episode: needed | vain | missed | spared, "" for none
+        ("error", pa.string()),
+    ],
+    metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
+)
+
+CURVE_SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("kind", pa.string()),
+        ("version", pa.string()),  # that was sampled from
+        ("samples", pa.int64()),  # that were learnt from
+        ("tokens_learnt", pa.int64()),
+        ("tokens_generated", pa.int64()),  # by sampled decisions and by probes
+        ("loss", pa.float64()),
+        ("grad_norm", pa.float64()),
+        ("kl", pa.float64()),
+        ("entropy", pa.float64()),  # of the policy while learning, nats a token
+        ("seconds_generate", pa.float64()),
+        ("seconds_probe", pa.float64()),
+        ("seconds_learn", pa.float64()),
+        ("seconds_sync", pa.float64()),  # until the engine serves the new adapter
+        ("seconds", pa.float64()),  # the whole step
     ],
     metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
 )
