@@ -231,7 +231,7 @@ class RewardConfig:
     dissimilar: float = MISSING
     memory: float = MISSING  # lambda
     docs: float = MISSING  # mu
-    stale: float = MISSING  # price of a memory that contradicts the world; 0 in the design's formula
+    stale: float = MISSING  # price of memories that contradict the world
 
 
 @dataclass
