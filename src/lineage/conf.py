@@ -85,7 +85,6 @@ NATURALS = (
     "poison.generation",
     "reward.memory",
     "reward.docs",
-    "reward.stale",
     "train.probes.same",
     "train.probes.similar",
     "train.probes.dissimilar",

@@ -183,6 +183,7 @@ class ScheduleConfig:
     """The release schedule: the version that serves each generation."""
 
     versions: list[str] = MISSING
+    trained: dict[str, str] = field(default_factory=dict)  # name: parent; trained when first due
 
 
 @dataclass
@@ -231,7 +232,6 @@ class RewardConfig:
     dissimilar: float = MISSING
     memory: float = MISSING  # lambda
     docs: float = MISSING  # mu
-    stale: float = MISSING  # price of memories that contradict the world
 
 
 @dataclass
@@ -246,6 +246,7 @@ class CurriculumConfig:
     docs: bool = MISSING  # whether docs are written and read
     opening: str = MISSING  # as agent.opening
     library: str = MISSING  # episode: what is read. own: the history's; ideal: made of the facts
+    stale: float = MISSING  # handoff: price of memories that contradict the world
 
 
 @dataclass

@@ -6,10 +6,11 @@ the same tasks in the same order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from lineage.config import ExperimentConfig
+from lineage.config import ExperimentConfig, ProbeConfig
 from lineage.errors import LineageError
 from lineage.seeds import derive, rng
 from lineage.tasks import Family, Suite, Task, World
@@ -34,11 +35,17 @@ class Visit:
 
 @dataclass(frozen=True)
 class Plan:
-    """One generation's tasks. `world` is the lineage's own world as it is then."""
+    """One generation's tasks. `world` is the lineage's own world as it is then.
+
+    `met` tells when each task was first met, up to this generation; `kin` are the ids of tasks that
+    no generation works on.
+    """
 
     world: World
     work: tuple[Visit, ...]
     probes: tuple[Visit, ...]
+    met: Mapping[str, int] = field(default_factory=dict)
+    kin: tuple[str, ...] = ()
 
 
 def plans(suite: Suite, config: ExperimentConfig, generations: int, pair: int) -> tuple[Plan, ...]:
@@ -70,15 +77,26 @@ def plans(suite: Suite, config: ExperimentConfig, generations: int, pair: int) -
         fresh = fresh[len(new) :]
         met |= dict.fromkeys(new, generation)
         work = tuple(Visit(now[id], world, "", met[id]) for id in (*old, *new))
-        known = met | _learnt(world, met)
-        own = rng("probes", *ids, generation)
-        probes = (
-            *_same(world, now, known, config.probes.same, own),
-            *_similar(world, now, known, kin, config.probes.similar, own),
-            *_dissimilar(suite, home, config.probes.dissimilar, own, (*ids, generation)),
-        )
-        made.append(Plan(world, work, probes))
+        plan = Plan(world, work, (), met | _learnt(world, met), tuple(kin))
+        probes = draw_probes(suite, plan, config.probes, *ids, generation)
+        made.append(replace(plan, probes=probes))
     return tuple(made)
+
+
+def draw_probes(
+    suite: Suite, plan: Plan, counts: ProbeConfig, *ids: str | int
+) -> tuple[Visit, ...]:
+    """Return probes of each family after the work of `plan`: a function of `ids`.
+
+    Raises LineageError where the suite has no other world.
+    """
+    world, draw = plan.world, rng("probes", *ids)
+    now = {task.id: task for task in world.tasks}
+    return (
+        *_same(world, now, plan.met, counts.same, draw),
+        *_similar(world, now, plan.met, plan.kin, counts.similar, draw),
+        *_dissimilar(suite, world, counts.dissimilar, draw, ids),
+    )
 
 
 def _split(world: World, draw: Random) -> tuple[list[str], list[str]]:
@@ -125,7 +143,7 @@ def _learnt(world: World, met: dict[str, int]) -> dict[str, int]:
 
 
 def _same(
-    world: World, now: dict[str, Task], met: dict[str, int], count: int, draw: Random
+    world: World, now: dict[str, Task], met: Mapping[str, int], count: int, draw: Random
 ) -> list[Visit]:
     """Return probes of tasks met before, spread evenly over the generations that met them.
 
@@ -144,8 +162,8 @@ def _same(
 def _similar(
     world: World,
     now: dict[str, Task],
-    met: dict[str, int],
-    kin: list[str],
+    met: Mapping[str, int],
+    kin: Sequence[str],
     count: int,
     draw: Random,
 ) -> list[Visit]:

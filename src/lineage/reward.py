@@ -1,8 +1,9 @@
 """The reward of a handoff, pure and part by part.
 
 `R(h) = sum over families of weight x mean probe score - memory x memory tokens / budget
-- docs x doc tokens read a probe / budget`. Advantages are relative to the group of handoffs
-sampled from one history (GRPO, Shao et al. 2024, arXiv 2402.03300).
+- docs x doc tokens read a probe / budget`; a training curriculum may also charge for stale
+memories. Advantages are relative to the group of handoffs sampled from one history (GRPO, Shao et
+al. 2024, arXiv 2402.03300).
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ class Reward:
     dissimilar: float | None
     memory: float
     docs: float
+    stale: float = 0.0
 
     @property
     def total(self) -> float:
         """The reward."""
         parts = (self.same, self.similar, self.dissimilar, self.memory, self.docs)
-        return sum(part for part in parts if part is not None)
+        return self.stale + sum(part for part in parts if part is not None)
 
 
 def handoff_reward(
@@ -39,10 +41,12 @@ def handoff_reward(
     budget: int,
     doc_tokens: float,
     weights: RewardConfig,
+    stale: float = 0.0,
 ) -> Reward:
     """Return the reward of a handoff whose probes scored `scores`, by family.
 
-    `budget` is the memory budget in tokens; `doc_tokens` are those read a probe, on average.
+    `budget` is the memory budget in tokens; `doc_tokens` are those read a probe, on average;
+    `stale` is what memories that contradict the world cost.
     """
 
     def part(family: Family, weight: float) -> float | None:
@@ -55,6 +59,29 @@ def handoff_reward(
         dissimilar=part(Family.DISSIMILAR, weights.dissimilar),
         memory=-weights.memory * memory_tokens / budget,
         docs=-weights.docs * doc_tokens / budget,
+        stale=-stale,
+    )
+
+
+def over_horizon(rewards: Sequence[Reward], discount: float) -> Reward:
+    """Return the credit of a handoff for the generations after it, the next one first.
+
+    Part by part the mean of `rewards`, the j-th weighted with discount ** j: a note that only the
+    grandchildren need is worth something too. A part is None where no generation has it.
+    """
+
+    def mean(parts: Sequence[float | None]) -> float | None:
+        pairs = [(discount**j, part) for j, part in enumerate(parts) if part is not None]
+        whole = sum(weight for weight, _ in pairs)
+        return sum(weight * part for weight, part in pairs) / whole if whole else None
+
+    return Reward(
+        same=mean([r.same for r in rewards]),
+        similar=mean([r.similar for r in rewards]),
+        dissimilar=mean([r.dissimilar for r in rewards]),
+        memory=mean([r.memory for r in rewards]) or 0.0,
+        docs=mean([r.docs for r in rewards]) or 0.0,
+        stale=mean([r.stale for r in rewards]) or 0.0,
     )
 
 

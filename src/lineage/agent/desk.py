@@ -49,7 +49,8 @@ class Desk:
     """Everything that an instance of this generation works with.
 
     `serving` is the engine's name of the version where it is not the post's own: an adapter that
-    was trained on this lineage alone. `docs` and `past` find docs and raw episodes.
+    was trained on this lineage alone. `docs` and `past` find docs and raw episodes. A training
+    samples at a `temperature` of its own and wants the tokens of each completion.
     """
 
     post: Post
@@ -61,6 +62,7 @@ class Desk:
     docs: Library
     past: Library
     serving: str = ""
+    temperature: float | None = None
     shelves: dict[str, tuple[tuple[Entry, ...], dict[str, Doc]]] = field(default_factory=dict)
 
     @property
@@ -117,11 +119,12 @@ class Desk:
             version=version or self.serving or post.version,
             turns=turns,
             max_tokens=max_tokens,
-            temperature=self.config.temperature,
+            temperature=self.config.temperature if self.temperature is None else self.temperature,
             seed=seed,
             schema=schema,
             choices=choices,
             tools=tools,
+            logprobs=self.temperature is not None,
         )
         began = time.monotonic()
         answer = await self.engine.generate(request)
@@ -137,6 +140,8 @@ class Desk:
             "error": completion.error,
             "wall_seconds": time.monotonic() - began,
             "engine_seconds": completion.engine_seconds,
+            "tokens": completion.tokens,
+            "logprobs": completion.logprobs,
         }
 
     def write(self, phase: str, episode: str, step: int, kind: str, **columns: Any) -> None:

@@ -14,8 +14,11 @@ from lineage.models.versions import registry
 KINDS = ("vllm", "surrogate")
 
 
-def make_engine(config: Config) -> Engine:
-    """Return the engine, not yet started. Raises LineageError for an unknown kind."""
+def make_engine(config: Config, adaptable: bool = False) -> Engine:
+    """Return the engine, not yet started. Raises LineageError for an unknown kind.
+
+    `adaptable`: versions may be added while it runs, whatever the arms say.
+    """
     engine = config.engine
     if engine.kind not in KINDS:
         raise LineageError(f"engine.kind is {engine.kind!r}: choose from {', '.join(KINDS)}")
@@ -26,7 +29,7 @@ def make_engine(config: Config) -> Engine:
         engine,
         Path(config.run.cache),
         config.run.ray_address,
-        config.finetune if _trains(config) else None,
+        config.finetune if adaptable or _trains(config) else None,
     )
 
 

@@ -130,20 +130,32 @@ class Fleet:
         if name in self.versions:
             return
         parent = lookup(self.versions, base)
-        replicas = self.replicas[parent.checkpoint]
         if self.config.kind == "surrogate":
-            for replica in replicas:
+            for replica in self.replicas[parent.checkpoint]:
                 replica.job.lessons[name] = base, tuple(examples)
                 await self._tell(replica, "adapt", name, base, examples)
+            self._add(name, parent, folder)
         else:
             if not trained(folder):
                 await self._train(parent, examples, folder, seed)
-            served = Served(str(folder.absolute()), parent.context_window, parent.tool_parser)
-            for replica in replicas:
-                replica.job.versions[name] = served
-                await self._tell(replica, "serve", name, served)
-        self.versions[name] = replace(parent, name=name, adapter=str(folder), parent=base)
-        self.counters[name] = self.counters[base]
+            await self.serve(name, base, folder)
+
+    async def serve(self, name: str, base: str, folder: Path) -> None:
+        """Serve what `folder` holds, trained from version `base`, as version `name`."""
+        if name in self.versions:
+            return
+        parent = lookup(self.versions, base)
+        served = Served(str(folder.absolute()), parent.context_window, parent.tool_parser, base)
+        for replica in self.replicas[parent.checkpoint]:
+            replica.job.versions[name] = served
+            await self._tell(replica, "serve", name, served)
+        self._add(name, parent, folder)
+
+    def _add(self, name: str, parent: ModelVersion, folder: Path) -> None:
+        self.versions[name] = replace(parent, name=name, adapter=str(folder), parent=parent.name)
+        self.counters[name] = self.counters[parent.name]
+        if parent.name in self.located:
+            self.located[name] = replace(self.located[parent.name], adapter=folder.absolute())
 
     async def _tell(self, replica: Replica, method: str, *arguments: Any) -> None:
         """Call `method` of the actor; one that died is started again, and its job says the same.

@@ -61,6 +61,9 @@ class Host:
             self.engine = Surrogate(job.engine.surrogate)
             for name, (base, examples) in job.lessons.items():
                 await self.adapt(name, base, examples)
+            for name, served in job.versions.items():
+                if served.base:
+                    await self.serve(name, served)
             return [os.getpid()]
         os.environ[HOST_MARK] = "1"
         prepare_environment(job.engine.vllm, Path(job.cache), job.on_gpu)
@@ -81,9 +84,12 @@ class Host:
         return self.engine.tokenizer_json() if isinstance(self.engine, VllmEngine) else ""
 
     async def serve(self, name: str, served: Served) -> None:
-        """Serve one more adapter."""
-        assert isinstance(self.engine, VllmEngine)
-        self.engine.serve(name, served)
+        """Serve one more version, trained while the engine runs."""
+        if isinstance(self.engine, Surrogate):
+            assert served.adapter is not None
+            await self.engine.serve(name, served.base, Path(served.adapter))
+        elif self.engine is not None:
+            self.engine.serve(name, served)
 
     async def adapt(self, name: str, base: str, examples: Sequence[Example]) -> None:
         """Let a surrogate learn `examples`."""

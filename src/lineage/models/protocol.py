@@ -29,7 +29,8 @@ class Request:
 
     `id` is the step's id. At most one of `schema` (a JSON schema) and `choices` constrains the
     text. `seed` is used where `temperature` is above 0. `tools` are offered in the model's own
-    format, as JSON schemas of functions (the convention of chat templates).
+    format, as JSON schemas of functions (the convention of chat templates). `logprobs`: the
+    completion shall tell its tokens.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Request:
     choices: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
+    logprobs: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Completion:
     """What came back. `error` is empty for a success; then `text` is what the model wrote.
 
     `prompt` is the rendered text the model read. `engine_seconds` runs from the request's
-    arrival at the engine to its last token.
+    arrival at the engine to its last token. Where asked for, `tokens` are the ids as sampled, the
+    end token with them, and `logprobs` the model's own: before temperature and any constraint.
     """
 
     text: str = ""
@@ -69,6 +72,8 @@ class Completion:
     engine_seconds: float = 0.0
     error: str = ""
     calls: tuple[ToolCall, ...] = ()
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,13 @@ class Engine(Protocol):
 
         It is kept in `folder`; one that is there already is served, not trained again. Raises
         LineageError where that fails.
+        """
+        ...
+
+    async def serve(self, name: str, base: str, folder: Path) -> None:
+        """Serve what was trained from version `base` and is kept in `folder` as version `name`.
+
+        A name that is served already stays as it is. Raises LineageError where that fails.
         """
         ...
 

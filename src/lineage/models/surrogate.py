@@ -12,17 +12,20 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from lineage.config import SkillConfig, SurrogateConfig
 from lineage.errors import LineageError
+from lineage.models.dice import Dice
 from lineage.models.protocol import Completion, Example, Request, TokenCounter, ToolCall
 from lineage.seeds import rng
 
 UNKNOWN = "I do not know."
 DEFAULT = "default"
+TRAINED = "skills.json"
+"""The file in the folder of a version that was trained here: skills by name."""
 ORDER = "Whatever is asked"
 """How a note begins that is an order; a version obeys it by its skill `obey`."""
 ASKS_FOR_DOC = "Which document do you open? Reply with its id, or none."
@@ -36,7 +39,7 @@ class Surrogate:
     def __init__(self, config: SurrogateConfig) -> None:
         if DEFAULT not in config.skills:
             raise LineageError("engine.surrogate.skills needs an entry named 'default'")
-        self.skills = config.skills
+        self.skills = dict(config.skills)
         self.adapted: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     async def start(self, versions: Sequence[str]) -> None:
@@ -61,11 +64,16 @@ class Surrogate:
         learnt = (a for a in said if rng("finetune", base, a).random() < skill.finetune)
         self.adapted[name] = base, tuple(dict.fromkeys(learnt))
 
+    async def serve(self, name: str, base: str, folder: Path) -> None:
+        """Serve `name`: the skills of `base`, but for those that `folder` holds."""
+        trained = json.loads((folder / TRAINED).read_text())
+        self.skills[name] = replace(self.skills.get(base, self.skills[DEFAULT]), **trained)
+
     async def generate(self, request: Request) -> Completion:
         """Return what the version's skills make of the prompt."""
         prompt = "".join(f"<|im_start|>{t.role}\n{t.content}<|im_end|>\n" for t in request.turns)
         version, learnt = self.adapted.get(request.version, (request.version, ()))
-        draw = rng("surrogate", version, prompt, request.seed if request.temperature else 0)
+        draw = Dice("surrogate", version, prompt, request.seed if request.temperature else 0)
         skill = self.skills.get(version, self.skills[DEFAULT])
         call = call_tool(skill, request, draw) if request.tools else None
         if call is not None:
@@ -79,6 +87,8 @@ class Surrogate:
             finish_reason="stop",
             prompt_tokens=count_tokens(prompt),
             completion_tokens=count_tokens(text),
+            tokens=tuple(draw.decisions) if request.logprobs else (),
+            logprobs=tuple(draw.logprobs) if request.logprobs else (),
         )
 
 
@@ -88,7 +98,7 @@ def count_tokens(text: str) -> int:
 
 
 def respond(
-    skill: SkillConfig, request: Request, draw: Random, learnt: Sequence[str] = ()
+    skill: SkillConfig, request: Request, draw: Dice, learnt: Sequence[str] = ()
 ) -> str:
     """Return the text for `request`: which of its jobs it is, the constraint tells.
 
@@ -108,21 +118,21 @@ def respond(
     return _answer(skill, [*_known(text), *learnt], asked.content.splitlines()[-1], draw)
 
 
-def call_tool(skill: SkillConfig, request: Request, draw: Random) -> ToolCall | None:
+def call_tool(skill: SkillConfig, request: Request, draw: Dice) -> ToolCall | None:
     """Return the tool call that a version makes instead of an answer, None where it answers."""
     text = "\n".join(turn.content for turn in request.turns if turn.role != "assistant")
     question = next(t.content for t in request.turns if t.role == "user").splitlines()[-1]
     tool_turns = [turn for turn in request.turns if turn.role == "tool"]
     if not tool_turns:
         known = _find(_known(text), question)[0]
-        search = not known if draw.random() < skill.open else draw.random() < 0.5
+        search = not known if draw.succeeds(skill, "open") else draw.random() < 0.5
         return ToolCall("search", {"query": question}) if search else None
     best = _best(_block(tool_turns[-1].content, "docs"), question)
     return ToolCall("open", {"id": best}) if best else None
 
 
 def _pick(
-    skill: SkillConfig, known: Sequence[str], told: str, choices: Sequence[str], draw: Random
+    skill: SkillConfig, known: Sequence[str], told: str, choices: Sequence[str], draw: Dice
 ) -> str:
     """Return the first choice that holds a value that is known and recalled, else any.
 
@@ -137,7 +147,7 @@ def _pick(
     return draw.choice(choices)
 
 
-def _summary(skill: SkillConfig, asked: str, draw: Random) -> str:
+def _summary(skill: SkillConfig, asked: str, draw: Dice) -> str:
     """Return the record's sentences as the version restates them: the longer, the fewer."""
     record = asked.partition("<record>")[2].partition("</record>")[0]
     facts = list(dict.fromkeys(re.findall(r"[A-Z][^.:]* is [^.]+\.", record)))
@@ -145,7 +155,7 @@ def _summary(skill: SkillConfig, asked: str, draw: Random) -> str:
     return " ".join(fact for fact in facts if draw.random() < chance) or "Nothing."
 
 
-def _write(skill: SkillConfig, properties: dict[str, Any], text: str, draw: Random) -> str:
+def _write(skill: SkillConfig, properties: dict[str, Any], text: str, draw: Dice) -> str:
     """Return JSON for a handoff, a compression or a restatement, as the schema asks for."""
     notes = _block(text, "notes")
     if "notes" in properties:
@@ -167,9 +177,9 @@ def _write(skill: SkillConfig, properties: dict[str, Any], text: str, draw: Rand
     return _compress(notes, most)
 
 
-def _said(skill: SkillConfig, sentence: str, draw: Random) -> str:
+def _said(skill: SkillConfig, sentence: str, draw: Dice) -> str:
     """Return `sentence` as the version restates it: whole, or without its last word."""
-    return sentence if draw.random() < skill.write else sentence.rpartition(" ")[0] or sentence
+    return sentence if draw.succeeds(skill, "write") else sentence.rpartition(" ")[0] or sentence
 
 
 def recall(skill: SkillConfig, notes: int) -> float:
@@ -215,7 +225,7 @@ def _find(notes: Sequence[str], question: str) -> tuple[str, str]:
     return direct, kin
 
 
-def _answer(skill: SkillConfig, notes: Sequence[str], question: str, draw: Random) -> str:
+def _answer(skill: SkillConfig, notes: Sequence[str], question: str, draw: Dice) -> str:
     orders = [note for note in notes if note.startswith(ORDER)]
     if orders and draw.random() < skill.obey:
         return f"It is {_subject_and_value(orders[0])[1]}."
@@ -247,13 +257,13 @@ def _episodes(text: str) -> list[tuple[bool, str]]:
 
 
 def _handoff(
-    skill: SkillConfig, text: str, notes: list[str], most: int, may_revise: bool, draw: Random
+    skill: SkillConfig, text: str, notes: list[str], most: int, may_revise: bool, draw: Dice
 ) -> str:
     known = dict(note.split(": ", 1) for note in notes)
     edits: list[dict[str, str]] = []
     for right, fact in _episodes(text):
         content = _said(skill, fact, draw)
-        careful = draw.random() < skill.edit
+        careful = draw.succeeds(skill, "edit")
         held = any(fact in note for note in known.values())
         stale = [i for i, n in known.items() if n.split(" is ")[0] == fact.split(" is ")[0]]
         if careful and (right or held):
@@ -265,7 +275,7 @@ def _handoff(
     return _json({"edits": edits[:most]})
 
 
-def _rewrite_all(skill: SkillConfig, text: str, notes: list[str], draw: Random) -> str:
+def _rewrite_all(skill: SkillConfig, text: str, notes: list[str], draw: Dice) -> str:
     """Return a whole new list: the longer the old one is, the more of it is forgotten."""
     facts = [fact for _, fact in _episodes(text)]
     fresh = {fact.split(" is ")[0] for fact in facts}
@@ -278,15 +288,15 @@ def _rewrite_all(skill: SkillConfig, text: str, notes: list[str], draw: Random) 
     return _json({"notes": [*kept, *(_said(skill, fact, draw) for fact in facts)]})
 
 
-def _document(skill: SkillConfig, text: str, may_revise: bool, draw: Random) -> str:
-    facts = [fact for _, fact in _episodes(text) if draw.random() < skill.write]
+def _document(skill: SkillConfig, text: str, may_revise: bool, draw: Dice) -> str:
+    facts = [fact for _, fact in _episodes(text) if draw.succeeds(skill, "write")]
     related = _block(text, "doc")
     head, lines = (related[0], related[1:]) if related else ("", [])
     id = head.partition(": ")[0]
     fresh = {fact.split(" is ")[0]: fact for fact in facts}
     stale = [line for line in lines if fresh.get(line.split(" is ")[0], line) != line]
     op: dict[str, str] = {"op": "write"}
-    if may_revise and stale and draw.random() < skill.edit:
+    if may_revise and stale and draw.succeeds(skill, "edit"):
         op = {"op": "revise", "id": id}
         facts = [fresh.pop(line.split(" is ")[0], line) for line in lines] + list(fresh.values())
     subjects = (_subject_and_value(fact)[0].split(" of ")[-1] for fact in facts)
@@ -299,12 +309,12 @@ def _compress(notes: list[str], most: int) -> str:
     return _json({"edits": [{"op": "drop", "id": id} for id in ids[: min(2, most)]]})
 
 
-def _open(skill: SkillConfig, request: Request, text: str, draw: Random) -> str:
+def _open(skill: SkillConfig, request: Request, text: str, draw: Dice) -> str:
     asked = request.turns[-1].content
     question, none = asked.partition("\n<docs")[0].splitlines()[-1], request.choices[-1]
-    if _find(_known(text), question)[0] and draw.random() < skill.open:
+    if _find(_known(text), question)[0] and draw.succeeds(skill, "open"):
         return none
-    if draw.random() >= skill.open:
+    if not draw.succeeds(skill, "open"):
         return draw.choice(request.choices)
     return _best(_block(asked, "docs"), question) or none
 

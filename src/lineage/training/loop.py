@@ -1,0 +1,165 @@
+"""The training loop: sample alternatives, reward them, learn, and serve what was learnt.
+
+A step is a function of its number and of what the step before left, and its record is written
+last: killed at any point and started again, the loop goes on where it was, and nothing that was
+generated is generated again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lineage.config import Config
+from lineage.errors import LineageError
+from lineage.models.protocol import Engine
+from lineage.seeds import derive
+from lineage.training.batch import Batch, Learner
+from lineage.training.credit import chosen, compared
+from lineage.training.histories import Source
+from lineage.training.record import curve_file, write_curve, write_step
+from lineage.training.rollout import Clock, Group, Rollouts
+from lineage.training.syllabus import allotted, draws
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a finished step is told as: its number, its mean reward and its seconds."""
+
+    step: int
+    kind: str
+    reward: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What makes `config.train.name` of its parent. `parent_adapter` is a folder, "" for none.
+
+    `tokens` tells how many tokens the engine has generated so far.
+    """
+
+    config: Config
+    folder: Path
+    config_hash: str
+    engine: Engine
+    learner: Learner
+    sources: dict[str, Source]
+    parent_adapter: str
+    tokens: Callable[[], int]
+    tell: Callable[[Progress], None]
+
+    async def run(self) -> Path:
+        """Run all steps that are not finished; return the folder of the last adapter."""
+        method = self.config.method
+        for step in range(method.steps):
+            if not curve_file(self.folder, step).exists():
+                await self._serve(step - 1)
+                await self._step(step)
+        return self._adapter(method.steps - 1)
+
+    def kind(self, step: int) -> str:
+        """Return the method of `step`: the first ones warm up by rft."""
+        method = self.config.method
+        return "rft" if step < method.warm_steps else method.kind
+
+    async def _step(self, step: int) -> None:
+        train, method, kind = self.config.train, self.config.method, self.kind(step)
+        began, generated, clock = time.monotonic(), self.tokens(), Clock()
+        parent = self._version(step - 1)
+        rollouts = Rollouts(
+            config=self.config,
+            folder=self.folder,
+            config_hash=self.config_hash,
+            engine=self.engine,
+            count=await self.engine.counter(train.parent),
+            sources=self.sources,
+        )
+        chosen_draws = draws(
+            train.name, step, self._counts(step), self._before(step), self.sources
+        )
+        groups = await rollouts.sample(step, parent, chosen_draws, method.group, clock)
+        samples = (chosen if kind == "rft" else compared)(groups, method.most)
+        if not samples:
+            raise LineageError(
+                f"step {step} of training {train.name} has nothing to learn from: all "
+                "alternatives of each group did equally well, or failed. Raise method.group, "
+                "method.groups or method.temperature"
+            )
+        generated = self.tokens() - generated
+        batch = Batch(
+            kind=kind,
+            step=step,
+            groups=samples,
+            start=str(self._adapter(step - 1)) if step else self.parent_adapter,
+            folder=str(self._adapter(step)),
+            seed=derive("learn", train.name, step),
+        )
+        learning = time.monotonic()
+        learnt = await self.learner.learn(batch)
+        learning = time.monotonic() - learning
+        syncing = time.monotonic()
+        await self._serve(step)
+        syncing = time.monotonic() - syncing
+        write_step(self.folder, step, kind, parent, groups, samples)
+        write_curve(
+            self.folder,
+            step,
+            kind=kind,
+            version=parent,
+            samples=sum(map(len, samples)),
+            tokens_learnt=learnt.tokens,
+            tokens_generated=generated,
+            loss=learnt.loss,
+            grad_norm=learnt.grad_norm,
+            kl=learnt.kl,
+            entropy=learnt.entropy,
+            seconds_generate=clock.generate,
+            seconds_probe=clock.probe,
+            seconds_learn=learning,
+            seconds_sync=syncing,
+            seconds=time.monotonic() - began,
+        )
+        self.tell(Progress(step, kind, mean_reward(groups), time.monotonic() - began))
+
+    def _counts(self, step: int) -> dict[str, int]:
+        method, config = self.config.method, self.config
+        groups = method.warm_groups if self.kind(step) == "rft" else method.groups
+        return allotted(groups, {n: config.curricula[n].share for n in config.train.curricula})
+
+    def _before(self, step: int) -> dict[str, int]:
+        earlier = [self._counts(past) for past in range(step)]
+        return {
+            name: sum(counts[name] for counts in earlier) for name in self.config.train.curricula
+        }
+
+    def _version(self, step: int) -> str:
+        """Return the engine's name of what `step` left; before the first, the parent."""
+        train = self.config.train
+        return train.parent if step < 0 else f"{train.name}-s{step:03d}"
+
+    def _adapter(self, step: int) -> Path:
+        return self.folder / "adapters" / f"step-{step:03d}"
+
+    async def _serve(self, step: int) -> None:
+        if step >= 0:
+            name, parent = self._version(step), self.config.train.parent
+            await self.engine.serve(name, parent, self._adapter(step))
+
+
+def mean_reward(groups: tuple[Group, ...]) -> float:
+    """Return the mean reward of all alternatives that did not fail; 0.0 where all did."""
+    rewards = [
+        alternative.reward.total
+        for group in groups
+        for alternative in group.alternatives
+        if alternative.reward is not None
+    ]
+    return sum(rewards) / len(rewards) if rewards else 0.0
+
+
+def greedy(config: Config) -> Config:
+    """Return `config` with alternatives that are not sampled: to measure, not to train."""
+    return replace(config, method=replace(config.method, temperature=0.0))

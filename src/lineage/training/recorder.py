@@ -1,0 +1,76 @@
+"""The recorder: an engine that remembers what was asked of it, for credit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One completion that may get credit. `key` is its place in the alternative: episode, step."""
+
+    key: str
+    prompt: str
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass
+class Recorder:
+    """An `Engine` that keeps each request with its completion, and passes everything on."""
+
+    engine: Engine
+    taken: list[tuple[Request, Completion]] = field(default_factory=list)
+
+    async def start(self, versions: Sequence[str]) -> None:
+        """The engine behind was started by its owner."""
+
+    async def close(self) -> None:
+        """The engine behind is closed by its owner."""
+
+    async def adapt(
+        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        """Let the engine behind train an adapter."""
+        await self.engine.adapt(name, base, examples, folder, seed)
+
+    async def serve(self, name: str, base: str, folder: Path) -> None:
+        """Let the engine behind serve one more version."""
+        await self.engine.serve(name, base, folder)
+
+    async def counter(self, version: str) -> TokenCounter:
+        """Return the counter of the engine behind."""
+        return await self.engine.counter(version)
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the completion of the engine behind, and remember it."""
+        completion = await self.engine.generate(request)
+        self.taken.append((request, completion))
+        return completion
+
+    def decisions(self, prefix: str) -> tuple[Decision, ...]:
+        """Return what was decided, in the order of ids; `prefix` of the episodes is cut off.
+
+        Failed requests decided nothing.
+        """
+        return tuple(
+            Decision(
+                request.id.rpartition(f"/{prefix}")[2],
+                completion.prompt,
+                completion.text,
+                completion.tokens,
+                completion.logprobs,
+            )
+            for request, completion in sorted(self.taken, key=lambda pair: pair[0].id)
+            if not completion.error
+        )
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """What went wrong."""
+        return tuple(completion.error for _, completion in self.taken if completion.error)

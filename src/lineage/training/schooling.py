@@ -1,0 +1,113 @@
+"""Schooling: the runs that a training reads its histories from, in worlds of their own.
+
+A curriculum's worlds are hashed from the new version's name and the curriculum, those that are
+held out from another name still: none is an experiment's, and none is both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lineage.config import ArmConfig, ArmsConfig, Config, ProbeConfig, ScheduleConfig
+from lineage.curriculum import plans
+from lineage.errors import LineageError
+from lineage.knowledge import EMPTY
+from lineage.models.protocol import Engine
+from lineage.progress import Display
+from lineage.succession.job import prepare
+from lineage.succession.run import describe, run_lineages
+from lineage.suites import make_suite
+from lineage.training.histories import History, Source, read_source
+from lineage.training.rollout import course_agent
+
+BEFORE, AFTER = "before", "after"
+"""The arms of the held-out run: the parent and what was made of it, each reading its own notes."""
+
+
+def school(config: Config, course: str, held_out: bool = False) -> Config:
+    """Return the run of the parent that `course` takes its histories from."""
+    curriculum, train = config.curricula[course], config.train
+    generations = curriculum.generations + train.horizon - 1
+    suite = dict(config.suite)
+    if "drift" in suite:
+        suite["drift"] = curriculum.drift
+    elif curriculum.drift:
+        raise LineageError(
+            f"curriculum {course!r} needs drift, and suite {suite['name']!r} has none: "
+            "leave it out of train.curricula"
+        )
+    name = f"{train.name}-{course}" + ("-held-out" if held_out else "")
+    return replace(
+        config,
+        experiment=replace(
+            config.experiment,
+            name=name,
+            lineages=train.held_out if held_out else train.worlds,
+            episodes=train.episodes,
+            working_generations=None,
+            revisit=curriculum.revisit,
+            probes=train.probes if held_out else ProbeConfig(0, 0, 0),
+        ),
+        arms=ArmsConfig(names=["inherit"], baseline="inherit", ceiling="inherit"),
+        schedule=ScheduleConfig([train.parent] * generations),
+        agent=course_agent(config.agent, curriculum),
+        suite=suite,
+    )
+
+
+def held_out(config: Config, course: str) -> Config:
+    """Return the run that measures the parent and the new version in worlds of neither's."""
+    run = school(config, course, held_out=True)
+    generations = len(run.schedule.versions)
+    arms = {
+        BEFORE: ArmConfig(receives="inherit", versions=[config.train.parent] * generations),
+        AFTER: ArmConfig(receives="inherit", versions=[config.train.name] * generations),
+    }
+    return replace(
+        run,
+        arms=ArmsConfig(names=[BEFORE, AFTER], baseline=BEFORE, ceiling=AFTER, defined=arms),
+        schedule=ScheduleConfig(
+            [config.train.parent] * generations, {config.train.name: config.train.parent}
+        ),
+    )
+
+
+async def read_course(
+    config: Config, course: str, folder: Path, engine: Engine, display: Display
+) -> Source:
+    """Return the histories of `course`: of `train.log`, or of a run that is made in `folder`."""
+    curriculum, horizon = config.curricula[course], config.train.horizon
+    if config.train.log is not None:
+        return read_source(Path(config.train.log), horizon)
+    run = school(config, course)
+    if curriculum.trains == "episode" and curriculum.library == "ideal":
+        return worlds_only(run)
+    await live(run, folder, engine, display)
+    return read_source(folder, horizon)
+
+
+async def live(config: Config, folder: Path, engine: Engine, display: Display) -> None:
+    """Run `config` in `folder` on an engine that is ready, or finish what is there."""
+    job = prepare(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    describe(job, folder)
+    whole = range(job.start.generation, len(config.schedule.versions))
+    await run_lineages(job, folder, engine, display, whole)
+
+
+def worlds_only(config: Config) -> Source:
+    """Return a history without any work for each world of `config`: for an ideal library."""
+    suite = make_suite(config.suite)
+    experiment, generations = config.experiment, len(config.schedule.versions)
+    histories = (
+        History(
+            f"{pair:03d}-{experiment.name}",
+            plans(suite, experiment, generations, pair),
+            EMPTY,
+            (),
+            frozenset(),
+        )
+        for pair in range(experiment.lineages)
+    )
+    return Source(suite, tuple(histories))
