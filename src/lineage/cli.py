@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage import conf
-from lineage.commands import migrate, provenance, suites, transfer
+from lineage.commands import migrate, provenance, suites, train, transfer
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     transfer.register(commands)
     migrate.register(commands)
     suites.register(commands)
+    train.register(commands)
     versions = commands.add_parser("versions", help="list the model versions of the registry")
     versions.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     versions.set_defaults(command=_versions)

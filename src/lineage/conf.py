@@ -172,6 +172,14 @@ def identity(config: Config) -> dict[str, Any]:
     return wanted
 
 
+def training_hash(config: Config) -> str:
+    """Return the first 8 hex digits of the hash of all that decides a training's rollouts."""
+    tree = plain(config)
+    wanted = identity(config) | {node: tree[node] for node in ("train", "method", "curricula")}
+    text = json.dumps(wanted, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def _behaviour(engine: dict[str, Any]) -> Any:
     return engine["surrogate"] if engine["kind"] == "surrogate" else engine["vllm"]["dtype"]
 

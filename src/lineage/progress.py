@@ -23,8 +23,8 @@ LINE_SECONDS = 15.0
 class Display:
     """Shows how far a run is. A context manager; `note` and `advance` may be called at any time."""
 
-    def __init__(self, console: Console, generations: int) -> None:
-        self.console, self.generations = console, generations
+    def __init__(self, console: Console, total: int, what: str = "generations") -> None:
+        self.console, self.total, self.what = console, total, what
         self.finished = self.requests = self.tokens = 0
         self.began = self.said = time.monotonic()
         self.bars = Progress(
@@ -39,7 +39,7 @@ class Display:
             console=console,
             transient=True,
         )
-        self.bar = self.bars.add_task("generations", total=generations, rate="")
+        self.bar = self.bars.add_task(what, total=total, rate="")
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
@@ -61,7 +61,7 @@ class Display:
     def work_begins(self) -> None:
         """Start the clock of rates and time left: start-up is not work."""
         self.began = self.said = time.monotonic()
-        self.bars.reset(self.bar, total=self.generations)
+        self.bars.reset(self.bar, total=self.total)
 
     def generation_done(self) -> None:
         """Count one finished generation."""
@@ -83,8 +83,8 @@ class Display:
             self.said = now
             guess = ""
             if self.finished:
-                left = spent / self.finished * (self.generations - self.finished)
+                left = spent / self.finished * (self.total - self.finished)
                 guess = f", about {left:,.0f} s left"
             self.note(
-                f"{spent:5.0f} s  generations {self.finished}/{self.generations}, {rate}{guess}"
+                f"{spent:5.0f} s  {self.what} {self.finished}/{self.total}, {rate}{guess}"
             )

@@ -60,9 +60,7 @@ def place_of(arm: str, pair: int, generation: int) -> Place:
     return Place(arm, pair, f"{pair:03d}-{arm}", generation)
 
 
-async def run_lineage(
-    setting: Setting, arm: Arm, pair: int, span: range
-) -> None:
+async def run_lineage(setting: Setting, arm: Arm, pair: int, span: range) -> None:
     """Run the generations `span` of the lineage of `arm` and `pair`; all before must be finished.
 
     Those that are finished are not run again.

@@ -25,7 +25,6 @@ from lineage.files import atomic_write
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
 from lineage.progress import Display
-from lineage.steplog.log import Place
 from lineage.succession.arms import Arm, donor_of
 from lineage.succession.controller import Setting, run_lineage
 from lineage.succession.job import Job, prepare
@@ -88,7 +87,7 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
             display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
         for span, due in job.stages:
-            await run_lineages(job, folder, engine, display, span)
+            await run_lineages(job, folder, engine, display.generation_done, span)
             for name, parent in due:
                 assert release is not None, "whoever runs a schedule that trains can train"
                 await release(job.config, name, parent, folder / "training" / name, engine, display)
@@ -105,12 +104,12 @@ def stop_on_signal() -> None:
 
 
 async def run_lineages(
-    job: Job, folder: Path, engine: Engine, display: Display, span: range
+    job: Job, folder: Path, engine: Engine, tick: Callable[[], None], span: range
 ) -> None:
-    """Run the generations `span` of all lineages; those before must be finished."""
+    """Run the generations `span` of all lineages; those before must be finished.
 
-    def tick(place: Place) -> None:
-        display.generation_done()
+    `tick` is told of each one that is done.
+    """
 
     # Arms of a pair run at about the same time and share its plans.
     @lru_cache(maxsize=job.config.run.lineages_in_flight)
@@ -126,7 +125,7 @@ async def run_lineages(
         engine=engine,
         start=job.start,
         plans=planned,
-        tick=tick,
+        tick=lambda place: tick(),
     )
     room = asyncio.Semaphore(job.config.run.lineages_in_flight)
     places = [(arm, pair) for pair in job.start.pairs for arm in job.arms]

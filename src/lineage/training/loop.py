@@ -77,9 +77,7 @@ class Trainer:
             count=await self.engine.counter(train.parent),
             sources=self.sources,
         )
-        chosen_draws = draws(
-            train.name, step, self._counts(step), self._before(step), self.sources
-        )
+        chosen_draws = draws(train.name, step, self._counts(step), self._before(step), self.sources)
         groups = await rollouts.sample(step, parent, chosen_draws, method.group, clock)
         samples = (chosen if kind == "rft" else compared)(groups, method.most)
         if not samples:

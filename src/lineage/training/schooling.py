@@ -14,7 +14,6 @@ from lineage.curriculum import plans
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY
 from lineage.models.protocol import Engine
-from lineage.progress import Display
 from lineage.succession.job import prepare
 from lineage.succession.run import describe, run_lineages
 from lineage.suites import make_suite
@@ -73,9 +72,7 @@ def held_out(config: Config, course: str) -> Config:
     )
 
 
-async def read_course(
-    config: Config, course: str, folder: Path, engine: Engine, display: Display
-) -> Source:
+async def read_course(config: Config, course: str, folder: Path, engine: Engine) -> Source:
     """Return the histories of `course`: of `train.log`, or of a run that is made in `folder`."""
     curriculum, horizon = config.curricula[course], config.train.horizon
     if config.train.log is not None:
@@ -83,17 +80,17 @@ async def read_course(
     run = school(config, course)
     if curriculum.trains == "episode" and curriculum.library == "ideal":
         return worlds_only(run)
-    await live(run, folder, engine, display)
+    await live(run, folder, engine)
     return read_source(folder, horizon)
 
 
-async def live(config: Config, folder: Path, engine: Engine, display: Display) -> None:
+async def live(config: Config, folder: Path, engine: Engine) -> None:
     """Run `config` in `folder` on an engine that is ready, or finish what is there."""
     job = prepare(config)
     folder.mkdir(parents=True, exist_ok=True)
     describe(job, folder)
     whole = range(job.start.generation, len(config.schedule.versions))
-    await run_lineages(job, folder, engine, display, whole)
+    await run_lineages(job, folder, engine, lambda: None, whole)
 
 
 def worlds_only(config: Config) -> Source:

@@ -1,0 +1,73 @@
+"""`lineage train`: make a new model version of an old one by learning to write memories."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from lineage import conf
+from lineage.analysis.sheet import Sheet, bounds
+from lineage.analysis.terminal import drawn
+from lineage.commands import Commands, add_command
+from lineage.config import Config
+from lineage.errors import LineageError
+
+EXAMPLES = """\
+examples:
+  lineage train                                from the plain model, by GRPO after a warm start
+  lineage train method=rft                     by rejection sampling and fine-tuning alone
+  lineage train train.parent=smollm2-135m@r1 train.name=smollm2-135m@w2
+  lineage train train.log=runs/latest          on the histories of a run that is there
+  lineage train reward.memory=0                without a price on memory
+  lineage train engine=surrogate               the toy policy: seconds, no model
+  lineage train --resume runs/20261123-101500-train
+"""
+
+
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    what = "train a version to write memories, and register what comes of it"
+    train = add_command(commands, "train", what, EXAMPLES)
+    train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides of conf/")
+    train.add_argument("--resume", type=Path, metavar="FOLDER", help="finish one that was stopped")
+    train.set_defaults(command=_train)
+
+
+def _train(options: argparse.Namespace, console: Console) -> None:
+    if options.resume is not None and options.overrides:
+        raise LineageError("--resume goes on with the configuration in the folder: give no others")
+    if options.resume is not None:
+        folder = options.resume.resolve()
+        config = conf.load_file(folder / "config.yaml")
+    else:
+        config = conf.load(options.overrides)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        folder = Path(config.run.root) / (config.run.name or f"{stamp}-train")
+    options.folder = folder
+    run_training(config, folder, console)
+
+
+def run_training(config: Config, folder: Path, console: Console) -> None:
+    """Train, show what came of it and where it is."""
+    from lineage.training.run import execute
+
+    made = execute(config, folder, console)
+    if made.gains:
+        rows = tuple(
+            (
+                one.curriculum,
+                one.measure,
+                bounds(one.before),
+                bounds(one.after),
+                bounds(one.gain, signed=True),
+                str(one.gain["n"]),
+            )
+            for one in made.gains
+        )
+        head = ("curriculum", "measure", "before", "after", "gain", "worlds")
+        note = "mean [interval over worlds], never trained on; each version reads what it wrote"
+        console.print(drawn(Sheet("What the training was worth", head, rows, note=note, left=2)))
+    console.print(f"{folder}", highlight=False, markup=False)

@@ -1,0 +1,156 @@
+"""What a training was worth: parent and new version in worlds that neither was trained on.
+
+Handoffs are measured in whole lineages, each version reading what it wrote itself; episodes on
+ideal libraries. Both versions meet the same worlds and tasks, so differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lineage.config import Config
+from lineage.curriculum import Plan, plans
+from lineage.knowledge import Knowledge
+from lineage.metrics import interval, paired_difference
+from lineage.models.protocol import Engine
+from lineage.progress import Display
+from lineage.steplog.log import finished, read_steps
+from lineage.succession.controller import place_of
+from lineage.suites import make_suite
+from lineage.training.guards import measure
+from lineage.training.loop import greedy
+from lineage.training.rollout import Clock, Draw, Group, Rollouts
+from lineage.training.schooling import AFTER, BEFORE, held_out, live, school, worlds_only
+
+Values = dict[str, dict[int, float]]
+"""By measure: the mean of each world."""
+OPENED = {"needed": 1.0, "missed": 0.0, "vain": 0.0, "spared": 1.0}
+"""Whether it was right to open, or not to."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One measure of one curriculum, before and after, over the same worlds."""
+
+    curriculum: str
+    measure: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    gain: dict[str, Any]
+
+
+async def measure_gain(
+    config: Config, folder: Path, engine: Engine, config_hash: str, display: Display
+) -> list[Gain]:
+    """Return what `train.name`, which `engine` serves, gained over its parent, by curriculum."""
+    found = []
+    for course in config.train.curricula:
+        display.note(f"held-out worlds: {course}")
+        place = folder / "held-out" / course
+        if config.curricula[course].trains == "handoff":
+            run = held_out(config, course)
+            await live(run, place, engine)
+            values = {arm: _lineages(run, place, arm) for arm in (BEFORE, AFTER)}
+        else:
+            values = {
+                BEFORE: await _episodes(config, course, place, engine, config_hash, BEFORE),
+                AFTER: await _episodes(config, course, place, engine, config_hash, AFTER),
+            }
+        found += _gains(config, course, values[BEFORE], values[AFTER])
+    return found
+
+
+def _gains(config: Config, course: str, before: Values, after: Values) -> list[Gain]:
+    def shown(values: Mapping[int, float], *ids: str) -> dict[str, Any]:
+        log = config.log
+        return asdict(interval(values, log.bootstrap, log.confidence, "held-out", course, *ids))
+
+    gains = []
+    for name in (name for name in before if name in after):
+        both = before[name].keys() & after[name].keys()
+        if both:
+            old, new = ({pair: side[name][pair] for pair in both} for side in (before, after))
+            change = shown(paired_difference(new, old), name)
+            gains.append(Gain(course, name, shown(old, name), shown(new, name), change))
+    return gains
+
+
+def _lineages(config: Config, run: Path, arm: str) -> Values:
+    """Return the measures of one arm of a held-out run, by pair."""
+    suite, generations = make_suite(config.suite), len(config.schedule.versions)
+    sums: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for pair in range(config.experiment.lineages):
+        for generation, plan in enumerate(plans(suite, config.experiment, generations, pair)):
+            place = place_of(arm, pair, generation)
+            left = finished(run, place)
+            assert left is not None, "the run is finished"
+            for step in read_steps(place.file(run / "steps"), place):
+                if step.phase == "reward" and step.reward is not None:
+                    sums["reward"][pair].append(step.reward)
+                    sums["memory tokens"][pair].append(float(step.memory_tokens))
+                    for name, value in _written(left, step.memory_tokens, plan).items():
+                        sums[name][pair].append(value)
+                elif step.kind == "probe" and step.score is not None:
+                    sums[step.family][pair].append(step.score)
+    return _means(sums)
+
+
+def _written(knowledge: Knowledge, tokens: int, plan: Plan) -> dict[str, float]:
+    found = measure(knowledge, max(tokens, 1), "", plan.world)
+    values = {"signal density": found.density, "staleness": found.staleness}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+async def _episodes(
+    config: Config, course: str, place: Path, engine: Engine, config_hash: str, arm: str
+) -> Values:
+    """Return the measures of episodes on ideal libraries, by world."""
+    train = config.train
+    source = worlds_only(school(config, course, held_out=True))
+    visits = train.probes.same + train.probes.similar + train.probes.dissimilar
+    rollouts = Rollouts(
+        # The same draws for both versions: nothing in their ids tells them apart.
+        config=greedy(replace(config, train=replace(train, name=f"{train.name}-held-out"))),
+        folder=place / arm,
+        config_hash=config_hash,
+        engine=engine,
+        count=await engine.counter(train.parent),
+        sources={course: source},
+    )
+    draws = [
+        Draw(course, pair * visits + number, history)
+        for pair, history in enumerate(source.histories)
+        for number in range(visits)
+    ]
+    serving = train.parent if arm == BEFORE else train.name
+    groups = await rollouts.sample(0, serving, draws, 1, Clock())
+    sums: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for draw, group in zip(draws, groups, strict=True):
+        for name, value in _acted(group).items():
+            sums[name][draw.number // visits].append(value)
+    return _means(sums)
+
+
+def _acted(group: Group) -> dict[str, float]:
+    """Return the measures of one episode."""
+    (only,) = group.alternatives
+    if only.reward is None:
+        return {}
+    parts = (only.reward.same, only.reward.similar, only.reward.dissimilar)
+    found = {"reward": only.reward.total, "score": sum(part or 0.0 for part in parts)}
+    if only.opened:
+        found["opened rightly"] = OPENED[only.opened]
+        kind = "needed" if only.opened in ("needed", "missed") else "not needed"
+        found[f"opened when {kind}"] = float(only.opened in ("needed", "vain"))
+    return found
+
+
+def _means(sums: Mapping[str, Mapping[int, list[float]]]) -> Values:
+    return {
+        name: {pair: sum(values) / len(values) for pair, values in by_pair.items()}
+        for name, by_pair in sums.items()
+    }

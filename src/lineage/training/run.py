@@ -1,0 +1,201 @@
+"""`lineage train`: a training from its configuration to a registered version.
+
+<run.root>/<name>/
+  run.json, config.yaml            what was trained
+  school/<curriculum>/             the runs that histories are read from
+  steps/, knowledge/, worlds/      every rollout, as in any run
+  training/, curve/                alternatives and steps (see steplog.schema)
+  adapters/step-000/ ...           what each step left
+  held-out/, held-out.json         the reward before and after, in worlds never trained on
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lineage import conf
+from lineage.config import Config
+from lineage.errors import LineageError, nearest
+from lineage.files import atomic_write
+from lineage.models.factory import make_engine
+from lineage.models.fleet import Fleet
+from lineage.models.protocol import Engine
+from lineage.models.versions import lookup, registry
+from lineage.progress import Display
+from lineage.succession.meter import Meter
+from lineage.succession.run import locked, point_latest, stop_on_signal
+from lineage.training.batch import Learner
+from lineage.training.heldout import Gain, measure_gain
+from lineage.training.loop import Progress, Trainer
+from lineage.training.schooling import held_out, read_course, school
+
+
+@dataclass
+class Made:
+    """What a training came to."""
+
+    adapter: Path
+    gains: list[Gain] = field(default_factory=list)
+    minutes: float = 0.0
+
+
+def check(config: Config) -> None:
+    """Raise LineageError where the training could not work, before anything is started."""
+    train, method = config.train, config.method
+    versions = registry(config.model)
+    lookup(versions, train.parent)
+    if train.name in versions:
+        raise LineageError(f"train.name={train.name} is a version already: choose another name")
+    if not train.curricula:
+        raise LineageError("train.curricula is empty: name at least one of conf/curricula")
+    for name in train.curricula:
+        if name not in config.curricula:
+            hint = nearest(name, sorted(config.curricula))
+            raise LineageError(f"train.curricula names {name!r}, which is no curriculum{hint}")
+        course = config.curricula[name]
+        if course.trains not in ("handoff", "episode"):
+            raise LineageError(f"curricula.{name}.trains is {course.trains!r}: handoff or episode")
+        if course.library not in ("own", "ideal"):
+            raise LineageError(f"curricula.{name}.library is {course.library!r}: own or ideal")
+        if course.share <= 0:
+            raise LineageError(f"curricula.{name}.share is {course.share}: it must be above 0")
+        school(config, name)
+        held_out(config, name)
+    if method.group < 2:
+        raise LineageError("method.group is 1: alternatives are compared, so make it 2 or more")
+    if method.temperature <= 0:
+        raise LineageError("method.temperature is 0: alternatives would all be the same")
+    if sum((train.probes.same, train.probes.similar, train.probes.dissimilar)) == 0:
+        raise LineageError("train.probes are all 0: without a probe there is no reward")
+
+
+def execute(config: Config, folder: Path, console: Console) -> Made:
+    """Train in `folder`, or finish what is there; return what came of it.
+
+    Raises LineageError for what the user can mend, and KeyboardInterrupt; what was finished stays.
+    """
+    check(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        describe(config, folder)
+        point_latest(Path(config.run.root), folder)
+        with Display(console, config.method.steps, "steps") as display:
+            train, method = config.train, config.method
+            display.note(
+                f"{train.name} from {train.parent} by {method.kind}: {method.steps} steps on "
+                f"{', '.join(train.curricula)} in {folder}"
+            )
+            try:
+                return asyncio.run(_execute(config, folder, display))
+            except asyncio.CancelledError as error:
+                raise KeyboardInterrupt from error
+
+
+async def _execute(config: Config, folder: Path, display: Display) -> Made:
+    stop_on_signal()
+    engine = Meter(
+        make_engine(config, adaptable=True), display.completed, config.engine.max_failures
+    )
+    try:
+        display.note("starting the engine")
+        began = time.monotonic()
+        await engine.start([config.train.parent])
+        display.note(f"engine ready after {time.monotonic() - began:.0f} s")
+        display.work_begins()
+        return await train(config, folder, engine, engine.engine, display)
+    finally:
+        await asyncio.shield(engine.close())
+
+
+async def train(
+    config: Config, folder: Path, engine: Engine, fleet: Engine, display: Display
+) -> Made:
+    """Train on an `engine` that serves the parent; then it serves the new version too.
+
+    `fleet` is the engine itself, where `engine` counts for it.
+    """
+    began = time.monotonic()
+    config_hash = conf.training_hash(config)
+    sources = {}
+    for course in config.train.curricula:
+        display.note(f"histories: {course}")
+        place = folder / "school" / course
+        sources[course] = await read_course(config, course, place, engine)
+    learner, parent_adapter = make_learner(config, fleet, folder)
+
+    def tell(progress: Progress) -> None:
+        display.generation_done()
+        display.note(
+            f"step {progress.step} ({progress.kind}): mean reward {progress.reward:+.3f}, "
+            f"{progress.seconds:.0f} s"
+        )
+
+    trainer = Trainer(
+        config=config,
+        folder=folder,
+        config_hash=config_hash,
+        engine=engine,
+        learner=learner,
+        sources=sources,
+        parent_adapter=parent_adapter,
+        tokens=lambda: display.tokens,
+        tell=tell,
+    )
+    try:
+        await learner.start()
+        adapter = await trainer.run()
+    finally:
+        await learner.close()
+    await engine.serve(config.train.name, config.train.parent, adapter)
+    gains = []
+    if config.train.held_out:
+        gains = await measure_gain(config, folder, engine, config_hash, display)
+        record = json.dumps([asdict(gain) for gain in gains], indent=1)
+        atomic_write(folder / "held-out.json", record.encode())
+    return Made(adapter, gains, (time.monotonic() - began) / 60)
+
+
+def make_learner(config: Config, fleet: Engine, folder: Path) -> tuple[Learner, str]:
+    """Return what learns for `fleet`, and the folder of the parent's adapter ("": none)."""
+    if config.engine.kind == "surrogate":
+        from lineage.training.learners.toy import ToyLearner
+
+        skills = config.engine.surrogate.skills
+        skill = skills.get(config.train.parent, skills["default"])
+        return ToyLearner(config.method, asdict(skill)), ""
+    from lineage.training.learners.hosted import RayLearner
+
+    assert isinstance(fleet, Fleet)
+    located = fleet.located[config.train.parent]
+    workers = config.train.workers or fleet.spare_gpus() or 1
+    learner = RayLearner(
+        str(located.checkpoint), config.method, workers, fleet.spare_gpus() > 0, folder / "learner"
+    )
+    return learner, str(located.adapter or "")
+
+
+def describe(config: Config, folder: Path) -> None:
+    """Write `run.json` and `config.yaml`; refuse a folder that holds something else."""
+    file, found = folder / "run.json", conf.training_hash(config)
+    if file.exists():
+        record: dict[str, Any] = json.loads(file.read_bytes())
+        if record.get("training_hash") != found:
+            raise LineageError(f"{folder} holds another training or a run: choose another run.name")
+        return
+    record = {
+        "training": config.train.name,
+        "training_hash": found,
+        "parent": config.train.parent,
+        "method": config.method.kind,
+        "curricula": list(config.train.curricula),
+        "began": time.time(),
+    }
+    atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
+    atomic_write(file, json.dumps(record, indent=1).encode())
