@@ -7,7 +7,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -122,9 +122,16 @@ def _execute(options: argparse.Namespace, config: Config, folder: Path, console:
     from lineage.succession.run import execute
 
     options.folder = folder
-    summary = execute(config, folder, console)
+    summary = execute(config, folder, console, _release)
     show(summary, console)
     console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
+
+
+async def _release(*arguments: Any) -> None:
+    # It brings a good deal with it that other runs have no use for.
+    from lineage.training.run import release
+
+    await release(*arguments)
 
 
 def _resume(options: argparse.Namespace, console: Console) -> None:

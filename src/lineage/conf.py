@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lineage.config import IDENTITY, Config
+from lineage.config import IDENTITY, TRAINING, Config
 from lineage.errors import LineageError, nearest
 from lineage.suites import make_suite
 from lineage.tasks import Suite
@@ -168,6 +168,8 @@ def identity(config: Config) -> dict[str, Any]:
     wanted = {node: tree[node] for node in IDENTITY}
     wanted["engine"] = {"kind": engine["kind"], engine["kind"]: _behaviour(engine)}
     used = set(config.schedule.versions)
+    if config.schedule.trained:
+        wanted |= {node: tree[node] for node in TRAINING}
     wanted["model"] = {n: v for n, v in tree["model"]["versions"].items() if n in used}
     return wanted
 
@@ -175,7 +177,7 @@ def identity(config: Config) -> dict[str, Any]:
 def training_hash(config: Config) -> str:
     """Return the first 8 hex digits of the hash of all that decides a training's rollouts."""
     tree = plain(config)
-    wanted = identity(config) | {node: tree[node] for node in ("train", "method", "curricula")}
+    wanted = identity(config) | {node: tree[node] for node in TRAINING}
     text = json.dumps(wanted, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

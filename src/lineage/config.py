@@ -347,4 +347,7 @@ IDENTITY = (
 )
 """The nodes that decide what a run logs; of `engine`, only the kind and its own node."""
 
+TRAINING = ("train", "method", "curricula")
+"""The nodes that decide, with the others, what a training makes."""
+
 Tree = dict[str, Any]

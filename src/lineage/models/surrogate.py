@@ -40,6 +40,7 @@ class Surrogate:
         if DEFAULT not in config.skills:
             raise LineageError("engine.surrogate.skills needs an entry named 'default'")
         self.skills = dict(config.skills)
+        self.folders: dict[str, Path] = {}
         self.adapted: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     async def start(self, versions: Sequence[str]) -> None:
@@ -66,7 +67,10 @@ class Surrogate:
 
     async def serve(self, name: str, base: str, folder: Path) -> None:
         """Serve `name`: the skills of `base`, but for those that `folder` holds."""
+        if name in self.folders:
+            return
         trained = json.loads((folder / TRAINED).read_text())
+        self.folders[name] = folder
         self.skills[name] = replace(self.skills.get(base, self.skills[DEFAULT]), **trained)
 
     async def generate(self, request: Request) -> Completion:

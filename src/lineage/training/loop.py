@@ -53,12 +53,14 @@ class Trainer:
 
     async def run(self) -> Path:
         """Run all steps that are not finished; return the folder of the last adapter."""
-        method = self.config.method
-        for step in range(method.steps):
-            if not curve_file(self.folder, step).exists():
-                await self._serve(step - 1)
-                await self._step(step)
-        return self._adapter(method.steps - 1)
+        steps = self.config.method.steps
+        left = [step for step in range(steps) if not curve_file(self.folder, step).exists()]
+        if left:
+            await self.learner.start()
+            await self._serve(left[0] - 1)
+        for step in left:
+            await self._step(step)
+        return self._adapter(steps - 1)
 
     def kind(self, step: int) -> str:
         """Return the method of `step`: the first ones warm up by rft."""

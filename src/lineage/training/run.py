@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from lineage.files import atomic_write
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Engine
+from lineage.models.surrogate import DEFAULT, Surrogate
 from lineage.models.versions import lookup, registry
 from lineage.progress import Display
 from lineage.succession.meter import Meter
@@ -131,7 +132,6 @@ async def train(
     learner, parent_adapter = make_learner(config, fleet, folder)
 
     def tell(progress: Progress) -> None:
-        display.generation_done()
         display.note(
             f"step {progress.step} ({progress.kind}): mean reward {progress.reward:+.3f}, "
             f"{progress.seconds:.0f} s"
@@ -149,7 +149,6 @@ async def train(
         tell=tell,
     )
     try:
-        await learner.start()
         adapter = await trainer.run()
     finally:
         await learner.close()
@@ -162,21 +161,37 @@ async def train(
     return Made(adapter, gains, (time.monotonic() - began) / 60)
 
 
+async def release(
+    config: Config, name: str, parent: str, folder: Path, engine: Engine, display: Display
+) -> None:
+    """Train version `name` from `parent` while a run goes on, as its schedule says."""
+    display.note(f"training {name} from {parent}")
+    own = replace(config, train=replace(config.train, name=name, parent=parent))
+    fleet = engine.engine if isinstance(engine, Meter) else engine
+    describe(own, folder)
+    await train(own, folder, engine, fleet, display)
+
+
 def make_learner(config: Config, fleet: Engine, folder: Path) -> tuple[Learner, str]:
     """Return what learns for `fleet`, and the folder of the parent's adapter ("": none)."""
+    parent = config.train.parent
     if config.engine.kind == "surrogate":
         from lineage.training.learners.toy import ToyLearner
 
         skills = config.engine.surrogate.skills
-        skill = skills.get(config.train.parent, skills["default"])
-        return ToyLearner(config.method, asdict(skill)), ""
+        known = fleet.folders if isinstance(fleet, Surrogate) else {}
+        start = str(known.get(parent, ""))
+        return ToyLearner(config.method, asdict(skills.get(parent, skills[DEFAULT]))), start
     from lineage.training.learners.hosted import RayLearner
 
-    assert isinstance(fleet, Fleet)
-    located = fleet.located[config.train.parent]
-    workers = config.train.workers or fleet.spare_gpus() or 1
+    assert isinstance(fleet, Fleet), "only the fleet runs vLLM"
+    located, spare = fleet.located[parent], fleet.spare_gpus()
     learner = RayLearner(
-        str(located.checkpoint), config.method, workers, fleet.spare_gpus() > 0, folder / "learner"
+        str(located.checkpoint),
+        config.method,
+        config.train.workers or spare or 1,
+        spare > 0,
+        folder / "learner",
     )
     return learner, str(located.adapter or "")
 

@@ -49,7 +49,7 @@ def school(config: Config, course: str, held_out: bool = False) -> Config:
             probes=train.probes if held_out else ProbeConfig(0, 0, 0),
         ),
         arms=ArmsConfig(names=["inherit"], baseline="inherit", ceiling="inherit"),
-        schedule=ScheduleConfig([train.parent] * generations),
+        schedule=ScheduleConfig([train.parent] * generations, _ancestors(config)),
         agent=course_agent(config.agent, curriculum),
         suite=suite,
     )
@@ -67,9 +67,20 @@ def held_out(config: Config, course: str) -> Config:
         run,
         arms=ArmsConfig(names=[BEFORE, AFTER], baseline=BEFORE, ceiling=AFTER, defined=arms),
         schedule=ScheduleConfig(
-            [config.train.parent] * generations, {config.train.name: config.train.parent}
+            [config.train.parent] * generations,
+            _ancestors(config) | {config.train.name: config.train.parent},
         ),
     )
+
+
+def _ancestors(config: Config) -> dict[str, str]:
+    """Return the parent and its ancestors that were trained in the same run, with their parents."""
+    trained, name = config.schedule.trained, config.train.parent
+    chain = []
+    while name in trained:
+        chain.append(name)
+        name = trained[name]
+    return {name: trained[name] for name in reversed(chain)}
 
 
 async def read_course(config: Config, course: str, folder: Path, engine: Engine) -> Source:
