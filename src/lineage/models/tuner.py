@@ -90,13 +90,16 @@ class Tuner:
         finally:
             # The next training starts from the plain base again, whatever became of this one.
             self.base = model.unload()
-        _put(unfinished, target)
+        put(unfinished, target)
 
 
-def _put(unfinished: Path, target: Path) -> None:
+def put(unfinished: Path, target: Path) -> None:
     """Let `target` appear whole; what stands there is no whole adapter and goes."""
-    for file in unfinished.iterdir():
-        with file.open("rb") as handle:
+    for found in sorted(unfinished.rglob("*")):
+        if found.is_dir():
+            sync_folder(found)
+            continue
+        with found.open("rb") as handle:
             os.fsync(handle.fileno())
     sync_folder(unfinished)
     shutil.rmtree(target, ignore_errors=True)

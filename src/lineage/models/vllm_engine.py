@@ -103,8 +103,8 @@ class VllmEngine:
         if on_gpu:
             arguments["gpu_memory_utilization"] = config.gpu_memory_utilization
         else:
-            # A prompt that is cut in two kills vLLM 0.32 where its request has a seed: it would turn
-            # back the random generator, which torch cannot do on the CPU.
+            # A prompt that is cut in two kills vLLM 0.32 where its request has a seed: it would
+            # turn back the random generator, which torch cannot do on the CPU.
             arguments["enable_chunked_prefill"] = False
             if config.tensor_parallel == 1:
                 arguments["distributed_executor_backend"] = "uni"

@@ -1,0 +1,1 @@
+"""The learners: real ones on torch, hosted by Ray Train, and the surrogate's toy policy."""
