@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides of conf/")
     run.add_argument("-m", "--multirun", action="store_true", help="sweep values given as a,b,c")
     run.set_defaults(command=_run)
-    resume = commands.add_parser("resume", help="finish a run that was stopped")
+    resume = commands.add_parser("resume", help="finish a run or a training that was stopped")
     resume.add_argument("run", type=Path, metavar="RUN", help="its folder")
     resume.set_defaults(command=_resume)
     report = commands.add_parser("report", help="write a run's report again and show its table")
@@ -136,7 +136,12 @@ async def _release(*arguments: Any) -> None:
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = options.run.resolve() if options.run.is_symlink() else options.run
-    _execute(options, conf.load_file(folder / "config.yaml"), folder, console)
+    config = conf.load_file(folder / "config.yaml")
+    if train.is_training(folder):
+        options.folder = folder
+        train.run_training(config, folder, console)
+    else:
+        _execute(options, config, folder, console)
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:

@@ -67,6 +67,7 @@ COUNTS = (
     "method.warm_groups",
     "method.epochs",
     "method.most",
+    "method.warm_most",
     "method.batch",
     "method.rank",
     "engine.replicas",

@@ -264,6 +264,7 @@ class MethodConfig:
     warm_learning_rate: float = MISSING
     epochs: int = MISSING  # rft: passes over what was chosen
     most: int = MISSING  # samples that one step learns from, at most
+    warm_most: int = MISSING  # the same of a step of rft
     batch: int = MISSING  # samples of one forward pass
     rank: int = MISSING  # of the LoRA
     beta: float = MISSING  # grpo: weight of the KL divergence to the parent

@@ -11,9 +11,9 @@ from rich.console import Console
 from lineage import conf
 from lineage.analysis.sheet import Sheet, bounds
 from lineage.analysis.terminal import drawn
+from lineage.analysis.views import read_record
 from lineage.commands import Commands, add_command
 from lineage.config import Config
-from lineage.errors import LineageError
 
 EXAMPLES = """\
 examples:
@@ -23,7 +23,7 @@ examples:
   lineage train train.log=runs/latest          on the histories of a run that is there
   lineage train reward.memory=0                without a price on memory
   lineage train engine=surrogate               the toy policy: seconds, no model
-  lineage train --resume runs/20261123-101500-train
+  lineage resume runs/latest                   go on with one that was stopped
 """
 
 
@@ -32,22 +32,20 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     what = "train a version to write memories, and register what comes of it"
     train = add_command(commands, "train", what, EXAMPLES)
     train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides of conf/")
-    train.add_argument("--resume", type=Path, metavar="FOLDER", help="finish one that was stopped")
     train.set_defaults(command=_train)
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    if options.resume is not None and options.overrides:
-        raise LineageError("--resume goes on with the configuration in the folder: give no others")
-    if options.resume is not None:
-        folder = options.resume.resolve()
-        config = conf.load_file(folder / "config.yaml")
-    else:
-        config = conf.load(options.overrides)
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        folder = Path(config.run.root) / (config.run.name or f"{stamp}-train")
+    config = conf.load(options.overrides)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = Path(config.run.root) / (config.run.name or f"{stamp}-train")
     options.folder = folder
     run_training(config, folder, console)
+
+
+def is_training(folder: Path) -> bool:
+    """Whether `folder` is a training's, finished or not."""
+    return "training" in read_record(folder)
 
 
 def run_training(config: Config, folder: Path, console: Console) -> None:

@@ -81,7 +81,10 @@ class Trainer:
         )
         chosen_draws = draws(train.name, step, self._counts(step), self._before(step), self.sources)
         groups = await rollouts.sample(step, parent, chosen_draws, method.group, clock)
-        samples = (chosen if kind == "rft" else compared)(groups, method.most)
+        if kind == "rft":
+            samples = chosen(groups, method.most if method.kind == "rft" else method.warm_most)
+        else:
+            samples = compared(groups, method.most)
         if not samples:
             raise LineageError(
                 f"step {step} of training {train.name} has nothing to learn from: all "

@@ -7,6 +7,7 @@ remember between steps (the optimiser's moments) lies in the folder that a step 
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def grpo_step(
     saved = Path(settings.output_dir) / f"checkpoint-{done + 1}"
     if trainer.is_world_process_zero():
         saved.rename(out / STATE)
-        (out / "checkpoints").rmdir()
+        shutil.rmtree(out / "checkpoints")
     log = next(entry for entry in reversed(trainer.state.log_history) if "loss" in entry)
     return Figures(
         loss=float(log["loss"]),

@@ -1,0 +1,390 @@
+"""Training the memory writer: credit by hand, and whole trainings of the surrogate's toy policy."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from helpers import steps
+from rich.console import Console
+
+from lineage import conf
+from lineage.config import Config
+from lineage.errors import LineageError
+from lineage.knowledge import EMPTY, Doc, Memory, Origin
+from lineage.reward import Reward, over_horizon
+from lineage.seeds import derive
+from lineage.training.credit import chosen, compared, group_advantages
+from lineage.training.guards import Measured, copied_share, measure, opening
+from lineage.training.histories import read_source
+from lineage.training.recorder import Decision
+from lineage.training.rollout import Alternative, Group
+from lineage.training.run import check, execute
+from lineage.training.schooling import held_out, school
+from lineage.training.syllabus import allotted
+
+QUIET = Console(quiet=True)
+NOTHING = Measured(0, None, None, None)
+CLOCK = ("seconds_generate", "seconds_probe", "seconds_learn", "seconds_sync", "seconds")
+ORIGIN = Origin(0, "v", "w000")
+
+
+def toy(tmp: Path, *overrides: str) -> Config:
+    """Return a small training of the surrogate."""
+    return conf.load(
+        [
+            *("engine=surrogate", "agent=writer", "train.worlds=3", "train.held_out=3"),
+            *("method.steps=3", "method.warm_steps=1", "method.warm_groups=5", "method.groups=5"),
+            *("method.group=4", "log.journal_steps=8"),
+            *(f"run.root={tmp / 'runs'}", f"run.cache={tmp / 'cache'}", "run.name=toy"),
+            *overrides,
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished toy training."""
+    tmp = tmp_path_factory.mktemp("trained")
+    folder = tmp / "runs" / "toy"
+    execute(toy(tmp), folder, QUIET)
+    return folder
+
+
+def curve(folder: Path, dataset: str = "curve") -> list[dict[str, Any]]:
+    """Return the rows of a training's dataset without their clock columns."""
+    files = sorted((folder / dataset).glob("*.parquet"))
+    found = [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
+    return [{k: v for k, v in row.items() if k not in CLOCK} for row in found]
+
+
+# Credit, by hand.
+
+
+def alternative(total: float | None, *decisions: tuple[str, int]) -> Alternative:
+    """Return one whose reward is `total` (None: failed), with decisions (key, token)."""
+    reward = None if total is None else Reward(total, None, None, 0.0, 0.0)
+    made = tuple(Decision(key, f"prompt {key}", "", (token,), (-0.5,)) for key, token in decisions)
+    return Alternative(reward, made, NOTHING)
+
+
+def group(*alternatives: Alternative, id: str = "g") -> Group:
+    return Group(id, "signal", "world", alternatives)
+
+
+def test_advantages_are_those_of_the_group_that_did_not_fail() -> None:
+    rewards = (0.0, None, 1.0, 1.0, 0.0)
+    found = group_advantages(group(*(alternative(r) for r in rewards)))
+    # Mean 1/2 and spread 1/2 of the four that count.
+    assert found == [-1.0, None, 1.0, 1.0, -1.0]
+
+
+def test_all_decisions_of_an_alternative_share_its_advantage() -> None:
+    better = alternative(0.75, ("open", 1), ("answer", 2))
+    worse = alternative(0.25, ("open", 3), ("answer", 4))
+    samples = compared([group(better, worse)], most=8)
+    found = [[(s.prompt, s.tokens, s.advantage) for s in one] for one in samples]
+    assert found == [
+        [("prompt answer", (2,), 1.0), ("prompt answer", (4,), -1.0)],
+        [("prompt open", (1,), 1.0), ("prompt open", (3,), -1.0)],
+    ]
+
+
+def test_what_cannot_be_compared_teaches_nothing() -> None:
+    equal = group(alternative(0.5, ("a", 1)), alternative(0.5, ("a", 2)))
+    failed = group(alternative(0.5, ("a", 1)), alternative(None, ("a", 2)))
+    lonely = group(alternative(1.0, ("a", 1)), alternative(0.0, ("b", 2)))
+    assert compared([equal, failed, lonely], most=8) == ()
+
+
+def test_the_widest_spread_is_learnt_first_and_no_more_than_most() -> None:
+    narrow = group(alternative(0.5, ("a", 1)), alternative(0.25, ("a", 2)), id="narrow")
+    wide = group(alternative(1.0, ("a", 3)), alternative(0.0, ("a", 4)), id="wide")
+    samples = compared([narrow, wide], most=3)
+    assert [[s.tokens for s in one] for one in samples] == [[(3,), (4,)]]
+
+
+def test_rejection_sampling_imitates_the_best_and_nothing_that_failed() -> None:
+    one = group(alternative(0.25, ("a", 1)), alternative(1.0, ("a", 2), ("b", 3)), id="one")
+    wrong = group(alternative(0.0, ("a", 4)), alternative(None, ("a", 5)), id="wrong")
+    again = group(alternative(0.5, ("a", 2)), alternative(0.5, ("a", 6)), id="again")
+    samples = chosen([one, wrong, again], most=8)
+    assert [[s.tokens for s in g] for g in samples] == [[(2,)], [(3,)]]
+    assert len(chosen([one, wrong, again], most=1)) == 1
+
+
+def test_credit_over_a_horizon_by_hand() -> None:
+    near = Reward(1.0, None, 0.5, -0.25, 0.0, -0.5)
+    far = Reward(0.0, 0.75, 0.5, -0.5, -0.25, 0.0)
+    found = over_horizon([near, far], 0.5)
+    # Weights 1 and 1/2; a part that only one generation has is that one's.
+    assert found.same == pytest.approx(2 / 3)
+    assert (found.similar, found.dissimilar) == (0.75, 0.5)
+    assert found.memory == pytest.approx(-(0.25 + 0.25) / 1.5)
+    assert found.docs == pytest.approx(-0.125 / 1.5)
+    assert found.stale == pytest.approx(-0.5 / 1.5)
+    assert over_horizon([near], 0.5) == near
+
+
+def test_groups_are_allotted_by_share() -> None:
+    assert allotted(8, {"a": 2.0, "b": 1.0, "c": 1.0}) == {"a": 4, "b": 2, "c": 2}
+    # 3.2, 1.6 and 3.2: the largest remainder is b's.
+    assert allotted(8, {"a": 2.0, "b": 1.0, "c": 2.0}) == {"a": 3, "b": 2, "c": 3}
+
+
+# What betrays a hacked reward.
+
+
+def test_the_copied_share_by_hand() -> None:
+    shown = "Right. The code of pump Birch is 4821."
+    assert copied_share(["The code of pump Birch is 4821."], shown) == 1.0
+    # "pump birch has", "birch has 4821" are its own, "code of pump" and "of pump birch" copied.
+    assert copied_share(["code of pump Birch has 4821"], shown) == 0.5
+    assert copied_share(["Birch 4821"], shown) is None
+
+
+def test_density_and_staleness_by_hand() -> None:
+    world = conf.load_suite("codebook").world(1, 0)
+    right, other = world.facts[0], world.facts[1]
+    false = other.text.replace(other.value, "9" * 5)
+    notes = tuple(
+        Memory(f"m{i}", text, ORIGIN, ORIGIN) for i, text in enumerate((right.text, false))
+    )
+    found = measure(EMPTY.evolve(memories=notes), 50, "", world)
+    assert (found.density, found.staleness) == (2.0, 0.5)
+    assert measure(EMPTY, 1, "", world) == Measured(1, None, None, None)
+
+
+def test_opening_is_right_where_a_doc_alone_holds_the_answer() -> None:
+    world = conf.load_suite("codebook").world(1, 0)
+    task = next(task for task in world.tasks if len(task.facts) == 1)
+    (text,) = world.fact_texts(task.facts)
+    note = Memory("m1", text, ORIGIN, ORIGIN)
+    doc = Doc("d2", "A doc", text, ORIGIN, ORIGIN)
+    only_doc = EMPTY.evolve(docs=(doc,))
+    both = only_doc.evolve(memories=(note,))
+    assert opening(only_doc, ["d2"], task, world) == "needed"
+    assert opening(only_doc, [], task, world) == "missed"
+    assert opening(both, ["d2"], task, world) == "vain"
+    assert opening(both, [], task, world) == "spared"
+    assert opening(EMPTY, [], task, world) == ""
+
+
+# Whole trainings of the toy policy.
+
+
+def test_a_training_logs_every_alternative_with_its_reward(trained: Path) -> None:
+    rows = curve(trained, "training")
+    assert {(row["step"], row["kind"]) for row in rows} == {(0, "rft"), (1, "grpo"), (2, "grpo")}
+    assert {row["curriculum"] for row in rows} == {"signal", "edit", "open"}
+    assert len(rows) == 3 * 5 * 4
+    parts = ("same", "similar", "dissimilar", "memory", "docs", "stale")
+    for row in rows:
+        assert row["reward"] == pytest.approx(sum(row[f"reward_{part}"] or 0.0 for part in parts))
+    assert any(row["learnt"] for row in rows) and not all(row["learnt"] for row in rows)
+    assert any(row["reward_stale"] for row in rows if row["curriculum"] == "edit")
+    assert not any(row["reward_stale"] for row in rows if row["curriculum"] == "signal")
+    logged = {s["reward"] for s in steps(trained) if s["phase"] == "reward"}
+    assert {row["reward"] for row in rows} <= logged
+
+
+def test_alternatives_branch_from_one_snapshot_and_meet_the_same_probes(trained: Path) -> None:
+    met: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
+    for step in steps(trained):
+        if step["kind"] == "probe" and step["arm"] != "open":
+            room = met.setdefault((step["arm"], step["lineage"], step["generation"]), {})
+            alternative, probe = step["episode"].split("k0")
+            room.setdefault(alternative, []).append((probe, step["task"]))
+    assert met
+    for alternatives in met.values():
+        assert len(alternatives) == 4
+        assert len({tuple(tasks) for tasks in alternatives.values()}) == 1
+    # Another step probes the same history with other tasks: nothing can be written for a probe.
+    drawn = {
+        (key[2], tuple(sorted(tasks)))
+        for key, alternatives in met.items()
+        for tasks in alternatives.values()
+    }
+    assert len({tasks for _, tasks in drawn}) > len({step for step, _ in drawn})
+
+
+def test_held_out_worlds_are_no_training_worlds(tmp_path: Path) -> None:
+    config = toy(tmp_path)
+    for course in config.train.curricula:
+        runs = school(config, course), held_out(config, course)
+        seeds = [
+            {derive("home", r.experiment.name, r.experiment.seed, p) for p in range(50)}
+            for r in runs
+        ]
+        assert not seeds[0] & seeds[1]
+
+
+def test_the_same_seed_gives_the_same_curve(trained: Path, tmp_path: Path) -> None:
+    again = tmp_path / "runs" / "toy"
+    execute(toy(tmp_path), again, QUIET)
+    for dataset in ("curve", "training"):
+        assert curve(again, dataset) == curve(trained, dataset)
+    assert json.loads((again / "held-out.json").read_text()) == json.loads(
+        (trained / "held-out.json").read_text()
+    )
+
+
+def test_a_training_killed_anywhere_resumes_to_the_same_curve(
+    trained: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "toy"
+    config = toy(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(conf.to_yaml(config))
+    record = json.loads((trained / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record))
+    kills = 0
+    for wait in ("school/signal/done/*", "steps/**/*.parquet", "curve/step=001*", "held-out/**/*"):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "lineage", "resume", str(folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while child.poll() is None and time.monotonic() < deadline:
+            if any(folder.glob(wait)):
+                os.kill(child.pid, signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.01)
+        child.wait()
+    execute(config, folder, QUIET)
+    assert kills >= 2
+    for dataset in ("curve", "training"):
+        # What was replayed was not generated again, so a resumed step counts fewer tokens.
+        whole = [{**row, "tokens_generated": 0} for row in curve(trained, dataset)]
+        assert [{**row, "tokens_generated": 0} for row in curve(folder, dataset)] == whole
+    ids = [step["step_id"] for step in steps(folder)]
+    assert sorted(set(ids)) == sorted(ids) == sorted(s["step_id"] for s in steps(trained))
+
+
+def test_the_toy_policy_learns_what_pays(tmp_path: Path) -> None:
+    overrides = ("method.steps=12", "method.groups=12", "method.group=8", "train.held_out=24")
+    folder = tmp_path / "runs" / "toy"
+    execute(toy(tmp_path, *overrides, "train.worlds=12", "method.most=400"), folder, QUIET)
+    gains = {
+        (g["curriculum"], g["measure"]): g["gain"]
+        for g in json.loads((folder / "held-out.json").read_text())
+    }
+    assert gains["open", "opened rightly"]["low"] > 0
+    assert gains["signal", "signal density"]["low"] > 0
+
+
+def test_a_run_can_be_trained_on(tmp_path: Path) -> None:
+    from helpers import run, surrogate
+
+    past = tmp_path / "runs" / "past"
+    run(surrogate(tmp_path, "experiment=tiny", "experiment.episodes=4"), past)
+    source = read_source(past, 1)
+    assert len(source.histories) == 6  # three pairs of two generations
+    assert all(len(history.experiences) == 4 for history in source.histories)
+    with pytest.raises(LineageError, match=r"train\.log must be a run"):
+        read_source(past, 3)
+    config = toy(tmp_path, f"train.log={past}", "train.curricula=[signal]", "train.held_out=0")
+    execute(config, tmp_path / "runs" / "toy", QUIET)
+    assert not (tmp_path / "runs" / "toy" / "school").exists()
+
+
+def test_grandchildren_count_where_the_horizon_says_so(tmp_path: Path) -> None:
+    overrides = ("train.horizon=2", "train.curricula=[signal]", "train.held_out=0")
+    folder = tmp_path / "runs" / "toy"
+    execute(toy(tmp_path, *overrides), folder, QUIET)
+    episodes = {step["episode"] for step in steps(folder) if step["kind"] == "probe"}
+    assert {episode[3:5] for episode in episodes} == {"k0", "k1"}
+
+
+def test_a_schedule_trains_what_it_ships(tmp_path: Path) -> None:
+    from helpers import run
+
+    overrides = ("experiment=succession", "experiment.lineages=2", "method=grpo")
+    config = toy(tmp_path, *overrides, "train.worlds=2", "method.steps=2")
+    folder = tmp_path / "runs" / "toy"
+    run_with_release(config, folder)
+    log = steps(folder)
+    served = {(s["generation"], s["version"]) for s in log if s["arm"] == "inherit"}
+    names = [f"smollm2-135m@{v}" for v in ("r0", "r0", "s1", "s1", "s2", "s2")]
+    assert served == set(enumerate(names))
+    last = {s["version"] for s in log if s["arm"] == "r0-reads" and s["generation"] == 5}
+    assert last == {"smollm2-135m@r0"}
+    inherited = {
+        (s["arm"], s["pair"]): s["knowledge_before"]
+        for s in log
+        if s["generation"] == 5 and s["kind"] == "probe"
+    }
+    for pair in range(2):
+        assert inherited["inherit", pair] == inherited["r0-reads", pair] != EMPTY.id
+    adapters = sorted((folder / "training").glob("*/adapters/step-001/skills.json"))
+    assert [file.parents[2].name for file in adapters] == ["smollm2-135m@s1", "smollm2-135m@s2"]
+    before = timeless_ids(folder)
+    run_with_release(config, folder)
+    assert timeless_ids(folder) == before
+    assert run is not None
+
+
+def run_with_release(config: Config, folder: Path) -> None:
+    from lineage.succession.run import execute as execute_run
+    from lineage.training.run import release
+
+    execute_run(config, folder, QUIET, release)
+
+
+def timeless_ids(folder: Path) -> list[str]:
+    return [step["step_id"] for step in steps(folder)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["train.parent=smollm2-135m@r9"], r"'smollm2-135m@r9' is unknown: did you mean"),
+        (["train.name=smollm2-135m@r1"], "is a version already"),
+        (["train.curricula=[]"], "train.curricula is empty"),
+        (["train.curricula=[signl]"], "did you mean 'signal'"),
+        (["method.group=1"], r"method\.group is 1"),
+        (["method.temperature=0"], r"method\.temperature is 0"),
+        (["curricula.open.trains=both"], r"curricula\.open\.trains is 'both'"),
+        (["train.probes.same=0", "train.probes.similar=0", "train.probes.dissimilar=0"], "all 0"),
+        (["suite=finance", "suite.path=tests/data/finance-formula.jsonl"], "needs drift"),
+    ],
+)
+def test_bad_input_is_one_clear_line(tmp_path: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(LineageError, match=said):
+        check(toy(tmp_path, *overrides))
+
+
+def test_a_step_without_anything_to_learn_from_says_what_to_raise(tmp_path: Path) -> None:
+    config = toy(tmp_path, "train.curricula=[signal]", "train.held_out=0")
+    skills = config.engine.surrogate.skills["default"]
+    # It never writes a whole fact and recalls nothing: all alternatives are worth the same.
+    mute = replace(skills, write=0.01, recall=[0.0, 0.0, 0.0, 0.0], infer=0.0)
+    config.engine.surrogate.skills["default"] = mute
+    with pytest.raises(LineageError, match=r"Raise method\.group"):
+        execute(config, tmp_path / "runs" / "toy", QUIET)
+
+
+def test_another_training_does_not_go_on_in_the_folder(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(LineageError, match=r"choose another run\.name"):
+        execute(toy(tmp_path, "method.group=6"), trained, QUIET)
+
+
+def test_steps_follow_one_another(trained: Path) -> None:
+    rows = curve(trained)
+    assert rows[0]["version"] == "smollm2-135m@r0"
+    assert all(
+        later["version"] == f"smollm2-135m@w1-s{earlier['step']:03d}"
+        for earlier, later in pairwise(rows)
+    )
