@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -38,6 +39,8 @@ VERSION_FILE = "version.yaml"
 CARD_FILE = "README.md"
 RECORD_FILE = "training.json"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
+LENGTH_BYTES = 8
+"""Of a safetensors file, at its start: how long its header is."""
 HERE = "."
 """The adapter's place in version.yaml: so a version can be moved and copied."""
 
@@ -172,6 +175,21 @@ def register(
     return target
 
 
+def parameters(adapter: Path) -> int:
+    """Return how many numbers the weights in the folder `adapter` are, without loading them.
+
+    Raises LineageError where they cannot be read.
+    """
+    file = adapter / "adapter_model.safetensors"
+    try:
+        data = file.read_bytes()
+        end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+        header = json.loads(data[LENGTH_BYTES:end])
+        return sum(math.prod(v["shape"]) for k, v in header.items() if k != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_weights(file) from error
+
+
 @contextmanager
 def _unfinished(shelf: Path, name: str) -> Iterator[Path]:
     """Give a folder beside the versions that is gone afterwards, unless it was renamed."""
@@ -223,7 +241,7 @@ def _halved(file: Path) -> bytes:
         data = file.read_bytes()
         weights = load(data)
     except (OSError, SafetensorError) as error:
-        raise LineageError(f"{file} holds no adapter's weights: train it again") from error
+        raise _no_weights(file) from error
     if all(weight.dtype != torch.float32 for weight in weights.values()):
         return data
     half = {
@@ -231,6 +249,10 @@ def _halved(file: Path) -> bytes:
         for key, weight in weights.items()
     }
     return bytes(save(half, metadata={"format": "pt"}))
+
+
+def _no_weights(file: Path) -> LineageError:
+    return LineageError(f"{file} holds no adapter's weights: train it again")
 
 
 def _first_line(error: Exception) -> str:
