@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from helpers import run, surrogate
 from safetensors.torch import load_file, save_file
 
 from lineage import conf
@@ -22,7 +23,7 @@ from lineage.config import CheckpointConfig, VersionConfig
 from lineage.errors import LineageError
 from lineage.models import shelf as shelf_module
 from lineage.models.checkpoint import ADAPTER_FILES, digest, locate
-from lineage.models.shelf import check_name, names, read, register
+from lineage.models.shelf import check_name, names, parameters, read, register
 from lineage.models.versions import registry
 from lineage.succession.job import prepare
 
@@ -331,3 +332,20 @@ def test_versions_lists_conf_and_the_whole_shelf(
         **dict.fromkeys((R0, "smollm2-135m@r1"), "conf"),
         **dict.fromkeys((W1, W2), "shelf"),
     }
+
+
+def test_parameters_are_counted_from_the_header(tmp_path: Path) -> None:
+    made = adapter(tmp_path / "adapter")
+    assert parameters(made) == 4 * 8 + 8
+    (made / "adapter_model.safetensors").write_bytes(b"\xff" * 20)
+    with pytest.raises(LineageError, match="holds no adapter's weights"):
+        parameters(made)
+
+
+def test_a_run_can_be_served_by_a_trained_version(tmp_path: Path) -> None:
+    put(tmp_path / "shelf")
+    folder = tmp_path / "runs" / "run"
+    config = surrogate(tmp_path, f"model.shelf={tmp_path / 'shelf'}", scheduled(W1))
+    assert run(config, folder)["schedule"] == [R0, R0, W1, W1]
+    again = conf.load_file(folder / "config.yaml")
+    assert run(again, folder)["schedule"] == [R0, R0, W1, W1]

@@ -145,12 +145,9 @@ def _strings(tree: Any) -> Iterator[str]:
     """Yield every string value in `tree`."""
     if isinstance(tree, str):
         yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from _strings(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _strings(value)
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    for child in children:
+        yield from _strings(child)
 
 
 def load_suite(name: str, *overrides: str) -> Suite:
