@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,7 @@ def test_no_step_and_torn_files_are_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "training.html").exists()
 
 
+@cache
 def record() -> Record:
     tree = conf.plain(conf.load([]))
     held = HeldOut(
