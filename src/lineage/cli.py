@@ -154,17 +154,25 @@ def _report(options: argparse.Namespace, console: Console) -> None:
 
 
 def _versions(options: argparse.Namespace, console: Console) -> None:
-    from lineage.models.versions import registry
+    from lineage.models import shelf
+    from lineage.models.versions import registry, version
 
+    config = conf.load(options.overrides).model
+    place = shelf.folder_of(config)
+    on_shelf = shelf.chosen(config, shelf.names(place))
+    listed = [*registry(config).values(), *(version(name, v) for name, v in on_shelf.items())]
     table = Table(box=None)
     table.add_column("version", no_wrap=True)
-    for name in ("checkpoint", "adapter", "window", "parent", "released"):
-        table.add_column(name, overflow="fold")
-    for version in registry(conf.load(options.overrides).model).values():
-        c = version.checkpoint
+    table.add_column("from", no_wrap=True)
+    for head in ("checkpoint", "adapter", "window", "parent", "released"):
+        table.add_column(head, overflow="fold")
+    for one in listed:
+        c = one.checkpoint
         source = f"{c.package}/{c.path}" if c.package else c.path
-        row = (version.name, source, version.adapter, str(version.context_window))
-        table.add_row(*(escape(cell) for cell in (*row, version.parent, version.released)))
+        adapter = str(place / one.name) if one.digest else one.adapter
+        origin = "shelf" if one.digest else "conf"
+        row = (one.name, origin, source, adapter, str(one.context_window), one.parent, one.released)
+        table.add_row(*(escape(cell) for cell in row))
     console.print(table)
 
 

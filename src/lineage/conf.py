@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lineage.config import IDENTITY, TRAINING, Config
 from lineage.errors import LineageError, nearest
+from lineage.models import shelf
 from lineage.suites import make_suite
 from lineage.tasks import Suite
 
@@ -104,10 +106,11 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else package.parents[1] / "conf"
 
 
-def load(overrides: Sequence[str]) -> Config:
+def load(overrides: Sequence[str], *versions: str) -> Config:
     """Return the configuration that `overrides` (Hydra's grammar) make of the shipped tree.
 
-    Raises LineageError: an unknown key or group option names the nearest valid one.
+    `versions` are names of model versions that it needs beside those that its tree names. Raises
+    LineageError: an unknown key or group option names the nearest valid one.
     """
     GlobalHydra.instance().clear()
     try:
@@ -118,7 +121,33 @@ def load(overrides: Sequence[str]) -> Config:
                 raise LineageError(_explain(error, compose("config"))) from error
     finally:
         GlobalHydra.instance().clear()
-    return typed(tree)
+    return with_shelf(typed(tree), *versions)
+
+
+def with_shelf(config: Config, *versions: str) -> Config:
+    """Return `config` with those versions of the shelf that its tree or `versions` name.
+
+    Their ancestors come with them. The others stay out: what is trained changes no configuration
+    that does not name it. Raises LineageError as `shelf.chosen` does.
+    """
+    tree = plain(config)
+    del tree["model"]
+    del tree["train"]["name"]  # of the version to be made, not of one that is needed
+    found = shelf.chosen(config.model, {*_strings(tree), *versions})
+    if not found:
+        return config
+    return replace(
+        config, model=replace(config.model, versions={**config.model.versions, **found})
+    )
+
+
+def _strings(tree: Any) -> Iterator[str]:
+    """Yield every string value in `tree`."""
+    if isinstance(tree, str):
+        yield tree
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    for child in children:
+        yield from _strings(child)
 
 
 def load_suite(name: str, *overrides: str) -> Suite:
@@ -171,16 +200,37 @@ def identity(config: Config) -> dict[str, Any]:
     used = set(config.schedule.versions)
     if config.schedule.trained:
         wanted |= {node: tree[node] for node in TRAINING}
-    wanted["model"] = {n: v for n, v in tree["model"]["versions"].items() if n in used}
+        used |= set(config.schedule.trained.values())
+    else:
+        del wanted["schedule"]["trained"]
+    wanted["model"] = _contents(tree, used)
     return wanted
 
 
 def training_hash(config: Config) -> str:
-    """Return the first 8 hex digits of the hash of all that decides a training's rollouts."""
+    """Return the first 8 hex digits of the hash of all that decides what a training makes."""
     tree = plain(config)
     wanted = identity(config) | {node: tree[node] for node in TRAINING}
+    wanted["model"] = _contents(tree, {config.train.parent})
     text = json.dumps(wanted, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
+    """Return the versions that are `used`, and those of the shelf, which are there because named.
+
+    A version is what its adapter holds, where that is known, not where it lies.
+    """
+    found = {}
+    for name, version in tree["model"]["versions"].items():
+        if name in used or version["digest"]:
+            content = {key: value for key, value in version.items() if key != "digest"}
+            if version["digest"]:
+                content["adapter"] = version["digest"]
+                # The day of a training: the next one may end with the same bytes.
+                del content["released"]
+            found[name] = content
+    return found
 
 
 def _behaviour(engine: dict[str, Any]) -> Any:

@@ -53,6 +53,7 @@ class VersionConfig:
     context_window: int = MISSING  # tokens
     parent: str = ""
     released: str = ""
+    digest: str = ""  # of the adapter's files: versions of the shelf have it; "" is not checked
 
 
 @dataclass

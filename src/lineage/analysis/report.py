@@ -35,7 +35,7 @@ def report_html(run: Path, summary: dict[str, Any], figure: bytes) -> str:
             f"{summary['totals']['pairs']} pairs, {summary['totals']['episodes']} episodes, "
             f"{summary['totals']['errors']} errors"
         ),
-        table="".join(_table(sheet) for sheet in sheets(summary)),
+        table="".join(drawn(sheet) for sheet in sheets(summary)),
         figure=drawing[drawing.index("<svg") :],
         lineages=_lineages(run, summary),
         config=text(config.read_text(encoding="utf-8") if config.exists() else ""),
@@ -49,7 +49,8 @@ def text(value: object) -> str:
     return html.escape("".join(shown))
 
 
-def _table(sheet: Sheet) -> str:
+def drawn(sheet: Sheet) -> str:
+    """Return `sheet` as HTML."""
     head = "".join(f"<th>{text(name)}</th>" for name in sheet.head)
     body = "".join(
         "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in sheet.rows

@@ -44,7 +44,7 @@ def connect(run: Path) -> duckdb.DuckDBPyConnection:
         if not files:
             raise LineageError(f"{run} has no finished generation yet (nothing in {name})")
         for file in files:
-            _check(file)
+            check_file(file)
         place = f"{glob.escape(str(run))}/{name}/**/*.parquet".replace("'", "''")
         connection.execute(
             f"CREATE VIEW {name} AS SELECT *{_added(name, files)} FROM read_parquet('{place}', "
@@ -90,7 +90,8 @@ def _no_worlds() -> pa.Table:
     return pa.schema(fields).empty_table()
 
 
-def _check(file: Path) -> None:
+def check_file(file: Path) -> None:
+    """Raise LineageError where `file` is torn, or of a newer schema than this lineage reads."""
     try:
         metadata = pq.read_schema(file).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:

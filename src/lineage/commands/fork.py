@@ -90,7 +90,7 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
         "pair": fork.pair,
         "generation": fork.generation,
     }
-    return conf.typed(OmegaConf.merge(tree, {"start": start}))
+    return conf.with_shelf(conf.typed(OmegaConf.merge(tree, {"start": start})))
 
 
 def changes(run: Path, config: Config) -> list[tuple[str, Any, Any]]:

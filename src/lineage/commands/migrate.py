@@ -42,7 +42,7 @@ def _migrate(options: argparse.Namespace, console: Console) -> None:
     if options.target.exists() and any(options.target.iterdir()):
         raise LineageError(f"{options.target} is not empty: name a new folder")
     version, *overrides = options.to
-    config = conf.load([*overrides, "experiment.name=migrate"])
+    config = conf.load([*overrides, "experiment.name=migrate"], version)
     came = import_knowledge(options.source)
     folder = new_folder(config)
     with console.status(f"{config.migration.kind} to {version}"):

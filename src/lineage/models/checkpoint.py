@@ -107,13 +107,28 @@ def _adapter(version: ModelVersion) -> Path | None:
         folder = Path(str(files("lineage"))) / version.adapter.removeprefix(OWN_PACKAGE)
     else:
         folder = Path(version.adapter).expanduser().resolve()
+    remedy = (
+        "train it again with lineage train, or correct model.shelf"
+        if version.digest
+        else "train it with jobs/train_r1.py or correct `adapter` in conf/model"
+    )
     for needed in ADAPTER_FILES:
         if not (folder / needed).exists():
             raise LineageError(
-                f"the adapter of {version.name} is missing ({folder / needed}): train it with "
-                "jobs/train_r1.py or correct `adapter` in conf/model"
+                f"the adapter of {version.name} is missing ({folder / needed}): {remedy}"
             )
+    if version.digest and digest(folder) != version.digest:
+        raise LineageError(
+            f"the adapter of {version.name} in {folder} is not the one that the configuration "
+            "names: put that one back, or begin a new run"
+        )
     return folder
+
+
+def digest(folder: Path) -> str:
+    """Return the SHA-256 of the adapter in `folder`, over its files together."""
+    content = b"".join((folder / name).read_bytes() for name in ADAPTER_FILES)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _convert(source: Path, folder: Path) -> None:

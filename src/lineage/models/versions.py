@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from lineage.config import ModelConfig
+from lineage.config import ModelConfig, VersionConfig
 from lineage.errors import LineageError
 
 
@@ -31,6 +31,7 @@ class ModelVersion:
     parent: str
     released: str
     tool_parser: str = ""
+    digest: str = ""
 
 
 def registry(config: ModelConfig) -> dict[str, ModelVersion]:
@@ -38,20 +39,7 @@ def registry(config: ModelConfig) -> dict[str, ModelVersion]:
 
     Raises LineageError where a parent is unknown or a version is its own ancestor.
     """
-    versions = {
-        name: ModelVersion(
-            name,
-            Checkpoint(
-                v.checkpoint.kind, v.checkpoint.path, v.checkpoint.package, v.checkpoint.remedy
-            ),
-            v.adapter,
-            v.context_window,
-            v.parent,
-            v.released,
-            v.tool_parser,
-        )
-        for name, v in config.versions.items()
-    }
+    versions = {name: version(name, found) for name, found in config.versions.items()}
     for name in versions:
         seen = [name]
         while parent := versions[seen[-1]].parent:
@@ -62,10 +50,31 @@ def registry(config: ModelConfig) -> dict[str, ModelVersion]:
     return versions
 
 
-def lookup(versions: Mapping[str, ModelVersion], name: str) -> ModelVersion:
-    """Return the version `name`. Raises LineageError that names the nearest one."""
+def version(name: str, config: VersionConfig) -> ModelVersion:
+    """Return the version `name` as `config` describes it."""
+    at = config.checkpoint
+    return ModelVersion(
+        name,
+        Checkpoint(at.kind, at.path, at.package, at.remedy),
+        config.adapter,
+        config.context_window,
+        config.parent,
+        config.released,
+        config.tool_parser,
+        config.digest,
+    )
+
+
+def lookup(
+    versions: Mapping[str, ModelVersion], name: str, others: Iterable[str] = ()
+) -> ModelVersion:
+    """Return the version `name`. Raises LineageError that names the nearest one, also of `others`.
+
+    `others` are names that the configuration could hold: those on the shelf.
+    """
     if name in versions:
         return versions[name]
-    close = get_close_matches(name, versions, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(versions)}"
+    names = sorted({*versions, *others})
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"
     raise LineageError(f"model version {name!r} is unknown: {hint}")

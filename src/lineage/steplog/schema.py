@@ -8,7 +8,8 @@ A run folder holds three Parquet datasets, and that of a training two more:
     training/step=<s>.parquet                             one row an alternative of step s
     curve/step=<s>.parquet                                one row: the step itself
 
-`arm` and `generation` are hive partition keys, so they are not inside the files.
+`arm` and `generation` are hive partition keys, so they are not inside the files. `step` names a
+file, not a folder: it is a column inside it.
 """
 
 from __future__ import annotations

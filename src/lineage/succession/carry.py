@@ -16,6 +16,7 @@ from lineage.agent.migrations.legacy import Legacy
 from lineage.config import Config
 from lineage.errors import LineageError
 from lineage.knowledge import Knowledge
+from lineage.models import shelf
 from lineage.models.factory import make_engine
 from lineage.models.versions import lookup, registry
 from lineage.search import Library, make_ranker
@@ -37,7 +38,7 @@ def carry(config: Config, knowledge: Knowledge, version: str, folder: Path) -> K
     """
     kind = config.migration.kind
     check_migration(kind)
-    lookup(registry(config.model), version)
+    lookup(registry(config.model), version, shelf.names(shelf.folder_of(config.model)))
     if kind not in WITHOUT_HISTORY:
         raise LineageError(
             f"migration {kind!r} needs the raw episodes of a run: "

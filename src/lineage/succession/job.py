@@ -9,6 +9,7 @@ from lineage.agent.prompt import template
 from lineage.config import Config
 from lineage.curriculum import plans
 from lineage.errors import LineageError, nearest
+from lineage.models import shelf
 from lineage.models.versions import lookup, registry
 from lineage.succession.arms import Arm, donor_of, find_arm
 from lineage.succession.start import Start, start_of
@@ -135,6 +136,7 @@ def _check_trained(job: Job) -> None:
 def _check_windows(job: Job) -> None:
     """Raise LineageError where the budgets of what a prompt may hold exceed a context window."""
     versions, agent, arms = registry(job.config.model), job.config.agent, job.arms
+    on_shelf = shelf.names(shelf.folder_of(job.config.model))
     texts = [job.suite.instructions, *(template(name).template for name in RULES)]
     rules = max(len(text) for text in texts) // CHARS_PER_TOKEN
     docs = agent.doc_tokens * agent.docs_opened if agent.docs else 0
@@ -146,7 +148,7 @@ def _check_windows(job: Job) -> None:
     if any(arm.receives.transcript for arm in arms):
         needed = max(needed, rules + agent.transcript_tokens + agent.act_tokens)
     for name in job.versions:
-        window = lookup(versions, name).context_window
+        window = lookup(versions, name, on_shelf).context_window
         if window < needed:
             raise LineageError(
                 f"the context window of {name} is {window} tokens, but rules, memory budget, "

@@ -1,0 +1,179 @@
+"""The one figure of a training: small panels by step, one a thing that may change."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from lineage.analysis.figure import STYLES
+from lineage.analysis.training import PARTS, TIMES
+
+QUESTION = "Does training make what is handed over worth more, and by what?"
+COLUMNS = 4
+PANEL = (3.4, 2.7)
+"""Inches."""
+HATCHES = ("", "///", "...", "\\\\\\", "xx")
+"""Of the bars, so that they differ in grey too."""
+HEADROOM = 1.35
+"""Height of the bars' panel over that of the highest: room for the legend."""
+MINUTE = 60
+Point = tuple[int, float, float | None, float | None]
+"""Step, mean, and its bounds; None where there is no interval."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a panel."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines over steps. `shares`: the axis goes from 0 to 1."""
+
+    title: str
+    unit: str
+    lines: tuple[Line, ...]
+    shares: bool = False
+
+
+def training_figure(summary: dict[str, Any], cache: Path) -> bytes:
+    """Return the figure as PNG. Matplotlib keeps its own files in `cache`."""
+    os.environ["MPLCONFIGDIR"] = str(cache.absolute() / "matplotlib")
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    drawers: list[Callable[[Any], None]] = [
+        partial(_draw, panel=panel) for panel in _panels(summary) if panel.lines
+    ]
+    drawers.append(partial(_times, steps=summary["by_step"]))
+    height = ceil(len(drawers) / COLUMNS)
+    width = min(len(drawers), COLUMNS)
+    figure, axes = plt.subplots(
+        height,
+        width,
+        figsize=(PANEL[0] * width, PANEL[1] * height + 0.4),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat[len(drawers) :]:
+        axis.set_visible(False)
+    for number, (axis, draw) in enumerate(zip(axes.flat, drawers, strict=False)):
+        draw(axis)
+        _finish(axis, summary["by_step"], named=number == 0)
+    figure.suptitle(QUESTION, fontsize=12)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def _panels(summary: dict[str, Any]) -> tuple[Panel, ...]:
+    def by_curriculum(key: str) -> tuple[Line, ...]:
+        points: dict[str, list[Point]] = {name: [] for name in summary["curricula"]}
+        for found in summary["by_curriculum"]:
+            points[found["curriculum"]] += _point(found["step"], found[key])
+        return _lines(points)
+
+    def together(keys: dict[str, str], node: str = "") -> tuple[Line, ...]:
+        points: dict[str, list[Point]] = {name: [] for name in keys}
+        for step in summary["by_step"]:
+            for name, key in keys.items():
+                points[name] += _point(step["step"], (step[node] if node else step)[key])
+        return _lines(points)
+
+    parts = {part.removeprefix("reward_"): part for part in PARTS}
+    shares = {"copied": "copied", "stale": "staleness", "failed": "failed"}
+    opened = {"needed / opened": "precision", "opened / needed": "recall"}
+    return (
+        Panel("reward, with its interval", "mean over groups", by_curriculum("reward")),
+        Panel("parts of the reward", "weighted and signed", together(parts)),
+        Panel("length of the memory", "tokens", by_curriculum("memory_tokens")),
+        Panel("facts in the memory", "per 100 tokens", by_curriculum("density")),
+        Panel("entropy of what is sampled", "nats a token", by_curriculum("entropy")),
+        Panel("copied, stale and failed", "share", together(shares), shares=True),
+        Panel("opening docs", "share", together(opened, "opened"), shares=True),
+    )
+
+
+def _point(step: int, value: Any) -> list[Point]:
+    """Return the point of `value`, a number or an interval; none where it is missing."""
+    cell = value if isinstance(value, dict) else {"mean": value, "low": None, "high": None}
+    return [] if cell["mean"] is None else [(step, cell["mean"], cell["low"], cell["high"])]
+
+
+def _lines(points: dict[str, list[Point]]) -> tuple[Line, ...]:
+    return tuple(Line(name, tuple(found)) for name, found in points.items() if found)
+
+
+def _draw(axis: Any, panel: Panel) -> None:
+    for number, line in enumerate(panel.lines):
+        color, dashes, marker = STYLES[number % len(STYLES)]
+        steps = [step for step, *_ in line.points]
+        means = [mean for _, mean, _, _ in line.points]
+        style = {"color": color, "linestyle": dashes, "marker": marker, "markersize": 4}
+        axis.plot(steps, means, label=line.name, **style)
+        held = [(step, low, high) for step, _, low, high in line.points if low is not None]
+        if held:
+            axis.fill_between(*zip(*held), color=color, alpha=0.15, linewidth=0)
+    axis.set_title(panel.title, fontsize=10)
+    axis.set_ylabel(panel.unit)
+    if panel.shares:
+        axis.set_ylim(-0.05, 1.05)
+    axis.legend(fontsize=7, frameon=False)
+
+
+def _times(axis: Any, steps: Sequence[dict[str, Any]]) -> None:
+    numbers = [step["step"] for step in steps]
+    bottom = [0.0] * len(steps)
+    for number, name in enumerate((*TIMES, "other")):
+        heights = [step["time"][name] / MINUTE for step in steps]
+        axis.bar(
+            numbers,
+            heights,
+            bottom=bottom,
+            color=STYLES[number][0],
+            hatch=HATCHES[number],
+            edgecolor="white",
+            linewidth=0.5,
+            label=name,
+        )
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    axis.set_title("time of a step", fontsize=10)
+    axis.set_ylabel("minutes")
+    axis.set_ylim(0, HEADROOM * max(bottom) or None)
+    axis.legend(fontsize=7, frameon=False, loc="upper center", ncols=3)
+
+
+def _finish(axis: Any, steps: Sequence[dict[str, Any]], named: bool) -> None:
+    """Mark where the kind of step changes, in words where `named`, and keep the ticks whole."""
+    from matplotlib.ticker import MaxNLocator
+
+    for before, after in pairwise(steps):
+        if before["kind"] != after["kind"]:
+            place = (before["step"] + after["step"]) / 2
+            axis.axvline(place, color="0.6", linewidth=0.8, zorder=0)
+            if named:
+                axis.text(
+                    place,
+                    1.0,
+                    f" {after['kind']} from here",
+                    transform=axis.get_xaxis_transform(),
+                    fontsize=7,
+                    va="top",
+                )
+    axis.set_xlim(steps[0]["step"] - 0.5, steps[-1]["step"] + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.set_xlabel("step")
+    axis.spines[["top", "right"]].set_visible(False)
