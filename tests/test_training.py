@@ -351,7 +351,7 @@ def timeless_ids(folder: Path) -> list[str]:
     ("overrides", "said"),
     [
         (["train.parent=smollm2-135m@r9"], r"'smollm2-135m@r9' is unknown: did you mean"),
-        (["train.name=smollm2-135m@r1"], "is a version already"),
+        (["train.name=smollm2-135m@r1"], "is of conf"),
         (["train.curricula=[]"], "train.curricula is empty"),
         (["train.curricula=[signl]"], "did you mean 'signal'"),
         (["method.group=1"], r"method\.group is 1"),

@@ -11,6 +11,7 @@ from rich.console import Console
 from lineage import conf
 from lineage.analysis.sheet import Sheet, bounds
 from lineage.analysis.terminal import drawn
+from lineage.analysis.training_tables import show_training
 from lineage.analysis.views import read_record
 from lineage.commands import Commands, add_command
 from lineage.config import Config
@@ -53,6 +54,7 @@ def run_training(config: Config, folder: Path, console: Console) -> None:
     from lineage.training.run import execute
 
     made = execute(config, folder, console)
+    show_training(made.figures, console)
     if made.gains:
         rows = tuple(
             (
@@ -68,4 +70,7 @@ def run_training(config: Config, folder: Path, console: Console) -> None:
         head = ("curriculum", "measure", "before", "after", "gain", "worlds")
         note = "mean [interval over worlds], never trained on; each version reads what it wrote"
         console.print(drawn(Sheet("What the training was worth", head, rows, note=note, left=2)))
-    console.print(f"{folder}", highlight=False, markup=False)
+    console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
+    if made.shelf is not None:
+        text = f"{config.train.name} is on the shelf, {made.shelf}: name it in any schedule"
+        console.print(text, highlight=False, markup=False)

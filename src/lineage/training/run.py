@@ -14,16 +14,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from lineage import conf
+from lineage.analysis.training_report import write_training
 from lineage.config import Config
 from lineage.errors import LineageError, nearest
 from lineage.files import atomic_write
+from lineage.models import shelf
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Engine
@@ -35,25 +38,26 @@ from lineage.succession.run import locked, point_latest, stop_on_signal
 from lineage.training.batch import Learner
 from lineage.training.heldout import Gain, measure_gain
 from lineage.training.loop import Progress, Trainer
+from lineage.training.record import curve_file
 from lineage.training.schooling import held_out, read_course, school
+from lineage.training.ship import ship
 
 
-@dataclass
+@dataclass(frozen=True)
 class Made:
-    """What a training came to."""
+    """What a training came to. `shelf` is the new version's folder, None where none is shipped."""
 
     adapter: Path
-    gains: list[Gain] = field(default_factory=list)
-    minutes: float = 0.0
+    gains: list[Gain]
+    figures: dict[str, Any]
+    shelf: Path | None
 
 
 def check(config: Config) -> None:
     """Raise LineageError where the training could not work, before anything is started."""
     train, method = config.train, config.method
-    versions = registry(config.model)
-    lookup(versions, train.parent)
-    if train.name in versions:
-        raise LineageError(f"train.name={train.name} is a version already: choose another name")
+    shelf.check_name(config.model, train.name)
+    lookup(registry(config.model), train.parent, shelf.names(shelf.folder_of(config.model)))
     if not train.curricula:
         raise LineageError("train.curricula is empty: name at least one of conf/curricula")
     for name in train.curricula:
@@ -77,12 +81,21 @@ def check(config: Config) -> None:
         raise LineageError("train.probes are all 0: without a probe there is no reward")
 
 
+def _check_shelf(config: Config, folder: Path) -> None:
+    """Raise LineageError where the shelf has another version of the name, before an hour's work."""
+    name, last = config.train.name, config.method.steps - 1
+    taken = name in shelf.names(shelf.folder_of(config.model))
+    if taken and config.engine.kind != "surrogate" and not curve_file(folder, last).exists():
+        raise LineageError(f"{name} is on the shelf already: choose another train.name")
+
+
 def execute(config: Config, folder: Path, console: Console) -> Made:
     """Train in `folder`, or finish what is there; return what came of it.
 
     Raises LineageError for what the user can mend, and KeyboardInterrupt; what was finished stays.
     """
     check(config)
+    _check_shelf(config, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         describe(config, folder)
@@ -110,19 +123,34 @@ async def _execute(config: Config, folder: Path, display: Display) -> Made:
         await engine.start([config.train.parent])
         display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
-        return await train(config, folder, engine, engine.engine, display)
+        adapter, gains = await train(
+            config, folder, engine, engine.engine, display, display.generation_done
+        )
+        on_gpu = isinstance(engine.engine, Fleet) and engine.engine.on_gpu
     finally:
         await asyncio.shield(engine.close())
+    figures = write_training(folder, Path(config.run.cache), config.log)
+    minutes = figures["time"]["seconds"] / 60
+    shipped = None
+    if config.engine.kind != "surrogate":
+        # A surrogate's skills are no weights: there is nothing to ship.
+        shipped = ship(config, folder, adapter, gains, minutes, on_gpu)
+    return Made(adapter, gains, figures, shipped)
 
 
 async def train(
-    config: Config, folder: Path, engine: Engine, fleet: Engine, display: Display
-) -> Made:
+    config: Config,
+    folder: Path,
+    engine: Engine,
+    fleet: Engine,
+    display: Display,
+    tick: Callable[[], None] = lambda: None,
+) -> tuple[Path, list[Gain]]:
     """Train on an `engine` that serves the parent; then it serves the new version too.
 
-    `fleet` is the engine itself, where `engine` counts for it.
+    Returns the adapter's folder and what it gained in held-out worlds. `fleet` is the engine
+    itself, where `engine` counts for it; `tick` is told of each step.
     """
-    began = time.monotonic()
     config_hash = conf.training_hash(config)
     sources = {}
     for course in config.train.curricula:
@@ -132,6 +160,7 @@ async def train(
     learner, parent_adapter = make_learner(config, fleet, folder)
 
     def tell(progress: Progress) -> None:
+        tick()
         display.note(
             f"step {progress.step} ({progress.kind}): mean reward {progress.reward:+.3f}, "
             f"{progress.seconds:.0f} s"
@@ -153,12 +182,12 @@ async def train(
     finally:
         await learner.close()
     await engine.serve(config.train.name, config.train.parent, adapter)
-    gains = []
+    gains: list[Gain] = []
     if config.train.held_out:
         gains = await measure_gain(config, folder, engine, config_hash, display)
         record = json.dumps([asdict(gain) for gain in gains], indent=1)
         atomic_write(folder / "held-out.json", record.encode())
-    return Made(adapter, gains, (time.monotonic() - began) / 60)
+    return adapter, gains
 
 
 async def release(

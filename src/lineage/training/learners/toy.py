@@ -19,7 +19,7 @@ from lineage.training.batch import Batch, Learnt, Sample
 
 LOWEST, HIGHEST = 0.01, 0.99
 """A skill never becomes certain: there would be nothing left to compare."""
-SPEED = 500.0
+SPEED = 8000.0
 """The toy has three parameters and no curvature: it takes so much larger steps than a LoRA."""
 
 

