@@ -215,14 +215,16 @@ def make_learner(config: Config, fleet: Engine, folder: Path) -> tuple[Learner, 
 
     assert isinstance(fleet, Fleet), "only the fleet runs vLLM"
     located, spare = fleet.located[parent], fleet.spare_gpus()
+    adapter = str(located.adapter or "")
     learner = RayLearner(
         str(located.checkpoint),
         config.method,
+        adapter,
         config.train.workers or spare or 1,
         spare > 0,
         folder / "learner",
     )
-    return learner, str(located.adapter or "")
+    return learner, adapter
 
 
 def describe(config: Config, folder: Path) -> None:

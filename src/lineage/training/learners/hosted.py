@@ -83,9 +83,16 @@ class RayLearner:
     """
 
     def __init__(
-        self, checkpoint: str, method: MethodConfig, workers: int, use_gpu: bool, folder: Path
+        self,
+        checkpoint: str,
+        method: MethodConfig,
+        parent: str,
+        workers: int,
+        use_gpu: bool,
+        folder: Path,
     ) -> None:
-        self.checkpoint, self.method = checkpoint, method
+        """`parent` is the folder of the parent's adapter, "" for none."""
+        self.checkpoint, self.method, self.parent = checkpoint, method, parent
         self.workers, self.use_gpu, self.folder = workers, use_gpu, folder
         self.mailbox: Any = None
         self.group: asyncio.Task[None] | None = None
@@ -141,6 +148,8 @@ class RayLearner:
             train_loop_config={
                 "checkpoint": self.checkpoint,
                 "method": self.method,
+                "parent": self.parent,
+                "use_gpu": self.use_gpu,
                 "mailbox": self.mailbox,
             },
             scaling_config=ScalingConfig(
@@ -163,21 +172,25 @@ def work(config: dict[str, Any]) -> None:
     """What each worker of the group does: learn batches until there are no more."""
     from ray import train
 
+    from lineage.models.sft import use_all_cores
     from lineage.training.learners.torch_learner import TorchLearner
 
     mailbox = config["mailbox"]
     context = train.get_context()
-    first = context.get_world_rank() == 0
-    workers = context.get_world_size()
-    learner = TorchLearner(config["checkpoint"], config["method"], workers, first)
+    first, workers = context.get_world_rank() == 0, context.get_world_size()
+    if not config["use_gpu"]:
+        use_all_cores(workers)
+    learner = TorchLearner(config["checkpoint"], config["method"], config["parent"])
+    learner.load()
     ray.get(mailbox.arrive.remote())
     number = 0
     while (batch := ray.get(mailbox.take.remote(number))) is not None:
         learnt: Learnt | str
         try:
-            learnt = learner.learn(batch)
-        except Exception as error:  # It must not end the group: the driver decides.
-            learnt = f"{type(error).__name__}: {error}".splitlines()[0]
+            learnt = learner.step(batch)
+        except LineageError as error:
+            # It must not end the group: the driver decides.
+            learnt = str(error)
         if first or isinstance(learnt, str):
             ray.get(mailbox.answer.remote(number, learnt))
         number += 1

@@ -1,74 +1,137 @@
-"""The real learner: holds the base model between steps and lets each step's folder appear whole."""
+"""The learner on real weights: one base model in memory, an adapter on it for each step."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
-
 from lineage.config import MethodConfig
-from lineage.models.sft import with_adapter
-from lineage.models.tuner import put, trained
+from lineage.errors import LineageError
+from lineage.files import put_folder
+from lineage.models.tuner import trained
 from lineage.training.batch import Batch, Learnt
-from lineage.training.learners.steps import grpo_step, imitation_step, quiet
 
-LEARNT = "learnt.json"
-"""What a step did, beside its adapter: a run that goes on logs what the first one measured."""
+FIGURES = "learnt.json"
+"""What a step did, in its folder: a run that is resumed logs the same."""
+
+
+def learnt_of(folder: Path) -> Learnt | None:
+    """Return what the step that left `folder` did; None where it is not whole."""
+    if not (trained(folder) and (folder / FIGURES).exists()):
+        return None
+    return Learnt(**json.loads((folder / FIGURES).read_text()))
+
+
+def unfinished(folder: Path) -> Path:
+    """Return where `folder` is made."""
+    return folder.with_name(f"{folder.name}.tmp")
 
 
 class TorchLearner:
-    """Learns batches one after another, from the checkpoint in the folder `checkpoint`.
+    """A `Learner` in this process, which must be one that may load torch.
 
-    It may be one of several `workers` that learn together; only the `first` writes.
+    In a process group each process has one and learns every batch; the first one writes.
     """
 
-    def __init__(
-        self, checkpoint: str, method: MethodConfig, workers: int = 1, first: bool = True
-    ) -> None:
-        quiet()
-        self.workers, self.first = workers, first
-        if not torch.cuda.is_available():
-            # Ray gives its workers one thread; the engine is idle while this learns.
-            torch.set_num_threads(os.cpu_count() or 1)
-        self.method = method
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
-        self.base: Any = AutoModelForCausalLM.from_pretrained(
-            checkpoint, dtype=getattr(torch, method.dtype)
-        )
+    def __init__(self, checkpoint: str, method: MethodConfig, parent: str = "") -> None:
+        """`parent` is the folder of the parent's adapter; "": the parent is the base itself."""
+        self.checkpoint, self.method, self.parent = checkpoint, method, parent
+        self.base: Any = None
+        self.tokenizer: Any = None
 
-    def learn(self, batch: Batch) -> Learnt:
-        """Learn `batch` and leave its folder; one that is whole already is only read."""
-        target = Path(batch.folder)
-        if trained(target) and (target / LEARNT).exists():
-            return Learnt(**json.loads((target / LEARNT).read_text()))
-        began = time.monotonic()
-        unfinished = target.with_name(f"{target.name}.tmp")
-        if self.first:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
-        step = grpo_step if batch.kind == "grpo" else imitation_step
-        set_seed(batch.seed % 2**32)
-        model = with_adapter(self.base, self.method.rank, batch.start or None)
+    async def start(self) -> None:
+        """Load the base. Raises LineageError where that fails."""
+        await asyncio.to_thread(self.load)
+
+    async def learn(self, batch: Batch) -> Learnt:
+        """Learn `batch`. Raises LineageError where that fails."""
+        return await asyncio.to_thread(self.step, batch)
+
+    async def close(self) -> None:
+        """Let go of the base."""
+        self.base = self.tokenizer = None
+
+    def load(self) -> None:
+        """Load base and tokenizer, once. Raises LineageError where that fails."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from lineage.models.sft import be_quiet
+
+        be_quiet()
+        if self.base is not None:
+            return
         try:
-            figures = step(model, self.tokenizer, batch, self.method, unfinished, self.workers)
-            if self.first:
-                model.save_pretrained(unfinished)
+            self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint, padding_side="left")
+            self.base = AutoModelForCausalLM.from_pretrained(
+                self.checkpoint, dtype=getattr(torch, self.method.dtype)
+            )
+        except (OSError, ValueError, AttributeError) as error:
+            reason = first_line(error)
+            raise LineageError(f"{self.checkpoint} cannot be trained: {reason}") from error
+
+    def step(self, batch: Batch) -> Learnt:
+        """Leave `batch.folder` and return what was done. Raises LineageError where that fails."""
+        target = Path(batch.folder)
+        if (known := learnt_of(target)) is not None:
+            return known
+        self.load()
+        try:
+            return self._step(batch, target)
+        except LineageError:
+            raise
+        except Exception as error:
+            raise LineageError(f"step {batch.step} was not learnt: {first_line(error)}") from error
+
+    def _step(self, batch: Batch, target: Path) -> Learnt:
+        from transformers import set_seed
+
+        from lineage.models.sft import with_adapter
+
+        began, making = time.monotonic(), unfinished(target)
+        first = is_first()
+        if first:
+            shutil.rmtree(making, ignore_errors=True)
+        set_seed(batch.seed % 2**31)
+        model = with_adapter(self.base, self.method.rank, batch.start or self.parent or None)
+        try:
+            learnt = self._dispatch(model, batch, making)
+            learnt = replace(learnt, seconds=time.monotonic() - began)
+            if first:
+                (making / FIGURES).write_text(json.dumps(asdict(learnt)))
+                put_folder(making, target)
         finally:
-            # The next step begins with the plain base again, whatever became of this one.
+            # The next step starts from the plain base again, whatever became of this one.
             self.base = model.unload()
-        learnt = Learnt(
-            **asdict(figures),
-            tokens=sum(len(s.tokens) for group in batch.groups for s in group),
-            seconds=time.monotonic() - began,
-        )
-        if self.first:
-            (unfinished / LEARNT).write_text(json.dumps(asdict(learnt)))
-            put(unfinished, target)
+            if first:
+                shutil.rmtree(making, ignore_errors=True)
         return learnt
+
+    def _dispatch(self, model: Any, batch: Batch, folder: Path) -> Learnt:
+        # Imported here: TRL takes seconds to load and warns of a vLLM that is not used.
+        if batch.kind == "rft":
+            from lineage.training.learners.rft import rft_step
+
+            return rft_step(model, self.tokenizer, batch, self.method, folder)
+        if batch.kind == "grpo":
+            from lineage.training.learners.grpo import grpo_step
+
+            return grpo_step(model, self.tokenizer, batch, self.method, self.parent, folder)
+        raise LineageError(f"kind {batch.kind!r} of a batch is unknown: choose from grpo, rft")
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes: the only one, or the first of its group."""
+    from torch import distributed
+
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what `error` says, or its kind."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
