@@ -5,13 +5,16 @@ SHELL := /usr/bin/env bash
 
 bin := .venv/bin
 
-.PHONY: help setup run test lint bench clean
+.PHONY: help setup run train test lint bench clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
 
 setup: ## make .venv, unless it is there and current (PYTHON=... chooses the Python)
 	@jobs/setup.sh
+
+train: setup ## train a version: make train ARGS="agent=writer method=rft"
+	@$(bin)/lineage train $(ARGS)
 
 run: setup ## run an experiment: make run ARGS="engine=surrogate suite.drift=0.1"
 	@$(bin)/lineage run $(ARGS)
