@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -36,3 +37,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def put_folder(unfinished: Path, target: Path) -> None:
+    """Let `target` appear whole, as `unfinished` was; what stands there goes."""
+    for path in (*unfinished.rglob("*"), unfinished):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.replace(target)
+    sync_folder(target.parent)

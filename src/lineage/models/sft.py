@@ -6,6 +6,8 @@ computed only where there is a label. Import this module only where torch may be
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase, Trainer
+from transformers.utils import logging
 
 from lineage.models.protocol import Turn
 
@@ -59,13 +62,16 @@ class LabelledTrainer(Trainer):
     def compute_loss(self, model: Any, inputs: Any, **_: Any) -> Any:
         """Return the weighted mean loss over labelled tokens."""
         labels = inputs.pop("labels")[:, 1:]
-        causal = model.get_base_model()
-        hidden = causal.model(**inputs).last_hidden_state[:, :-1]
         learnt = labels != IGNORED
-        logits = causal.lm_head(hidden[learnt]).float()
+        logits = self.labelled_logits(model, inputs, learnt).float()
         weights = turn_weights(learnt)
         losses = torch.nn.functional.cross_entropy(logits, labels[learnt], reduction="none")
         return (losses * weights).sum() / weights.sum()
+
+    def labelled_logits(self, model: Any, inputs: Any, learnt: torch.Tensor) -> Any:
+        """Return logits (labels, vocabulary) where `learnt` (rows, tokens - 1) says so."""
+        causal = model.get_base_model()
+        return causal.lm_head(causal.model(**inputs).last_hidden_state[:, :-1][learnt])
 
 
 def turn_weights(learnt: torch.Tensor) -> torch.Tensor:
@@ -85,3 +91,18 @@ def with_adapter(base: Any, rank: int, adapter: str | None) -> Any:
         return PeftModel.from_pretrained(base, adapter, is_trainable=True)
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
     return get_peft_model(base, lora)
+
+
+def be_quiet() -> None:
+    """Let the training libraries of this process print nothing but errors."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+
+
+def use_all_cores(processes: int = 1) -> None:
+    """Give torch all cores, shared among `processes`.
+
+    Ray starts an actor that books less than two CPUs with OMP_NUM_THREADS=1.
+    """
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))

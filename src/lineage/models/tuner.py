@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lineage.config import FinetuneConfig
-from lineage.files import sync_folder
+from lineage.files import put_folder
 from lineage.models.checkpoint import ADAPTER_FILES
 from lineage.models.protocol import Example
 
@@ -44,13 +42,17 @@ class Tuner:
             TrainingArguments,
             set_seed,
         )
-        from transformers.utils import logging
 
-        from lineage.models.sft import Conversations, LabelledTrainer, with_adapter
+        from lineage.models.sft import (
+            Conversations,
+            LabelledTrainer,
+            be_quiet,
+            use_all_cores,
+            with_adapter,
+        )
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        warnings.simplefilter("ignore")
+        be_quiet()
+        use_all_cores()
         if self.base is None:
             self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint)
             self.base = AutoModelForCausalLM.from_pretrained(self.checkpoint, dtype=torch.bfloat16)
@@ -90,15 +92,4 @@ class Tuner:
         finally:
             # The next training starts from the plain base again, whatever became of this one.
             self.base = model.unload()
-        _put(unfinished, target)
-
-
-def _put(unfinished: Path, target: Path) -> None:
-    """Let `target` appear whole; what stands there is no whole adapter and goes."""
-    for file in unfinished.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    sync_folder(unfinished)
-    shutil.rmtree(target, ignore_errors=True)
-    unfinished.replace(target)
-    sync_folder(target.parent)
+        put_folder(unfinished, target)
