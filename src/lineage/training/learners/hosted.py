@@ -26,7 +26,7 @@ from lineage.models.fleet import OFFLINE
 from lineage.training.batch import Batch, Learnt
 from lineage.training.learners.torch_learner import first_line
 
-START_SECONDS = 300.0
+START_SECONDS = 600.0
 CLOSE_SECONDS = 30.0
 QUIET = {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 RESERVED = {"CPU": 0.0, "memory": 1.0}
