@@ -6,9 +6,11 @@ computed only where there is a label. Import this module only where torch may be
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -91,6 +93,17 @@ def with_adapter(base: Any, rank: int, adapter: str | None) -> Any:
         return PeftModel.from_pretrained(base, adapter, is_trainable=True)
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
     return get_peft_model(base, lora)
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write the adapter that `model` learns into `folder`; equal ones give equal bytes."""
+    model.save_pretrained(folder, selected_adapters=["default"])
+    # PEFT writes a set, in an order that differs from process to process, and a card of the model.
+    config = folder / "adapter_config.json"
+    fields = json.loads(config.read_text())
+    fields["target_modules"] = sorted(fields["target_modules"])
+    config.write_text(json.dumps(fields, indent=2, sort_keys=True))
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 def be_quiet() -> None:

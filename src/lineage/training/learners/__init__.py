@@ -1,1 +1,1 @@
-"""The learners: real ones on torch, hosted by Ray Train, and the surrogate's toy policy."""
+"""Learners: GRPO and rejection sampling on real weights, alone or in Ray Train, and a toy."""

@@ -29,6 +29,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from lineage.config import MethodConfig
+from lineage.models.sft import save_adapter
 from lineage.training.batch import Batch, Learnt, Sample
 
 MAX_GRAD_NORM = 1.0
@@ -77,11 +78,10 @@ def plan(samples: int, most: int, workers: int) -> Plan:
 class GivenTrainer(GRPOTrainer):
     """TRL's trainer, on samples that are there already, in their order and without padding."""
 
-    _buffered_inputs: Any
-
     def __init__(self, *args: Any, state: dict[str, torch.Tensor], **kwargs: Any) -> None:
         """`state` is the optimiser's, as `optimizer_state` returned it; {} is a fresh one."""
         self.given_state = state
+        self.rows: Any = None
         super().__init__(*args, **kwargs)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
@@ -112,10 +112,10 @@ class GivenTrainer(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """Return the rows of this pass; unlike TRL's own, unshuffled: neighbours stay so."""
-        if self._buffered_inputs is None:
+        if self.rows is None:
             whole = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = split_tensor_dict(whole, self.args.steps_per_generation)
-        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+            self.rows = split_tensor_dict(whole, self.args.steps_per_generation)
+        return self.rows[self._step]
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -201,7 +201,7 @@ def grpo_step(
         done = trainer.train()
         seen = next(entry for entry in trainer.state.log_history if "grad_norm" in entry)
         if trainer.is_world_process_zero():
-            model.save_pretrained(folder, selected_adapters=["default"])
+            save_adapter(model, folder)
             (folder / STATE).parent.mkdir()
             save_file(trainer.optimizer_state(), folder / STATE)
     finally:
@@ -222,10 +222,7 @@ def rollouts(samples: Sequence[Sample], tokenizer: Any, total: int) -> list[dict
 
     Advantages are scaled so that a mean over all rows is the mean over the samples.
     """
-    encoded = [
-        (tokenizer.encode(one.prompt, add_special_tokens=False), one)
-        for one in samples
-    ]
+    encoded = [(tokenizer.encode(one.prompt, add_special_tokens=False), one) for one in samples]
     encoded.sort(key=lambda pair: len(pair[0]) + len(pair[1].tokens), reverse=True)
     rows: list[dict[str, Any]] = [
         {

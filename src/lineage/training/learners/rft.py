@@ -14,7 +14,7 @@ import torch
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, TrainingArguments
 
 from lineage.config import MethodConfig
-from lineage.models.sft import IGNORED, LabelledTrainer
+from lineage.models.sft import IGNORED, LabelledTrainer, save_adapter
 from lineage.training.batch import Batch, Learnt, Sample
 
 
@@ -76,7 +76,7 @@ def rft_step(
     trainer.remove_callback(PrinterCallback)
     done = trainer.train()
     if trainer.is_world_process_zero():
-        model.save_pretrained(folder)
+        save_adapter(model, folder)
     norms = [entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry]
     return Learnt(
         loss=done.training_loss,

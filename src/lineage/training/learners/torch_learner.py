@@ -72,8 +72,9 @@ class TorchLearner:
                 self.checkpoint, dtype=getattr(torch, self.method.dtype)
             )
         except (OSError, ValueError, AttributeError) as error:
-            reason = first_line(error)
-            raise LineageError(f"{self.checkpoint} cannot be trained: {reason}") from error
+            raise LineageError(
+                f"{self.checkpoint} cannot be trained: {first_line(error)}"
+            ) from error
 
     def step(self, batch: Batch) -> Learnt:
         """Leave `batch.folder` and return what was done. Raises LineageError where that fails."""

@@ -1,116 +1,160 @@
-"""The toy policy: a surrogate's skills as Bernoulli decisions, trained like a language model's.
+"""The learner of the surrogate engine: three skills, each the chance of a decision well taken.
 
-It goes through the same rollouts, rewards, credit and checkpoints as the real thing, in
-milliseconds and the same on every machine.
+A completion of the surrogate is a list of decisions, told as tokens: 2i + 1 where skill i served
+and 2i where it failed. The policy is a Bernoulli variable a skill, so that its gradients fit in a
+line and a run of `lineage train` can be followed by hand.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 from lineage.config import MethodConfig
-from lineage.files import atomic_write
+from lineage.errors import LineageError
+from lineage.files import put_folder
 from lineage.models.dice import SKILLS
 from lineage.models.surrogate import TRAINED
 from lineage.training.batch import Batch, Learnt, Sample
+from lineage.training.learners.torch_learner import FIGURES, unfinished
 
-LOWEST, HIGHEST = 0.01, 0.99
-"""A skill never becomes certain: there would be nothing left to compare."""
-SPEED = 8000.0
-"""The toy has three parameters and no curvature: it takes so much larger steps than a LoRA."""
+LEAST, MOST = 0.01, 0.99
+"""Chances end there: a skill of 0 or 1 would never be tried otherwise again."""
+GAIN = 16000.0
+"""How much faster the toy learns than weights: its three logits stand for millions of them."""
+
+
+def outcomes(tokens: Iterable[int]) -> list[tuple[str, int]]:
+    """Return (skill, outcome) of each token. Raises LineageError for one that tells no decision."""
+    found = []
+    for token in tokens:
+        skill, outcome = divmod(token, 2)
+        if not 0 <= skill < len(SKILLS):
+            raise LineageError(f"token {token} is no decision: a toy learns from a surrogate only")
+        found.append((SKILLS[skill], outcome))
+    return found
+
+
+def clip(chance: float) -> float:
+    """Return the chance within its bounds."""
+    return min(max(chance, LEAST), MOST)
+
+
+def gradient(skills: Mapping[str, float], samples: Iterable[Sample]) -> dict[str, float]:
+    """Return the policy gradient in the logit of each skill that was used.
+
+    REINFORCE (Williams 1992): the mean over its decisions of advantage x (outcome - chance), which
+    is the derivative of the log-probability of a Bernoulli variable in its logit.
+    """
+    terms: dict[str, list[float]] = {}
+    for sample in samples:
+        for skill, outcome in outcomes(sample.tokens):
+            terms.setdefault(skill, []).append(sample.advantage * (outcome - skills[skill]))
+    return {skill: math.fsum(found) / len(found) for skill, found in terms.items()}
+
+
+def climbed(
+    skills: Mapping[str, float], slope: Mapping[str, float], rate: float
+) -> dict[str, float]:
+    """Return the skills after a step of `rate` x `slope` in their logits."""
+
+    def moved(chance: float, by: float) -> float:
+        logit = math.log(chance / (1 - chance)) + by
+        return clip(1 / (1 + math.exp(-logit)))
+
+    return {
+        skill: moved(clip(chance), rate * slope[skill]) if skill in slope else chance
+        for skill, chance in skills.items()
+    }
+
+
+def imitated(
+    skills: Mapping[str, float], samples: Iterable[Sample], rate: float
+) -> dict[str, float]:
+    """Return the skills moved by `rate` towards the share of successes, their likeliest value."""
+    shares: dict[str, list[int]] = {}
+    for sample in samples:
+        for skill, outcome in outcomes(sample.tokens):
+            shares.setdefault(skill, []).append(outcome)
+    return {
+        skill: clip(chance + rate * (fmean(shares[skill]) - chance)) if skill in shares else chance
+        for skill, chance in skills.items()
+    }
+
+
+def surprise(skills: Mapping[str, float], samples: Iterable[Sample]) -> float:
+    """Return the mean negative log-probability of the decisions, in nats."""
+    taken = [pair for sample in samples for pair in outcomes(sample.tokens)]
+    return -fmean(math.log(clip(skills[s] if o else 1 - skills[s])) for s, o in taken)
+
+
+def entropy(skills: Mapping[str, float], samples: Iterable[Sample]) -> float:
+    """Return the mean entropy of the decisions, in nats."""
+    taken = [skills[skill] for sample in samples for skill, _ in outcomes(sample.tokens)]
+    return fmean(-sum(q * math.log(q) for q in (p, 1 - p) if q > 0) for p in taken)
 
 
 class ToyLearner:
-    """A `Learner` of the skills of one surrogate version."""
+    """A `Learner` of skills. `batch.folder` holds them in `skills.json`."""
 
     def __init__(self, method: MethodConfig, skills: Mapping[str, float]) -> None:
-        self.method = method
-        self.skills = {name: skills[name] for name in SKILLS}
+        """`skills` are the parent's, one for each of SKILLS."""
+        self.method, self.skills = method, {name: float(skills[name]) for name in SKILLS}
 
     async def start(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     async def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: there is nothing to let go of."""
 
     async def learn(self, batch: Batch) -> Learnt:
-        """Learn `batch` and leave its folder."""
-        before = self.skills
-        if batch.start:
-            before = json.loads((Path(batch.start) / TRAINED).read_text())
-        samples = [sample for group in batch.groups for sample in group]
+        """Learn `batch`. Raises LineageError where it is none of a surrogate's."""
+        began, target = time.monotonic(), Path(batch.folder)
+        if (target / FIGURES).exists():
+            return Learnt(**json.loads((target / FIGURES).read_text()))
+        before = read_skills(Path(batch.start)) if batch.start else self.skills
+        samples = [one for group in batch.groups for one in group]
+        tokens = sum(len(one.tokens) for one in samples)
+        if not tokens:
+            raise LineageError(f"step {batch.step} holds no decision to learn from")
         if batch.kind == "grpo":
-            after = ascend(before, samples, SPEED * self.method.learning_rate)
+            slope = gradient(before, samples)
+            after = climbed(before, slope, GAIN * self.method.learning_rate)
+            loss, norm = 0.0, math.hypot(*slope.values())
+        elif batch.kind == "rft":
+            warm = self.method.kind == "grpo"
+            rate = self.method.warm_learning_rate if warm else self.method.learning_rate
+            after = imitated(before, samples, min(GAIN * rate, 1.0))
+            loss, norm = surprise(before, samples), math.dist(before.values(), after.values())
         else:
-            rft = self.method.kind == "rft"
-            rate = self.method.learning_rate if rft else self.method.warm_learning_rate
-            after = imitate(before, samples, min(SPEED * rate, 1.0))
-        atomic_write(Path(batch.folder) / TRAINED, json.dumps(after).encode())
-        moved = math.sqrt(sum((after[name] - before[name]) ** 2 for name in SKILLS))
-        return Learnt(
-            loss=0.0,
-            grad_norm=moved,
+            raise LineageError(f"kind {batch.kind!r} of a batch is unknown: choose from grpo, rft")
+        learnt = Learnt(
+            loss=loss,
+            grad_norm=norm,
             kl=None,
-            entropy=sum(_entropy(after[name]) for name in SKILLS) / len(SKILLS),
-            tokens=sum(len(sample.tokens) for sample in samples),
-            seconds=0.0,
+            entropy=entropy(before, samples),
+            tokens=tokens,
+            seconds=time.monotonic() - began,
         )
+        making = unfinished(target)
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        (making / TRAINED).write_text(json.dumps(after))
+        (making / FIGURES).write_text(json.dumps(asdict(learnt)))
+        put_folder(making, target)
+        return learnt
 
 
-def ascend(skills: Mapping[str, float], samples: Iterable[Sample], rate: float) -> dict[str, float]:
-    """Return the skills after one step of REINFORCE on their logits (Williams 1992).
-
-    The score of a decision with outcome o, taken with chance p, is o - p; a skill's gradient is the
-    mean of advantage x score over its decisions.
-    """
-    sums, counts = dict.fromkeys(SKILLS, 0.0), dict.fromkeys(SKILLS, 0)
-    for sample in samples:
-        for name, outcome in _outcomes(sample):
-            sums[name] += sample.advantage * (outcome - skills[name])
-            counts[name] += 1
-    return {
-        name: _bounded(_sigmoid(_logit(skills[name]) + rate * sums[name] / max(counts[name], 1)))
-        for name in SKILLS
-    }
-
-
-def imitate(
-    skills: Mapping[str, float], samples: Iterable[Sample], rate: float
-) -> dict[str, float]:
-    """Return the skills moved by `rate` (0 to 1) towards the share of successes in `samples`."""
-    taken: dict[str, list[int]] = {name: [] for name in SKILLS}
-    for sample in samples:
-        for name, outcome in _outcomes(sample):
-            taken[name].append(outcome)
-    return {
-        name: _bounded(
-            skills[name] + rate * (sum(outcomes) / len(outcomes) - skills[name])
-            if outcomes
-            else skills[name]
-        )
-        for name, outcomes in taken.items()
-    }
-
-
-def _outcomes(sample: Sample) -> Iterable[tuple[str, int]]:
-    return ((SKILLS[token // 2], token % 2) for token in sample.tokens)
-
-
-def _bounded(value: float) -> float:
-    return min(max(value, LOWEST), HIGHEST)
-
-
-def _logit(chance: float) -> float:
-    bounded = _bounded(chance)
-    return math.log(bounded / (1.0 - bounded))
-
-
-def _sigmoid(value: float) -> float:
-    return 1.0 / (1.0 + math.exp(-value))
-
-
-def _entropy(chance: float) -> float:
-    return -chance * math.log(chance) - (1.0 - chance) * math.log(1.0 - chance)
+def read_skills(folder: Path) -> dict[str, float]:
+    """Return the skills that a step left in `folder`. Raises LineageError where there are none."""
+    try:
+        found = json.loads((folder / TRAINED).read_text())
+        return {name: float(found[name]) for name in SKILLS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LineageError(f"{folder} holds no skills: remove it and train again") from error

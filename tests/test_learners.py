@@ -1,0 +1,399 @@
+"""Learners: the toy by hand, and real trainers on a model of two random layers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
+
+from lineage.config import MethodConfig
+from lineage.errors import LineageError
+from lineage.models.cluster import Cluster
+from lineage.models.sft import with_adapter
+from lineage.training.batch import Batch, Learnt, Sample
+from lineage.training.learners import toy
+from lineage.training.learners.hosted import RayLearner
+from lineage.training.learners.torch_learner import TorchLearner
+
+WEIGHTS = "adapter_model.safetensors"
+TEMPERATURE = 0.8
+RATE = 0.002
+
+
+def method(**changes: Any) -> MethodConfig:
+    plain = MethodConfig(
+        kind="grpo", warm_steps=0, steps=2, groups=2, warm_groups=2, group=2,
+        temperature=TEMPERATURE, learning_rate=RATE, warm_learning_rate=0.01, epochs=1, most=8,
+        warm_most=8,
+        batch=3, rank=4, beta=0.0, clip=0.2, dtype="float32",
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+def sample(prompt: str, tokens: tuple[int, ...], advantage: float) -> Sample:
+    return Sample(prompt, tokens, tuple(-1.0 for _ in tokens), advantage)
+
+
+GROUPS = (
+    (sample("say one", (40, 41, 42), 1.0), sample("say one", (50,), -1.0)),
+    (
+        sample("and now two", (60, 61), 0.5),
+        sample("and now two", (70, 71, 72, 73), -1.0),
+        sample("and now two", (80,), 0.5),
+    ),
+)
+SAMPLES = [one for group in GROUPS for one in group]
+BEST = tuple((group[0],) for group in GROUPS)
+
+
+def batch(folder: Path, start: Path | None = None, **changes: Any) -> Batch:
+    plain = Batch("grpo", 1, GROUPS, str(start) if start else "", str(folder), seed=7)
+    return replace(plain, **changes)
+
+
+# The toy, by hand.
+
+
+def test_a_toy_climbs_the_gradient_of_its_logits() -> None:
+    skills = {"write": 0.5, "edit": 0.8, "open": 0.25}
+    # write: (1 * (1 - .5) + 1 * (0 - .5) - 1 * (0 - .5)) / 3 = 1/6; edit: -1 * (1 - .8) / 1.
+    samples = [sample("", (1, 0), 1.0), sample("", (0, 3), -1.0)]
+    slope = toy.gradient(skills, samples)
+    assert slope == pytest.approx({"write": 1 / 6, "edit": -0.2})
+    after = toy.climbed(skills, slope, 3.0)
+    # write: logit 0 + 1/2; edit: logit ln 4 - 0.6.
+    assert after["write"] == pytest.approx(1 / (1 + math.exp(-0.5)))
+    assert after["edit"] == pytest.approx(4 * math.exp(-0.6) / (1 + 4 * math.exp(-0.6)))
+    assert after["open"] == 0.25
+    assert toy.climbed({"write": 0.99, "edit": 0.01}, {"write": 9.0, "edit": -9.0}, 1.0) == {
+        "write": 0.99,
+        "edit": 0.01,
+    }
+
+
+def test_a_toy_imitates_the_share_of_successes() -> None:
+    skills = {"write": 0.5, "edit": 0.8, "open": 0.2}
+    samples = [sample("", (1, 1, 0), 1.0), sample("", (1, 4), 1.0)]
+    after = toy.imitated(skills, samples, 0.5)
+    assert after == pytest.approx({"write": 0.625, "edit": 0.8, "open": 0.1})
+    assert toy.surprise(skills, samples) == pytest.approx(-(4 * math.log(0.5) + math.log(0.8)) / 5)
+    half, fifth = math.log(2), -(0.2 * math.log(0.2) + 0.8 * math.log(0.8))
+    assert toy.entropy(skills, samples) == pytest.approx((4 * half + fifth) / 5)
+
+
+def test_a_toy_goes_on_from_its_folder_and_learns_no_step_twice(tmp_path: Path) -> None:
+    skills = {"write": 0.5, "edit": 0.8, "open": 0.25}
+    learner = toy.ToyLearner(method(learning_rate=0.2 / toy.GAIN), skills)
+    groups = ((sample("", (1,), 1.0), sample("", (0,), -1.0)),)
+    one = batch(tmp_path / "1", groups=groups)
+    two = batch(tmp_path / "2", tmp_path / "1", groups=groups)
+    first = asyncio.run(learner.learn(one))
+    asyncio.run(learner.learn(two))
+    found = [toy.read_skills(tmp_path / name)["write"] for name in ("1", "2")]
+    # The gradient is (0.5 + 0.5) / 2, and the rate 0.2.
+    assert found[0] == pytest.approx(1 / (1 + math.exp(-0.1)))
+    assert 0.5 < found[0] < found[1]
+    assert asyncio.run(learner.learn(one)) == first
+    with pytest.raises(LineageError, match="token 6 is no decision"):
+        asyncio.run(learner.learn(batch(tmp_path / "3", groups=((sample("", (6,), 0.0),),))))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+# Weights.
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of a random model of two layers that reads bytes."""
+    folder = str(tmp_path_factory.mktemp("tiny"))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bytes_ = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!").save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=len(alphabet), hidden_size=32, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, initializer_range=0.2,
+    )  # fmt: skip
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder
+
+
+def learn(tiny: str, *batches: Batch, parent: str = "", **changes: Any) -> list[Learnt]:
+    """Return what a fresh learner learnt from `batches`."""
+    learner = TorchLearner(tiny, method(**changes), parent)
+    return [learner.step(one) for one in batches]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of all that a step left, but for its figures, which hold seconds."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "learnt.json"
+    }
+
+
+def logps(
+    tiny: str, folder: Path | None, samples: list[Sample], temperature: float = TEMPERATURE
+) -> list[torch.Tensor]:
+    """Return log-probabilities of each sample's tokens, one sample at a time."""
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    if folder:
+        model = with_adapter(model, 4, str(folder))
+    with torch.no_grad():
+        return [tokens_of(model, tokenizer(tiny), one, temperature) for one in samples]
+
+
+def tokenizer(tiny: str) -> Any:
+    return PreTrainedTokenizerFast.from_pretrained(tiny)
+
+
+def tokens_of(model: Any, tokenizer: Any, one: Sample, temperature: float) -> torch.Tensor:
+    prompt = tokenizer.encode(one.prompt, add_special_tokens=False)
+    ids = torch.tensor([[*prompt, *one.tokens]])
+    scores = (model(input_ids=ids).logits[0] / temperature).log_softmax(-1)
+    places = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
+    return scores[places, torch.tensor(one.tokens)]
+
+
+def test_a_first_step_is_adam_s_on_the_gradient_by_hand(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (learnt,) = learn(tiny, batch(tmp_path / "a"))
+    said = capfd.readouterr()
+    set_seed(7)
+    model = with_adapter(AutoModelForCausalLM.from_pretrained(tiny), 4, None)
+    # The gradient of -mean over samples of advantage x mean log-probability.
+    reader = tokenizer(tiny)
+    scores = [tokens_of(model, reader, one, TEMPERATURE).mean() for one in SAMPLES]
+    gains = [one.advantage * score for one, score in zip(SAMPLES, scores)]
+    (-torch.stack(gains).mean()).backward()
+    slopes = {n: w.grad for n, w in model.named_parameters() if w.requires_grad}
+    norm = math.sqrt(sum(float((slope**2).sum()) for slope in slopes.values()))
+    assert learnt.grad_norm == pytest.approx(norm, rel=1e-4)
+    assert learnt.loss == pytest.approx(0.0, abs=1e-6)
+    assert learnt.tokens == 11 and learnt.kl is None
+    assert learnt.entropy is not None and 0 < learnt.entropy < math.log(256)
+    found = load_file(tmp_path / "a" / WEIGHTS)
+    assert {weight.dtype for weight in found.values()} == {torch.float32}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            slope = slopes[name] * min(1.0, 1.0 / norm)
+            # Adam's first step: its means are the gradient and its square.
+            expected = weight.detach() - RATE * slope / (slope.abs() + 1e-8)
+            sure = (slope == 0) | (slope.abs() > 1e-6)
+            assert torch.allclose(
+                found[name.replace(".default", "")][sure], expected[sure], atol=RATE / 100
+            )
+    assert (said.out, said.err) == ("", "")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_steps_raise_what_was_better_and_lower_what_was_worse(
+    tiny: str, tmp_path: Path, dtype: str
+) -> None:
+    steps = [batch(tmp_path / str(i), tmp_path / str(i - 1) if i else None) for i in range(4)]
+    learn(tiny, *steps, dtype=dtype, learning_rate=0.01)
+    before, after = logps(tiny, None, SAMPLES), logps(tiny, tmp_path / "3", SAMPLES)
+    for one, old, new in zip(SAMPLES, before, after):
+        assert (float(new.mean()) - float(old.mean())) * one.advantage > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_that_stopped_goes_on_to_the_same_bytes(
+    tiny: str, tmp_path: Path, dtype: str
+) -> None:
+    def three(root: Path) -> list[Batch]:
+        warm = batch(root / "0", kind="rft", groups=BEST)
+        return [warm, batch(root / "1", root / "0"), batch(root / "2", root / "1", seed=8)]
+
+    whole, parts = three(tmp_path / "whole"), three(tmp_path / "parts")
+    told = learn(tiny, *whole, dtype=dtype)
+    for one in parts:
+        torn = Path(f"{one.folder}.tmp")
+        torn.mkdir(parents=True)
+        (torn / WEIGHTS).write_text("half")
+        learn(tiny, one, dtype=dtype)
+    for a, b in zip(whole, parts):
+        assert files(Path(a.folder)) == files(Path(b.folder))
+    assert learn(tiny, *whole, dtype=dtype) == told
+    assert not list(tmp_path.rglob("*.tmp"))
+    # The third step used the state of the second: without it, it goes elsewhere.
+    (tmp_path / "parts" / "1" / "trainer" / "optimizer.safetensors").unlink()
+    learn(tiny, replace(parts[2], folder=str(tmp_path / "fresh")), dtype=dtype)
+    assert files(tmp_path / "fresh")[WEIGHTS] != files(tmp_path / "whole" / "2")[WEIGHTS]
+
+
+def test_what_is_too_small_for_bfloat16_is_kept(tiny: str, tmp_path: Path) -> None:
+    learn(tiny, batch(tmp_path / "0"), dtype="bfloat16", learning_rate=0.01)
+    steps = [batch(tmp_path / str(i), tmp_path / str(i - 1)) for i in (1, 2)]
+    learn(tiny, *steps, dtype="bfloat16", learning_rate=1e-7)
+    first, last = (load_file(tmp_path / str(i) / WEIGHTS) for i in (0, 2))
+    name = next(n for n in first if "lora_B" in n)
+    moved = (last[name] - first[name]).abs().max()
+    assert 0 < float(moved) < 1e-6
+
+
+def test_the_order_and_the_size_of_passes_change_nothing(tiny: str, tmp_path: Path) -> None:
+    learn(tiny, batch(tmp_path / "three"))
+    learn(tiny, batch(tmp_path / "all"), batch=8)
+    learn(tiny, batch(tmp_path / "swapped", groups=GROUPS[::-1]), batch=2)
+    # Padding rows weigh nothing: five samples in passes of three, of eight and of two.
+    states = [
+        load_file(tmp_path / name / "trainer" / "optimizer.safetensors")
+        for name in ("three", "all", "swapped")
+    ]
+    for name, value in states[0].items():
+        assert all(torch.allclose(value, other[name], atol=1e-6) for other in states[1:])
+
+
+def test_the_divergence_is_taken_to_the_parent(tiny: str, tmp_path: Path) -> None:
+    learn(tiny, batch(tmp_path / "parent"), learning_rate=0.05)
+    parent = str(tmp_path / "parent")
+    at_parent, at_base, after = (
+        learn(tiny, batch(tmp_path / "a"), parent=parent, beta=0.1)
+        + learn(tiny, batch(tmp_path / "b", tmp_path / "parent"), beta=0.1)
+        + learn(tiny, batch(tmp_path / "c", tmp_path / "parent"), beta=0.1, parent=parent)
+    )
+    assert at_parent.kl == pytest.approx(0.0, abs=1e-6) and after.kl == at_parent.kl
+    # Schulman's estimate, over all tokens, by hand.
+    new, old = logps(tiny, tmp_path / "parent", SAMPLES), logps(tiny, None, SAMPLES)
+    gaps = torch.cat(old) - torch.cat(new)
+    estimates = gaps.exp() - gaps - 1
+    assert at_base.kl is not None and at_base.kl > 0.001
+    halves = learn(tiny, batch(tmp_path / "d", tmp_path / "parent"), beta=0.1, batch=8)[0].kl
+    assert halves == pytest.approx(float(estimates.mean()), rel=1e-3)
+    config = json.loads((tmp_path / "b" / "adapter_config.json").read_text())
+    assert config["target_modules"] == sorted(config["target_modules"])
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == [
+        "adapter_config.json", WEIGHTS, "learnt.json", "trainer",
+    ]  # fmt: skip
+
+
+def test_imitation_makes_what_was_best_likelier(tiny: str, tmp_path: Path) -> None:
+    one = batch(tmp_path / "0", kind="rft", groups=BEST)
+    two = batch(tmp_path / "1", tmp_path / "0", kind="rft", groups=BEST)
+    first, second = learn(tiny, one, two, epochs=3)
+    assert second.loss < first.loss and first.tokens == 5
+    samples = [group[0] for group in BEST]
+    before, after = logps(tiny, None, samples), logps(tiny, tmp_path / "1", samples)
+    assert all(new.sum() > old.sum() for old, new in zip(before, after))
+    (told,) = learn(tiny, batch(tmp_path / "2", kind="rft", groups=BEST))
+    # The mean of a sample of n tokens weighs sqrt(n).
+    plain = logps(tiny, None, samples, temperature=1.0)
+    weights = [math.sqrt(len(tokens)) for tokens in plain]
+    expected = sum(float(tokens.mean()) * w for tokens, w in zip(plain, weights)) / sum(weights)
+    assert told.loss == pytest.approx(-expected, rel=1e-4)
+
+
+def test_a_step_that_fails_leaves_nothing_and_spoils_nothing(tiny: str, tmp_path: Path) -> None:
+    learner = TorchLearner(tiny, method())
+    skewed = ((sample("a", (1,), 1.0), sample("a", (2,), 0.0)),)
+    for bad in (batch(tmp_path / "bad", groups=skewed), batch(tmp_path / "bad", kind="ppo")):
+        with pytest.raises(LineageError):
+            learner.step(bad)
+    assert not list(tmp_path.iterdir())
+    learner.step(batch(tmp_path / "good"))
+    learn(tiny, batch(tmp_path / "fresh"))
+    assert files(tmp_path / "good") == files(tmp_path / "fresh")
+    with pytest.raises(LineageError, match="cannot be trained"):
+        TorchLearner(str(tmp_path / "none"), method()).load()
+
+
+# In Ray Train.
+
+
+def processes(name: str) -> list[psutil.Process]:
+    """Return the children of this process, and theirs, that bear `name`."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if name in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_group_learns_what_one_process_does(
+    tiny: str, tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cluster = Cluster(None)
+
+    def learner() -> RayLearner:
+        return RayLearner(tiny, method(), "", workers, False, tmp_path / "ray")
+
+    async def serve() -> list[Learnt]:
+        # As beside an engine that has booked all CPUs.
+        cpus = ray.util.placement_group([{"CPU": ray.cluster_resources()["CPU"]}])
+        await cpus.ready()
+        hosted, told = learner(), []
+        try:
+            await hosted.start()
+            for one in steps("hosted"):
+                told.append(await hosted.learn(one))
+            with pytest.raises(LineageError, match="do not sum to zero"):
+                await hosted.learn(batch(tmp_path / "skewed", groups=(GROUPS[0][:1],)))
+            with pytest.raises(LineageError):
+                await hosted.learn(batch(tmp_path / "late"))
+        finally:
+            await hosted.close()
+            await hosted.close()
+        hosted = learner()
+        try:
+            await hosted.start()
+            processes("RayTrainWorker")[0].kill()
+            with pytest.raises(LineageError, match="the trainer failed"):
+                await hosted.learn(batch(tmp_path / "killed"))
+        finally:
+            await hosted.close()
+        assert not processes("RayTrainWorker")
+        return told
+
+    def steps(name: str) -> list[Batch]:
+        root = tmp_path / name
+        return [
+            batch(root / "0", kind="rft", groups=BEST),
+            batch(root / "1", root / "0"),
+            batch(root / "2", root / "1"),
+        ]
+
+    cluster.join()
+    try:
+        told = asyncio.run(serve())
+    finally:
+        cluster.leave()
+    assert not processes("ray")
+    assert capfd.readouterr() == ("", "")
+    if workers == 1:
+        alone = learn(tiny, *steps("alone"))
+        assert [replace(a, seconds=0) for a in alone] == [replace(a, seconds=0) for a in told]
+        assert all(files(tmp_path / "alone" / n) == files(tmp_path / "hosted" / n) for n in "012")
+    else:
+        # One step from one start: shares of the gradient are summed in another order, no more.
+        (alone,) = learn(tiny, batch(tmp_path / "alone", tmp_path / "hosted" / "1"))
+        assert told[2].grad_norm == pytest.approx(alone.grad_norm, rel=1e-5)
+    assert sorted(path.name for path in (tmp_path / "hosted").iterdir()) == ["0", "1", "2"]
+    assert not [path for path in tmp_path.iterdir() if path.name in ("skewed", "late", "killed")]
