@@ -270,7 +270,7 @@ def test_the_card_says_what_the_record_says() -> None:
     assert "| total | 24 | 0.10 [0.00, 0.20] | 0.40 [0.30, 0.50] | +0.30 |" in text
     assert "| cost | 42 minutes, 12 steps, on 2 cores, no GPU |" in text
     assert "| size | 1.8 MB: 921,600 parameters as bfloat16 |" in text
-    assert "kind grpo, warm_steps 2" in text
+    assert "kind grpo, warm_steps 3" in text
     assert "**signal**: trains handoff" in text
     assert "(curve.png)" in text
     assert text.endswith("## Limits\n\nOnly one suite.\n")

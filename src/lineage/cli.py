@@ -149,6 +149,9 @@ def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.write import write_report
 
     config = conf.load_file(options.run / "config.yaml")
+    if train.is_training(options.run):
+        train.report_training(config, options.run, console)
+        return
     show(write_report(options.run, Path(config.run.cache)), console)
     console.print(f"{options.run / 'report.html'}", highlight=False, markup=False)
 

@@ -12,13 +12,15 @@ from lineage.analysis.terminal import drawn
 from lineage.analysis.training import OPENED, PARTS
 
 WRITTEN = {
-    "memory_tokens": ("memory tokens", ".1f"),
-    "completion_tokens": ("written", ".1f"),
+    "memory_tokens": ("memory", ".0f"),
+    "completion_tokens": ("written", ".0f"),
     "entropy": ("entropy", ".2f"),
     "copied": ("copied", ".0%"),
     "staleness": ("stale", ".0%"),
     "density": ("facts/100", ".2f"),
 }
+SHORT = {"reward_dissimilar": "dissim."}
+"""Heads that a terminal of 80 columns has no room for otherwise."""
 MINUTE = 60
 
 
@@ -71,17 +73,19 @@ def _curriculum(summary: dict[str, Any], name: str) -> Iterator[Sheet]:
 def _rewards(title: str, points: list[dict[str, Any]], summary: dict[str, Any]) -> Sheet:
     parts = [part for part in PARTS if any(point[part] is not None for point in points)]
     kinds = {step["step"]: step["kind"] for step in summary["by_step"]}
+    failed = any(point["failed"] for point in points)
     rows = tuple(
         (
             str(point["step"]),
             kinds[point["step"]],
             bounds(point["reward"]),
             *(_format(point[part], "+.2f") for part in parts),
-            _format(point["failed"], ".0%"),
+            *((_format(point["failed"], ".0%"),) if failed else ()),
         )
         for point in points
     )
-    head = ("step", "kind", "reward", *(part.removeprefix("reward_") for part in parts), "failed")
+    names = (SHORT.get(part, part.removeprefix("reward_")) for part in parts)
+    head = ("step", "kind", "reward", *names, *(("failed",) if failed else ()))
     note = f"mean over groups [{summary['confidence']:.0%} interval]; parts are weighted and signed"
     return Sheet(title, head, rows, note, left=2)
 
@@ -89,7 +93,7 @@ def _rewards(title: str, points: list[dict[str, Any]], summary: dict[str, Any]) 
 def _written(title: str, points: list[dict[str, Any]]) -> Sheet:
     columns = {key: v for key, v in WRITTEN.items() if any(p[key] is not None for p in points)}
     asked = any(point["opened"][key] for point in points for key in OPENED)
-    opens = {"precision": "opens right", "recall": "opens needed"} if asked else {}
+    opens = {"precision": "right", "recall": "found"} if asked else {}
     timed = any("seconds" in point for point in points)
     rows = tuple(
         (
@@ -107,12 +111,12 @@ def _written(title: str, points: list[dict[str, Any]]) -> Sheet:
         *(("seconds",) if timed else ()),
     )
     note = (
-        "memory tokens: in the successor's prompt; written: tokens of an alternative; entropy: "
+        "memory: tokens in the successor's prompt; written: tokens of an alternative; entropy: "
         "nats a token; copied: share of word triples that the history shows; stale: share of "
         "memories that contradict the world; facts/100: recoverable facts per 100 tokens"
     )
     if opens:
-        note += "; opens right: needed / opened; opens needed: opened / needed"
+        note += "; right: needed, of the docs opened; found: opened, of the docs needed"
     return Sheet(title, head, rows, note)
 
 

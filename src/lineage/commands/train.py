@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from lineage import conf
-from lineage.analysis.sheet import Sheet, bounds
+from lineage.analysis.sheet import Sheet, bounds, gained
 from lineage.analysis.terminal import drawn
 from lineage.analysis.training_tables import show_training
 from lineage.analysis.views import read_record
@@ -26,6 +29,9 @@ examples:
   lineage train engine=surrogate               the toy policy: seconds, no model
   lineage resume runs/latest                   go on with one that was stopped
 """
+
+
+HELD_OUT = "held-out.json"
 
 
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -49,28 +55,48 @@ def is_training(folder: Path) -> bool:
     return "training" in read_record(folder)
 
 
+def report_training(config: Config, folder: Path, console: Console) -> None:
+    """Write the report of a training again and show its tables."""
+    from lineage.analysis.training_report import write_training
+
+    show_training(write_training(folder, Path(config.run.cache), config.log), console)
+    file = folder / HELD_OUT
+    if file.exists():
+        _show_gains(json.loads(file.read_bytes()), console)
+    console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
+
+
 def run_training(config: Config, folder: Path, console: Console) -> None:
     """Train, show what came of it and where it is."""
     from lineage.training.run import execute
 
-    made = execute(config, folder, console)
-    show_training(made.figures, console)
-    if made.gains:
+    shelf = execute(config, folder, console).shelf
+    report_training(config, folder, console)
+    if shelf is not None:
+        text = f"{config.train.name} is on the shelf, {shelf}: name it in any schedule"
+        console.print(text, highlight=False, markup=False)
+
+
+def _show_gains(gains: list[dict[str, Any]], console: Console) -> None:
+    for course, among in groupby(gains, key=lambda one: str(one["curriculum"])):
+        found = list(among)
         rows = tuple(
             (
-                one.curriculum,
-                one.measure,
-                bounds(one.before),
-                bounds(one.after),
-                bounds(one.gain, signed=True),
-                str(one.gain["n"]),
+                one["measure"],
+                bounds(one["before"]),
+                bounds(one["after"]),
+                gained(one["gain"] | {"excludes_zero": _one_sided(one["gain"])}),
             )
-            for one in made.gains
+            for one in found
         )
-        head = ("curriculum", "measure", "before", "after", "gain", "worlds")
-        note = "mean [interval over worlds], never trained on; each version reads what it wrote"
-        console.print(drawn(Sheet("What the training was worth", head, rows, note=note, left=2)))
-    console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
-    if made.shelf is not None:
-        text = f"{config.train.name} is on the shelf, {made.shelf}: name it in any schedule"
-        console.print(text, highlight=False, markup=False)
+        worlds = max(one["gain"]["n"] for one in found)
+        note = (
+            f"mean over {worlds} worlds never trained on [interval]; each version reads what it "
+            "wrote; * the interval excludes 0"
+        )
+        title = f"what the training was worth: {course}"
+        console.print(drawn(Sheet(title, ("measure", "before", "after", "gain"), rows, note)))
+
+
+def _one_sided(gain: dict[str, Any]) -> bool:
+    return gain["low"] is not None and gain["low"] * gain["high"] > 0

@@ -49,7 +49,6 @@ class Made:
 
     adapter: Path
     gains: list[Gain]
-    figures: dict[str, Any]
     shelf: Path | None
 
 
@@ -135,7 +134,7 @@ async def _execute(config: Config, folder: Path, display: Display) -> Made:
     if config.engine.kind != "surrogate":
         # A surrogate's skills are no weights: there is nothing to ship.
         shipped = ship(config, folder, adapter, gains, minutes, on_gpu)
-    return Made(adapter, gains, figures, shipped)
+    return Made(adapter, gains, shipped)
 
 
 async def train(
