@@ -122,7 +122,7 @@ async def _episodes(
         sources={course: source},
     )
     draws = [
-        Draw(course, pair * visits + number, history)
+        Draw(course, pair * visits + number, number, history)
         for pair, history in enumerate(source.histories)
         for number in range(visits)
     ]

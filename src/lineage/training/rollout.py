@@ -60,10 +60,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Draw:
-    """What one group of a step branches from; `number` is its place in the step."""
+    """What one group of a step branches from; `number` is its place in the step.
+
+    `turn` counts the groups of the curriculum, over all steps: episodes take the probes by turns.
+    """
 
     curriculum: str
     number: int
+    turn: int
     history: History
 
 
@@ -264,9 +268,9 @@ class _Room:
 
     @cached_property
     def visit(self) -> Visit:
-        """The task of an episode: the group's number walks through the families."""
+        """The task of an episode: groups walk through the families."""
         visits = draw_probes(self.suite, self._open_plan(), self.train.probes, *self.ids)
-        return visits[self.draw.number % len(visits)]
+        return visits[self.draw.turn % len(visits)]
 
     def _open_plan(self) -> Plan:
         """Return the plan with everything in the library counted as met."""

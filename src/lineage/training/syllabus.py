@@ -36,9 +36,10 @@ def draws(
     for course, count in counts.items():
         histories = sources[course].histories
         for number in range(count):
-            round_, place = divmod(before[course] + number, len(histories))
+            turn = before[course] + number
+            round_, place = divmod(turn, len(histories))
             order = _order(len(histories), name, course, round_)
-            found.append(Draw(course, number, histories[order[place]]))
+            found.append(Draw(course, number, turn, histories[order[place]]))
     return tuple(found)
 
 
