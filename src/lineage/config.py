@@ -288,6 +288,7 @@ class TrainConfig:
     held_out: int = MISSING  # worlds, never trained on, for the reward before and after
     log: str | None = None  # folder of a run to train on; null: the parent works first
     workers: int | None = None  # of the trainer; null: one a GPU, one where there is none
+    gpus: float = MISSING  # of a worker, where the engines leave some; a fraction shares one
 
 
 @dataclass

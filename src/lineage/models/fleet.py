@@ -213,9 +213,9 @@ class Fleet:
         if self.cluster.address is None:
             end_processes(processes)
 
-    def spare_gpus(self) -> int:
-        """Return how many whole GPUs the engines leave: a trainer may have them."""
-        return int(ray.available_resources().get("GPU", 0.0)) if self.on_gpu else 0
+    def spare_gpus(self) -> float:
+        """Return how many GPUs the engines leave: a trainer may have them."""
+        return float(ray.available_resources().get("GPU", 0.0)) if self.on_gpu else 0.0
 
     def describe(self) -> dict[str, Any]:
         """Return what served a run: device, library versions, adapters and their SHA-256."""

@@ -74,6 +74,8 @@ def check(config: Config) -> None:
         held_out(config, name)
     if method.group < 2:
         raise LineageError("method.group is 1: alternatives are compared, so make it 2 or more")
+    if train.gpus <= 0:
+        raise LineageError("train.gpus is what a worker books of a GPU: make it above 0")
     if method.temperature <= 0:
         raise LineageError("method.temperature is 0: alternatives would all be the same")
     if sum((train.probes.same, train.probes.similar, train.probes.dissimilar)) == 0:
@@ -213,15 +215,16 @@ def make_learner(config: Config, fleet: Engine, folder: Path) -> tuple[Learner, 
     from lineage.training.learners.hosted import RayLearner
 
     assert isinstance(fleet, Fleet), "only the fleet runs vLLM"
-    located, spare = fleet.located[parent], fleet.spare_gpus()
-    adapter = str(located.adapter or "")
+    located, train = fleet.located[parent], config.train
+    adapter, fitting = str(located.adapter or ""), int(fleet.spare_gpus() // train.gpus)
     learner = RayLearner(
         str(located.checkpoint),
         config.method,
         adapter,
-        config.train.workers or spare or 1,
-        spare > 0,
+        train.workers or fitting or 1,
+        fitting > 0,
         folder / "learner",
+        train.gpus,
     )
     return learner, adapter
 
