@@ -168,6 +168,9 @@ async def train(
             f"{progress.seconds:.0f} s"
         )
 
+    for step in range(config.method.steps):
+        if curve_file(folder, step).exists():
+            tick()
     trainer = Trainer(
         config=config,
         folder=folder,
