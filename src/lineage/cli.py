@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage import conf
-from lineage.commands import migrate, provenance, suites, train, transfer
+from lineage.commands import ls, migrate, provenance, suites, train, transfer
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a run's report again and show its table")
     report.add_argument("run", type=Path, metavar="RUN", help="its folder")
     report.set_defaults(command=_report)
+    ls.register(commands)
     provenance.register(commands, _execute)
     transfer.register(commands)
     migrate.register(commands)
