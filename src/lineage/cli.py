@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage import conf
-from lineage.commands import ls, migrate, provenance, suites, train, transfer
+from lineage.commands import ls, migrate, provenance, show, suites, train, transfer
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("run", type=Path, metavar="RUN", help="its folder")
     report.set_defaults(command=_report)
     ls.register(commands)
+    show.register(commands)
     provenance.register(commands, _execute)
     transfer.register(commands)
     migrate.register(commands)
@@ -119,12 +120,12 @@ def _run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _execute(options: argparse.Namespace, config: Config, folder: Path, console: Console) -> None:
-    from lineage.analysis.terminal import show
+    from lineage.analysis.terminal import show_summary
     from lineage.succession.run import execute
 
     options.folder = folder
     summary = execute(config, folder, console, _release)
-    show(summary, console)
+    show_summary(summary, console)
     console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
 
 
@@ -146,14 +147,14 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:
-    from lineage.analysis.terminal import show
+    from lineage.analysis.terminal import show_summary
     from lineage.analysis.write import write_report
 
     config = conf.load_file(options.run / "config.yaml")
     if train.is_training(options.run):
         train.report_training(config, options.run, console)
         return
-    show(write_report(options.run, Path(config.run.cache)), console)
+    show_summary(write_report(options.run, Path(config.run.cache)), console)
     console.print(f"{options.run / 'report.html'}", highlight=False, markup=False)
 
 

@@ -13,10 +13,15 @@ from lineage.analysis.tables import sheets
 from lineage.analysis.visible import one_line
 
 
-def show(summary: dict[str, Any], console: Console) -> None:
+def show_summary(summary: dict[str, Any], console: Console) -> None:
     """Print the tables of `summary` (see `measures.summarise`)."""
     for sheet in sheets(summary):
         console.print(drawn(sheet))
+    show_totals(summary, console)
+
+
+def show_totals(summary: dict[str, Any], console: Console) -> None:
+    """Print in a line how much was run, and at what cost."""
     totals = summary["totals"]
     console.print(
         f"{totals['pairs']} pairs, {totals['episodes']:,} episodes, {totals['steps']:,} steps, "

@@ -77,8 +77,8 @@ def _table(found: list[Listed], folded: bool) -> Table:
     table.add_column("run", overflow="fold")
     if not folded:
         table.add_column("what")
-    for head in ("state", "done", "errors", "gain"):
-        table.add_column(head, justify="left" if head == "state" else "right", no_wrap=True)
+    for title in ("state", "done", "errors", "gain"):
+        table.add_column(title, justify="left" if title == "state" else "right", no_wrap=True)
     for one in found:
         what = Text(one_line(_what(one)), "dim")
         head = Text(one_line(one.folder), "bold")
