@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage import conf
-from lineage.commands import ls, migrate, provenance, show, suites, train, transfer
+from lineage.commands import compare, ls, migrate, provenance, show, suites, train, transfer
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_report)
     ls.register(commands)
     show.register(commands)
+    compare.register(commands)
     provenance.register(commands, _execute)
     transfer.register(commands)
     migrate.register(commands)

@@ -92,7 +92,7 @@ def chosen(found: Sequence[Lineage], arm: str | None, pair: int | None) -> list[
     pairs = sorted({one.pair for one in among})
     if pair is not None and pair not in pairs:
         of = f" of arm {arm}" if arm is not None else ""
-        raise LineageError(f"this run has no pair {pair}{of}: choose from {_spans(pairs)}")
+        raise LineageError(f"this run has no pair {pair}{of}: choose from {spans(pairs)}")
     return [one for one in among if pair is None or one.pair == pair]
 
 
@@ -106,7 +106,7 @@ def check_generation(
     ).fetchall()
     there = [int(row[0]) for row in found]
     if generation not in there:
-        raise LineageError(f"generation {generation} is not there: choose from {_spans(there)}")
+        raise LineageError(f"generation {generation} is not there: choose from {spans(there)}")
 
 
 def has(connection: duckdb.DuckDBPyConnection, lineage: Lineage, generation: int) -> bool:
@@ -118,7 +118,7 @@ def has(connection: duckdb.DuckDBPyConnection, lineage: Lineage, generation: int
     return found.fetchone() is not None
 
 
-def _spans(numbers: Sequence[int]) -> str:
+def spans(numbers: Sequence[int]) -> str:
     """Return sorted numbers in short: "0 to 3, 5"."""
     spans: list[list[int]] = []
     for number in numbers:
@@ -211,7 +211,8 @@ def episodes(
         "SELECT episode, phase, kind, family, task, world, met, score, answer, completion, detail, "
         "error, steps FROM (SELECT *, count(*) OVER (PARTITION BY episode) AS steps FROM steps "
         "WHERE lineage = $lineage AND generation = $generation) "
-        "QUALIFY row_number() OVER (PARTITION BY episode ORDER BY kind NOT IN ('act', 'probe'), step_id) = 1 "
+        "QUALIFY row_number() OVER (PARTITION BY episode "
+        "ORDER BY kind NOT IN ('act', 'probe'), step_id) = 1 "
         "ORDER BY list_position($phases, phase), episode",
         {"lineage": lineage.name, "generation": generation, "phases": list(PHASES)},
     )
@@ -260,7 +261,7 @@ def alternatives(
     found = rows(connection, "SELECT * FROM training")
     steps = sorted({row["step"] for row in found})
     if step not in steps:
-        raise LineageError(f"step {step} is not there: choose from {_spans(steps)}")
+        raise LineageError(f"step {step} is not there: choose from {spans(steps)}")
     found = [row | {"pair": _number(row["group"])} for row in found if row["step"] == step]
     groups = dict.fromkeys((row["curriculum"], row["pair"]) for row in found)
     of = {(one.arm, one.pair) for one in chosen([Lineage(*g, "") for g in groups], arm, pair)}
