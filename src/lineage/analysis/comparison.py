@@ -148,7 +148,7 @@ def _asked(log: duckdb.DuckDBPyConnection) -> Asked:
         "md5(string_agg(episode || chr(0) || task, chr(0) ORDER BY episode)) "
         "FROM steps WHERE kind = 'probe' GROUP BY ALL"
     ).fetchall()
-    return {tuple(row[:4]): row[4] for row in found}  # type: ignore[misc]
+    return {tuple(row[:4]): row[4] for row in found}
 
 
 def _table(shared: list[tuple[str, str, int, int]]) -> pa.Table:
