@@ -31,7 +31,7 @@ from lineage.analysis.visible import strict, visible
 from lineage.commands import compare as compare_command
 from lineage.commands import ls as ls_command
 from lineage.commands import show as show_command
-from lineage.commands.show_text import LINES, show_episode
+from lineage.commands.episode_text import LINES, show_episode
 from lineage.errors import LineageError
 from lineage.models.protocol import Completion, Request
 from lineage.steplog.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, Step
@@ -282,6 +282,7 @@ def test_ls_names_and_counts_what_is_broken_and_lists_the_rest(
     ]
     assert words in found["runs"][1]["trouble"]
     assert found["states"] == {"finished": 1, "broken": 1}
+    assert "\n" not in found["runs"][1]["trouble"]
     text = printed("ls", spoilt.parent)
     assert words in text and "1 finished, 1 broken" in text
 
@@ -415,6 +416,16 @@ def test_show_of_what_is_not_there_says_what_is(
     assert stopped.value.code == 1 and words in error and error.count("\n") == 1
 
 
+def test_an_error_does_not_steer_the_terminal_either(
+    one: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["show", str(one), "1", EVIL])
+    error = capsys.readouterr().err
+    assert_harmless(error)
+    assert "\\x1b[31m" in error and error.count("\n") == 1
+
+
 def test_show_of_no_run_names_the_nearest_and_of_a_sweep_says_so(root: Path) -> None:
     with pytest.raises(LineageError, match="did you mean 'other'"):
         printed("show", root / "othr")
@@ -480,7 +491,9 @@ def test_what_a_model_wrote_is_shown_and_not_obeyed(one: Path) -> None:
     assert_harmless(printed("show", one, hit["generation"], "--pair", hit["pair"], "--full"))
     assert document("show", *place)["steps"][-1]["completion"] == hit["completion"]
     fields_ = {f.name for f in fields(Step) if f.type == "str"} - {"phase", "kind"}
-    assert_harmless(episode_text(step_of(**dict.fromkeys(fields_, f"{EVIL}\ud800"))))
+    hostile = episode_text(step_of(**dict.fromkeys(fields_, f"{EVIL}\ud800\u2028")))
+    assert_harmless(hostile)
+    assert "\\r<b>" in hostile and "\\ud800\\u2028" in hostile
 
 
 @given(st.text(st.characters(exclude_categories=())))

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage import conf
+from lineage.analysis.visible import one_line
 from lineage.commands import compare, ls, migrate, provenance, show, suites, train, transfer
 from lineage.config import Config
 from lineage.errors import LineageError
@@ -104,7 +105,7 @@ def _then(options: argparse.Namespace) -> str:
 
 
 def _fail(text: str, code: int = 1) -> int:
-    print(f"lineage: {' '.join(text.split())}", file=sys.stderr)
+    print(f"lineage: {one_line(text)}", file=sys.stderr)
     return code
 
 

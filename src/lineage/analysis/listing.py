@@ -123,7 +123,7 @@ def _read(folder: Path, name: str, held: bool = False) -> Listed:
         describe = _training if "training" in record else _run
         return describe(folder, name, held or _held(folder), record, settings)
     except (LineageError, OSError, duckdb.Error) as error:
-        return Listed(name, BROKEN, trouble=str(error))
+        return Listed(name, BROKEN, trouble=" ".join(str(error).split()))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Listed(name, BROKEN, trouble=f"{folder}: its record lacks or garbles {error}")
 

@@ -105,7 +105,7 @@ def _show_generation(options: argparse.Namespace, record: dict[str, Any], consol
 def _show_episode(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis import browsing
     from lineage.analysis.views import connect
-    from lineage.commands.show_text import show_episode
+    from lineage.commands.episode_text import show_episode
 
     connection, number = connect(options.run), options.generation
     of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
