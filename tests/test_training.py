@@ -393,6 +393,6 @@ def test_steps_follow_one_another(trained: Path) -> None:
     rows = curve(trained)
     assert rows[0]["version"] == "smollm2-135m@r0"
     assert all(
-        later["version"] == f"smollm2-135m@w1-s{earlier['step']:03d}"
+        later["version"] == f"smollm2-135m@mine-s{earlier['step']:03d}"
         for earlier, later in pairwise(rows)
     )
