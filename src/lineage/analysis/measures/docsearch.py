@@ -21,22 +21,25 @@ WORK = "work"
 """What stands for the family of working episodes."""
 TABLE = "ground_opened"
 """The last that is made."""
+# Lists of an episode rather than joins with its steps: there may be millions of them.
 EPISODES = f"""\
 CREATE OR REPLACE TEMP TABLE ground_searches AS
 WITH episode AS (
     SELECT folder, arm, pair, lineage, generation, episode,
            max_by(struct_pack(knowledge := knowledge_before, family := family, world := world,
                               facts := facts), struct_pack(step := step, id := step_id)) AS ended,
-           bool_or(kind = 'search') AS searched
+           list(results ORDER BY step, step_id) FILTER (kind = 'search') AS found,
+           list(entry ORDER BY step, step_id) FILTER (kind = 'open' AND entry <> '') AS opened
     FROM ({DOC_STEPS}) GROUP BY ALL HAVING NOT bool_or(error <> ''))
-SELECT e.folder, e.arm, e.pair, e.lineage, e.generation, e.episode, e.searched, h.shelf,
+SELECT row_number() OVER (ORDER BY e.folder, e.lineage, e.generation, e.episode) AS turn,
+       e.folder, e.arm, e.pair, h.shelf, flatten(e.found) AS found, e.opened,
        if(e.ended.family = '', '{WORK}', e.ended.family) AS family,
-       if(e.ended.world = p.world, e.ended.facts, []) AS needed,
-       row_number() OVER (ORDER BY e.folder, e.lineage, e.generation, e.episode) AS turn
+       if(e.ended.world = p.world, e.ended.facts, []) AS needed
 FROM episode e JOIN ground_places p USING (folder, lineage, generation)
 JOIN ground_shelves h ON h.home = p.home AND h.knowledge = e.ended.knowledge
 SEMI JOIN (SELECT shelf FROM ground_entries WHERE entries = 'docs') d ON d.shelf = h.shelf
 """
+"""The episodes: `found` is null where none searched, `turn` numbers them in order."""
 NEEDED = """\
 CREATE OR REPLACE TEMP TABLE ground_needed AS
 WITH needed AS (SELECT DISTINCT turn, shelf, unnest(needed) AS key FROM ground_searches)
@@ -46,22 +49,17 @@ JOIN ground_said s ON s.text = e.text AND s.key = n.key AND s.stated
 LEFT JOIN ground_stated m ON m.shelf = n.shelf AND m.entries = 'memories' AND m.key = n.key
 """
 """By episode (`turn`): the docs that state a fact it needs, `missing` where no memory states it."""
-OF_EPISODE = "USING (folder, lineage, generation, episode)"
-RESULTS = f"""\
+RESULTS = """\
 CREATE OR REPLACE TEMP TABLE ground_results AS
-SELECT turn, entry, row_number() OVER (PARTITION BY turn ORDER BY first) AS rank
-FROM (SELECT turn, entry, min(struct_pack(step := step, id := step_id, place := place)) AS first
-      FROM (SELECT g.turn, s.step, s.step_id, unnest(s.results) AS entry,
-                   generate_subscripts(s.results, 1) AS place
-            FROM ({DOC_STEPS}) s JOIN ground_searches g {OF_EPISODE}
-            WHERE s.kind = 'search') GROUP BY ALL)
+SELECT turn, entry, row_number() OVER (PARTITION BY turn ORDER BY place) AS rank
+FROM (SELECT turn, entry, min(place) AS place
+      FROM (SELECT turn, unnest(found) AS entry, generate_subscripts(found, 1) AS place
+            FROM ground_searches) GROUP BY ALL)
 """
 """Ids found, best first, each once over all searches of an episode."""
-OPENED = f"""\
+OPENED = """\
 CREATE TEMP TABLE ground_opened AS
-SELECT g.turn, s.entry, min(struct_pack(step := s.step, id := s.step_id)) AS first
-FROM ({DOC_STEPS}) s JOIN ground_searches g {OF_EPISODE}
-WHERE s.kind = 'open' AND s.entry <> '' GROUP BY ALL
+SELECT DISTINCT turn, unnest(opened) AS entry FROM ground_searches
 """
 SEARCH = "e.folder, e.arm, e.pair, e.family, e.turn"
 
@@ -71,7 +69,8 @@ def doc_recall(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return _measure(
         log,
         "recall",
-        f"SELECT {SEARCH}, CASE WHEN e.searched THEN f.value END AS value FROM ground_searches e "
+        f"SELECT {SEARCH}, CASE WHEN e.found IS NOT NULL THEN f.value END AS value "
+        "FROM ground_searches e "
         "LEFT JOIN (SELECT n.turn, count(DISTINCT n.key) FILTER (r.entry IS NOT NULL) "
         "/ count(DISTINCT n.key) AS value FROM ground_needed n "
         "LEFT JOIN ground_results r USING (turn, entry) GROUP BY ALL) f USING (turn)",
@@ -84,7 +83,7 @@ def doc_reciprocal_rank(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return _measure(
         log,
         "reciprocal_rank",
-        f"SELECT {SEARCH}, CASE WHEN e.searched AND f.turn IS NOT NULL "
+        f"SELECT {SEARCH}, CASE WHEN e.found IS NOT NULL AND f.turn IS NOT NULL "
         "THEN coalesce(1.0::DOUBLE / f.rank, 0) END AS value FROM ground_searches e "
         "LEFT JOIN (SELECT n.turn, min(r.rank) AS rank FROM ground_needed n "
         "LEFT JOIN ground_results r USING (turn, entry) GROUP BY ALL) f USING (turn)",

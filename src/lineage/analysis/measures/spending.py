@@ -9,17 +9,19 @@ from lineage.analysis.measures.cells import drawn, means, named
 from lineage.steplog.schema import STEP_SCHEMA
 
 PROBES = {
-    "prompt_tokens": "prompt_tokens",  # all that a probe reads, its search and open steps too
-    "cached_tokens": "cached_tokens",
-    "completion_tokens": "completion_tokens",
-    "engine_seconds": "engine_seconds",
+    "prompt_tokens": "sum(prompt_tokens)",  # all that a probe reads, its search and open steps too
+    "cached_tokens": "sum(cached_tokens)",
+    "completion_tokens": "sum(completion_tokens)",
+    "engine_seconds": "sum(engine_seconds ORDER BY step_id)",
 }
-"""Costs of a probe: columns summed over its steps."""
+"""Costs of a probe, over its steps."""
 BETWEEN = {
-    "handoff_tokens": "prompt_tokens + completion_tokens",
-    "handoff_seconds": "if(engine_seconds > 0, engine_seconds, wall_seconds)",
+    "handoff_tokens": "sum(prompt_tokens + completion_tokens)",
+    "handoff_seconds": (
+        "sum(if(engine_seconds > 0, engine_seconds, wall_seconds) ORDER BY step_id)"
+    ),
 }
-"""Summed over a generation's migration, handoff and training: what an arm costs between tasks."""
+"""Costs of a generation's migration, handoff and training: those between tasks."""
 REWARD_PARTS = ("reward", *(name for name in STEP_SCHEMA.names if name.startswith("reward_")))
 
 
@@ -47,8 +49,8 @@ def costs(log: duckdb.DuckDBPyConnection) -> pa.Table:
 
     Columns: folder, arm, cost, mean, low, high, n.
     """
-    probes = ", ".join(f"sum({sql} ORDER BY step_id) AS {name}" for name, sql in PROBES.items())
-    between = ", ".join(f"sum({sql} ORDER BY step_id) AS {name}" for name, sql in BETWEEN.items())
+    probes = ", ".join(f"{sql} AS {name}" for name, sql in PROBES.items())
+    between = ", ".join(f"{sql} AS {name}" for name, sql in BETWEEN.items())
     # Left join: a generation without a handoff costs nothing, which is a value too.
     spent = ", ".join(f"coalesce({name}, 0) AS {name}" for name in BETWEEN)
     cells = (

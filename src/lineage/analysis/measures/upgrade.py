@@ -7,12 +7,13 @@ one writer; only that last generation is scored. Baselines are arms that receive
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 
 import duckdb
 import pyarrow as pa
 
 from lineage.analysis.measures.cells import drawn, means, ratios
+from lineage.analysis.measures.gains import SOLVED
 from lineage.analysis.measures.records import Record, records
 from lineage.analysis.measures.relations import scored
 from lineage.analysis.measures.scoring import PROBES
@@ -20,6 +21,14 @@ from lineage.analysis.measures.scoring import PROBES
 COLD = "cold"
 ORACLE = "oracle"
 MEASURES = ("score", "gain", "retention", "harm")
+CROSSED = pa.schema(
+    [
+        ("folder", pa.string()),
+        ("place", pa.int64()),
+        *((name, pa.string()) for name in ("arm", "writer", "reader", "cold", "own")),
+        ("last", pa.int64()),
+    ]
+)
 BY = ("place", "arm", "writer", "reader", "family")
 
 
@@ -40,10 +49,6 @@ class Crossing:
     last: int
 
 
-NO_CROSSING = Crossing("", 0, "", "", "", "", "", 0)
-"""Of no run: a query needs a row to know the columns by."""
-
-
 def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return by arm, writer, reader, family and `measure` what the writer's Knowledge is worth.
 
@@ -54,40 +59,36 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     No rows where a run has fewer than two writers or readers.
     """
     cells = [cell for run in records(log).values() for cell in crossings(run)]
-    if not cells:
-        cells = [NO_CROSSING]
-    rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(cells))
-    known: list[object] = [value for cell in cells for value in astuple(cell)]
-    crossed = (
-        "crossed(folder, place, arm, writer, reader, cold, own, last) AS "
-        f"(SELECT * FROM (VALUES {rows}))"
-    )
-    score = f"score AS MATERIALIZED ({scored('arm, family, generation', PROBES)})"
+    log.register("crossed", pa.Table.from_pylist([asdict(cell) for cell in cells], CROSSED))
+    last = ", ".join(sorted({str(cell.last) for cell in cells})) or "NULL"
+    probes = f"{PROBES} AND generation IN ({last})"
     keys = "c.folder, c.place, c.arm, c.writer, c.reader, s.family, s.pair"
-    mine = (
-        f"WITH {crossed}, {score}, mine AS MATERIALIZED (SELECT {keys}, s.value, "
-        "b.value AS cold, o.value AS own FROM crossed c JOIN score s "
-        "ON s.folder = c.folder AND s.arm = c.arm AND s.generation = c.last "
+    mine = "s.folder = c.folder AND s.arm = c.arm AND s.generation = c.last"
+    values = (
+        f"WITH score AS MATERIALIZED ({scored('arm, family, generation', probes)}) "
+        f"SELECT {keys}, s.value, b.value AS cold, o.value AS own "
+        f"FROM crossed c JOIN score s ON {mine} "
         f"LEFT JOIN score b ON {_same('b')} AND b.arm = c.cold "
-        f"LEFT JOIN score o ON {_same('o')} AND o.arm = c.own)"
+        f"LEFT JOIN score o ON {_same('o')} AND o.arm = c.own"
     )
     harmed = (
-        f"WITH {crossed}, probe AS (SELECT * FROM steps WHERE {PROBES} AND score IS NOT NULL) "
-        f"SELECT {keys}, avg((s.score < 1)::DOUBLE ORDER BY s.step_id) AS value "
-        "FROM crossed c JOIN probe s "
-        "ON s.folder = c.folder AND s.arm = c.arm AND s.generation = c.last "
+        f"WITH probe AS (SELECT * FROM steps WHERE {probes} AND score IS NOT NULL) "
+        f"SELECT {keys}, avg((s.score < {SOLVED})::DOUBLE ORDER BY s.episode) AS value "
+        f"FROM crossed c JOIN probe s ON {mine} "
         f"JOIN probe b ON {_same('b')} AND b.arm = c.cold "
-        "AND b.episode = s.episode AND b.task = s.task WHERE b.score = 1 GROUP BY ALL"
+        f"AND b.episode = s.episode AND b.task = s.task WHERE b.score = {SOLVED} GROUP BY ALL"
     )
-    draw = drawn("matrix", "family")
-    gain = f"{mine} SELECT *, value - cold AS gain FROM mine"
-    whole = f"{mine} SELECT *, value - cold AS above, own - cold AS below FROM mine"
+    log.register("crossed_pairs", log.sql(values).to_arrow_table())
+    gains = "value - cold AS above, own - cold AS below FROM crossed_pairs"
+    draws = drawn("matrix", "family")
     found = (
-        means(log, f"{mine} SELECT * FROM mine", BY, draw, params=known),
-        means(log, f"SELECT * REPLACE (gain AS value) FROM ({gain})", BY, draw, params=known),
-        ratios(log, whole, BY, draw, params=known),
-        means(log, harmed, BY, drawn("harm", "family"), params=known),
+        means(log, "SELECT * FROM crossed_pairs", BY, draws),
+        means(log, f"SELECT * EXCLUDE value, above AS value FROM (SELECT *, {gains})", BY, draws),
+        ratios(log, f"SELECT *, {gains}", BY, draws),
+        means(log, harmed, BY, drawn("harm", "family")),
     )
+    for name in ("crossed", "crossed_pairs"):
+        log.unregister(name)
     tables = [
         table.add_column(len(BY) + 1, "measure", pa.array([measure] * len(table), pa.string()))
         for measure, table in zip(MEASURES, found, strict=True)
