@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import run, surrogate
 
+from lineage.analysis.measures import ground
 from lineage.analysis.measures.summary import GROUND
 from lineage.analysis.views import connect
 from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
@@ -360,3 +361,11 @@ def test_a_run_is_measured_within_bounds(drifting: Path) -> None:
     assert mean(found["kept_tokens"], generation=None) == (1.0, 2)
     assert only(found["staleness"], entries="memories", generation=3)["mean"] > 0
     assert found == ground_truth(drifting)
+
+
+def test_what_is_read_does_not_depend_on_how_much_is_read_at_once(
+    drifting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ground_truth(drifting)
+    monkeypatch.setattr(ground, "AT_ONCE", 1)
+    assert ground_truth(drifting) == whole

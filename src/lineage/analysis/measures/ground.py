@@ -111,7 +111,7 @@ def prepare(log: duckdb.DuckDBPyConnection) -> None:
         log.register("_read", schema.empty_table())
         log.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM _read")
     reader = _Reader(log)
-    for first, last in _spans(log):
+    for first, last in spans(log, "ground_shelves", AT_ONCE):
         reader.read(first, last)
     log.unregister("_read")
     log.execute(STATED)
@@ -138,15 +138,16 @@ def homes(log: duckdb.DuckDBPyConnection, which: str, params: list[object]) -> d
     }
 
 
-def _spans(log: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, int]]:
-    """Yield the first and last of so many pairs as are read at once."""
-    counts = log.sql(
-        "SELECT pair, count(*) FROM ground_shelves GROUP BY ALL ORDER BY pair"
-    ).fetchall()
+def spans(log: duckdb.DuckDBPyConnection, source: str, at_once: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and last of so many pairs as have `at_once` rows in `source` together.
+
+    `source` is SQL after FROM with a column pair; a pair that has more is alone.
+    """
+    counts = log.sql(f"SELECT pair, count(*) FROM {source} GROUP BY ALL ORDER BY pair").fetchall()
     span: list[int] = []
     waiting = 0
     for pair, count in counts:
-        if span and waiting + count > AT_ONCE:
+        if span and waiting + count > at_once:
             yield span[0], span[-1]
             span, waiting = [], 0
         span.append(pair)

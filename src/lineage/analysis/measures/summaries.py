@@ -11,11 +11,11 @@ from operator import itemgetter
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.ground import has_table, homes, prepare
+from lineage.analysis.measures.ground import has_table, homes, prepare, spans
 from lineage.analysis.measures.pooled import pooled
 
-AT_ONCE = 512
-"""Pairs whose summaries are read at a time: records are long."""
+AT_ONCE = 4096
+"""Summaries read at a time, or more where one pair has more; records have some KiB of text."""
 REASON = "no record that was summed up states a fact"
 OWN = (
     "steps s JOIN ground_places p USING (folder, lineage, generation) "
@@ -57,12 +57,8 @@ def _prepare(log: duckdb.DuckDBPyConnection) -> None:
     prepare(log)
     if has_table(log, TABLE):
         return
-    found = log.sql(f"SELECT DISTINCT s.pair FROM {OWN} ORDER BY ALL").fetchall()
-    pairs = [pair for (pair,) in found]
-    read = [
-        _read(log, pairs[start], pairs[min(start + AT_ONCE, len(pairs)) - 1])
-        for start in range(0, len(pairs), AT_ONCE)
-    ]
+    own = f"(SELECT s.pair FROM {OWN})"
+    read = [_read(log, first, last) for first, last in spans(log, own, AT_ONCE)]
     log.register("_read", pa.concat_tables([SCHEMA.empty_table(), *read]))
     log.execute(f"CREATE TEMP TABLE {TABLE} AS SELECT * FROM _read")
     log.unregister("_read")
