@@ -18,7 +18,7 @@ from rich.console import Console
 from lineage.analysis import report
 from lineage.analysis.figure import LINE, _spread, score_figure
 from lineage.analysis.measures import summarise
-from lineage.analysis.terminal import show
+from lineage.analysis.terminal import show_summary
 from lineage.analysis.views import SCORE_SQL, connect, rows
 from lineage.analysis.write import write_report
 from lineage.errors import LineageError
@@ -300,7 +300,7 @@ def test_labels_do_not_cover_each_other() -> None:
 
 def test_the_table_fits_80_columns_without_a_terminal(summary: dict[str, Any]) -> None:
     out = io.StringIO()
-    show({**summary, "run": "[red]x[/red]", "confidence": 0.9}, Console(file=out, width=80))
+    show_summary({**summary, "run": "[red]x[/red]", "confidence": 0.9}, Console(file=out, width=80))
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert "[red]x[/red]" in out.getvalue() and "[90% interval]" in out.getvalue()
     assert "1 errors" in out.getvalue() and "\x1b" not in out.getvalue()
