@@ -45,11 +45,12 @@ from lineage.analysis.measures.scoring import (
 )
 from lineage.analysis.measures.spending import costs, memory_size, reward
 from lineage.analysis.measures.summaries import summary_distortion, summary_fidelity
-from lineage.analysis.measures.summary import summarise, summarise_all
+from lineage.analysis.measures.summary import METRICS_VERSION, summarise, summarise_all
 from lineage.analysis.measures.transfer import backward_transfer, forgetting, retention
 from lineage.analysis.measures.upgrade import upgrade_matrix
 
 __all__ = [
+    "METRICS_VERSION",
     "backward_transfer",
     "compression",
     "costs",

@@ -26,7 +26,8 @@ Ids = tuple[str | int, ...]
 Draws = Callable[[Cell], Ids]
 """What the resamples of a cell are drawn from. Never its arm: paired arms draw the same pairs."""
 
-BOUNDS = ("mean", "low", "high", "n")
+INTERVAL = ("mean", "low", "high", "n")
+"""What a table holds of a cell, beside what the cell is by."""
 
 
 def drawn(measure: str, *columns: str) -> Draws:
@@ -164,4 +165,4 @@ def _with_bounds(
 ) -> pa.Table:
     for side, name in enumerate(("low", "high")):
         cells = cells.append_column(name, pa.array([pair[side] for pair in found], pa.float64()))
-    return cells.select(["folder", *by, *BOUNDS, *(more or ())])
+    return cells.select(["folder", *by, *INTERVAL, *(more or ())])

@@ -12,10 +12,10 @@ ORDER = "generation, episode, step"
 Unordered, threads would add in any order, and the last digit would differ from call to call."""
 
 
-def scored(by: str, which: str) -> str:
+def scored(by: str, which: str, source: str = "steps") -> str:
     """Return SQL for the mean score of each pair by the columns `by`, of the steps `which`."""
     return (
-        f"SELECT folder, {by}, pair, avg(score ORDER BY {ORDER}) AS value FROM steps "
+        f"SELECT folder, {by}, pair, avg(score ORDER BY {ORDER}) AS value FROM {source} "
         f"WHERE {which} AND score IS NOT NULL GROUP BY ALL"
     )
 

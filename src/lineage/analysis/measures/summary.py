@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from lineage.analysis.measures.cells import INTERVAL
 from lineage.analysis.measures.counts import edits, errors, opens, totals
 from lineage.analysis.measures.docsearch import doc_search
 from lineage.analysis.measures.facts import (
@@ -52,7 +53,6 @@ Measure = Callable[[duckdb.DuckDBPyConnection], pa.Table]
 
 METRICS_VERSION = 2
 KEPT = ("run", "experiment", "config_hash", "schedule", "confidence")
-INTERVAL = ("mean", "low", "high", "n")
 NOTHING = {"mean": None, "low": None, "high": None, "n": 0}
 MEASURES: dict[str, Measure] = {
     "scores": scores,
