@@ -5,8 +5,7 @@ Runs whose tasks differ have nothing to compare: a difference of unpaired number
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import duckdb
 import pyarrow as pa
 
 from lineage.analysis.browsing import open_record, spans
-from lineage.analysis.cells import ByPair, by_pair, measured
+from lineage.analysis.measures.cells import INTERVAL, Draws, drawn, excludes_zero, means
+from lineage.analysis.measures.relations import scored
 from lineage.analysis.settings import differing, read_settings
 from lineage.analysis.views import connect
 from lineage.errors import LineageError
-from lineage.metrics import paired_difference
 
 Asked = dict[tuple[str, str, int, int], str]
 """By arm, family, pair and generation: which probes there were."""
@@ -37,7 +36,7 @@ COSTS = {
     ),
 }
 """By measure: what is summed, over which steps, and over what the mean of a pair is (see
-`analysis.costs`). A handoff is all that is between the tasks: migration, edits, training."""
+`measures.spending`). A handoff is all that is between the tasks: migration, edits, training."""
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:
@@ -163,30 +162,26 @@ def _table(shared: list[tuple[str, str, int, int]]) -> pa.Table:
 def _scores(
     logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the mean score by arm and family; pairs first, as `measures` has it."""
-    source = (
-        "(SELECT * FROM steps SEMI JOIN shared USING (arm, family, pair, generation) "
-        "WHERE kind = 'probe' AND score IS NOT NULL)"
-    )
-    cells = {
-        name: by_pair(log, "arm, family", "avg(score ORDER BY step_id)", source)
-        for name, log in logs.items()
+    """Return the mean score by arm and family; pairs first, as `measures.scores` has it."""
+    shared = "SEMI JOIN shared USING (arm, family, pair, generation)"
+    cells = scored("arm, family", "kind = 'probe'", f"(FROM steps {shared}) steps")
+    found = {
+        (row["arm"], row["family"]): row
+        for row in _sides(logs, cells, ("arm", "family"), drawn("score", "family"))
     }
-    return [
-        {"arm": arm, "family": family, **cell}
-        for arm in record["arms"]
-        for family in record["families"]
-        if (cell := _cell(logs["a"], cells, (arm, family), record, "score", family))
-    ]
+    places = [(arm, family) for arm in record["arms"] for family in record["families"]]
+    return [found[place] for place in places if place in found]
 
 
 def _memory(
     logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the tokens of the memories that a generation leaves, by arm."""
-    source = f"(SELECT * FROM steps SEMI JOIN {_GENERATIONS} WHERE phase = 'reward')"
-    value = "avg(memory_tokens ORDER BY step_id)"
-    return _by_arm(logs, record, "memory tokens", value, source)
+    cells = (
+        f"SELECT arm, pair, avg(memory_tokens ORDER BY step_id) AS value FROM steps "
+        f"SEMI JOIN {_GENERATIONS} WHERE phase = 'reward' GROUP BY ALL"
+    )
+    return _by_arm(logs, record, "memory tokens", cells)
 
 
 def _costs(
@@ -198,12 +193,12 @@ def _costs(
         total = f"coalesce(sum({column} ORDER BY step_id) FILTER ({which}), 0)"
         place = "generation, episode" if by == "episode" else "generation, '' AS episode"
         kept = f"WHERE {which}" if by == "episode" else ""
-        source = (
+        cells = (
+            "SELECT arm, pair, avg(total ORDER BY generation, episode) AS value FROM "
             f"(SELECT arm, pair, {place}, {total} AS total "
-            f"FROM steps SEMI JOIN {_GENERATIONS} {kept} GROUP BY ALL)"
+            f"FROM steps SEMI JOIN {_GENERATIONS} {kept} GROUP BY ALL) GROUP BY ALL"
         )
-        value = "avg(total ORDER BY generation, episode)"
-        found += _by_arm(logs, record, measure, value, source)
+        found += _by_arm(logs, record, measure, cells)
     return found
 
 
@@ -211,48 +206,36 @@ _GENERATIONS = "(SELECT DISTINCT arm, pair, generation FROM shared) USING (arm, 
 
 
 def _by_arm(
-    logs: dict[str, duckdb.DuckDBPyConnection],
-    record: dict[str, Any],
-    measure: str,
-    value: str,
-    source: str,
+    logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any], measure: str, cells: str
 ) -> list[dict[str, Any]]:
-    cells = {name: by_pair(log, "arm", value, source) for name, log in logs.items()}
-    return [
-        {"arm": arm, "measure": measure, **cell}
-        for arm in record["arms"]
-        if (cell := _cell(logs["a"], cells, (arm,), record, measure))
-    ]
+    found = {row["arm"]: row for row in _sides(logs, cells, ("arm",), lambda _: (measure,))}
+    return [{"measure": measure, **found[arm]} for arm in record["arms"] if arm in found]
 
 
-def _cell(
-    log: duckdb.DuckDBPyConnection,
-    cells: Mapping[str, Mapping[tuple[Any, ...], ByPair]],
-    key: tuple[Any, ...],
-    record: dict[str, Any],
-    *ids: str,
-) -> dict[str, Any]:
-    """Return both values and their difference over the pairs that both have; {} without one."""
-    a, b = (cells[name].get(key, {}) for name in ("a", "b"))
-    difference = paired_difference(b, a)
-    if not difference:
-        return {}
-    gain = measured(difference, record, *ids)
-    return {
-        "a": _interval(log, {pair: a[pair] for pair in difference}, record, *ids),
-        "b": _interval(log, {pair: b[pair] for pair in difference}, record, *ids),
-        "difference": {**asdict(gain), "excludes_zero": gain.excludes_zero},
+def _sides(
+    logs: dict[str, duckdb.DuckDBPyConnection], cells: str, by: Sequence[str], draws: Draws
+) -> list[dict[str, Any]]:
+    """Return both values and their difference, over the pairs that both have, a row a cell.
+
+    `cells` is SQL for the columns of `by`, pair and value, a row a pair. The means are as DuckDB
+    sums them, so that they are those of metrics.json to the last digit.
+    """
+    log = logs["a"]
+    for name, other in logs.items():
+        log.register(f"pairs_of_{name}", other.sql(cells).to_arrow_table())
+    keys = ", ".join(by)
+    both = (
+        f"SELECT r.folder, {keys}, pair, a.value AS a, b.value AS b "
+        f"FROM pairs_of_a a JOIN pairs_of_b b USING ({keys}, pair) CROSS JOIN runs r "
+        "WHERE a.value IS NOT NULL AND b.value IS NOT NULL"
+    )
+    sides = {
+        side: excludes_zero(means(log, f"SELECT *, {value} AS value FROM ({both})", by, draws))
+        for side, value in (("a", "a"), ("b", "b"), ("difference", "b - a"))
     }
-
-
-def _interval(
-    log: duckdb.DuckDBPyConnection, values: ByPair, record: dict[str, Any], *ids: str
-) -> dict[str, Any]:
-    # The mean as DuckDB sums it, so that it is that of metrics.json to the last digit.
-    ordered = [values[pair] for pair in sorted(values)]
-    found = log.execute(
-        "SELECT avg(value ORDER BY place) FROM (SELECT unnest($1::DOUBLE[]) AS value, "
-        "generate_subscripts($1::DOUBLE[], 1) AS place)",
-        [ordered],
-    ).fetchall()
-    return asdict(replace(measured(values, record, *ids), mean=float(found[0][0])))
+    shown = {"a": INTERVAL, "b": INTERVAL, "difference": (*INTERVAL, "excludes_zero")}
+    return [
+        {name: rows[0][name] for name in by}
+        | {side: {name: row[name] for name in shown[side]} for side, row in zip(sides, rows)}
+        for rows in zip(*(table.to_pylist() for table in sides.values()))
+    ]
