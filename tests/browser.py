@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -27,18 +29,37 @@ def chromium() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
+LAUNCH = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
+    "os.execv(sys.argv[3], sys.argv[3:])"
+)
+"""The browser reads from file 3 and writes to file 4."""
+
+
+def _pipe() -> tuple[int, int]:
+    """Return a pipe whose ends are neither file 3 nor 4."""
+    ends = os.pipe()
+    moved = (
+        fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 10),
+        fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 10),
+    )
+    for end in ends:
+        os.close(end)
+    return moved
+
+
 class Browser:
     """One page in a browser of its own. `events` are all that the page and the network did."""
 
     def __init__(self, program: str) -> None:
         self._profile = tempfile.mkdtemp(prefix="lineage-chromium-")
-        theirs_in, self._out = os.pipe()
-        self._in, theirs_out = os.pipe()
+        theirs_in, self._out = _pipe()
+        self._in, theirs_out = _pipe()
         # A browser may not sandbox what root runs.
         unsafe = ["--no-sandbox"] if os.geteuid() == 0 else []
         self._process = subprocess.Popen(
             [
-                *("sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", program),
+                *(sys.executable, "-SEc", LAUNCH, str(theirs_in), str(theirs_out), program),
                 *("--headless", "--remote-debugging-pipe", "--disable-gpu", "--no-first-run"),
                 *("--hide-scrollbars", "--disable-background-networking", "--disable-sync"),
                 *("--disable-dev-shm-usage", f"--user-data-dir={self._profile}", *unsafe),

@@ -1,4 +1,4 @@
-"""Metrics, views, figure and report over a step log written by hand."""
+"""Metrics, views and report over a step log written by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from lineage.analysis import generations
 from lineage.analysis.measures import summarise
+from lineage.analysis.report import report_html
 from lineage.analysis.terminal import show
 from lineage.analysis.views import SCORE_SQL, connect, rows
 from lineage.analysis.write import write_report
@@ -239,6 +241,35 @@ def test_a_folder_that_hides_a_column_is_refused(tmp_path: Path) -> None:
     # DuckDB would read pair 7 in every row.
     with pytest.raises(LineageError, match="pair=7"):
         summarise(build(tmp_path / "pair=7"))
+
+
+def test_the_report_escapes_and_says_how_much_it_shows(folder: Path, summary: Any) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "alert(1)" in page
+    assert not set("\x1b\x07\u202e") & set(page)
+    assert page.count("</details>") == page.count("<details")
+    assert "12 of 12 generations of the first 2 of 2 pairs" in page
+    assert "Episodes (3 of 6)" in page and "add: applied" in page
+    assert "000-cold, generation 1" in page and "a: &lt;b&gt;" in page
+
+
+def test_a_long_report_is_cut(
+    folder: Path, summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = report_html(folder, summary)
+    monkeypatch.setattr(generations, "ROOM", 2000)
+    monkeypatch.setattr(generations, "LONGEST", 10)
+    short = report_html(folder, summary)
+    assert len(short) < len(whole) and "of 12 generations" in short
+    assert "12 of 12" not in short and "more characters" in short
+
+
+def test_a_handoff_without_a_reward_is_shown(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    run = build(tmp_path / "run", lambda step: replace(step, reward=None))
+    assert write_report(run, tmp_path)["reward"] == []
+    assert "1 memories, 20 tokens, 0 docs." in (run / "report.html").read_text()
 
 
 def test_the_table_fits_80_columns_without_a_terminal(summary: dict[str, Any]) -> None:

@@ -118,9 +118,9 @@ def _stories(connection: duckdb.DuckDBPyConnection, pairs: list[int]) -> tuple[l
     for number, row in enumerate(ends):
         key = row["lineage"], row["generation"]
         told = _knowledge(row) + _edits(edits.get(key, []))
+        if len(told) > room:
+            continue
         room -= len(told)
-        if room < 0:
-            break
         stories.append(Story(row, f"g{number}", told, list(episodes.get(key, {}).values())))
     room += ROOM * EPISODES_ROOM
     # The first episode of each generation before the second of any.

@@ -5,7 +5,7 @@ views of one run. It returns None where there is nothing to show, never an empty
 `picture_bytes` makes PNG or SVG of one.
 """
 
-from lineage.analysis.pictures.canvas import panels_svg, picture_bytes, use_cache
+from lineage.analysis.canvas import panels_svg, picture_bytes, use_cache
 from lineage.analysis.pictures.memory import memory_growth, memory_turnover
 from lineage.analysis.pictures.retention import retention_matrix
 from lineage.analysis.pictures.rewards import reward_by_generation, reward_by_step

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
-from lineage.analysis.pictures import canvas
+from lineage.analysis import canvas
 from lineage.analysis.views import rows
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ LEGEND = 0.4
 Entries = Literal["memories", "docs"]
 TEXTS = {"memories": "e.text", "docs": "e.title || chr(10) || e.body"}
 FIELDS = {"memories": ("id", "text"), "docs": ("id", "title", "body")}
+CONTENT = r"regexp_replace(content, '\\u([dD][89a-fA-F])', '/u\1', 'g')::JSON"
+"""JSON without escapes of surrogates: DuckDB refuses lone ones, which a model may write. What
+differed still differs, and what was escaped as a backslash stays well-formed."""
 TURNOVER_SQL = """\
 WITH began AS (
   SELECT lineage, arg_min(knowledge_before, step_id) AS first FROM steps
@@ -34,7 +37,7 @@ ends AS (
   FROM steps s LEFT JOIN began b USING (lineage) WHERE s.phase = 'reward'),
 entries AS (
   SELECT knowledge, e.id AS id, {text} AS text FROM (
-    SELECT knowledge, unnest(from_json(content->'$.{entries}', '[{{{fields}}}]')) AS e
+    SELECT knowledge, unnest(from_json({content}->'$.{entries}', '[{{{fields}}}]')) AS e
     FROM snapshots)),
 after AS (SELECT n.*, e.id, e.text FROM ends n JOIN entries e ON n.left_now = e.knowledge),
 before AS (SELECT n.*, e.id, e.text FROM ends n JOIN entries e ON n.found_here = e.knowledge),
@@ -108,6 +111,7 @@ def turnover_sql(entries: Entries) -> str:
     return TURNOVER_SQL.format(
         text=TEXTS[entries],
         entries=entries,
+        content=CONTENT,
         fields=", ".join(f'"{field}": "VARCHAR"' for field in FIELDS[entries]),
         parts=", ".join(f"sum(coalesce(c.{part}, 0)) / count(*) AS {part}" for part in PARTS),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lineage.analysis.pictures import canvas
+from lineage.analysis import canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lineage.analysis.pictures import canvas
+from lineage.analysis import canvas
 from lineage.analysis.sheet import short
 
 if TYPE_CHECKING:

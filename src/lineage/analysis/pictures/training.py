@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lineage.analysis.pictures import canvas
+from lineage.analysis import canvas
 from lineage.analysis.training import PARTS, TIMES
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from lineage.analysis.pictures import canvas
+from lineage.analysis import canvas
 from lineage.analysis.sheet import short
 from lineage.analysis.views import rows
 
