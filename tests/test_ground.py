@@ -12,12 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import run, surrogate
 
-from lineage.analysis.ground import ground_truth
-from lineage.analysis.views import connect, read_record
+from lineage.analysis.measures import ground
+from lineage.analysis.measures.summary import GROUND
+from lineage.analysis.views import connect
 from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.steplog.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
 
-RECORD = {"bootstrap": 200, "confidence": 0.95}
+RECORD = {
+    "run": "hand-1", "experiment": "hand", "config_hash": "1", "arms": ["inherit", "cold"],
+    "families": ["same"], "baseline": "cold", "ceiling": "oracle", "schedule": ["m@r0"] * 4,
+    "bootstrap": 200, "confidence": 0.95,
+}  # fmt: skip
 ORIGIN = Origin(0, "m@r0", "w0")
 HOME, AWAY = "codes", "elsewhere"
 Rows = list[dict[str, Any]]
@@ -41,6 +46,12 @@ def knowledge(memories: Sequence[str] = (), **docs: str) -> Knowledge:
         tuple(Doc(id, "The code of A is", body, ORIGIN, ORIGIN) for id, body in docs.items()),
         100,
     )
+
+
+def ground_truth(run: Path) -> dict[str, Rows]:
+    """Every measure with ground truth, as rows."""
+    log = connect(run)
+    return {name: measure(log).to_pylist() for name, measure in GROUND.items()}
 
 
 class Log:
@@ -96,7 +107,8 @@ class Log:
                 place.mkdir(parents=True, exist_ok=True)
                 if worlds or name != "worlds":
                     pq.write_table(one, place / f"{own['lineage']}.parquet")
-        return ground_truth(connect(self.folder), RECORD)
+        (self.folder / "run.json").write_text(json.dumps(RECORD))
+        return ground_truth(self.folder)
 
 
 def only(found: Rows, **keys: Any) -> dict[str, Any]:
@@ -296,7 +308,7 @@ def test_an_old_run_has_no_ground_truth(tmp_path: Path) -> None:
     for file in tmp_path.glob("steps/**/*.parquet"):  # of schema 1
         steps = pq.read_table(file, partitioning=None)
         pq.write_table(steps.drop_columns(["facts", "results"]), file)
-    assert found == ground_truth(connect(tmp_path), RECORD)
+    assert found == ground_truth(tmp_path)
     assert len(found) > 9 and not any(found.values())
 
 
@@ -312,7 +324,7 @@ def drifting(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_is_measured_as_plain_text_says(drifting: Path) -> None:
     """The share of facts held, counted anew from sentences: a surrogate copies them."""
     connection = connect(drifting)
-    found = ground_truth(connection, read_record(drifting))
+    found = ground_truth(drifting)
     expected: dict[int, list[float]] = {}
     for lineage, generation, content in connection.execute(
         "SELECT lineage, generation, content FROM steps JOIN snapshots "
@@ -339,7 +351,7 @@ def test_a_run_is_measured_as_plain_text_says(drifting: Path) -> None:
 
 
 def test_a_run_is_measured_within_bounds(drifting: Path) -> None:
-    found = ground_truth(connect(drifting), read_record(drifting))
+    found = ground_truth(drifting)
     filled = {name for name, rows in found.items() if rows}
     assert filled == {name for name in found if not name.startswith(("poison", "summary"))}
     for name in filled - {"signal_density", "kept_tokens"}:
@@ -348,4 +360,12 @@ def test_a_run_is_measured_within_bounds(drifting: Path) -> None:
     assert mean(found["migration_fidelity"], generation=None) == (1.0, 2)
     assert mean(found["kept_tokens"], generation=None) == (1.0, 2)
     assert only(found["staleness"], entries="memories", generation=3)["mean"] > 0
-    assert found == ground_truth(connect(drifting), read_record(drifting))
+    assert found == ground_truth(drifting)
+
+
+def test_what_is_read_does_not_depend_on_how_much_is_read_at_once(
+    drifting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ground_truth(drifting)
+    monkeypatch.setattr(ground, "AT_ONCE", 1)
+    assert ground_truth(drifting) == whole

@@ -17,7 +17,7 @@ from rich.console import Console
 from lineage.analysis import generations
 from lineage.analysis.measures import summarise
 from lineage.analysis.report import report_html
-from lineage.analysis.terminal import show
+from lineage.analysis.terminal import show_summary
 from lineage.analysis.views import SCORE_SQL, connect, rows
 from lineage.analysis.write import write_report
 from lineage.errors import LineageError
@@ -274,7 +274,7 @@ def test_a_handoff_without_a_reward_is_shown(tmp_path: Path) -> None:
 
 def test_the_table_fits_80_columns_without_a_terminal(summary: dict[str, Any]) -> None:
     out = io.StringIO()
-    show({**summary, "run": "[red]x[/red]", "confidence": 0.9}, Console(file=out, width=80))
+    show_summary({**summary, "run": "[red]x[/red]", "confidence": 0.9}, Console(file=out, width=80))
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert "[red]x[/red]" in out.getvalue() and "[90% interval]" in out.getvalue()
     assert "1 errors" in out.getvalue() and "\x1b" not in out.getvalue()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.metrics import interval, paired_difference
+from lineage import metrics
+from lineage.metrics import bounds, interval, paired_difference, ratio, ratio_bounds
 
 PAIRED = st.dictionaries(st.integers(0, 50), st.floats(-1, 1), min_size=2, max_size=12)
 
@@ -71,3 +72,44 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
 
 def test_only_pairs_of_both_are_compared() -> None:
     assert paired_difference({1: 1.0, 2: 0.5}, {2: 0.25, 3: 0.0}) == {2: 0.25}
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64, 1 << 20])
+def test_bounds_do_not_depend_on_how_many_draws_are_made_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    generator = np.random.default_rng(1)
+    cells = [generator.normal(size=11) for _ in range(3)]
+    paired = [np.column_stack([cell, 5.0 + cell[::-1]]) for cell in cells]
+    # As the definition says it: one array of all draws.
+    drawn = np.random.default_rng(metrics.derive("bootstrap", "x", 1)).integers(0, 11, (101, 11))
+    means = [cell[drawn].mean(axis=1) for cell in cells]
+    sums = [pairs[drawn].sum(axis=1) for pairs in paired]
+    monkeypatch.setattr(metrics, "DRAWS_AT_ONCE", at_once)
+    tails = [(1 - 0.9) / 2, 1 - (1 - 0.9) / 2]
+    expected = [tuple(np.quantile(row, tails).tolist()) for row in means]
+    assert bounds(cells, 101, 0.9, "x", 1) == expected
+    expected = [tuple(np.quantile(row[:, 0] / row[:, 1], tails).tolist()) for row in sums]
+    assert ratio_bounds(paired, 101, 0.9, "x", 1) == expected
+
+
+@given(st.lists(PAIRED, min_size=1, max_size=3))
+def test_a_cell_has_the_bounds_that_it_has_alone(cells: list[dict[int, float]]) -> None:
+    size = min(map(len, cells))
+    same = [dict(sorted(cell.items())[:size]) for cell in cells]
+    found = bounds([np.array(list(cell.values())) for cell in same], 60, 0.9, "x")
+    alone = [interval(cell, 60, 0.9, "x") for cell in same]
+    assert found == [(one.low, one.high) for one in alone]
+
+
+def test_a_ratio_over_what_may_be_zero_is_undefined() -> None:
+    above = dict.fromkeys(range(4), 1.0)
+    assert ratio(above, {0: 1.0, 1: -1.0, 2: 0.5, 3: -0.5}, 200, 0.95, "x") is None
+    (found,) = ratio_bounds([np.array([[1.0, 2.0], [2.0, 4.0]])], 200, 0.95, "x")
+    assert found == (0.5, 0.5)
+    assert ratio({}, {}, 200, 0.95, "x") is None
+
+
+def test_cells_of_different_sizes_do_not_share_draws() -> None:
+    with pytest.raises(ValueError, match="sizes"):
+        bounds([np.zeros(2), np.zeros(3)], 10, 0.95, "x")

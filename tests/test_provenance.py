@@ -24,9 +24,9 @@ from lineage.analysis.knowledge_diff import difference, entries, text_of, words
 from lineage.analysis.provenance import Help, Provenance, provenance
 from lineage.analysis.snapshots import Snapshots
 from lineage.analysis.views import connect, read_record
+from lineage.analysis.visible import visible
 from lineage.commands.fork import changes, find_fork, fork_config, other_world
 from lineage.commands.provenance import register
-from lineage.commands.provenance_text import visible
 from lineage.config import Config
 from lineage.edits import Change, Edit, Limits, apply, overflow
 from lineage.errors import LineageError

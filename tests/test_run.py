@@ -16,6 +16,7 @@ import duckdb
 import pytest
 from helpers import answering, run, steps, surrogate, timeless
 
+from lineage import conf
 from lineage.analysis.views import SCORE_SQL
 from lineage.cli import main
 from lineage.errors import LineageError
@@ -53,6 +54,12 @@ def test_another_seed_gives_another_log(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "other"
     run(surrogate(tmp_path, "experiment.seed=1"), folder)
     assert [r["task"] for r in steps(folder)] != [r["task"] for r in steps(finished)]
+
+
+def test_a_finished_run_leaves_no_journal(finished: Path) -> None:
+    # Its own size of journal: the last steps of a generation still wait when it is finished.
+    assert conf.load_file(finished / "config.yaml").log.journal_steps > 1
+    assert not list((finished / "journal").glob("*"))
 
 
 def test_arms_of_a_pair_meet_the_same_tasks_in_the_same_order(finished: Path) -> None:

@@ -29,7 +29,7 @@ from lineage.models.versions import registry
 from lineage.succession.job import prepare
 
 R0 = "smollm2-135m@r0"
-W1 = "smollm2-135m@w1"
+W1 = "smollm2-135m@t1"
 W2 = "smollm2-135m@w2"
 RECORD = {"minutes": 3.5}
 
@@ -122,7 +122,7 @@ def test_the_same_again_is_nothing_and_another_is_refused(tmp_path: Path) -> Non
     later = replace(version(), released="2027-01-01")
     register(shelf, W1, later, tmp_path / f"adapter-{W1}-1.5", "# other words", {})
     assert {file: file.stat().st_mtime_ns for file in first.iterdir()} == before
-    with pytest.raises(LineageError, match=r"holds another version 'smollm2-135m@w1'"):
+    with pytest.raises(LineageError, match=r"holds another version 'smollm2-135m@t1'"):
         put(shelf, fill=2.0)
     with pytest.raises(LineageError, match="holds another version"):
         put(shelf, parent="smollm2-135m@r1")
@@ -337,7 +337,7 @@ def test_versions_lists_conf_and_the_whole_shelf(
     assert stopped.value.code == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert {line[0]: line[1] for line in lines[1:] if "@" in line[0]} == {
-        **dict.fromkeys((R0, "smollm2-135m@r1"), "conf"),
+        **dict.fromkeys((R0, "smollm2-135m@r1", "smollm2-135m@w1"), "conf"),
         **dict.fromkeys((W1, W2), "shelf"),
     }
 

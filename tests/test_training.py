@@ -287,6 +287,22 @@ def test_the_toy_policy_learns_what_pays(tmp_path: Path) -> None:
     assert low["opened rightly"] > 0 and low["reward"] > 0
 
 
+def test_a_step_with_nothing_to_learn_leaves_the_adapter_as_it_was(tmp_path: Path) -> None:
+    overrides = (
+        *("train.curricula=[open]", "train.held_out=0", "method.warm_steps=0"),
+        *("method.groups=1", "method.group=2", "method.steps=6"),
+    )
+    folder = tmp_path / "runs" / "toy"
+    execute(toy(tmp_path, *overrides), folder, QUIET)
+    skills = [
+        (folder / "adapters" / f"step-{step:03d}" / "skills.json").read_bytes() for step in range(6)
+    ]
+    learnt = [row["samples"] > 0 for row in curve(folder)]
+    assert set(learnt) == {True, False}
+    assert all(skills[step] == skills[step - 1] for step in range(1, 6) if not learnt[step])
+    assert all((row["loss"] is None) == (row["samples"] == 0) for row in curve(folder))
+
+
 def test_a_run_can_be_trained_on(tmp_path: Path) -> None:
     past = tmp_path / "runs" / "past"
     run(surrogate(tmp_path, "experiment=tiny", "experiment.episodes=4"), past)
@@ -377,6 +393,6 @@ def test_steps_follow_one_another(trained: Path) -> None:
     rows = curve(trained)
     assert rows[0]["version"] == "smollm2-135m@r0"
     assert all(
-        later["version"] == f"smollm2-135m@w1-s{earlier['step']:03d}"
+        later["version"] == f"smollm2-135m@mine-s{earlier['step']:03d}"
         for earlier, later in pairwise(rows)
     )

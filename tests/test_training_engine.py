@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
 R1 = Path(lineage.__file__).parent / "adapters" / "smollm2-135m-r1"
-R0, W1 = "smollm2-135m@r0", "smollm2-135m@w1"
+R0, MINE = "smollm2-135m@r0", "smollm2-135m@mine"
 ALIKE = 0.1
 """Most that a token's log-probability may differ between vLLM and PEFT, in nats: both compute in
 bfloat16, whose numbers are 1/256 apart, with other kernels; logits are about 20."""
@@ -90,9 +90,9 @@ def test_the_version_is_on_the_shelf_and_small(made: tuple[Path, Made]) -> None:
     _, found = made
     assert found.shelf is not None
     assert (found.shelf / "adapter_model.safetensors").stat().st_size < 2_000_000
-    assert W1 in (found.shelf / "README.md").read_text()
-    config = conf.load([f"model.shelf={found.shelf.parent}", f"schedule.versions=[{R0},{W1}]"])
-    assert config.model.versions[W1].parent == R0
+    assert MINE in (found.shelf / "README.md").read_text()
+    config = conf.load([f"model.shelf={found.shelf.parent}", f"schedule.versions=[{R0},{MINE}]"])
+    assert config.model.versions[MINE].parent == R0
 
 
 def test_no_process_is_left_after_a_training(made: tuple[Path, Made]) -> None:
@@ -105,9 +105,9 @@ async def _ask(config: Config, adapter: Path) -> tuple[Completion, str]:
     assert isinstance(engine, Fleet)
     try:
         await engine.start([R0])
-        await engine.serve(W1, R0, adapter)
+        await engine.serve(MINE, R0, adapter)
         turns = prompts.act_turns(EMPTY, "What is the code of pump Birch?")
-        asked = Request("x", W1, turns, 24, 0.0, 0, logprobs=True)
+        asked = Request("x", MINE, turns, 24, 0.0, 0, logprobs=True)
         return await engine.generate(asked), str(engine.located[R0].checkpoint)
     finally:
         await engine.close()

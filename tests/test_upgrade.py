@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
-from lineage.analysis.costs import costs
-from lineage.analysis.kept import kept
-from lineage.analysis.matrix import matrix
+from lineage.analysis.measures import costs, kept, upgrade_matrix
 from lineage.analysis.sheet import Sheet
 from lineage.analysis.tables import sheets
 from lineage.metrics import ratio
@@ -24,12 +24,16 @@ TYPES = (
 )
 
 
-def log(rows: list[tuple[Any, ...]]) -> duckdb.DuckDBPyConnection:
+def log(rows: list[tuple[Any, ...]], record: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """Return a log of one run, whose folder is "run"; each step is the first of its episode."""
     connection = duckdb.connect()
     columns = zip(COLUMNS.split(","), TYPES.split(","), strict=True)
     names = ", ".join(f"{name.strip()} {kind.strip()}" for name, kind in columns)
-    connection.execute(f"CREATE TABLE steps ({names})")
-    connection.executemany(f"INSERT INTO steps VALUES ({', '.join('?' * 16)})", rows)
+    connection.execute(f"CREATE TABLE logged ({names})")
+    connection.executemany(f"INSERT INTO logged VALUES ({', '.join('?' * 16)})", rows)
+    connection.execute("CREATE VIEW steps AS SELECT 'run' AS folder, 0 AS step, * FROM logged")
+    row = record | {"folder": "run", "defined": json.dumps(record["defined"])}
+    connection.register("runs", pa.Table.from_pylist([row]))
     return connection
 
 
@@ -53,6 +57,7 @@ def record(defined: dict[str, list[str]], **more: Any) -> dict[str, Any]:
         for name, versions in defined.items()
     }
     return {
+        "arms": list(defined),
         "bootstrap": 500,
         "confidence": 0.95,
         "families": ["same"],
@@ -97,24 +102,24 @@ def test_the_matrix_scores_only_the_reader_and_compares_it_with_itself() -> None
         for generation in (0, 1)
         for number, score in enumerate(scores)
     ]
-    found = {
-        (row["writer"], row["reader"]): row for row in matrix(log(rows), record(versions))
-    }
-    assert set(found) == {("m@a", "m@a"), ("m@a", "m@b"), ("m@b", "m@b")}
-    crossed = found["m@a", "m@b"]
-    assert crossed["score"]["mean"] == 0.5
-    assert crossed["gain"]["mean"] == 0.25
-    assert crossed["retention"]["mean"] == pytest.approx(0.25 / 0.75)
-    assert crossed["harm"]["mean"] == 1.0, "the one that is solved cold is failed"
-    assert found["m@b", "m@b"]["retention"]["mean"] == 1.0
-    assert found["m@b", "m@b"]["harm"]["mean"] == 0.0
-    assert found["m@a", "m@a"]["harm"]["n"] == 0, "nothing is solved cold"
+    table = upgrade_matrix(log(rows, record(versions))).to_pylist()
+    found = {(row["writer"], row["reader"], row["measure"]): row["mean"] for row in table}
+    crossed = {(writer, reader) for writer, reader, _ in found}
+    assert crossed == {("m@a", "m@a"), ("m@a", "m@b"), ("m@b", "m@b")}
+    assert found["m@a", "m@b", "score"] == 0.5
+    assert found["m@a", "m@b", "gain"] == 0.25
+    assert found["m@a", "m@b", "retention"] == pytest.approx(0.25 / 0.75)
+    assert found["m@a", "m@b", "harm"] == 1.0, "the one that is solved cold is failed"
+    assert found["m@b", "m@b", "retention"] == 1.0
+    assert found["m@b", "m@b", "harm"] == 0.0
+    assert ("m@a", "m@a", "harm") not in found, "nothing is solved cold"
+    assert all(row["n"] == 2 and row["folder"] == "run" for row in table)
 
 
 def test_one_writer_and_one_reader_are_no_matrix() -> None:
     versions = {"inherit": ["m@a", "m@a"], "edit": ["m@a", "m@a"], "cold": ["m@a", "m@a"]}
     rows = [probe(arm, pair, 1, 0, 1.0) for arm in versions for pair in (0, 1)]
-    assert matrix(log(rows), record(versions)) == []
+    assert len(upgrade_matrix(log(rows, record(versions)))) == 0
 
 
 def test_what_is_kept_is_a_share_of_the_ceiling_and_of_the_first_tokens() -> None:
@@ -132,7 +137,7 @@ def test_what_is_kept_is_a_share_of_the_ceiling_and_of_the_first_tokens() -> Non
                     rows.append(tuple(row))
     found = {
         (row["measure"], row["arm"], row["k"]): row["mean"]
-        for row in kept(log(rows), record(versions), list(versions))
+        for row in kept(log(rows, record(versions))).to_pylist()
     }
     assert found == {
         ("score", "all", 1): 1.0, ("tokens", "all", 1): 1.0,
@@ -148,11 +153,12 @@ def test_costs_are_summed_over_the_steps_of_a_probe_and_of_what_is_between() -> 
     between = list(probe("docs", 0, 0, 5, 1.0))
     between[3], between[4], between[5], between[6] = "h000", "docs/h", "handoff", "handoff"
     rows = [tuple(opened), tuple(between), *(probe("docs", 0, 0, n, 1.0) for n in (0, 1))]
-    found = costs(log(rows), record({"docs": ["m@a"]}), ["docs"])["docs"]
-    assert found["prompt_tokens"]["mean"] == (40 + 10) / 2
-    assert found["engine_seconds"]["mean"] == pytest.approx((1.0 + 0.5) / 2)
-    assert found["handoff_tokens"]["mean"] == 12
-    assert found["handoff_seconds"]["mean"] == 0.5
+    table = costs(log(rows, record({"docs": ["m@a"]})))
+    found = {row["cost"]: row["mean"] for row in table.to_pylist()}
+    assert found["prompt_tokens"] == (40 + 10) / 2
+    assert found["engine_seconds"] == pytest.approx((1.0 + 0.5) / 2)
+    assert found["handoff_tokens"] == 12
+    assert found["handoff_seconds"] == 0.5
 
 
 def test_every_table_has_as_many_cells_as_it_has_columns(arms_summary: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage import conf
-from lineage.commands import migrate, provenance, suites, train, transfer
+from lineage.analysis.visible import one_line
+from lineage.commands import compare, ls, migrate, provenance, show, suites, train, transfer
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -26,6 +27,8 @@ examples:
   lineage run experiment=tiny suite.drift=0.1  any key of conf/ can be overridden
   lineage run -m suite.drift=0,0.1,0.2 engine=surrogate
   lineage resume runs/latest                   finish a run that was stopped
+  lineage ls                                   runs and trainings, newest first
+  lineage show runs/latest 2 w003              an episode of generation 2, step by step
   lineage report runs/latest                   its table, metrics, figure and report again
 """
 UNWRITABLE = {
@@ -62,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a run's report again and show its table")
     report.add_argument("run", type=Path, metavar="RUN", help="its folder")
     report.set_defaults(command=_report)
+    ls.register(commands)
+    show.register(commands)
+    compare.register(commands)
     provenance.register(commands, _execute)
     transfer.register(commands)
     migrate.register(commands)
@@ -99,7 +105,7 @@ def _then(options: argparse.Namespace) -> str:
 
 
 def _fail(text: str, code: int = 1) -> int:
-    print(f"lineage: {' '.join(text.split())}", file=sys.stderr)
+    print(f"lineage: {one_line(text)}", file=sys.stderr)
     return code
 
 
@@ -118,12 +124,12 @@ def _run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _execute(options: argparse.Namespace, config: Config, folder: Path, console: Console) -> None:
-    from lineage.analysis.terminal import show
+    from lineage.analysis.terminal import show_summary
     from lineage.succession.run import execute
 
     options.folder = folder
     summary = execute(config, folder, console, _release)
-    show(summary, console)
+    show_summary(summary, console)
     console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
 
 
@@ -145,14 +151,14 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:
-    from lineage.analysis.terminal import show
+    from lineage.analysis.terminal import show_summary
     from lineage.analysis.write import write_report
 
     config = conf.load_file(options.run / "config.yaml")
     if train.is_training(options.run):
         train.report_training(config, options.run, console)
         return
-    show(write_report(options.run, Path(config.run.cache)), console)
+    show_summary(write_report(options.run, Path(config.run.cache)), console)
     console.print(f"{options.run / 'report.html'}", highlight=False, markup=False)
 
 

@@ -94,6 +94,7 @@ NATURALS = (
     "train.held_out",
     "method.warm_steps",
     "method.temperature",
+    "method.warm_temperature",
     "method.beta",
     "method.clip",
 )

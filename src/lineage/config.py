@@ -261,6 +261,7 @@ class MethodConfig:
     warm_groups: int = MISSING  # a step of rft
     group: int = MISSING  # G: alternatives that branch from one snapshot
     temperature: float = MISSING  # of what is sampled
+    warm_temperature: float = MISSING  # the same in the warm steps of grpo
     learning_rate: float = MISSING
     warm_learning_rate: float = MISSING
     epochs: int = MISSING  # rft: passes over what was chosen

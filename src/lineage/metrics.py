@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from lineage.seeds import derive
 
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Bounds = tuple[float, float] | tuple[None, None]
+DRAWS_AT_ONCE = 1 << 20
+"""Numbers drawn before they are used: a bootstrap of any size takes some 20 MiB."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Interval:
     @property
     def excludes_zero(self) -> bool:
         """Whether the bounds lie on one side of 0."""
-        return self.low is not None and self.high is not None and self.low * self.high > 0
+        return _excludes_zero(self.low, self.high)
 
 
 def interval(
@@ -41,13 +44,27 @@ def interval(
     if not values:
         raise ValueError("an interval needs a value")
     data = np.array([values[pair] for pair in sorted(values)], dtype=float)
-    if not np.isfinite(data).all():
-        raise ValueError("an interval needs finite values")
-    mean = float(data.mean())
-    if data.size < 2:
-        return Interval(mean, None, None, int(data.size))
-    means = data[_resampled(data.size, resamples, ids)].mean(axis=1)
-    return Interval(mean, *_bounds(means, confidence), int(data.size))
+    ((low, high),) = bounds([data], resamples, confidence, *ids)
+    return Interval(float(data.mean()), low, high, int(data.size))
+
+
+def bounds(
+    cells: Sequence[Numbers], resamples: int, confidence: float, *ids: str | int
+) -> list[Bounds]:
+    """Return the bootstrap bounds of the mean of each of `cells`: as many values, one a pair.
+
+    All cells see the same draws, which are those of `interval` with the same `ids`: a cell has the
+    bounds that it has alone. Bounds are None where there are fewer than two values. Raises
+    ValueError where the cells differ in size or where a value is not finite.
+    """
+    size = _size(cells)
+    if size < 2:
+        return [(None, None)] * len(cells)
+    means = np.empty((len(cells), resamples))
+    for place, drawn in _draws(size, resamples, ids):
+        for row, data in zip(means, cells, strict=True):
+            row[place] = data[drawn].mean(axis=1)
+    return [_tails(row, confidence) for row in means]
 
 
 def ratio(
@@ -63,28 +80,76 @@ def ratio(
     not defined then.
     """
     pairs = sorted(above.keys() & below.keys())
-    if len(pairs) < 2:
+    data = np.array([[above[pair], below[pair]] for pair in pairs], dtype=float).reshape(-1, 2)
+    (found,) = ratio_bounds([data], resamples, confidence, *ids)
+    if found is None:
         return None
-    whole = interval({pair: below[pair] for pair in pairs}, resamples, confidence, *ids)
-    if not whole.excludes_zero:
-        return None
-    data = np.array([[above[pair], below[pair]] for pair in pairs], dtype=float)
-    sums = data[_resampled(len(pairs), resamples, ids)].sum(axis=1)
+    return Interval(float(data[:, 0].sum() / data[:, 1].sum()), *found, len(pairs))
+
+
+def ratio_bounds(
+    cells: Sequence[Numbers], resamples: int, confidence: float, *ids: str | int
+) -> list[tuple[float, float] | None]:
+    """Return the bootstrap bounds of the ratio of the two means of each of `cells`.
+
+    A cell is an array of pairs x 2, what is divided and what by; all have as many pairs, and see
+    the same draws. None where the interval of the second mean holds 0, or there are no two pairs:
+    the ratio is not defined then. Raises ValueError as `bounds` does.
+    """
+    size = _size(cells)
+    wholes = bounds([data[:, 1] for data in cells], resamples, confidence, *ids)
+    sums = np.empty((len(cells), resamples, 2))
+    defined = [_excludes_zero(*whole) for whole in wholes]
+    if not any(defined):
+        return [None] * len(cells)
+    for place, drawn in _draws(size, resamples, ids):
+        # A running sum adds in one order whatever the shape of the draws; `sum` goes by blocks.
+        by_pair = np.ascontiguousarray(drawn.T)
+        for row, data in zip(sums, cells, strict=True):
+            for side in (0, 1):
+                row[place, side] = data[:, side][by_pair].cumsum(axis=0)[-1]
+    return [
+        _ratio_tails(row, confidence) if has else None
+        for row, has in zip(sums, defined, strict=True)
+    ]
+
+
+def _ratio_tails(sums: Numbers, confidence: float) -> tuple[float, float]:
     kept = sums[sums[:, 1] != 0]
-    mean = float(data[:, 0].sum() / data[:, 1].sum())
-    return Interval(mean, *_bounds(kept[:, 0] / kept[:, 1], confidence), len(pairs))
+    return _tails(kept[:, 0] / kept[:, 1], confidence)
 
 
-def _resampled(pairs: int, resamples: int, ids: tuple[str | int, ...]) -> Indices:
-    """Return which of `pairs` each resample draws: an array of resamples x pairs."""
+def _size(cells: Sequence[Numbers]) -> int:
+    sizes = {len(data) for data in cells}
+    if len(sizes) > 1:
+        raise ValueError("cells of different sizes do not share draws")
+    if not all(np.isfinite(data).all() for data in cells):
+        raise ValueError("an interval needs finite values")
+    return sizes.pop() if sizes else 0
+
+
+def _draws(
+    pairs: int, resamples: int, ids: tuple[str | int, ...]
+) -> Iterator[tuple[slice, Indices]]:
+    """Yield which of `pairs` each resample draws, as arrays of some resamples x pairs.
+
+    Together they are what one array of all would be: a generator goes on where it stopped.
+    """
     generator = np.random.default_rng(derive("bootstrap", *ids))
-    return generator.integers(0, pairs, size=(resamples, pairs))
+    rows = max(1, DRAWS_AT_ONCE // pairs)
+    for start in range(0, resamples, rows):
+        stop = min(start + rows, resamples)
+        yield slice(start, stop), generator.integers(0, pairs, size=(stop - start, pairs))
 
 
-def _bounds(values: Numbers, confidence: float) -> tuple[float, float]:
+def _tails(values: Numbers, confidence: float) -> tuple[float, float]:
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(values, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def _excludes_zero(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low * high > 0
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lineage.analysis.ground_log import Home
+from lineage.analysis.home import Home
 from lineage.analysis.knowledge_diff import entries, text_of
 from lineage.analysis.snapshots import Event, Snapshots, nearest
 from lineage.analysis.views import rows

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+LARGE = 20
+"""From here on a cell needs no decimals: tokens, not scores."""
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -53,11 +56,11 @@ def gained(gain: dict[str, Any] | None) -> str:
 
 
 def bounds(value: dict[str, Any], signed: bool = False) -> str:
-    """Return "0.52 [0.40, 0.63]"."""
+    """Return "0.52 [0.40, 0.63]", and whole numbers where the mean is a large one."""
     if value["mean"] is None:
         return ""
-    sign = "+" if signed else ""
-    text = f"{value['mean']:{sign}.2f}"
+    sign, digits = "+" if signed else "", 0 if abs(value["mean"]) >= LARGE else 2
+    text = f"{value['mean']:{sign}.{digits}f}"
     if value["low"] is None:
         return text
-    return f"{text} [{value['low']:.2f}, {value['high']:.2f}]"
+    return f"{text} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"

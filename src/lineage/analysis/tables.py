@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lineage.analysis.kept import AFTER
+from lineage.analysis.measures.keeping import AFTER
 from lineage.analysis.sheet import Sheet, bounds, gained, name, share, short
 from lineage.analysis.tables_truth import doc_search, freshness, poison, summaries
 

@@ -50,7 +50,7 @@ def summarise_training(folder: Path, log: LogConfig) -> dict[str, Any]:
 
     Raises LineageError where no step is finished, or where a file cannot be read (it is named).
     """
-    connection = _connect(folder)
+    connection = connect_training(folder)
     groups = rows(connection, _groups_sql())
     curve = rows(connection, "SELECT * FROM curve ORDER BY step")
 
@@ -84,8 +84,11 @@ def summarise_training(folder: Path, log: LogConfig) -> dict[str, Any]:
     }
 
 
-def _connect(folder: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection with the views `curve` and `training` of the finished steps."""
+def connect_training(folder: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection with the views `curve` and `training` of the finished steps.
+
+    Raises LineageError where there are none, or where a file cannot be read (it is named).
+    """
     connection = duckdb.connect()
     for name, schema in SCHEMAS.items():
         files = sorted(folder.glob(f"{name}/*.parquet"))

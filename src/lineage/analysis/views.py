@@ -14,6 +14,16 @@ import pyarrow.parquet as pq
 from lineage.errors import LineageError
 from lineage.steplog.schema import PARTITION, SCHEMA_VERSION, STEP_SCHEMA, WORLD_SCHEMA
 
+RUN_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("folder", "run", "experiment", "config_hash")),
+        *((name, pa.list_(pa.string())) for name in ("arms", "families", "schedule")),
+        *((name, pa.string()) for name in ("baseline", "ceiling", "defined")),
+        ("bootstrap", pa.int64()),
+        ("confidence", pa.float64()),
+    ]
+)
+
 SCORE_SQL = """\
 SELECT arm, family, avg(score ORDER BY pair) AS score, sum(probes)::BIGINT AS probes
 FROM (SELECT arm, family, pair, avg(score ORDER BY step_id) AS score, count(score) AS probes
@@ -39,7 +49,10 @@ def connect(run: Path) -> duckdb.DuckDBPyConnection:
     for name in ("steps", "knowledge", "worlds"):
         files = sorted(run.glob(f"{name}/**/*.parquet"))
         if name == "worlds" and not files:  # a run of schema 1
-            connection.register("worlds", _no_worlds())
+            connection.register("no_worlds", _no_worlds())
+            connection.execute(
+                f"CREATE VIEW worlds AS SELECT '{_quoted(run)}' AS folder, * FROM no_worlds"
+            )
             continue
         if not files:
             raise LineageError(f"{run} has no finished generation yet (nothing in {name})")
@@ -47,13 +60,23 @@ def connect(run: Path) -> duckdb.DuckDBPyConnection:
             check_file(file)
         place = f"{glob.escape(str(run))}/{name}/**/*.parquet".replace("'", "''")
         connection.execute(
-            f"CREATE VIEW {name} AS SELECT *{_added(name, files)} FROM read_parquet('{place}', "
+            f"CREATE VIEW {name} AS SELECT '{_quoted(run)}' AS folder, *{_added(name, files)} "
+            f"FROM read_parquet('{place}', "
             "hive_partitioning = true, union_by_name = true)"
         )
     connection.execute(
-        "CREATE VIEW snapshots AS SELECT DISTINCT knowledge, memories, docs, content FROM knowledge"
+        "CREATE VIEW snapshots AS SELECT DISTINCT folder, knowledge, memories, docs, content "
+        "FROM knowledge"
     )
+    record = read_record(run) if (run / "run.json").exists() else {}
+    fields = {name: record.get(name) for name in RUN_SCHEMA.names}
+    fields |= {"folder": str(run), "defined": json.dumps(record.get("defined") or {})}
+    connection.register("runs", pa.Table.from_pylist([fields], schema=RUN_SCHEMA))
     return connection
+
+
+def _quoted(run: Path) -> str:
+    return str(run).replace("'", "''")
 
 
 def read_record(run: Path) -> dict[str, Any]:
@@ -82,7 +105,8 @@ def _added(name: str, files: list[Path]) -> str:
     if name != "steps":
         return ""
     found = set(pq.read_schema(files[-1]).names)
-    return "".join(f", '' AS {column}" for column in ("category",) if column not in found)
+    added = {"category": "''", "facts": "[]::VARCHAR[]", "results": "[]::VARCHAR[]"}
+    return "".join(f", {sql} AS {name}" for name, sql in added.items() if name not in found)
 
 
 def _no_worlds() -> pa.Table:

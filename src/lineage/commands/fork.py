@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lineage import conf
+from lineage.analysis.settings import leaves
 from lineage.analysis.snapshots import Snapshots
 from lineage.analysis.views import connect
 from lineage.config import Config
@@ -95,8 +96,8 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
 
 def changes(run: Path, config: Config) -> list[tuple[str, Any, Any]]:
     """Return key, value in `run` and value in `config` of every key that differs."""
-    old = _leaves(conf.plain(conf.load_file(run / "config.yaml")))
-    new = _leaves(conf.plain(config))
+    old = leaves(conf.plain(conf.load_file(run / "config.yaml")))
+    new = leaves(conf.plain(config))
     return [
         (key, old.get(key), new.get(key))
         for key in dict.fromkeys((*old, *new))
@@ -158,11 +159,3 @@ def _option(group: str, option: str) -> Any:
             found = OmegaConf.merge(found, _option(group, built_on))
     whole = "@package _global_" in text.partition("\n")[0]
     return OmegaConf.merge(found, own if whole else {group: own})
-
-
-def _leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict) or not tree:
-        return {prefix.rstrip("."): tree}
-    return {
-        key: leaf for name in tree for key, leaf in _leaves(tree[name], f"{prefix}{name}.").items()
-    }

@@ -85,14 +85,15 @@ def register(
 def _log(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.provenance import provenance
     from lineage.analysis.views import read_record
-    from lineage.commands.provenance_text import show_chain, show_entry, show_json
+    from lineage.analysis.visible import say_json
+    from lineage.commands.provenance_text import show_chain, show_entry
 
     record = read_record(options.run)
     snapshots = _snapshots(options.run)
     if _names_entry(snapshots, options.name):
         found = provenance(snapshots, record, options.name, options.lineage)
         if options.json:
-            show_json(console, asdict(found))
+            say_json(console, asdict(found))
         else:
             show_entry(console, found, chosen=not options.lineage)
         return
@@ -100,7 +101,7 @@ def _log(options: argparse.Namespace, console: Console) -> None:
     links = snapshots.log(id, lineage)
     if options.json:
         chain = [asdict(link) for link in links]
-        show_json(console, {"knowledge": id, "lineage": lineage, "chain": chain})
+        say_json(console, {"knowledge": id, "lineage": lineage, "chain": chain})
     else:
         show_chain(console, lineage, links)
 
@@ -137,7 +138,8 @@ def _place(snapshots: Snapshots, name: str, lineage: str) -> tuple[str, str]:
 
 def _diff(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.knowledge_diff import difference
-    from lineage.commands.provenance_text import show_differences, show_json
+    from lineage.analysis.visible import say_json
+    from lineage.commands.provenance_text import show_differences
 
     snapshots = _snapshots(options.run)
     if options.b is None:
@@ -161,7 +163,7 @@ def _diff(options: argparse.Namespace, console: Console) -> None:
         "same": same,
         "differences": [asdict(one) for one in found],
     }
-    show_json(console, document)
+    say_json(console, document)
 
 
 def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> None:

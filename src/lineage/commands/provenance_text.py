@@ -13,6 +13,7 @@ from rich.text import Text
 from lineage.analysis.knowledge_diff import Difference, words
 from lineage.analysis.provenance import Change, Provenance
 from lineage.analysis.snapshots import OFFERED, Event, Link
+from lineage.analysis.visible import say, visible
 
 SHOWN = 160
 """Characters of a proposed text that a line shows."""
@@ -25,20 +26,20 @@ def show_entry(console: Console, found: Provenance, chosen: bool) -> None:
     """Print all about an entry; `chosen`: its lineage was not asked for by name."""
     state = "in the last Knowledge" if found.alive else "no longer in the last Knowledge"
     head = Text.assemble((found.entry, "bold"), f"  {found.kind} of {found.lineage}, {state}")
-    _print(console, head)
+    say(console, head)
     if found.others and chosen:
         others = ", ".join(found.others[:OFFERED])
         more = f" and {len(found.others) - OFFERED} more" if len(found.others) > OFFERED else ""
         show_note(console, f"An entry of this id is in {others}{more} too: choose by --lineage.")
-    _print(console, _indented(Text(visible(found.text))))
+    say(console, _indented(Text(visible(found.text))))
     made = found.created
     where = f" in episode {made.episode}" if made.episode else ""
     written = f"written in generation {made.generation} by {made.version}{where}"
-    _print(console, Text(visible(written)))
-    _print(console, Text(_used(found)))
-    _print(console, Text(_helped(found)))
+    say(console, Text(visible(written)))
+    say(console, Text(_used(found)))
+    say(console, Text(_helped(found)))
     for change in found.changes:
-        _print(console, Text(""))
+        say(console, Text(""))
         _show_change(console, change)
     if not found.whole:
         show_note(console, "\nWhat made it is not in this run: it came from elsewhere.")
@@ -64,17 +65,17 @@ def _helped(found: Provenance) -> str:
 
 def _show_change(console: Console, change: Change) -> None:
     event = change.event
-    _print(console, _event_line(event, event.after if event.after != event.before else ""))
+    say(console, _event_line(event, event.after if event.after != event.before else ""))
     refused = event.before == event.after
     if refused:
         proposed = Text(f"proposed: {visible(event.text)[:SHOWN]}", "dim")
-        _print(console, _indented(proposed if event.text else Text()))
+        say(console, _indented(proposed if event.text else Text()))
     elif change.old is not None and change.new is not None:
-        _print(console, _indented(_marked(words(change.old, change.new))))
+        say(console, _indented(_marked(words(change.old, change.new))))
     elif change.new is not None:
-        _print(console, _indented(Text(f"+ {visible(change.new)}", STYLES["added"])))
+        say(console, _indented(Text(f"+ {visible(change.new)}", STYLES["added"])))
     elif change.old is not None:
-        _print(console, _indented(Text(f"- {visible(change.old)}", STYLES["dropped"])))
+        say(console, _indented(Text(f"- {visible(change.old)}", STYLES["dropped"])))
 
 
 def _event_line(event: Event, id: str) -> Text:
@@ -89,7 +90,7 @@ def _event_line(event: Event, id: str) -> Text:
 
 def show_chain(console: Console, lineage: str, links: Sequence[Link]) -> None:
     """Print the ancestry of a snapshot, newest first."""
-    _print(console, Text(f"{links[0].knowledge} and its {len(links) - 1} ancestors, in {lineage}"))
+    say(console, Text(f"{links[0].knowledge} and its {len(links) - 1} ancestors, in {lineage}"))
     for link in links:
         if link.made is not None:
             line = _event_line(link.made, link.knowledge)
@@ -101,24 +102,24 @@ def show_chain(console: Console, lineage: str, links: Sequence[Link]) -> None:
         if link.left_by:
             more = f" and {len(link.left_by) - 1} more" if len(link.left_by) > 1 else ""
             line.append(f"  ({link.left_by[0]}{more})", "cyan")
-        _print(console, line)
+        say(console, line)
         if link.made is not None and link.made.text:
             text = visible(" ".join(link.made.text.split()))
-            _print(console, _indented(Text(text[:SHOWN] + ("…" if len(text) > SHOWN else ""))))
+            say(console, _indented(Text(text[:SHOWN] + ("…" if len(text) > SHOWN else ""))))
 
 
 def show_differences(
     console: Console, before: str, after: str, found: Sequence[Difference], by_text: bool, same: int
 ) -> None:
     """Print what differs between two snapshots; `same` entries do not."""
-    _print(console, Text.assemble((before, "yellow"), " → ", (after, "yellow")))
+    say(console, Text.assemble((before, "yellow"), " → ", (after, "yellow")))
     if by_text:
         show_note(console, "No lineage has both: entries are matched by their text.")
     for one in found:
         _show_difference(console, one)
     counts = Counter(one.change for one in found)
     summary = ", ".join(f"{counts[change]} {change}" for change in MARKS)
-    _print(console, Text(f"{summary}, {same} the same"))
+    say(console, Text(f"{summary}, {same} the same"))
 
 
 def _show_difference(console: Console, one: Difference) -> None:
@@ -127,28 +128,23 @@ def _show_difference(console: Console, one: Difference) -> None:
     by = one.origin
     written = f"  {one.change}, written in generation {by.generation} by {by.version}"
     line.append(visible(written), "dim")
-    _print(console, line)
+    say(console, line)
     if one.words:
-        _print(console, _indented(_marked(one.words)))
+        say(console, _indented(_marked(one.words)))
     else:
-        _print(console, _indented(Text(visible(one.new or one.old or ""), style)))
+        say(console, _indented(Text(visible(one.new or one.old or ""), style)))
 
 
 def show_settings(console: Console, changed: Sequence[tuple[str, Any, Any]]) -> None:
     """Print each key whose value changes, with both values."""
     for key, *values in changed:
         texts = [Text(visible(json.dumps(value, ensure_ascii=False))) for value in values]
-        _print(console, Text.assemble((key, "bold"), ": ", Text(" → ").join(texts)))
+        say(console, Text.assemble((key, "bold"), ": ", Text(" → ").join(texts)))
 
 
 def show_note(console: Console, note: str) -> None:
     """Print a line that is beside the result."""
-    _print(console, Text(visible(note), "dim"))
-
-
-def show_json(console: Console, document: dict[str, Any]) -> None:
-    """Print one JSON document."""
-    _print(console, Text(json.dumps(document, indent=1)))
+    say(console, Text(visible(note), "dim"))
 
 
 def _marked(pieces: tuple[tuple[str, str], ...]) -> Text:
@@ -160,19 +156,6 @@ def _marked(pieces: tuple[tuple[str, str], ...]) -> Text:
     return line
 
 
-def visible(text: str) -> str:
-    """Return `text` with every character that is not printable, but line feeds, as an escape."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
-        for c in text
-    )
-
-
 def _indented(text: Text) -> Text:
     indent = Text("    ")
     return Text("\n").join(indent + line for line in text.split("\n", allow_blank=True))
-
-
-def _print(console: Console, text: Text) -> None:
-    # As one line, however long, so that it can be searched and cut by other tools.
-    console.print(text, soft_wrap=True, highlight=False)

@@ -62,7 +62,7 @@ def report_training(config: Config, folder: Path, console: Console) -> None:
     show_training(write_training(folder, Path(config.run.cache), config.log), console)
     file = folder / HELD_OUT
     if file.exists():
-        _show_gains(json.loads(file.read_bytes()), console)
+        show_gains(json.loads(file.read_bytes()), console)
     console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
 
 
@@ -77,7 +77,8 @@ def run_training(config: Config, folder: Path, console: Console) -> None:
         console.print(text, highlight=False, markup=False)
 
 
-def _show_gains(gains: list[dict[str, Any]], console: Console) -> None:
+def show_gains(gains: list[dict[str, Any]], console: Console) -> None:
+    """Print a table a curriculum of what `held-out.json` holds."""
     for course, among in groupby(gains, key=lambda one: str(one["curriculum"])):
         found = list(among)
         rows = tuple(

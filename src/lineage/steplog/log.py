@@ -122,6 +122,7 @@ class GenerationLog:
             "config_hash": self.config_hash,
         }
         atomic_write(done_file(self.run, self.place), json.dumps(record, indent=1).encode())
+        self.waiting = []  # written with the rest: a later flush must not make a journal again
         drop_journal(self.run, self.place)
 
     def flush(self) -> None:

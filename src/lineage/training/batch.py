@@ -45,11 +45,12 @@ class Batch:
 class Learnt:
     """What a step did: mean loss, norm of the gradient, KL to the parent (null where not asked),
 
-    mean entropy of the policy in nats a token, tokens learnt from, and seconds.
+    mean entropy of the policy in nats a token, tokens learnt from, and seconds. All are null or 0
+    where there was nothing to learn from.
     """
 
-    loss: float
-    grad_norm: float
+    loss: float | None
+    grad_norm: float | None
     kl: float | None
     entropy: float | None
     tokens: int

@@ -22,7 +22,6 @@ from lineage.steplog.log import finished, read_steps
 from lineage.succession.controller import place_of
 from lineage.suites import make_suite
 from lineage.training.guards import measure
-from lineage.training.loop import greedy
 from lineage.training.rollout import Clock, Draw, Group, Rollouts
 from lineage.training.schooling import AFTER, BEFORE, held_out, live, school, worlds_only
 
@@ -114,12 +113,13 @@ async def _episodes(
     visits = train.probes.same + train.probes.similar + train.probes.dissimilar
     rollouts = Rollouts(
         # The same draws for both versions: nothing in their ids tells them apart.
-        config=greedy(replace(config, train=replace(train, name=f"{train.name}-held-out"))),
+        config=replace(config, train=replace(train, name=f"{train.name}-held-out")),
         folder=place / arm,
         config_hash=config_hash,
         engine=engine,
         count=await engine.counter(train.parent),
         sources={course: source},
+        temperature=0.0,
     )
     draws = [
         Draw(course, pair * visits + number, number, history)

@@ -7,21 +7,26 @@ generated is generated again.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lineage.config import Config
 from lineage.errors import LineageError
+from lineage.files import put_folder
 from lineage.models.protocol import Engine
 from lineage.seeds import derive
-from lineage.training.batch import Batch, Learner
-from lineage.training.credit import chosen, compared
+from lineage.training.batch import Batch, Learner, Learnt
+from lineage.training.credit import Groups, chosen, compared
 from lineage.training.histories import Source
 from lineage.training.record import curve_file, write_curve, write_step
 from lineage.training.rollout import Clock, Group, Rollouts
 from lineage.training.syllabus import allotted, draws
+
+NOTHING = Learnt(None, None, None, None, 0, 0.0)
+"""What a step did in which all alternatives of each group did equally well."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Trainer:
             engine=self.engine,
             count=await self.engine.counter(train.parent),
             sources=self.sources,
+            temperature=self._temperature(step),
         )
         chosen_draws = draws(train.name, step, self._counts(step), self._before(step), self.sources)
         groups = await rollouts.sample(step, parent, chosen_draws, method.group, clock)
@@ -85,23 +91,9 @@ class Trainer:
             samples = chosen(groups, method.most if method.kind == "rft" else method.warm_most)
         else:
             samples = compared(groups, method.most)
-        if not samples:
-            raise LineageError(
-                f"step {step} of training {train.name} has nothing to learn from: all "
-                "alternatives of each group did equally well, or failed. Raise method.group, "
-                "method.groups or method.temperature"
-            )
         generated = self.tokens() - generated
-        batch = Batch(
-            kind=kind,
-            step=step,
-            groups=samples,
-            start=str(self._adapter(step - 1)) if step else self.parent_adapter,
-            folder=str(self._adapter(step)),
-            seed=derive("learn", train.name, step),
-        )
         learning = time.monotonic()
-        learnt = await self.learner.learn(batch)
+        learnt = await self._learn(step, kind, samples)
         learning = time.monotonic() - learning
         syncing = time.monotonic()
         await self._serve(step)
@@ -126,6 +118,36 @@ class Trainer:
             seconds=time.monotonic() - began,
         )
         self.tell(Progress(step, kind, mean_reward(groups), time.monotonic() - began))
+
+    async def _learn(self, step: int, kind: str, samples: Groups) -> Learnt:
+        """Learn `samples`; without any, leave the adapter as the step before left it."""
+        folder = self._adapter(step)
+        if samples:
+            batch = Batch(
+                kind=kind,
+                step=step,
+                groups=samples,
+                start=str(self._adapter(step - 1)) if step else self.parent_adapter,
+                folder=str(folder),
+                seed=derive("learn", self.config.train.name, step),
+            )
+            return await self.learner.learn(batch)
+        if step == 0:
+            raise LineageError(
+                f"the first step of training {self.config.train.name} has nothing to learn from: "
+                "all alternatives of each group did equally well, or failed. Raise method.group, "
+                "method.groups or the temperature"
+            )
+        unfinished = folder.with_name(f".{folder.name}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(self._adapter(step - 1), unfinished)
+        put_folder(unfinished, folder)
+        return NOTHING
+
+    def _temperature(self, step: int) -> float:
+        method = self.config.method
+        warm = method.kind != "rft" and self.kind(step) == "rft"
+        return method.warm_temperature if warm else method.temperature
 
     def _counts(self, step: int) -> dict[str, int]:
         method, config = self.config.method, self.config
@@ -161,8 +183,3 @@ def mean_reward(groups: tuple[Group, ...]) -> float:
         if alternative.reward is not None
     ]
     return sum(rewards) / len(rewards) if rewards else 0.0
-
-
-def greedy(config: Config) -> Config:
-    """Return `config` with alternatives that are not sampled: to measure, not to train."""
-    return replace(config, method=replace(config.method, temperature=0.0))

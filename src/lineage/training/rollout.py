@@ -21,7 +21,7 @@ from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience
 from lineage.agent.prompt import episodes_turn
-from lineage.config import AgentConfig, Config, CurriculumConfig, MethodConfig, TrainConfig
+from lineage.config import AgentConfig, Config, CurriculumConfig, TrainConfig
 from lineage.curriculum import Plan, Visit, draw_probes
 from lineage.knowledge import EMPTY, Knowledge
 from lineage.models.protocol import Engine, TokenCounter
@@ -81,7 +81,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What samples alternatives with `engine`. `folder` is the training's own run folder."""
+    """What samples alternatives with `engine` at `temperature`. `folder` is the training's own."""
 
     config: Config
     folder: Path
@@ -89,6 +89,7 @@ class Rollouts:
     engine: Engine
     count: TokenCounter
     sources: dict[str, Source]
+    temperature: float
 
     async def sample(
         self, step: int, serving: str, draws: Sequence[Draw], size: int, clock: Clock
@@ -128,7 +129,7 @@ class _Room:
         config = rollouts.config
         self.draw, self.step = draw, step
         self.train: TrainConfig = config.train
-        self.method: MethodConfig = config.method
+        self.temperature = rollouts.temperature
         self.course: CurriculumConfig = config.curricula[draw.curriculum]
         self.reward = config.reward
         self.suite = rollouts.sources[draw.curriculum].suite
@@ -183,7 +184,7 @@ class _Room:
     async def _handoff(self, number: int) -> _Draft:
         history, prefix = self.draw.history, f"a{number:02d}"
         recorder = Recorder(self.desk.engine)
-        desk = replace(self.desk, engine=recorder, temperature=self.method.temperature)
+        desk = replace(self.desk, engine=recorder, temperature=self.temperature)
         knowledge = await hand_over(
             desk, history.knowledge, history.experiences, history.used, prefix=prefix
         )
@@ -245,7 +246,7 @@ class _Room:
     async def _episode(self, number: int) -> _Draft:
         visit, prefix = self.visit, f"a{number:02d}"
         recorder = Recorder(self.desk.engine)
-        desk = replace(self.desk, engine=recorder, temperature=self.method.temperature)
+        desk = replace(self.desk, engine=recorder, temperature=self.temperature)
         attempt = await probe(desk, f"{prefix}p000", Briefing(self.library), visit)
         errors = "; ".join(recorder.errors)
         return _Draft(self.library, recorder.decisions(prefix), errors, attempt)

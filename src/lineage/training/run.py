@@ -76,8 +76,9 @@ def check(config: Config) -> None:
         raise LineageError("method.group is 1: alternatives are compared, so make it 2 or more")
     if train.gpus <= 0:
         raise LineageError("train.gpus is what a worker books of a GPU: make it above 0")
-    if method.temperature <= 0:
-        raise LineageError("method.temperature is 0: alternatives would all be the same")
+    for key in ("temperature", "warm_temperature"):
+        if getattr(method, key) <= 0:
+            raise LineageError(f"method.{key} is 0: alternatives would all be the same")
     if sum((train.probes.same, train.probes.similar, train.probes.dissimilar)) == 0:
         raise LineageError("train.probes are all 0: without a probe there is no reward")
 
@@ -167,6 +168,9 @@ async def train(
             f"{progress.seconds:.0f} s"
         )
 
+    for step in range(config.method.steps):
+        if curve_file(folder, step).exists():
+            tick()
     trainer = Trainer(
         config=config,
         folder=folder,

@@ -1,0 +1,96 @@
+"""The metrics of the design, each a function of a log: a connection with the views of its runs.
+
+A measure takes the connection and returns an Arrow table: `folder` (the run), what the measure is
+by, then `mean`, `low`, `high` and `n`, the pairs behind it, then what else it knows. Nothing is
+compared but the same pairs, and every mean has a bootstrap interval over them. `metrics.json` is
+made of the same functions (`summarise`).
+"""
+
+from lineage.analysis.measures.counts import edits, errors, opens, totals
+from lineage.analysis.measures.docsearch import (
+    doc_opened_in_vain,
+    doc_opened_when_needed,
+    doc_precision,
+    doc_recall,
+    doc_reciprocal_rank,
+    doc_search,
+)
+from lineage.analysis.measures.facts import (
+    duplication,
+    facts_held,
+    fidelity,
+    kept_tokens,
+    migration_fidelity,
+    signal_density,
+    staleness,
+)
+from lineage.analysis.measures.gains import (
+    forward_transfer,
+    gain_by_version,
+    harm,
+    inheritance_gain,
+)
+from lineage.analysis.measures.keeping import compression, kept
+from lineage.analysis.measures.poison import (
+    poison_cost,
+    poison_life,
+    poison_repeated,
+    poison_survival,
+)
+from lineage.analysis.measures.scoring import (
+    scores,
+    scores_by_category,
+    scores_by_generation,
+    work_scores,
+)
+from lineage.analysis.measures.spending import costs, memory_size, reward
+from lineage.analysis.measures.summaries import summary_distortion, summary_fidelity
+from lineage.analysis.measures.summary import METRICS_VERSION, summarise, summarise_all
+from lineage.analysis.measures.transfer import backward_transfer, forgetting, retention
+from lineage.analysis.measures.upgrade import upgrade_matrix
+
+__all__ = [
+    "METRICS_VERSION",
+    "backward_transfer",
+    "compression",
+    "costs",
+    "doc_opened_in_vain",
+    "doc_opened_when_needed",
+    "doc_precision",
+    "doc_recall",
+    "doc_reciprocal_rank",
+    "doc_search",
+    "duplication",
+    "edits",
+    "errors",
+    "facts_held",
+    "fidelity",
+    "forgetting",
+    "forward_transfer",
+    "gain_by_version",
+    "harm",
+    "inheritance_gain",
+    "kept",
+    "kept_tokens",
+    "memory_size",
+    "migration_fidelity",
+    "opens",
+    "poison_cost",
+    "poison_life",
+    "poison_repeated",
+    "poison_survival",
+    "retention",
+    "reward",
+    "scores",
+    "scores_by_category",
+    "scores_by_generation",
+    "signal_density",
+    "staleness",
+    "summarise",
+    "summarise_all",
+    "summary_distortion",
+    "summary_fidelity",
+    "totals",
+    "upgrade_matrix",
+    "work_scores",
+]

@@ -1,0 +1,53 @@
+"""How well the arms do: mean scores, with intervals over pairs.
+
+Rows with an error have no score; they are counted (`counts.errors`) and left out of means.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from lineage.analysis.measures.cells import drawn, means
+from lineage.analysis.measures.relations import scored
+
+PROBES = "kind = 'probe'"
+
+
+def scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the mean score of probes by arm and family. The means are those of `SCORE_SQL`.
+
+    Columns: folder, arm, family, mean, low, high, n (pairs).
+    """
+    by = ("arm", "family")
+    return means(log, scored("arm, family", PROBES), by, drawn("score", "family"))
+
+
+def scores_by_generation(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the mean score of probes by arm, family and generation.
+
+    Columns: folder, arm, family, generation, mean, low, high, n.
+    """
+    by = ("arm", "family", "generation")
+    return means(
+        log, scored(", ".join(by), PROBES), by, drawn("generation", "family", "generation")
+    )
+
+
+def scores_by_category(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the mean score of probes by arm, family and the benchmark's own category.
+
+    Columns: folder, arm, family, category, mean, low, high, n; no rows without categories.
+    """
+    by = ("arm", "family", "category")
+    cells = scored(", ".join(by), f"{PROBES} AND category <> ''")
+    return means(log, cells, by, drawn("category", "family", "category"))
+
+
+def work_scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the mean score of working episodes by arm and generation.
+
+    Columns: folder, arm, generation, mean, low, high, n.
+    """
+    by = ("arm", "generation")
+    return means(log, scored("arm, generation", "kind = 'act'"), by, drawn("episodes", by[1]))

@@ -1,0 +1,110 @@
+"""`lineage compare`: two runs side by side, over the tasks that both met."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from lineage.analysis.sheet import Sheet, bounds, gained
+from lineage.analysis.terminal import drawn
+from lineage.analysis.visible import one_line, say, say_json, unfolded
+from lineage.commands import Commands, add_command
+
+EXAMPLES = """\
+examples:
+  lineage compare runs/before runs/after
+  lineage compare runs/sweep/000 runs/sweep/001 --json | jq '.scores[] | .difference.mean'
+"""
+VALUE = 60
+"""Characters of a setting's value that are shown."""
+FEW = 8
+"""So many keys that one run alone has are named."""
+
+
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    what = "compare two runs over the tasks that both met: scores, memory, cost, settings"
+    compare = add_command(commands, "compare", what, EXAMPLES)
+    compare.add_argument("a", type=Path, metavar="RUN", help="the folder of the first, A")
+    compare.add_argument("b", type=Path, metavar="RUN", help="the folder of the second, B")
+    compare.add_argument("--json", action="store_true", help="one JSON document")
+    compare.set_defaults(command=_compare)
+
+
+def _compare(options: argparse.Namespace, console: Console) -> None:
+    # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
+    from lineage.analysis.comparison import compare
+
+    found = compare(options.a, options.b)
+    if options.json:
+        say_json(console, found)
+        return
+    unfolded(console)
+    for name in ("a", "b"):
+        run = found[name]
+        say(console, Text.assemble((name.upper(), "bold"), f"  {one_line(run['folder'])}"))
+    _show_settings(found, console)
+    for sheet in _sheets(found):
+        if sheet.rows:
+            console.print(drawn(sheet))
+    for reason in found["reasons"]:
+        say(console, Text(one_line(reason), "yellow"))
+    say(console, f"{found['pairs']} pairs compared")
+
+
+def _show_settings(found: dict[str, Any], console: Console) -> None:
+    for one in found["settings"]:
+        values = (one_line(json.dumps(one[name], ensure_ascii=False)) for name in ("a", "b"))
+        a, b = (text if len(text) <= VALUE else f"{text[:VALUE]}…" for text in values)
+        say(console, Text.assemble((one_line(one["key"]), "bold"), f": {a} → {b}"))
+    for name in ("a", "b"):
+        if keys := found[f"only_{name}"]:
+            few = f": {', '.join(keys)}" if len(keys) <= FEW else ", see --json"
+            say(console, Text(f"{len(keys)} keys only {name.upper()} has{one_line(few)}", "dim"))
+    if not any(found[key] for key in ("settings", "only_a", "only_b")):
+        say(console, "the settings are the same")
+
+
+def _sheets(found: dict[str, Any]) -> list[Sheet]:
+    level = f"{found['confidence']:.0%}"
+    note = f"mean over the pairs of both [{level} interval]; * the interval of B - A excludes 0"
+    sheets = []
+    for family in found["families"]:
+        cells = [one for one in found["scores"] if one["family"] == family]
+        rows = tuple(
+            (one["arm"], bounds(one["a"]), bounds(one["b"]), gained(one["difference"]))
+            for one in cells
+        )
+        last = note if family == found["families"][-1] else ""
+        sheets.append(Sheet(f"score on {family}", ("arm", "A", "B", "B - A"), rows, last))
+    more = tuple(
+        (
+            one["arm"],
+            one["measure"],
+            f"{one['a']['mean']:,.1f}",
+            f"{one['b']['mean']:,.1f}",
+            _gained(one["difference"]),
+        )
+        for one in (*found["memory"], *found["costs"])
+        if one["a"]["mean"] or one["b"]["mean"]
+    )
+    head = ("arm", "measure", "A", "B", "B - A")
+    note = (
+        "memory tokens: that a generation leaves; a handoff: all that is between the tasks of a "
+        "generation; seconds in the engine, or else by the clock"
+    )
+    return [*sheets, Sheet("memory and cost", head, more, note, left=2)]
+
+
+def _gained(difference: dict[str, Any]) -> str:
+    """Return a signed difference of large numbers with its bounds."""
+    text = f"{difference['mean']:+,.1f}"
+    if difference["low"] is None:
+        return text
+    star = "*" if difference["excludes_zero"] else " "
+    return f"{text} [{difference['low']:,.1f}, {difference['high']:,.1f}]{star}"

@@ -1,0 +1,113 @@
+"""`lineage ls`: the runs and trainings of a folder, a row each."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lineage.analysis.sheet import gained, name, short
+from lineage.analysis.visible import one_line, say, say_json, unfolded
+from lineage.commands import Commands, add_command
+
+if TYPE_CHECKING:
+    from lineage.analysis.listing import Listed
+
+EXAMPLES = """\
+examples:
+  lineage ls                    the runs and trainings of run.root, newest first
+  lineage ls runs/sweep         the points of a sweep
+  lineage ls --json | jq '.runs[] | select(.state == "stopped") | .folder'
+"""
+NOTE = (
+    "gain: of inherit over the baseline on tasks met before, mean over pairs [interval]; of a "
+    "training, in reward over the parent, in held-out worlds; * the interval excludes 0"
+)
+STYLES = {"finished": "green", "in progress": "yellow", "stopped": "magenta", "broken": "red"}
+
+
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    ls = add_command(commands, "ls", "list runs and trainings, newest first", EXAMPLES)
+    ls.add_argument("root", type=Path, nargs="?", metavar="ROOT", help="default: conf's run.root")
+    ls.add_argument("--json", action="store_true", help="one JSON document")
+    ls.set_defaults(command=_ls)
+
+
+def _ls(options: argparse.Namespace, console: Console) -> None:
+    from lineage.analysis.listing import listing
+
+    root = _default() if options.root is None else options.root
+    found = listing(root)
+    states = Counter(one.state for one in found)
+    if options.json:
+        document = {"root": str(root), "runs": [_plain(one) for one in found]}
+        say_json(console, {**document, "states": states})
+        return
+    if found:
+        unfolded(console).print(_table(found, folded=console.is_terminal))
+    for one in found:
+        if one.trouble:
+            say(console, f"broken: {one.trouble}")
+    kinds = ", ".join(f"{count} {state}" for state, count in states.items())
+    say(console, f"{len(found)} in {root}: {kinds}" if found else f"no runs in {root}")
+
+
+def _default() -> Path:
+    from lineage import conf
+
+    return Path(conf.load([]).run.root)
+
+
+def _plain(one: Listed) -> dict[str, Any]:
+    began = one.began and datetime.fromtimestamp(one.began, UTC).isoformat()
+    return {**asdict(one), "began": began}
+
+
+def _table(found: list[Listed], folded: bool) -> Table:
+    """Return a row a run; `folded`: what it is stands below its name, for want of width."""
+    table = Table(box=None, caption=Text(NOTE), caption_justify="left")
+    table.add_column("run", overflow="fold")
+    if not folded:
+        table.add_column("what")
+    for title in ("state", "done", "errors", "gain"):
+        table.add_column(title, justify="left" if title == "state" else "right", no_wrap=True)
+    for one in found:
+        what = Text(one_line(_what(one)), "dim")
+        head = Text(one_line(one.folder), "bold")
+        names = [Text.assemble(head, "\n", what) if folded and what.plain else head]
+        done = f"{one.finished}/{one.planned}" if one.planned else ""
+        known = one.state != "broken"
+        gain = gained(one.headline) if one.headline else ""
+        table.add_row(
+            *(names if folded else (*names, what)),
+            Text(one.state, STYLES[one.state]),
+            Text(done),
+            Text(f"{one.errors:,}" if known else "", "red" if one.errors else ""),
+            Text(gain),
+        )
+    return table
+
+
+def _what(one: Listed) -> str:
+    """Return in words what was run: name, when it began, versions, arms, and the point's keys."""
+    if one.state == "broken":
+        return ""
+    began = datetime.fromtimestamp(one.began).strftime("%Y-%m-%d %H:%M") if one.began else ""
+    if one.kind == "training":
+        parent, made = one.versions
+        parts = [f"training of {made} from {name(parent)}", began, ", ".join(one.arms)]
+    else:
+        pairs = f"{one.pairs} {'pair' if one.pairs == 1 else 'pairs'}"
+        parts = [one.name, began, " > ".join(short(one.versions)), pairs, ", ".join(one.arms)]
+    parts += [f"{key}={value}" for key, value in one.point.items()]
+    if one.headline is not None and one.headline["of"] != "inherit":
+        parts.append(f"gain of {one.headline['of']}")
+    return "; ".join(part for part in parts if part)

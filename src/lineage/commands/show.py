@@ -1,0 +1,150 @@
+"""`lineage show`: a run, one generation of it, one episode step by step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lineage.analysis.visible import say_json, unfolded
+from lineage.commands import Commands, add_command
+from lineage.commands.train import HELD_OUT, show_gains
+
+EXAMPLES = """\
+examples:
+  lineage show runs/latest                  scores, and every lineage by generation
+  lineage show runs/latest 2                generation 2: what it inherited, wrote and scored
+  lineage show runs/latest 2 w003           an episode of it: prompts, completions, docs
+  lineage show runs/latest 2 p000 --arm cold --pair 1 --full
+  lineage show runs/latest 4                where that is a training: the alternatives of step 4
+"""
+
+
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    what = "show a run, one generation of it, or one episode step by step"
+    show = add_command(commands, "show", what, EXAMPLES)
+    show.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    show.add_argument(
+        "generation", type=int, nargs="?", metavar="GENERATION", help="of a training: the step"
+    )
+    show.add_argument(
+        "episode", nargs="?", metavar="EPISODE", help="w003, p000, h001; a part that is its alone"
+    )
+    show.add_argument("--arm", metavar="NAME", help="default: inherit, or else the first")
+    show.add_argument("--pair", type=int, metavar="N", help="default: the first")
+    show.add_argument("--full", action="store_true", help="fold nothing, leave out nothing")
+    show.add_argument("--json", action="store_true", help="one JSON document, always in full")
+    show.set_defaults(command=_show)
+
+
+def _show(options: argparse.Namespace, console: Console) -> None:
+    # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
+    from lineage.analysis.browsing import open_record
+
+    record, training = open_record(options.run), "training"
+    if options.episode is not None:
+        _show_episode(options, console)
+    elif training in record and options.generation is None:
+        _show_training(options, console)
+    elif training in record:
+        _show_step(options, console)
+    elif options.generation is None:
+        _show_run(options, console)
+    else:
+        _show_generation(options, record, console)
+
+
+def _show_run(options: argparse.Namespace, console: Console) -> None:
+    from lineage.analysis import browsing
+    from lineage.analysis.views import connect
+    from lineage.commands.show_text import show_run
+
+    summary, connection = browsing.current_summary(options.run), connect(options.run)
+    of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
+    found = browsing.generations(connection, of)
+    if not options.json:
+        show_run(unfolded(console), summary, found, options.full)
+        return
+    listed = [
+        {**asdict(one), "generations": [row for row in found if row["lineage"] == one.name]}
+        for one in of
+    ]
+    say_json(console, {"run": str(options.run), "metrics": summary, "lineages": listed})
+
+
+def _show_generation(options: argparse.Namespace, record: dict[str, Any], console: Console) -> None:
+    from lineage.analysis import browsing
+    from lineage.analysis.views import connect
+    from lineage.commands.show_text import show_generation
+
+    connection, number = connect(options.run), options.generation
+    of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
+    browsing.check_generation(connection, of, number)
+    found = browsing.generations(connection, of, number)
+    # A lineage of a run that goes on may not have come so far.
+    there = {row["lineage"]: row for row in found}
+    first = next(one for one in of if one.name in there)
+    shown = {
+        **asdict(first),
+        **browsing.knowledge(connection, there[first.name]["knowledge"]),
+        "edits": browsing.edits(connection, first, number),
+        "episodes": browsing.episodes(connection, first, number),
+    }
+    if options.json:
+        document = {"run": str(options.run), "generation": number}
+        say_json(console, {**document, "lineages": found, "shown": shown})
+    else:
+        show_generation(unfolded(console), found, shown, record["families"], options.full)
+
+
+def _show_episode(options: argparse.Namespace, console: Console) -> None:
+    from lineage.analysis import browsing
+    from lineage.analysis.views import connect
+    from lineage.commands.episode_text import show_episode
+
+    connection, number = connect(options.run), options.generation
+    of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
+    browsing.check_generation(connection, of, number)
+    lineage = next(one for one in of if browsing.has(connection, one, number))
+    names = [row["episode"] for row in browsing.episodes(connection, lineage, number)]
+    steps = browsing.episode_steps(
+        connection, lineage, number, browsing.find_episode(names, options.episode)
+    )
+    if options.json:
+        place = {**asdict(lineage), "generation": number, "episode": steps[0]["episode"]}
+        say_json(console, {"run": str(options.run), **place, "steps": steps})
+        return
+    docs = browsing.knowledge(connection, steps[0]["knowledge_before"])["docs"]
+    show_episode(console, steps, {doc["id"]: doc for doc in docs}, options.full)
+
+
+def _show_training(options: argparse.Namespace, console: Console) -> None:
+    from lineage.analysis.browsing import training_summary
+    from lineage.analysis.training_tables import show_training
+
+    summary, file = training_summary(options.run), options.run / HELD_OUT
+    gains = json.loads(file.read_bytes()) if file.exists() else []
+    if options.json:
+        say_json(console, {"run": str(options.run), "training": summary, "held_out": gains})
+        return
+    show_training(summary, unfolded(console))
+    if gains:
+        show_gains(gains, console)
+
+
+def _show_step(options: argparse.Namespace, console: Console) -> None:
+    from lineage.analysis.browsing import alternatives
+    from lineage.analysis.training import connect_training
+    from lineage.commands.show_text import show_alternatives
+
+    connection, step = connect_training(options.run), options.generation
+    found = alternatives(connection, step, options.arm, options.pair)
+    if options.json:
+        say_json(console, {"run": str(options.run), "step": step, "alternatives": found})
+    else:
+        show_alternatives(unfolded(console), step, found, options.full)

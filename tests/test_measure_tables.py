@@ -1,0 +1,243 @@
+"""Every measure as a table: its columns, its numbers against SQL by hand, and over several runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from helpers import run, surrogate
+
+from lineage.analysis.measures import (
+    backward_transfer,
+    compression,
+    forgetting,
+    harm,
+    summarise_all,
+)
+from lineage.analysis.measures.summary import GROUND, MEASURES
+from lineage.analysis.views import SCORE_SQL, connect, rows
+
+COUNTS = {"edits", "opens", "errors", "totals"}
+ALL = MEASURES | GROUND
+Log = duckdb.DuckDBPyConnection
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of so many pairs that a sum in blocks has another last digit than one in order."""
+    tmp = tmp_path_factory.mktemp("tables")
+    folder = tmp / "runs" / "one"
+    more = ("experiment.lineages=11", "experiment.episodes=3", "suite.drift=0.2")
+    run(surrogate(tmp, *more, "experiment.probes.same=3", "log.bootstrap=200"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def log(folder: Path) -> Log:
+    return connect(folder)
+
+
+@pytest.fixture(scope="module")
+def metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in COUNTS])
+def test_every_measure_has_what_it_is_by_and_then_an_interval(log: Log, name: str) -> None:
+    table = ALL[name](log)
+    assert isinstance(table, pa.Table)
+    names = table.column_names
+    start = names.index("mean")
+    assert names[0] == "folder" and names[start : start + 4] == ["mean", "low", "high", "n"]
+    assert len(names) == len(set(names))
+    by = table.select(names[:start] + [n for n in names if n == "measure"][:1]).to_pylist()
+    assert len({tuple(row.values()) for row in by}) == len(by), "a row a cell"
+    for row in table.to_pylist():
+        assert (row["mean"] is None) == (row["n"] == 0)
+        assert (row["low"] is None) == (row["n"] < 2)
+        assert row["low"] is None or row["low"] <= row["high"]
+
+
+def test_every_measure_says_what_it_is() -> None:
+    assert all(len((measure.__doc__ or "").splitlines()[0]) > 30 for measure in ALL.values())
+
+
+def by_hand(log: Log, value: str, by: str, which: str) -> str:
+    """Pairs first, then over them in order: all that a query must do to have the same digits."""
+    return (
+        f"SELECT {by}, avg(value ORDER BY pair) AS mean FROM (SELECT {by}, pair, "
+        f"avg({value} ORDER BY step_id) AS value FROM steps WHERE {which} GROUP BY ALL) "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+
+
+def test_scores_are_those_of_sql_to_the_last_digit(
+    log: Log, folder: Path, metrics: dict[str, Any]
+) -> None:
+    found = duckdb.sql(SCORE_SQL.format(run=folder)).fetchall()
+    assert len(found) == 9
+    assert all(metrics["scores"][arm][family]["mean"] == score for arm, family, score, _ in found)
+    probes = "kind = 'probe' AND score IS NOT NULL"
+    for name, by, which in (
+        ("by_generation", "arm, family, generation", probes),
+        ("episodes", "arm, generation", "kind = 'act' AND score IS NOT NULL"),
+        ("retention", "arm, generation, met", f"{probes} AND family = 'same'"),
+    ):
+        mean = "score" if name == "retention" else "mean"
+        expected = {
+            tuple(row[:-1]): row[-1] for row in log.sql(by_hand(log, "score", by, which)).fetchall()
+        }
+        keys = by.split(", ")
+        assert {tuple(r[k] for k in keys): r[mean] for r in metrics[name]} == expected
+
+
+def test_gains_are_those_of_sql_to_the_last_digit(log: Log, metrics: dict[str, Any]) -> None:
+    found = rows(
+        log,
+        "WITH p AS (SELECT arm, family, pair, avg(score ORDER BY step_id) AS score FROM steps "
+        "WHERE kind = 'probe' GROUP BY ALL) "
+        "SELECT a.arm, a.family, avg(a.score - b.score ORDER BY a.pair) AS gain, "
+        "avg(a.score - b.score ORDER BY a.pair) / avg(o.score - b.score ORDER BY a.pair) AS share "
+        "FROM p a JOIN p b USING (family, pair) JOIN p o USING (family, pair) "
+        "WHERE b.arm = 'cold' AND o.arm = 'oracle' AND a.arm <> 'cold' GROUP BY ALL",
+    )
+    assert len(found) == 6
+    for row in found:
+        gain = metrics["gain"][row["arm"]][row["family"]]
+        assert gain["mean"] == row["gain"]
+        if gain["share_of_possible"] is not None:
+            assert gain["share_of_possible"] == row["share"]
+    shares = [
+        metrics["gain"]["inherit"][family]["share_of_possible"] for family in ("same", "similar")
+    ]
+    assert None not in shares
+
+
+def test_sizes_costs_and_rewards_are_those_of_sql(log: Log, metrics: dict[str, Any]) -> None:
+    for row in rows(
+        log,
+        "SELECT arm, generation, avg(memory_tokens ORDER BY pair) AS tokens, "
+        "avg(reward ORDER BY pair) AS reward, avg(reward_same ORDER BY pair) AS same "
+        "FROM steps WHERE phase = 'reward' GROUP BY ALL",
+    ):
+        (size,) = (r for r in metrics["memory"] if r["generation"] == row["generation"])
+        (reward,) = (r for r in metrics["reward"] if r["generation"] == row["generation"])
+        assert size["tokens"] == size["intervals"]["tokens"]["mean"] == row["tokens"]
+        assert (reward["reward"], reward["same"]) == (row["reward"], row["same"])
+        assert (
+            reward["intervals"]["same"]["low"] <= row["same"] <= reward["intervals"]["same"]["high"]
+        )
+    spent = (
+        "SELECT arm, avg(value ORDER BY pair) FROM (SELECT arm, pair, "
+        "avg(value ORDER BY generation, episode) AS value FROM (SELECT arm, pair, generation, "
+        "episode, sum(prompt_tokens) AS value FROM steps WHERE phase = 'probe' GROUP BY ALL) "
+        "GROUP BY ALL) GROUP BY ALL"
+    )
+    for arm, tokens in log.sql(spent).fetchall():
+        assert metrics["costs"][arm]["prompt_tokens"]["mean"] == tokens
+
+
+def test_metrics_are_made_of_the_measures(log: Log, metrics: dict[str, Any]) -> None:
+    assert set(GROUND) == set(metrics["ground"])
+    assert set(MEASURES) <= set(metrics)
+    for name, measure in GROUND.items():
+        table = measure(log)
+        assert table.drop_columns(["folder"]).to_pylist() == metrics["ground"][name]
+
+
+def test_a_log_of_two_runs_has_the_metrics_of_each(
+    folder: Path, metrics: dict[str, Any], tmp_path: Path
+) -> None:
+    other = tmp_path / "runs" / "two"
+    more = ("experiment.lineages=2", "experiment.episodes=2", "experiment.seed=7")
+    alone = run(surrogate(tmp_path, *more, "log.bootstrap=100"), other)
+    both = duckdb.connect()
+    for name in ("steps", "knowledge", "worlds", "runs"):
+        tables = [
+            connect(one).sql(f"SELECT * FROM {name}").to_arrow_table() for one in (folder, other)
+        ]
+        both.register(name, pa.concat_tables(tables))
+    found = json.loads(json.dumps(summarise_all(both)))
+    assert found == {str(folder): metrics, str(other): json.loads(json.dumps(alone))}
+
+
+COLUMNS = "arm, pair, generation, met, score"
+
+
+def scored(cells: dict[tuple[str, int, int, int], float]) -> Log:
+    """A log with one *same* probe for each arm, pair, generation and the one that met its task."""
+    data = [(*cell, score) for cell, score in cells.items()]
+    table = pa.table(list(zip(*data, strict=True)), names=COLUMNS.split(", "))
+    log = duckdb.connect()
+    log.register("cells", table)
+    log.execute(
+        "CREATE VIEW steps AS SELECT 'run' AS folder, *, 'probe' AS kind, 'same' AS family, "
+        "'p' || met AS episode, 'p' || met AS task, 0 AS step FROM cells"
+    )
+    record = {
+        "folder": "run", "arms": ["inherit", "cold"], "families": ["same"], "baseline": "cold",
+        "ceiling": "oracle", "schedule": ["m@a"] * 3, "bootstrap": 300, "confidence": 0.95,
+        "defined": "{}",
+    }  # fmt: skip
+    log.register("runs", pa.Table.from_pylist([record]))
+    return log
+
+
+def test_forgetting_and_backward_transfer_by_hand() -> None:
+    def lineage(pair: int, *table: list[float]) -> dict[tuple[str, int, int, int], float]:
+        return {
+            ("inherit", pair, g, t): score
+            for g, scores in enumerate(table)
+            for t, score in enumerate(scores)
+        }
+
+    # S[g, t] by rows g. Pair 0 learns the first task late and loses it again.
+    log = scored(
+        lineage(0, [0.0], [1.0, 0.5], [0.25, 0.5, 1.0])
+        | lineage(1, [1.0], [1.0, 1.0], [1.0, 0.0, 0.0])
+    )
+    found = {
+        measure.__name__: {row["generation"]: row for row in measure(log).to_pylist()}
+        for measure in (forgetting, backward_transfer)
+    }
+    # At g = 1: 0 - 1 and 1 - 1. At g = 2, pair 0: 1 - 0.25 and 0.5 - 0.5; pair 1: 0 and 1 - 0.
+    lost = found["forgetting"]
+    assert {g: row["mean"] for g, row in lost.items()} == {1: -0.5, 2: (0.375 + 0.5) / 2}
+    assert (lost[2]["low"], lost[2]["high"], lost[2]["n"]) == (0.375, 0.5, 2)
+    # At g = 2, pair 0: 0.25 - 0 and 0.5 - 0.5; pair 1: 0 and 0 - 1.
+    changed = found["backward_transfer"]
+    assert {g: row["mean"] for g, row in changed.items()} == {1: 0.5, 2: (0.125 - 0.5) / 2}
+
+
+def test_harm_is_a_ratio_over_pairs_that_could_be_harmed() -> None:
+    cells = {("cold", 0, 0, 0): 1.0, ("cold", 0, 0, 1): 1.0, ("cold", 1, 0, 0): 1.0}
+    cells |= {("cold", 1, 0, 1): 0.0, ("cold", 2, 0, 0): 0.0}
+    # Pair 2 has nothing to lose; what pair 1 fails was not solved cold either.
+    cells |= {("inherit", pair, 0, met): float((pair, met) == (1, 0)) for _, pair, _, met in cells}
+    (row,) = harm(scored(cells)).to_pylist()
+    assert (row["failed"], row["solved_by_baseline"], row["n"]) == (2, 3, 2)
+    assert (row["mean"], row["low"], row["high"]) == (2 / 3, 0.0, 1.0)
+    alone = {cell: score for cell, score in cells.items() if cell[1] == 0}
+    (row,) = harm(scored(alone)).to_pylist()
+    assert (row["mean"], row["low"], row["high"], row["n"]) == (1.0, None, None, 1)
+
+
+def test_compression_stands_beside_the_change_of_score(log: Log) -> None:
+    found = {row["generation"]: row for row in compression(log).to_pylist()}
+    assert set(found) == {1, 2, 3}
+    for generation, row in found.items():
+        ((ratio, change),) = log.sql(
+            "WITH c AS (SELECT generation, pair, "
+            "sum(memory_tokens) FILTER (phase = 'reward') AS t, "
+            "avg(score ORDER BY step_id) FILTER (kind = 'probe' AND family = 'same') AS s "
+            "FROM steps WHERE arm = 'inherit' GROUP BY ALL) "
+            "SELECT sum(a.t) / sum(b.t), avg(a.s - b.s ORDER BY a.pair) FROM c a JOIN c b "
+            f"USING (pair) WHERE a.generation = {generation} AND b.generation = {generation} - 1"
+        ).fetchall()
+        assert (row["mean"], row["score_change"]) == (ratio, change)
+        assert row["equal_score"] == (row["score_low"] <= 0 <= row["score_high"])

@@ -1,0 +1,625 @@
+"""`lineage ls`, `show` and `compare`: one small run, copies of it that are broken, bad names."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from helpers import answering, run, steps, surrogate
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from lineage import cli, conf
+from lineage.analysis.browsing import COLUMNS, find_episode, spans
+from lineage.analysis.comparison import compare
+from lineage.analysis.visible import strict, visible
+from lineage.commands import compare as compare_command
+from lineage.commands import ls as ls_command
+from lineage.commands import show as show_command
+from lineage.commands.episode_text import LINES, show_episode
+from lineage.errors import LineageError
+from lineage.models.protocol import Completion, Request
+from lineage.steplog.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, Step
+
+PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
+EVIL = "[red]x[/red] \x1b[31m\x1b]0;title\x07 \u202e\r<b>\x9b2J end"
+SMALL = ("schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]", "log.bootstrap=200")
+WIDTH = 80
+
+
+def evil(request: Request, completion: Completion) -> Completion:
+    """Let every other answer, and what is noted, hold what would steer a terminal."""
+    if request.schema is not None:
+        return replace(completion, text=completion.text.replace('"text":"', '"text":"[red]'))
+    odd = len(completion.prompt) % 2
+    return replace(completion, text=f"{completion.text} {EVIL}") if odd else completion
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs: `one`, on the same seeds `more` without docs, `other` on another seed."""
+    tmp = tmp_path_factory.mktemp("terminal")
+    folder = tmp / "runs"
+    with answering(evil):
+        run(surrogate(tmp, *SMALL, "experiment.lineages=2"), folder / "one")
+    run(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
+    run(surrogate(tmp, *SMALL, "experiment.seed=7", "experiment.lineages=2"), folder / "other")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one(root: Path) -> Path:
+    return root / "one"
+
+
+@pytest.fixture
+def spoilt(one: Path, tmp_path: Path) -> Path:
+    """A copy of `one` that a test may spoil, alone in its folder."""
+    return Path(shutil.copytree(one, tmp_path / "runs" / "spoilt"))
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of two steps, its datasets by hand."""
+    folder = tmp_path_factory.mktemp("training") / "taught"
+    (folder / "training").mkdir(parents=True)
+    (folder / "curve").mkdir()
+    config = conf.load(["engine=surrogate", "agent=writer", "method.steps=2", "train.held_out=0"])
+    (folder / "config.yaml").write_text(conf.to_yaml(config))
+    record = {"training": "m@w1", "parent": "m@r0", "curricula": ["signal"], "began": 5.0}
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "training.json").write_text("{}")
+    for step in range(2):
+        rows = [
+            dict.fromkeys(TRAINING_SCHEMA.names)
+            | {
+                "step": step,
+                "kind": "grpo",
+                "curriculum": "signal",
+                "version": "m@w1",
+                "group": f"signal/000-inherit-g00/{group:03d}",
+                "alternative": number,
+                "episode": f"a{number:02d}",
+                "reward": number / 2 + group,
+                "reward_same": 0.5,
+                "learnt": number == 1,
+                "memory_tokens": 40,
+                "opened": "",
+                "error": f"failed: {EVIL}" if (step, group, number) == (1, 0, 0) else "",
+            }
+            for group in range(2)
+            for number in range(2)
+        ]
+        curve = dict.fromkeys(CURVE_SCHEMA.names) | {"step": step, "kind": "grpo", "seconds": 1.0}
+        for name, data, schema in (
+            ("training", rows, TRAINING_SCHEMA),
+            ("curve", [curve], CURVE_SCHEMA),
+        ):
+            table = pa.Table.from_pylist(data, schema=schema)
+            pq.write_table(table, folder / name / f"step={step:03d}.parquet")
+    return folder
+
+
+def printed(*arguments: object, width: int = 0) -> str:
+    """Return what a command prints: into a pipe, or on a terminal of `width` columns."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    for command in (ls_command, show_command, compare_command):
+        command.register(commands)
+    options = parser.parse_args([str(argument) for argument in arguments])
+    file = io.StringIO()
+    terminal = {"force_terminal": True, "width": width, "no_color": True} if width else {}
+    options.command(options, Console(file=file, legacy_windows=False, **terminal))  # type: ignore[arg-type]
+    return re.sub(r"\x1b\[[\d;]*m", "", file.getvalue()) if width else file.getvalue()
+
+
+def document(*arguments: object) -> Any:
+    """Return the JSON that a command prints, which must be all that it prints."""
+    text = printed(*arguments, "--json")
+    assert text.isascii()
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+def metrics(folder: Path) -> Any:
+    return json.loads((folder / "metrics.json").read_bytes())
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def log_file(folder: Path, lineage: str = "000-inherit", generation: int = 1) -> Path:
+    return folder / f"steps/arm={lineage[4:]}/generation={generation}/{lineage}.parquet"
+
+
+def of_newer_schema(file: Path) -> None:
+    newer = {"lineage.schema_version": str(SCHEMA_VERSION + 1)}
+    table = pq.read_table(file, partitioning=None).replace_schema_metadata(newer)
+    pq.write_table(table, file)
+
+
+# lineage ls
+
+
+def test_ls_lists_runs_newest_first_with_the_figures_of_their_metrics(root: Path) -> None:
+    found = document("ls", root)["runs"]
+    assert [row["folder"] for row in found] == ["other", "more", "one"]
+    assert [row["began"] for row in found] == sorted((r["began"] for r in found), reverse=True)
+    row, expected = found[2], metrics(root / "one")
+    assert (row["state"], row["finished"], row["planned"]) == ("finished", 12, 12)
+    assert (row["pairs"], row["arms"]) == (2, ["inherit", "cold", "oracle"])
+    assert row["versions"] == ["smollm2-135m@r0", "smollm2-135m@r1"]
+    assert row["errors"] == expected["totals"]["errors"]
+    gain = expected["gain"]["inherit"]["same"]
+    names = {"of": "inherit", "over": "cold", "measure": "score on same"}
+    keys = ("mean", "low", "high", "n", "excludes_zero")
+    assert row["headline"] == {**names, **{key: gain[key] for key in keys}}
+
+
+def test_ls_is_a_line_a_run_in_a_pipe_and_readable_on_a_narrow_terminal(root: Path) -> None:
+    lines = printed("ls", root).splitlines()
+    assert all(any(word in line for line in lines) for word in ("one", "more", "other"))
+    row = next(line for line in lines if line.split()[0] == "one")
+    assert all(word in row for word in ("first-light", "r0 > r1", "2 pairs", "12/12", "finished"))
+    narrow = printed("ls", root, width=WIDTH)
+    assert max(map(len, narrow.splitlines())) <= WIDTH
+    assert "12/12" in narrow and "r0 > r1" in narrow and "…" not in narrow
+
+
+def test_ls_of_a_run_itself_lists_that_alone(one: Path) -> None:
+    assert [row["folder"] for row in document("ls", one)["runs"]] == ["one"]
+
+
+def test_ls_shows_the_points_of_a_sweep_with_what_varies(one: Path, tmp_path: Path) -> None:
+    for number, drift in enumerate(("0.0", "0.25")):
+        point = tmp_path / "sweep" / f"{number:03d}"
+        shutil.copytree(one, point)
+        text = (point / "config.yaml").read_text()
+        (point / "config.yaml").write_text(re.sub("drift: .*", f"drift: {drift}", text, count=1))
+    (tmp_path / "sweep" / "002").mkdir()
+    found = document("ls", tmp_path)["runs"]
+    assert [row["folder"] for row in found] == ["sweep/000", "sweep/001", "sweep/002"]
+    assert [row["point"].get("suite.drift") for row in found] == [0.0, 0.25, None]
+    assert [row["state"] for row in found] == ["finished", "finished", "broken"]
+    assert "suite.drift=0.25" in printed("ls", tmp_path)
+    assert document("ls", tmp_path / "sweep")["runs"][1]["point"] == {"suite.drift": 0.25}
+
+
+def test_ls_tells_a_run_that_goes_on_from_one_that_was_stopped(spoilt: Path) -> None:
+    root = spoilt.parent
+    (spoilt / "done" / "001-cold-g01.json").unlink()
+    with (spoilt / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert document("ls", root)["runs"][0]["state"] == "in progress"
+    row = document("ls", root)["runs"][0]
+    assert (row["state"], row["finished"], row["planned"]) == ("stopped", 11, 12)
+    (spoilt / ".lock").unlink()
+    assert document("ls", root)["runs"][0]["state"] == "stopped"
+
+
+def test_ls_counts_the_errors_of_an_unfinished_run_from_its_log(spoilt: Path) -> None:
+    (spoilt / "metrics.json").unlink()
+    file = log_file(spoilt)
+    table = pq.read_table(file, partitioning=None)
+    place = table.column_names.index("error")
+    errors = ["engine gone", "engine gone", *[""] * (len(table) - 2)]
+    pq.write_table(table.set_column(place, table.schema.field("error"), [errors]), file)
+    row = document("ls", spoilt.parent)["runs"][0]
+    assert (row["state"], row["errors"], row["headline"]) == ("stopped", 2, None)
+
+
+def _no_record(folder: Path) -> None:
+    (folder / "run.json").unlink()
+
+
+def _torn_record(folder: Path) -> None:
+    (folder / "run.json").write_text('{"run": "x')
+
+
+def _odd_record(folder: Path) -> None:
+    (folder / "run.json").write_text("[1, 2]")
+
+
+def _no_config(folder: Path) -> None:
+    (folder / "config.yaml").unlink()
+
+
+def _torn_config(folder: Path) -> None:
+    (folder / "config.yaml").write_text("experiment: [")
+
+
+def _torn_metrics(folder: Path) -> None:
+    truncate(folder / "metrics.json")
+
+
+def _torn_log(folder: Path) -> None:
+    truncate(log_file(folder))
+
+
+def _newer_log(folder: Path) -> None:
+    for file in (folder / "steps").rglob("*.parquet"):
+        of_newer_schema(file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_no_record, "it has no run.json"),
+        (_torn_record, "run.json is no whole JSON file"),
+        (_odd_record, "its record"),
+        (_no_config, "it has no config.yaml"),
+        (_torn_config, "config.yaml is no whole YAML file"),
+        (_torn_metrics, "metrics.json is no whole JSON file"),
+        (_torn_log, "000-inherit.parquet is no whole Parquet file"),
+        (_newer_log, f"has schema {SCHEMA_VERSION + 1}"),
+    ],
+)
+def test_ls_names_and_counts_what_is_broken_and_lists_the_rest(
+    spoil: Any, words: str, spoilt: Path, one: Path
+) -> None:
+    spoil(spoilt)
+    shutil.copytree(one, spoilt.parent / "whole")
+    (spoilt.parent / "latest").symlink_to("spoilt")
+    found = document("ls", spoilt.parent)
+    assert [(row["folder"], row["state"]) for row in found["runs"]] == [
+        ("whole", "finished"),
+        ("spoilt", "broken"),
+    ]
+    assert words in found["runs"][1]["trouble"]
+    assert found["states"] == {"finished": 1, "broken": 1}
+    assert "\n" not in found["runs"][1]["trouble"]
+    text = printed("ls", spoilt.parent)
+    assert words in text and "1 finished, 1 broken" in text
+
+
+def test_ls_of_nothing(tmp_path: Path) -> None:
+    assert printed("ls", tmp_path) == f"no runs in {tmp_path}\n"
+    assert document("ls", tmp_path)["runs"] == []
+    with pytest.raises(LineageError, match="is no folder"):
+        printed("ls", tmp_path / "nowhere")
+
+
+def test_ls_and_show_of_a_training(training: Path) -> None:
+    row = document("ls", training.parent)["runs"][0]
+    assert (row["kind"], row["name"], row["state"]) == ("training", "m@w1", "finished")
+    assert (row["finished"], row["planned"], row["errors"]) == (2, 2, 1)
+    whole = document("show", training)["training"]
+    assert [step["step"] for step in whole["by_step"]] == [0, 1]
+    assert "reward by step" in printed("show", training, width=WIDTH)
+    found = document("show", training, 1, "--pair", 1)["alternatives"]
+    assert [(row["pair"], row["alternative"], row["reward"]) for row in found] == [
+        (1, 0, 1.0),
+        (1, 1, 1.5),
+    ]
+    text = printed("show", training, 1, width=WIDTH)
+    assert "signal/0/a01" in text and "+1.500" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert_harmless(text)
+    with pytest.raises(LineageError, match="step 9 is not there: choose from 0 to 1"):
+        printed("show", training, 9)
+
+
+# lineage show
+
+
+def test_show_run_has_the_metrics_and_every_lineage(one: Path) -> None:
+    found = document("show", one)
+    assert found["metrics"] == metrics(one)
+    assert [row["name"] for row in found["lineages"]][:2] == ["000-inherit", "001-inherit"]
+    assert len(found["lineages"]) == 6
+    text = printed("show", one, width=WIDTH)
+    assert "score on same" in text and "000-oracle" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_show_of_a_run_that_goes_on_leaves_no_old_figure(spoilt: Path) -> None:
+    truth = metrics(spoilt)
+    (spoilt / "metrics.json").write_text(json.dumps({**truth, "scores": "old"}))
+    os.utime(spoilt / "metrics.json", (0, 0))
+    assert document("show", spoilt)["metrics"]["scores"] == truth["scores"]
+
+
+def test_show_generation_counts_what_the_log_holds(one: Path) -> None:
+    found = document("show", one, 1, "--arm", "inherit", "--pair", 1)
+    log = [s for s in steps(one) if s["lineage"] == "001-inherit" and s["generation"] == 1]
+    (row,) = found["lineages"]
+    edits = [step for step in log if step["kind"] == "edit"]
+    made = [step for step in edits if step["knowledge_before"] != step["knowledge_after"]]
+    assert edits and (row["edits_made"], row["edits_refused"]) == (
+        len(made),
+        len(edits) - len(made),
+    )
+    last = next(step for step in log if step["phase"] == "reward")
+    assert (row["memory_tokens"], row["knowledge"]) == (
+        last["memory_tokens"],
+        last["knowledge_after"],
+    )
+    parts = {key: value for key, value in row["reward"].items() if key != "reward"}
+    assert sum(value or 0.0 for value in parts.values()) == pytest.approx(row["reward"]["reward"])
+    for family, score in row["scores"].items():
+        probes = [s for s in log if s["kind"] == "probe" and s["family"] == family]
+        assert score == fmean(s["score"] for s in probes)
+    shown = found["shown"]
+    assert len(shown["memories"]) == row["memories"] > 0
+    assert len(shown["docs"]) == row["docs"] > 0
+    assert shown["episodes"][0]["episode"] == "migrate"
+    assert {e["episode"] for e in shown["episodes"]} == {step["episode"] for step in log}
+
+
+def test_show_generation_fits_the_terminal_and_folds_unless_told(one: Path) -> None:
+    text = printed("show", one, 1, width=WIDTH)
+    tables = [line for line in text.splitlines() if re.match(r" (00|lineage|episode)", line)]
+    assert max(map(len, tables)) <= WIDTH
+    assert "more rows: --full" in text and "p009" not in text
+    assert "p009" in printed("show", one, 1, "--full", width=WIDTH)
+
+
+def test_show_episode_is_the_log_of_it(one: Path) -> None:
+    found = document("show", one, 1, "p000", "--arm", "inherit")
+    expected = [
+        step
+        for step in steps(one)
+        if (step["lineage"], step["generation"], step["episode"]) == ("000-inherit", 1, "p000")
+    ]
+    assert found["steps"] == json.loads(json.dumps(expected))
+    assert list(found["steps"][0]) == list(COLUMNS)
+    assert (found["name"], found["generation"], found["episode"]) == ("000-inherit", 1, "p000")
+    text = printed("show", one, 1, "p000")
+    last = expected[-1]
+    assert [step["kind"] for step in expected] == ["search", "open", "probe"]
+    assert last["prompt"].splitlines()[1] in text and last["answer"] in text
+    assert f"{last['prompt_tokens']} of prompt" in text
+
+
+def test_show_finds_an_episode_by_a_part_of_its_name_that_is_its_alone() -> None:
+    names = ["w000", "w001", "a00p000", "a01p000", "reward"]
+    assert find_episode(names, "w001") == "w001"
+    assert find_episode(names, "rew") == "reward"
+    assert find_episode(names, "01p") == "a01p000"
+    with pytest.raises(LineageError, match=r"'w' fits 2 episodes, w000, w001 among them"):
+        find_episode(names, "w")
+    with pytest.raises(LineageError, match=r"no episode 'w01': the nearest are w001"):
+        find_episode(names, "w01")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("7",), "generation 7 is not there: choose from 0 to 1"),
+        (("1", "p00"), "fits 10 episodes"),
+        (("1", "p000", "--arm", "inherrit"), "did you mean 'inherit'"),
+        (("1", "--pair", "9"), "no pair 9: choose from 0 to 1"),
+        (("--arm", "cold", "--pair", "9"), "no pair 9 of arm cold"),
+    ],
+)
+def test_show_of_what_is_not_there_says_what_is(
+    arguments: tuple[str, ...], words: str, one: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["show", str(one), *arguments])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 1 and words in error and error.count("\n") == 1
+
+
+def test_an_error_does_not_steer_the_terminal_either(
+    one: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["show", str(one), "1", EVIL])
+    error = capsys.readouterr().err
+    assert_harmless(error)
+    assert "\\x1b[31m" in error and error.count("\n") == 1
+
+
+def test_show_of_no_run_names_the_nearest_and_of_a_sweep_says_so(root: Path) -> None:
+    with pytest.raises(LineageError, match="did you mean 'other'"):
+        printed("show", root / "othr")
+    with pytest.raises(LineageError, match="holds several runs"):
+        printed("show", root)
+
+
+@pytest.mark.parametrize("command", ["show", "compare"])
+def test_a_torn_or_newer_or_empty_log_is_one_clear_error(
+    command: str, spoilt: Path, one: Path
+) -> None:
+    arguments = (command, spoilt) if command == "show" else (command, one, spoilt)
+    (spoilt / "metrics.json").unlink()
+    of_newer_schema(log_file(spoilt))
+    with pytest.raises(LineageError, match="upgrade lineage"):
+        printed(*arguments)
+    truncate(log_file(spoilt))
+    with pytest.raises(LineageError, match=r"000-inherit.parquet is no whole Parquet file"):
+        printed(*arguments)
+    shutil.rmtree(spoilt / "steps")
+    with pytest.raises(LineageError, match="no finished generation"):
+        printed(*arguments)
+
+
+def step_of(**more: Any) -> dict[str, Any]:
+    """Return one step by hand, as `browsing.episode_steps` does."""
+    step = Step("r", "inherit", 0, "000-inherit", 1, "m@r1", "probe", "p000", 0, "id", "probe")
+    return asdict(replace(step, **more))
+
+
+def episode_text(*steps: dict[str, Any], full: bool = False) -> str:
+    file = io.StringIO()
+    show_episode(Console(file=file, width=WIDTH), list(steps), {}, full)
+    return file.getvalue()
+
+
+def test_a_long_memory_block_is_folded_and_marked() -> None:
+    notes = [f"Note {number}." for number in range(LINES * 3)]
+    prompt = "\n".join(("Rules.", '<notes from="m@r0">', *notes, "</notes>", "What?"))
+    folded, full = (episode_text(step_of(prompt=prompt), full=full) for full in (False, True))
+    assert all(f"│ {note}\n" in full for note in notes)
+    assert "│ Note 0.\n" in folded and f"Note {LINES * 2}." not in folded
+    hidden = int(re.search(r"… (\d+) more lines: --full", folded)[1])  # type: ignore[index]
+    assert sum(f"│ {note}\n" in folded for note in notes) == len(notes) - hidden
+    assert "│ </notes>\n" in folded and "  What?\n" in folded and "│ What?" not in folded
+
+
+def assert_harmless(text: str) -> None:
+    bad = {c for c in text if not (c.isprintable() or c == "\n")}
+    assert not bad, f"the output holds {bad}"
+
+
+def test_what_a_model_wrote_is_shown_and_not_obeyed(one: Path) -> None:
+    hit = next(
+        step
+        for step in steps(one)
+        if step["kind"] == "probe" and step["arm"] == "inherit" and "\x1b" in step["completion"]
+    )
+    place = (one, hit["generation"], hit["episode"], "--pair", hit["pair"])
+    text = printed("show", *place, width=WIDTH)
+    assert "[red]x[/red] \\x1b[31m" in text and "\\u202e" in text
+    assert_harmless(text)
+    assert_harmless(printed("show", one, hit["generation"], "--pair", hit["pair"], "--full"))
+    assert document("show", *place)["steps"][-1]["completion"] == hit["completion"]
+    fields_ = {f.name for f in fields(Step) if f.type == "str"} - {"phase", "kind"}
+    hostile = episode_text(step_of(**dict.fromkeys(fields_, f"{EVIL}\ud800\u2028")))
+    assert_harmless(hostile)
+    assert "\\r<b>" in hostile and "\\ud800\\u2028" in hostile
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_is_made_safe_for_a_terminal_and_for_json(text: str) -> None:
+    shown = visible(text)
+    assert_harmless(shown)
+    shown.encode()
+    cleaned = strict({"text": text, text: [float("nan"), float("inf"), 1.5, True, None, (text,)]})
+    json.loads(json.dumps(cleaned, allow_nan=False).encode(), parse_constant=pytest.fail)
+    json.dumps(cleaned, ensure_ascii=False).encode()
+    if not re.search("[\ud800-\udfff]", text):
+        assert visible(shown) == shown and strict(text) == text
+
+
+def test_numbers_in_short() -> None:
+    assert spans([]) == ""
+    assert spans([3]) == "3"
+    assert spans([0, 1, 2, 5, 7, 8]) == "0 to 2, 5, 7 to 8"
+
+
+# lineage compare
+
+
+def test_a_run_compared_with_itself_has_the_scores_of_its_metrics(one: Path) -> None:
+    found, expected = document("compare", one, one), metrics(one)["scores"]
+    assert found["settings"] == found["reasons"] == []
+    assert found["pairs"] == 2
+    cells = {(row["arm"], row["family"]): row for row in found["scores"]}
+    assert set(cells) == {(arm, family) for arm in expected for family in expected[arm]}
+    for (arm, family), cell in cells.items():
+        assert cell["a"] == cell["b"] == expected[arm][family]
+        assert (cell["difference"]["mean"], cell["difference"]["excludes_zero"]) == (0.0, False)
+
+
+def test_a_difference_is_that_of_the_pairs_of_both(one: Path, root: Path) -> None:
+    found = document("compare", one, root / "more")
+    assert [row["key"] for row in found["settings"]] == ["experiment.lineages", "agent.docs"]
+    assert found["settings"][1] == {"key": "agent.docs", "a": True, "b": False}
+    assert found["reasons"] == ["only B has pairs 2"]
+    row = next(row for row in found["scores"] if (row["arm"], row["family"]) == ("inherit", "same"))
+
+    def by_pair(folder: Path) -> list[float]:
+        probes = [
+            s
+            for s in steps(folder)
+            if (s["arm"], s["family"], s["kind"]) == ("inherit", "same", "probe")
+        ]
+        return [fmean(s["score"] for s in probes if s["pair"] == pair) for pair in (0, 1)]
+
+    a, b = by_pair(one), by_pair(root / "more")
+    assert (row["a"]["mean"], row["b"]["mean"]) == (
+        pytest.approx(fmean(a)),
+        pytest.approx(fmean(b)),
+    )
+    assert row["difference"]["mean"] == pytest.approx(fmean(b) - fmean(a))
+    assert row["difference"]["n"] == 2
+    read = {row["arm"]: row for row in found["costs"] if row["measure"] == "tokens read a probe"}
+    assert read["inherit"]["difference"]["mean"] < 0, "without docs a prompt is shorter"
+    assert read["cold"]["difference"]["mean"] == 0
+    text = printed("compare", one, root / "more", width=WIDTH)
+    assert "agent.docs: true → false" in text and "2 pairs compared" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_costs_are_those_of_the_metrics(one: Path) -> None:
+    names = {"tokens read a probe": "prompt_tokens", "tokens of a handoff": "handoff_tokens"}
+    expected = metrics(one)["costs"]
+    found = [row for row in compare(one, one)["costs"] if row["measure"] in names]
+    assert len(found) == 6
+    for row in found:
+        assert row["a"]["mean"] == pytest.approx(
+            expected[row["arm"]][names[row["measure"]]]["mean"]
+        )
+
+
+def test_runs_of_other_tasks_are_never_compared(one: Path, root: Path) -> None:
+    found = document("compare", one, root / "other")
+    assert found["scores"] == found["memory"] == found["costs"] == []
+    assert found["pairs"] == 0
+    assert found["reasons"][0] == "nothing is paired: no task ids agree"
+    text = printed("compare", one, root / "other")
+    assert "no task ids agree" in text and "score on" not in text
+
+
+def test_runs_of_other_suites_are_never_compared(one: Path, spoilt: Path) -> None:
+    record = json.loads((spoilt / "run.json").read_bytes())
+    record["suite"]["fingerprint"] = "another file"
+    (spoilt / "run.json").write_text(json.dumps(record))
+    found = document("compare", one, spoilt)
+    assert found["scores"] == [] and "the suites are two codebook" in found["reasons"][0]
+
+
+def test_only_generations_that_both_have_are_compared(one: Path, spoilt: Path) -> None:
+    for pair in (0, 1):
+        log_file(spoilt, f"{pair:03d}-inherit", 1).unlink()
+    found = document("compare", one, spoilt)
+    assert found["reasons"] == [
+        "left out, one run has not these probes: generations 1 of pairs 0 to 1, arms inherit"
+    ]
+    row = next(row for row in found["scores"] if (row["arm"], row["family"]) == ("inherit", "same"))
+    assert row["difference"]["mean"] == 0
+    first = [
+        s["score"]
+        for s in steps(one)
+        if (s["arm"], s["family"], s["kind"], s["generation"]) == ("inherit", "same", "probe", 0)
+    ]
+    assert row["a"]["mean"] == pytest.approx(fmean(first))
+
+
+def test_a_training_is_not_compared(one: Path, training: Path) -> None:
+    with pytest.raises(LineageError, match="is a training"):
+        printed("compare", one, training)
+
+
+# All of them
+
+
+def test_a_pipe_that_closes_early_is_no_error(one: Path) -> None:
+    command = f"{sys.executable} -m lineage show {one} 1 --json | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_every_command_of_the_page_is_one() -> None:
+    lines = re.findall(r"^(?:\$ )?lineage (.+)$", PAGE.read_text(), re.MULTILINE)
+    assert len(lines) > 8
+    for line in lines:
+        arguments = re.split(r"\s{2,}| \| ", line)[0].split()
+        cli._parser().parse_args(arguments)
