@@ -25,7 +25,7 @@ from lineage.analysis.views import connect, rows
 
 EMPTY: dict[str, Any] = {
     "arms": ["inherit"], "families": ["same"], "schedule": ["m@r0"],
-    "by_generation": [], "retention": [], "memory": [], "reward": [], "ground": {},
+    "defined": {}, "by_generation": [], "retention": [], "memory": [], "reward": [], "ground": {},
 }  # fmt: skip
 OF_SUMMARY = (
     pictures.score_by_generation,

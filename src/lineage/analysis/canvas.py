@@ -39,8 +39,8 @@ HATCHES = ("", "///", "--", "\\\\\\", "xx", "||", "++")
 INK = "#222222"
 HEAD = 0.3
 """Inches above all panels: the question."""
-HEADROOM = 1.3
-"""Height of a panel of bars over that of the highest: room for the legend."""
+KEY_ROW, KEY_MARK, KEY_LETTER = 0.17, 0.45, 0.07
+"""Inches that a row of a panel's key takes, and a mark and a letter in it."""
 LONGEST_NAME = 22
 """Characters of a name that are drawn."""
 MOST_TICKS = 9
@@ -96,7 +96,7 @@ def canvas(
         bottom = whole[1] - HEAD - (row + 1) * height + edge.bottom
         box = (left / whole[0], bottom / whole[1], plot[0] / whole[0], plot[1] / whole[1])
         axis = figure.add_axes(box, facecolor="none")
-        axis.set_title(cut(title), fontsize=10, loc="left", color=INK)
+        axis.set_title(title, fontsize=10, loc="left", color=INK)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=9)
         axes.append(axis)
@@ -182,6 +182,33 @@ def bar_style(number: int) -> dict[str, Any]:
     color = STYLES[number % len(STYLES)][0]
     hatch = HATCHES[number % len(HATCHES)]
     return {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
+
+
+def band(
+    axis: Axes, x: Sequence[float], lows: Sequence[float], highs: Sequence[float], color: str
+) -> None:
+    """Draw the interval round a line; round a single point, which has no width, as a stroke."""
+    if len(x) == 1:
+        axis.vlines(x, lows, highs, color=color, linewidth=1.2)
+    else:
+        axis.fill_between(x, lows, highs, color=color, alpha=0.15, linewidth=0)
+
+
+def key(axis: Axes) -> None:
+    """Name what is drawn in `axis`, in room of its own above it: no line runs through a name."""
+    names = axis.get_legend_handles_labels()[1]
+    figure: Any = axis.get_figure()
+    box = axis.get_position()
+    width, height = (box.width, box.height) * figure.get_size_inches()
+    letters = sum(map(len, names)) / len(names)
+    columns = max(1, int(width / (KEY_MARK + KEY_LETTER * letters)))
+    share = (ceil(len(names) / columns) + 0.5) * KEY_ROW / height
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + (high - low) * share / (1 - share))
+    axis.legend(
+        fontsize=8, frameon=False, loc="upper left", ncols=columns,
+        columnspacing=1, handlelength=1.8, borderaxespad=0.1, labelspacing=0.3,
+    )  # fmt: skip
 
 
 def cut(name: str) -> str:

@@ -18,8 +18,6 @@ GROWTH = "How large is what is inherited?"
 TURNOVER = "How much of the {what} does a generation leave as it was?"
 PARTS = ("kept", "revised", "added", "dropped")
 """Of a generation's entries; the last are gone, and drawn below zero."""
-LEGEND = 0.4
-"""Of the height of all bars: room above them for the legend."""
 Entries = Literal["memories", "docs"]
 TEXTS = {"memories": "e.text", "docs": "e.title || chr(10) || e.body"}
 FIELDS = {"memories": ("id", "text"), "docs": ("id", "title", "body")}
@@ -68,8 +66,8 @@ def memory_growth(summary: dict[str, Any]) -> Figure | None:
             x, y = zip(*sorted(held[arm]), strict=True)
             axis.plot(x, y, label=canvas.cut(arm), **canvas.style(number))
     highest = max(tokens for found in held.values() for _, tokens in found)
-    axis.set_ylim(0, highest * canvas.HEADROOM)
-    axis.legend(fontsize=8, frameon=False, loc="upper left", ncols=3, columnspacing=1)
+    axis.set_ylim(0, 1.05 * highest)
+    canvas.key(axis)
     axis.set_ylabel("tokens of the memories", fontsize=9)
     _generations(axis, sorted({g for found in held.values() for g, _ in found}))
     return figure
@@ -91,18 +89,17 @@ def memory_turnover(
     if not held:
         return None
     question = TURNOVER.format(what=entries)
-    figure, axes = canvas.canvas(question, list(held), plot=(2.8, 2.2))
+    figure, axes = canvas.canvas(question, [canvas.cut(arm) for arm in held], plot=(2.8, 2.2))
     highest = max(sum(row[p] for p in PARTS[:-1]) for its in held.values() for row in its)
     lowest = max(row[PARTS[-1]] for its in held.values() for row in its)
-    for number, (axis, its) in enumerate(zip(axes, held.values(), strict=True)):
+    for axis, its in zip(axes, held.values(), strict=True):
         _stack(axis, its)
-        axis.set_ylim(-lowest * 1.1, highest + LEGEND * (highest + lowest))
+        axis.set_ylim(-lowest * 1.1, highest or 1)
         axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axis.axhline(0, color=canvas.INK, linewidth=0.8)
         axis.set_ylabel(f"{entries}, mean of lineages", fontsize=9)
         _generations(axis, [row["generation"] for row in its])
-        if number == 0:
-            axis.legend(fontsize=8, frameon=False, loc="upper left", ncols=2, columnspacing=1)
+        canvas.key(axis)
     return figure
 
 

@@ -39,7 +39,10 @@ def retention_matrix(summary: dict[str, Any]) -> Figure | None:
     if len(rows) < 2:
         return None
     written = max(len(rows), len(columns)) <= LARGEST
-    figure, axes = canvas.canvas(QUESTION, arms if written else [*arms, "scale"], plot=(2.6, 2.4))
+    titles = [canvas.cut(arm) for arm in arms]
+    if not written:
+        titles.append("scale")
+    figure, axes = canvas.canvas(QUESTION, titles, plot=(2.6, 2.4))
     for axis, arm in zip(axes, arms):
         grid = [[cells.get((arm, g, met), float("nan")) for met in columns] for g in rows]
         axis.pcolormesh(grid, cmap=COLORS, vmin=PALEST, vmax=1, edgecolor="white", linewidth=0.8)

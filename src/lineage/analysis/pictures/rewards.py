@@ -18,8 +18,6 @@ PARTS = tuple(
 )
 ROOM = 0.1
 """Of the axis, above and below what is drawn."""
-LEGEND = 0.5
-"""Of the height of all bars: room above them for the legend."""
 MARKED = 12
 """Markers on a line, about; the rest of a long one is dashes."""
 
@@ -35,22 +33,21 @@ def reward_by_generation(summary: dict[str, Any]) -> Figure | None:
     held = {arm: its for arm, its in by_arm.items() if its}
     if not held:
         return None
-    figure, axes = canvas.canvas(BY_GENERATION, list(held), plot=(2.8, 2.2))
+    figure, axes = canvas.canvas(BY_GENERATION, [canvas.cut(arm) for arm in held], plot=(2.8, 2.2))
     above = max(_sum(row, 1) for its in held.values() for row in its)
     below = max(_sum(row, -1) for its in held.values() for row in its)
     shown = [p for p in PARTS if any(row.get(p) for its in held.values() for row in its)]
-    for number, (axis, its) in enumerate(zip(axes, held.values(), strict=True)):
+    for axis, its in zip(axes, held.values(), strict=True):
         _stack(axis, its, shown)
         axis.axhline(0, color=canvas.INK, linewidth=0.8)
         room = ROOM * (above + below or 1)
-        axis.set_ylim(-below - room, above + LEGEND * (above + below) + room)
+        axis.set_ylim(-below - room, above + room)
         axis.set_ylabel("reward, weighted", fontsize=9)
         places = [row["generation"] for row in its]
         axis.set_xticks([places[place] for place in canvas.ticks(len(places))])
         axis.set_xlim(places[0] - 0.6, places[-1] + 0.6)
         axis.set_xlabel("generation", fontsize=9)
-        if number == 0:
-            axis.legend(fontsize=8, frameon=False, loc="upper left", ncols=2, columnspacing=1)
+        canvas.key(axis)
     return figure
 
 
@@ -72,7 +69,8 @@ def reward_by_step(training: dict[str, Any]) -> Figure | None:
             x, y = zip(*known, strict=True)
             axis.plot(x, y, label=part, markevery=every, **canvas.style(number))
     means = [step["reward"]["mean"] for step in steps]
-    axis.plot(numbers, means, color=canvas.INK, linewidth=2, label="reward: the sum")
+    whole: dict[str, Any] = {"color": canvas.INK, "linewidth": 2, "marker": ".", "markevery": every}
+    axis.plot(numbers, means, label="reward: the sum", **whole)
     held = [
         (step["step"], step["reward"]["low"], step["reward"]["high"])
         for step in steps
@@ -80,11 +78,9 @@ def reward_by_step(training: dict[str, Any]) -> Figure | None:
     ]
     if held:
         x, lows, highs = zip(*held, strict=True)
-        axis.fill_between(x, lows, highs, color=canvas.INK, alpha=0.15, linewidth=0)
+        canvas.band(axis, x, lows, highs, canvas.INK)
     axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-    low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.35 * (high - low))
-    axis.legend(fontsize=8, frameon=False, loc="upper left", ncols=3)
+    canvas.key(axis)
     axis.set_xticks([numbers[place] for place in canvas.ticks(len(numbers))])
     axis.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
     axis.set_xlabel("training step", fontsize=9)

@@ -36,15 +36,15 @@ def score_by_generation(summary: dict[str, Any]) -> Figure | None:
     families = [f for f in summary["families"] if any(p["family"] == f for p in points)]
     if not families:
         return None
-    figure, axes = canvas.canvas(QUESTION, [f"{family} tasks" for family in families], plot=PLOT)
+    figure, axes = canvas.canvas(QUESTION, [f"{canvas.cut(f)} tasks" for f in families], plot=PLOT)
     for axis, family in zip(axes, families, strict=True):
         _panel(axis, summary, family)
     return figure
 
 
 def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
-    versions = short(summary["schedule"])
     arms = summary["arms"]
+    versions = _versions(summary)
     dodge = min(DODGE, WIDEST / max(1, len(arms) - 1))
     ends: list[tuple[float, int]] = []
     for arm, number in canvas.number_arms(arms).items():
@@ -70,10 +70,19 @@ def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
             said = f" {canvas.cut(versions[generation])} ships"
             axis.text(generation - 0.5, 1.07, said, fontsize=8, va="bottom", color="0.35")
     shown = canvas.ticks(len(versions))
-    axis.set_xticks(shown, [f"{g}\n{canvas.cut(versions[g])}" for g in shown])
-    axis.set_xlabel("generation, and the version that works in it", fontsize=9)
+    axis.set_xticks(shown, [f"{g}\n{canvas.cut(versions[g])}".strip() for g in shown])
+    named = "generation, and the version that works in it"
+    axis.set_xlabel(named if any(versions) else "generation (versions differ by arm)", fontsize=9)
     axis.set_ylim(-0.06, 1.16)
     axis.set_ylabel("mean probe score (0 to 1)", fontsize=9)
+
+
+def _versions(summary: dict[str, Any]) -> list[str]:
+    """Return the version of each generation; "" where the arms are served by different ones."""
+    served = {tuple(arm["versions"]) for arm in summary["defined"].values()}
+    if len(served) > 1:
+        return [""] * len(summary["schedule"])
+    return short(summary["schedule"])
 
 
 def _name(axis: Axes, arms: list[str], ends: list[tuple[float, int]], last: int) -> None:

@@ -20,6 +20,7 @@ TIME = "time of a step"
 COLUMNS = 4
 PLOT = (2.6, 1.9)
 MINUTE = 60
+SHARES = (0, 0.25, 0.5, 0.75, 1)
 MARKED = 12
 """Markers on a line, about."""
 Point = tuple[int, float, float | None, float | None]
@@ -82,7 +83,7 @@ def _panels(summary: dict[str, Any]) -> tuple[Panel, ...]:
     shares = {"copied": "copied", "stale": "staleness", "failed": "failed"}
     opened = {"needed / opened": "precision", "opened / needed": "recall"}
     return (
-        Panel("reward, with its interval", "mean over groups", by_curriculum("reward")),
+        Panel("reward", "mean over groups", by_curriculum("reward")),
         Panel("parts of the reward", "weighted and signed", together(parts)),
         Panel("length of the memory", "tokens", by_curriculum("memory_tokens")),
         Panel("facts in the memory", "per 100 tokens", by_curriculum("density")),
@@ -112,11 +113,12 @@ def _draw(axis: Axes, panel: Panel) -> None:
         held = [(step, low, high) for step, _, low, high in line.points if low is not None]
         if held:
             x, lows, highs = zip(*held, strict=True)
-            axis.fill_between(x, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
+            canvas.band(axis, x, lows, highs, style["color"])
     axis.set_ylabel(panel.unit, fontsize=9)
     if panel.shares:
         axis.set_ylim(-0.05, 1.05)
-    axis.legend(fontsize=7, frameon=False)
+        axis.set_yticks(SHARES)
+    canvas.key(axis)
 
 
 def _times(axis: Axes, steps: Sequence[dict[str, Any]]) -> None:
@@ -133,27 +135,19 @@ def _times(axis: Axes, steps: Sequence[dict[str, Any]]) -> None:
         )
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axis.set_ylabel("minutes", fontsize=9)
-    axis.set_ylim(0, canvas.HEADROOM * max(bottom) or None)
-    axis.legend(fontsize=7, frameon=False, loc="upper center", ncols=3)
+    axis.set_ylim(0, max(bottom) or None)
+    canvas.key(axis)
 
 
 def _finish(axis: Axes, steps: Sequence[dict[str, Any]], named: bool) -> None:
     """Mark where the kind of step changes, in words where `named`, and keep the ticks whole."""
-    from matplotlib.ticker import MaxNLocator
-
-    for before, after in pairwise(steps):
-        if before["kind"] != after["kind"]:
-            place = (before["step"] + after["step"]) / 2
-            axis.axvline(place, color="0.6", linewidth=0.8, zorder=0)
-            if named:
-                axis.text(
-                    place,
-                    1.0,
-                    f" {after['kind']} from here",
-                    transform=axis.get_xaxis_transform(),
-                    fontsize=7,
-                    va="top",
-                )
-    axis.set_xlim(steps[0]["step"] - 0.5, steps[-1]["step"] + 0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    changes = [after for before, after in pairwise(steps) if before["kind"] != after["kind"]]
+    for step in changes:
+        axis.axvline(step["step"] - 0.5, color="0.6", linewidth=0.8, zorder=0)
+    if named and changes:
+        said = ", ".join(f"{step['kind']} from step {step['step']}" for step in changes[:2])
+        axis.set_title(said, loc="right", fontsize=8, color="0.35")
+    numbers = [step["step"] for step in steps]
+    axis.set_xticks([numbers[place] for place in canvas.ticks(len(numbers))])
+    axis.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
     axis.set_xlabel("training step", fontsize=9)
