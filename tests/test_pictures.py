@@ -255,3 +255,43 @@ def test_the_parts_of_a_reward_are_lines_of_their_own(tmp_path: Path) -> None:
     (axis,) = figure.axes
     names = axis.get_legend_handles_labels()[1]
     assert names == ["same", "memory", "reward: the sum"]
+
+
+def test_a_long_lineage_stays_drawable(made: Any) -> None:
+    many = 500
+    points = [
+        {"arm": "inherit", "family": "same", "generation": g, "mean": 0.5, "low": 0.4, "high": 0.6}
+        for g in range(many)
+    ]
+    cells = [
+        {"arm": "inherit", "generation": g, "met": met, "score": 0.5}
+        for g in range(0, many, 5)
+        for met in range(0, g + 1, 5)
+    ]
+    summary = {
+        **EMPTY, "schedule": ["m@r0"] * many, "by_generation": points, "retention": cells,
+        "memory": [{"arm": "inherit", "generation": g, "tokens": g} for g in range(many)],
+        "reward": [
+            {"arm": "inherit", "generation": g, "reward": 0.5, "same": 0.5} for g in range(many)
+        ],
+    }  # fmt: skip
+    for draw in OF_SUMMARY[:-1]:
+        figure = draw(summary)
+        assert figure is not None
+        assert len("".join(pictures.panels_svg(figure, "p", "what?"))) < 1_000_000
+        assert all(len(axis.get_xticks()) < 12 for axis in figure.axes)
+
+
+def test_the_page_about_pictures_names_each_and_its_code_runs(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "pictures.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    assert named == set(pictures.__all__) - {"panels_svg", "picture_bytes", "use_cache"}
+    folder, _ = made
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "latest").symlink_to(folder)
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "docs/pictures.md", "exec"), {})
+    assert (tmp_path / "turnover.svg").read_bytes().startswith(b"<?xml")

@@ -14,6 +14,7 @@ import duckdb
 
 from lineage.analysis.page import text
 from lineage.analysis.pictures import lineage_tree, panels_svg
+from lineage.analysis.pictures.tree import MOST_GENERATIONS
 from lineage.analysis.views import rows
 
 SAMPLES = 2
@@ -30,21 +31,25 @@ GENERATIONS_SQL = """\
 SELECT p.*, r.memory_tokens, r.reward, k.content
 FROM (SELECT arm, pair, lineage, generation, version,
       count(*) FILTER (kind IN ('act', 'probe')) AS episodes
-      FROM steps WHERE pair IN ({pairs}) GROUP BY ALL) p
+      FROM steps WHERE pair IN ({pairs}) AND generation < {most} GROUP BY ALL) p
 LEFT JOIN (SELECT lineage, generation, memory_tokens, reward, knowledge_after FROM steps
            WHERE phase = 'reward' AND pair IN ({pairs})) r USING (lineage, generation)
 LEFT JOIN snapshots k ON r.knowledge_after = k.knowledge
 ORDER BY p.pair, p.arm, p.generation
 """
 EDITS_SQL = """\
-SELECT lineage, generation, detail, entry, completion FROM steps
-WHERE kind = 'edit' AND pair IN ({pairs}) ORDER BY step_id
+SELECT lineage, generation, detail, entry, completion[:{longest}] AS completion,
+       length(completion) AS completion_length,
+       count(*) OVER (PARTITION BY lineage, generation) AS edits
+FROM steps WHERE kind = 'edit' AND pair IN ({pairs}) AND generation < {most}
+QUALIFY row_number() OVER (PARTITION BY lineage, generation ORDER BY step_id) <= {most_edits}
+ORDER BY step_id
 """
 SAMPLES_SQL = """\
 WITH shown AS (
   SELECT lineage, generation, episode FROM steps
-  WHERE kind IN ('act', 'probe') AND pair IN ({pairs}) QUALIFY row_number() OVER
-    (PARTITION BY lineage, generation, kind ORDER BY step_id) <= {samples})
+  WHERE kind IN ('act', 'probe') AND pair IN ({pairs}) AND generation < {most}
+  QUALIFY row_number() OVER (PARTITION BY lineage, generation, kind ORDER BY step_id) <= {samples})
 SELECT lineage, generation, episode, kind, family, detail, answer, score, error,
        prompt[:{longest}] AS prompt, length(prompt) AS prompt_length,
        completion[:{longest}] AS completion, length(completion) AS completion_length
@@ -105,12 +110,19 @@ def _pair(
 def _stories(connection: duckdb.DuckDBPyConnection, pairs: list[int]) -> tuple[list[Story], int]:
     """Return what finds room, and how many generations there are."""
     names = ", ".join(map(str, pairs))
-    ends = rows(connection, GENERATIONS_SQL.format(pairs=names))
+    bounds = {
+        "pairs": names,
+        "most": MOST_GENERATIONS,
+        "most_edits": MOST_EDITS,
+        "samples": SAMPLES,
+        "longest": LONGEST,
+    }
+    ends = rows(connection, GENERATIONS_SQL.format(**bounds))
     edits: dict[Key, list[Row]] = {}
-    for row in rows(connection, EDITS_SQL.format(pairs=names)):
+    for row in rows(connection, EDITS_SQL.format(**bounds)):
         edits.setdefault((row["lineage"], row["generation"]), []).append(row)
     episodes: dict[Key, dict[str, list[Row]]] = {}
-    for row in rows(connection, SAMPLES_SQL.format(pairs=names, samples=SAMPLES, longest=LONGEST)):
+    for row in rows(connection, SAMPLES_SQL.format(**bounds)):
         of = episodes.setdefault((row["lineage"], row["generation"]), {})
         of.setdefault(row["episode"], []).append(row)
     room = ROOM * (1 - EPISODES_ROOM)
@@ -131,7 +143,12 @@ def _stories(connection: duckdb.DuckDBPyConnection, pairs: list[int]) -> tuple[l
                 if len(part) <= room:
                     room -= len(part)
                     story.shown.append(part)
-    return stories, len(ends)
+    (count,) = rows(
+        connection,
+        "SELECT count(*) AS generations FROM (SELECT DISTINCT lineage, generation FROM steps "
+        f"WHERE pair IN ({names}))",
+    )
+    return stories, count["generations"]
 
 
 def _section(story: Story, ids: dict[Key, str], tree: str) -> str:
@@ -184,13 +201,14 @@ def _edits(edits: list[Row]) -> str:
         return ""
     made = "".join(
         f"<li><code>{text(edit['entry'])}</code> <b>{text(edit['detail'])}</b> "
-        f"{cut(edit['completion'])}</li>"
-        for edit in edits[:MOST_EDITS]
+        f"{_shown(edit, 'completion')}</li>"
+        for edit in edits
     )
-    left = len(edits) - MOST_EDITS
+    left = edits[0]["edits"] - len(edits)
     more = f"<p><small>… {left} more edits</small></p>" if left > 0 else ""
     return (
-        f"<h4>Edits ({len(edits)})</h4><details><summary>each edit, and what came of it</summary>"
+        f"<h4>Edits ({edits[0]['edits']})</h4>"
+        "<details><summary>each edit, and what came of it</summary>"
         f'<ul class="entries">{made}</ul>{more}</details>'
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from lineage.analysis import canvas
@@ -16,6 +17,8 @@ PALEST = -0.12
 """A score of 0 stands a little above the palest, so that it is no gap."""
 LARGEST = 12
 """In a matrix of more generations no numbers are written, and a scale is drawn instead."""
+MOST = 60
+"""Generations that are drawn; of more of them, every second, third, … one."""
 DARK = 0.55
 """From this score on a number is white."""
 STEPS = 11
@@ -38,6 +41,8 @@ def retention_matrix(summary: dict[str, Any]) -> Figure | None:
     rows = sorted({generation for _, generation, _ in cells})
     if len(rows) < 2:
         return None
+    each = ceil(max(len(rows), len(columns)) / MOST)
+    rows, columns = rows[::each], columns[::each]
     written = max(len(rows), len(columns)) <= LARGEST
     titles = [canvas.cut(arm) for arm in arms]
     if not written:
@@ -64,7 +69,8 @@ def retention_matrix(summary: dict[str, Any]) -> Figure | None:
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
         axis.set_xlabel("generation that first met the task", fontsize=9)
-        axis.set_ylabel("generation that is asked", fontsize=9)
+        only = f" (1 in {each})" if each > 1 else ""
+        axis.set_ylabel(f"generation that is asked{only}", fontsize=9)
         axis.invert_yaxis()
     if not written:
         scale = [[step / (STEPS - 1)] for step in range(STEPS)]

@@ -56,10 +56,14 @@ def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
         y = [point["mean"] for point in points]
         style = canvas.style(number)
         axis.plot(x, y, **style)
-        for place, point in zip(x, points, strict=True):
-            if point["low"] is not None:
-                low, high = point["low"], point["high"]
-                axis.vlines(place, low, high, color=style["color"], linewidth=1.2)
+        held = [
+            (place, point["low"], point["high"])
+            for place, point in zip(x, points, strict=True)
+            if point["low"] is not None
+        ]
+        if held:
+            places, lows, highs = zip(*held, strict=True)
+            axis.vlines(places, lows, highs, color=style["color"], linewidth=1.2)
         ends.append((y[-1], number))
     last = len(versions) - 1
     _name(axis, [canvas.cut(arm) for arm in arms], ends, last)

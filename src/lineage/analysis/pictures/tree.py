@@ -21,6 +21,8 @@ STEP = (0.95, 0.62)
 """Inches between two generations, and between two arms."""
 NODE = 15
 """Points across a node."""
+MOST_GENERATIONS = 40
+"""The first so many generations are drawn."""
 FINGER = 34
 """Points across what can be touched of a node that is a link."""
 HEX = 6
@@ -30,9 +32,10 @@ that it left; filled where that is new"
 ROOT = -1
 """Where the root stands: before generation 0."""
 GENERATIONS_SQL = """\
-SELECT s.arm, s.lineage, s.generation, s.version, r.knowledge_after AS knowledge,
-       k.memories, k.docs
-FROM (SELECT DISTINCT arm, pair, lineage, generation, version FROM steps WHERE pair = ?) s
+SELECT s.arm, s.lineage, s.generation, s.version, coalesce(r.knowledge_after, '') AS knowledge,
+       coalesce(k.memories, 0) AS memories, coalesce(k.docs, 0) AS docs
+FROM (SELECT DISTINCT arm, pair, lineage, generation, version FROM steps
+      WHERE pair = ? AND generation < {most}) s
 LEFT JOIN (SELECT lineage, generation, knowledge_after FROM steps
            WHERE phase = 'reward' AND pair = ?) r USING (lineage, generation)
 LEFT JOIN snapshots k ON r.knowledge_after = k.knowledge
@@ -62,10 +65,11 @@ def lineage_tree(
     """Return the tree of the lineages of `pair`: a row an arm, a node a generation.
 
     A node's form and colour is its version. Filled: it left other Knowledge than it found;
-    hollow: the same, or none. `links` gives the address of a node by
-    lineage and generation. None where the pair has no finished generation.
+    hollow: the same, or none. `links` gives the address of a node by lineage and generation. No
+    more than `MOST_GENERATIONS` are drawn. None where the pair has no finished generation.
     """
-    found = [Node(**row) for row in rows(connection, _sql(), [pair, pair])]
+    sql = GENERATIONS_SQL.format(most=MOST_GENERATIONS)
+    found = [Node(**row) for row in rows(connection, sql, [pair, pair])]
     by_arm = {arm: [node for node in found if node.arm == arm] for arm in arms}
     held = {arm: nodes for arm, nodes in by_arm.items() if nodes}
     if not held:
@@ -93,13 +97,6 @@ def lineage_tree(
     axis.set_xlabel(KEY, fontsize=8)
     _key(axis, versions)
     return figure
-
-
-def _sql() -> str:
-    return (
-        "SELECT arm, lineage, generation, version, coalesce(knowledge, '') AS knowledge, "
-        f"coalesce(memories, 0) AS memories, coalesce(docs, 0) AS docs FROM ({GENERATIONS_SQL})"
-    )
 
 
 def _branch(
