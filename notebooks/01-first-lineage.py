@@ -14,7 +14,7 @@ import duckdb
 from IPython.display import Image
 from rich.console import Console
 
-from lineage.analysis.terminal import show
+from lineage.analysis.terminal import show_summary
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)
@@ -24,7 +24,7 @@ command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
 subprocess.run(command, check=True, capture_output=True)
 folder = root / "first"
 console = Console(width=90, force_jupyter=False, force_terminal=False)
-show(json.loads((folder / "metrics.json").read_text()), console)
+show_summary(json.loads((folder / "metrics.json").read_text()), console)
 
 # %% [markdown]
 # ## Does a successor profit from inherited knowledge?

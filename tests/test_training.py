@@ -289,7 +289,7 @@ def test_the_toy_policy_learns_what_pays(tmp_path: Path) -> None:
 
 def test_a_step_with_nothing_to_learn_leaves_the_adapter_as_it_was(tmp_path: Path) -> None:
     overrides = (
-        *("train.curricula=[open]", "train.held_out=0", "method.warm_steps=0"),
+        *("train.curricula=[open]", "train.held_out=0"),
         *("method.groups=1", "method.group=2", "method.steps=6"),
     )
     folder = tmp_path / "runs" / "toy"
