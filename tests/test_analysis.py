@@ -10,7 +10,7 @@ import pytest
 from helpers import answering, run, steps, surrogate
 
 from lineage.analysis.measures import summarise
-from lineage.analysis.report import text
+from lineage.analysis.page import text
 from lineage.analysis.write import write_report
 from lineage.errors import LineageError
 from lineage.models.protocol import Completion, Request
@@ -44,9 +44,7 @@ def test_the_report_escapes_everything_a_model_wrote(hostile: Path) -> None:
     assert "<b>t</b>" not in page
     assert "\x1b" not in page and "\x07" not in page
     assert "alert(1)" in page, "it is shown, not hidden"
-    assert "http" not in page.replace("http://www.w3.org", "").replace(
-        "http://purl.org", ""
-    ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")
+    assert "http:" not in page and "https:" not in page
 
 
 def test_inherited_text_is_fenced_and_can_not_leave_its_fence(hostile: Path) -> None:

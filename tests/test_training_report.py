@@ -173,10 +173,10 @@ def test_the_report_is_written_beside_the_data(tmp_path: Path) -> None:
     assert json.loads((folder / "training.json").read_text()) == summary
     assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
     page = (folder / "training.html").read_text()
-    assert "data:image/png;base64,iVBOR" in page
+    assert page.count("<figcaption>") == 2 and "<svg" in page
     assert "name: &lt;b&gt;" in page
     assert "memory tokens fell" in page
-    assert "http" not in page
+    assert "http:" not in page and "https:" not in page
     assert "NaN" not in (folder / "training.json").read_text()
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from lineage.analysis.report import drawn, text
+from lineage.analysis.page import configuration, drawn, page, pictured, text
+from lineage.analysis.pictures import (
+    picture_bytes,
+    reward_by_step,
+    training_by_step,
+    use_cache,
+)
 from lineage.analysis.training import summarise_training
-from lineage.analysis.training_figure import QUESTION, training_figure
 from lineage.analysis.training_tables import training_sheets
 from lineage.config import LogConfig
 from lineage.files import atomic_write
@@ -24,27 +26,24 @@ def write_training(folder: Path, cache: Path, log: LogConfig) -> dict[str, Any]:
     own files in `cache`. Raises LineageError where no step is finished or a file is torn.
     """
     summary = summarise_training(folder, log)
-    picture = training_figure(summary, cache)
+    use_cache(cache)
+    curve = training_by_step(summary)
+    assert curve is not None, "what has no step has no summary"
     atomic_write(folder / "training.json", (json.dumps(summary, indent=1) + "\n").encode())
-    atomic_write(folder / "curve.png", picture)
-    atomic_write(folder / "training.html", training_html(folder, summary, picture).encode())
+    atomic_write(folder / "curve.png", picture_bytes(curve, "png"))
+    atomic_write(folder / "training.html", training_html(folder, summary).encode())
     return summary
 
 
-def training_html(folder: Path, summary: dict[str, Any], picture: bytes) -> str:
+def training_html(folder: Path, summary: dict[str, Any]) -> str:
     """Return the page for the training in `folder`: self-contained, everything escaped."""
-    page = Template(
-        files("lineage.analysis").joinpath("training.template.html").read_text("utf-8")
-    )
-    config = folder / "config.yaml"
     signs = "".join(f"<li>{text(line)}</li>" for line in summary["signs"])
     alternatives = sum(step["alternatives"] for step in summary["by_step"])
-    return page.substitute(
-        title=text(f"training {folder.resolve().name}"),
-        totals=text(f"{len(summary['by_step'])} steps, {alternatives} alternatives."),
-        signs=f"<p>Look at the samples of these:</p><ul>{signs}</ul>" if signs else "",
-        question=text(QUESTION),
-        figure=base64.b64encode(picture).decode(),
-        tables="".join(drawn(sheet) for sheet in training_sheets(summary)),
-        config=text(config.read_text(encoding="utf-8") if config.exists() else ""),
+    return page(
+        f"training {folder.resolve().name}",
+        f"<p>{len(summary['by_step'])} steps, {alternatives} alternatives.</p>",
+        f"<p>Look at the samples of these:</p><ul>{signs}</ul>" if signs else "",
+        pictured([reward_by_step(summary), training_by_step(summary)]),
+        "".join(drawn(sheet) for sheet in training_sheets(summary)),
+        configuration(folder),
     )

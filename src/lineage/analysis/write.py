@@ -1,4 +1,4 @@
-"""What stands in a run folder beside the log: metrics.json, the figure, report.html."""
+"""What stands in a run folder beside the log: metrics.json, a picture, report.html."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lineage.analysis.figure import score_figure
 from lineage.analysis.measures import summarise
+from lineage.analysis.pictures import picture_bytes, score_by_generation, use_cache
 from lineage.analysis.report import report_html
 from lineage.files import atomic_write
 
 
 def write_report(run: Path, cache: Path) -> dict[str, Any]:
-    """Compute the metrics of `run`, write them, the figure and the report; return the metrics.
+    """Compute the metrics of `run`, write them, the picture of scores and the report; return them.
 
-    Raises LineageError where the run cannot be read.
+    Matplotlib keeps its own files in `cache`. Raises LineageError where the run cannot be read.
     """
     summary = summarise(run)
+    use_cache(cache)
     atomic_write(run / "metrics.json", json.dumps(summary, indent=1).encode())
-    svg = score_figure(summary, cache, "svg")
-    atomic_write(run / "scores.png", score_figure(summary, cache, "png"))
-    atomic_write(run / "scores.svg", svg)
-    atomic_write(run / "report.html", report_html(run, summary, svg).encode())
+    scores = score_by_generation(summary)
+    if scores is not None:
+        for kind in ("png", "svg"):
+            atomic_write(run / f"scores.{kind}", picture_bytes(scores, kind))
+    atomic_write(run / "report.html", report_html(run, summary).encode())
     return summary

@@ -1,29 +1,28 @@
-"""The one figure of a training: small panels by step, one a thing that may change."""
+"""A training as small panels by step, one a thing that may change."""
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from math import ceil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lineage.analysis.figure import STYLES
+from lineage.analysis import canvas
 from lineage.analysis.training import PARTS, TIMES
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 QUESTION = "Does training make what is handed over worth more, and by what?"
+TIME = "time of a step"
 COLUMNS = 4
-PANEL = (3.4, 2.7)
-"""Inches."""
-HATCHES = ("", "///", "...", "\\\\\\", "xx")
-"""Of the bars, so that they differ in grey too."""
-HEADROOM = 1.35
-"""Height of the bars' panel over that of the highest: room for the legend."""
+PLOT = (2.6, 1.9)
 MINUTE = 60
+SHARES = (0, 0.25, 0.5, 0.75, 1)
+MARKED = 12
+"""Markers on a line, about."""
 Point = tuple[int, float, float | None, float | None]
 """Step, mean, and its bounds; None where there is no interval."""
 
@@ -46,37 +45,24 @@ class Panel:
     shares: bool = False
 
 
-def training_figure(summary: dict[str, Any], cache: Path) -> bytes:
-    """Return the figure as PNG. Matplotlib keeps its own files in `cache`."""
-    os.environ["MPLCONFIGDIR"] = str(cache.absolute() / "matplotlib")
-    import matplotlib as mpl
+def training_by_step(training: dict[str, Any]) -> Figure | None:
+    """Return small panels by step, one a thing that training may change.
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    drawers: list[Callable[[Any], None]] = [
-        partial(_draw, panel=panel) for panel in _panels(summary) if panel.lines
-    ]
-    drawers.append(partial(_times, steps=summary["by_step"]))
-    height = ceil(len(drawers) / COLUMNS)
-    width = min(len(drawers), COLUMNS)
-    figure, axes = plt.subplots(
-        height,
-        width,
-        figsize=(PANEL[0] * width, PANEL[1] * height + 0.4),
-        layout="constrained",
-        squeeze=False,
-    )
-    for axis in axes.flat[len(drawers) :]:
-        axis.set_visible(False)
-    for number, (axis, draw) in enumerate(zip(axes.flat, drawers, strict=False)):
+    `training` is `training.json`. None where it has no step.
+    """
+    steps = training["by_step"]
+    if not steps:
+        return None
+    panels = [panel for panel in _panels(training) if panel.lines]
+    drawers: dict[str, Callable[[Axes], None]] = {
+        panel.title: partial(_draw, panel=panel) for panel in panels
+    }
+    drawers[TIME] = partial(_times, steps=steps)
+    figure, axes = canvas.canvas(QUESTION, list(drawers), columns=COLUMNS, plot=PLOT)
+    for number, (axis, draw) in enumerate(zip(axes, drawers.values(), strict=True)):
         draw(axis)
-        _finish(axis, summary["by_step"], named=number == 0)
-    figure.suptitle(QUESTION, fontsize=12)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    plt.close(figure)
-    return buffer.getvalue()
+        _finish(axis, steps, named=number == 0)
+    return figure
 
 
 def _panels(summary: dict[str, Any]) -> tuple[Panel, ...]:
@@ -97,7 +83,7 @@ def _panels(summary: dict[str, Any]) -> tuple[Panel, ...]:
     shares = {"copied": "copied", "stale": "staleness", "failed": "failed"}
     opened = {"needed / opened": "precision", "opened / needed": "recall"}
     return (
-        Panel("reward, with its interval", "mean over groups", by_curriculum("reward")),
+        Panel("reward", "mean over groups", by_curriculum("reward")),
         Panel("parts of the reward", "weighted and signed", together(parts)),
         Panel("length of the memory", "tokens", by_curriculum("memory_tokens")),
         Panel("facts in the memory", "per 100 tokens", by_curriculum("density")),
@@ -117,24 +103,25 @@ def _lines(points: dict[str, list[Point]]) -> tuple[Line, ...]:
     return tuple(Line(name, tuple(found)) for name, found in points.items() if found)
 
 
-def _draw(axis: Any, panel: Panel) -> None:
+def _draw(axis: Axes, panel: Panel) -> None:
     for number, line in enumerate(panel.lines):
-        color, dashes, marker = STYLES[number % len(STYLES)]
         steps = [step for step, *_ in line.points]
         means = [mean for _, mean, _, _ in line.points]
-        style = {"color": color, "linestyle": dashes, "marker": marker, "markersize": 4}
-        axis.plot(steps, means, label=line.name, **style)
+        style = canvas.style(number) | {"markersize": 4}
+        every = max(1, len(steps) // MARKED)
+        axis.plot(steps, means, label=canvas.cut(line.name), markevery=every, **style)
         held = [(step, low, high) for step, _, low, high in line.points if low is not None]
         if held:
-            axis.fill_between(*zip(*held), color=color, alpha=0.15, linewidth=0)
-    axis.set_title(panel.title, fontsize=10)
-    axis.set_ylabel(panel.unit)
+            x, lows, highs = zip(*held, strict=True)
+            canvas.band(axis, x, lows, highs, style["color"])
+    axis.set_ylabel(panel.unit, fontsize=9)
     if panel.shares:
         axis.set_ylim(-0.05, 1.05)
-    axis.legend(fontsize=7, frameon=False)
+        axis.set_yticks(SHARES)
+    canvas.key(axis)
 
 
-def _times(axis: Any, steps: Sequence[dict[str, Any]]) -> None:
+def _times(axis: Axes, steps: Sequence[dict[str, Any]]) -> None:
     numbers = [step["step"] for step in steps]
     bottom = [0.0] * len(steps)
     for number, name in enumerate((*TIMES, "other")):
@@ -143,37 +130,24 @@ def _times(axis: Any, steps: Sequence[dict[str, Any]]) -> None:
             numbers,
             heights,
             bottom=bottom,
-            color=STYLES[number][0],
-            hatch=HATCHES[number],
-            edgecolor="white",
-            linewidth=0.5,
             label=name,
+            **canvas.bar_style(number),
         )
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    axis.set_title("time of a step", fontsize=10)
-    axis.set_ylabel("minutes")
-    axis.set_ylim(0, HEADROOM * max(bottom) or None)
-    axis.legend(fontsize=7, frameon=False, loc="upper center", ncols=3)
+    axis.set_ylabel("minutes", fontsize=9)
+    axis.set_ylim(0, max(bottom) or None)
+    canvas.key(axis)
 
 
-def _finish(axis: Any, steps: Sequence[dict[str, Any]], named: bool) -> None:
+def _finish(axis: Axes, steps: Sequence[dict[str, Any]], named: bool) -> None:
     """Mark where the kind of step changes, in words where `named`, and keep the ticks whole."""
-    from matplotlib.ticker import MaxNLocator
-
-    for before, after in pairwise(steps):
-        if before["kind"] != after["kind"]:
-            place = (before["step"] + after["step"]) / 2
-            axis.axvline(place, color="0.6", linewidth=0.8, zorder=0)
-            if named:
-                axis.text(
-                    place,
-                    1.0,
-                    f" {after['kind']} from here",
-                    transform=axis.get_xaxis_transform(),
-                    fontsize=7,
-                    va="top",
-                )
-    axis.set_xlim(steps[0]["step"] - 0.5, steps[-1]["step"] + 0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axis.set_xlabel("step")
-    axis.spines[["top", "right"]].set_visible(False)
+    changes = [after for before, after in pairwise(steps) if before["kind"] != after["kind"]]
+    for step in changes:
+        axis.axvline(step["step"] - 0.5, color="0.6", linewidth=0.8, zorder=0)
+    if named and changes:
+        said = ", ".join(f"{step['kind']} from step {step['step']}" for step in changes[:2])
+        axis.set_title(said, loc="right", fontsize=8, color="0.35")
+    numbers = [step["step"] for step in steps]
+    axis.set_xticks([numbers[place] for place in canvas.ticks(len(numbers))])
+    axis.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
+    axis.set_xlabel("training step", fontsize=9)

@@ -1,0 +1,297 @@
+"""Pictures of a run on the surrogate and of a training: what they show, and when there are none."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from helpers import run, surrogate
+from test_training_report import LOG, training
+
+from lineage.analysis import pictures
+from lineage.analysis.canvas import STYLES, spread
+from lineage.analysis.page import pictured
+from lineage.analysis.pictures.memory import PARTS, turnover_sql
+from lineage.analysis.pictures.scores import LINE, TOP
+from lineage.analysis.snapshots import Place, Snapshots
+from lineage.analysis.training import summarise_training
+from lineage.analysis.views import connect, rows
+
+EMPTY: dict[str, Any] = {
+    "arms": ["inherit"], "families": ["same"], "schedule": ["m@r0"],
+    "defined": {}, "by_generation": [], "retention": [], "memory": [], "reward": [], "ground": {},
+}  # fmt: skip
+OF_SUMMARY = (
+    pictures.score_by_generation,
+    pictures.retention_matrix,
+    pictures.memory_growth,
+    pictures.reward_by_generation,
+    pictures.doc_search_reliability,
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run whose migrations drop and rebuild, and the metrics of it."""
+    tmp = tmp_path_factory.mktemp("pictures")
+    config = surrogate(tmp, "experiment=migrations", "experiment.lineages=2", "agent.docs=true")
+    folder = tmp / "runs" / "migrations"
+    return folder, run(config, folder)
+
+
+def every(made: tuple[Path, dict[str, Any]]) -> list[Any]:
+    folder, summary = made
+    connection = connect(folder)
+    return [
+        *(draw(summary) for draw in OF_SUMMARY),
+        pictures.memory_turnover(connection, summary["arms"]),
+        pictures.memory_turnover(connection, summary["arms"], "docs"),
+        pictures.lineage_tree(connection, summary["arms"], 1),
+    ]
+
+
+def texts(axis: Any) -> list[str]:
+    return [text.get_text() for text in axis.texts]
+
+
+def test_each_picture_asks_names_its_axes_and_comes_out_the_same_twice(made: Any) -> None:
+    for one, again in zip(every(made), every(made), strict=True):
+        assert one.get_suptitle().endswith("?")
+        for axis in one.axes:
+            assert axis.get_xlabel()
+            assert axis.get_ylabel() or [label.get_text() for label in axis.get_yticklabels()]
+        for kind, begin in (("svg", b"<?xml"), ("png", b"\x89PNG")):
+            drawn = pictures.picture_bytes(one, kind)
+            assert drawn == pictures.picture_bytes(again, kind)
+            assert drawn.startswith(begin)
+
+
+def test_what_is_drawn_stays_within_its_cell(made: Any) -> None:
+    for figure in every(made):
+        renderer = figure.canvas.get_renderer()
+        figure.draw(renderer)
+        lefts = sorted({axis.get_position().x0 for axis in figure.axes})
+        width = figure.bbox.width / len(lefts)
+        for axis in figure.axes:
+            box = axis.get_tightbbox(renderer)
+            column = lefts.index(axis.get_position().x0)
+            assert column * width - 1 <= box.x0 and box.x1 <= (column + 1) * width + 1
+            assert box.y0 >= -1
+
+
+def test_words_of_a_panel_do_not_cover_each_other(made: Any) -> None:
+    for figure in every(made):
+        renderer = figure.canvas.get_renderer()
+        figure.draw(renderer)
+        for axis in figure.axes:
+            said = [text for text in axis.texts if text.get_text().strip()]
+            boxes = [text.get_window_extent(renderer) for text in said]
+            covered = [
+                (a.get_text(), b.get_text())
+                for i, (a, box) in enumerate(zip(said, boxes, strict=True))
+                for b, other in zip(said[:i], boxes[:i], strict=True)
+                if box.shrunk(0.9, 0.7).overlaps(other.shrunk(0.9, 0.7))
+            ]
+            assert not covered
+
+
+def test_nothing_to_show_is_no_picture(made: Any) -> None:
+    folder, _ = made
+    assert [draw(EMPTY) for draw in OF_SUMMARY] == [None] * len(OF_SUMMARY)
+    connection = connect(folder)
+    assert pictures.memory_turnover(connection, ["cold"]) is None
+    assert pictures.lineage_tree(connection, ["inherit"], 99) is None
+    assert pictures.reward_by_step({"by_step": []}) is None
+    assert pictures.training_by_step({"by_step": []}) is None
+    assert pictured([None, None]) == ""
+
+
+def test_turnover_is_that_of_the_snapshots(made: Any) -> None:
+    folder, _ = made
+    connection = connect(folder)
+    snapshots = Snapshots(connection)
+    for entries in ("memories", "docs"):
+        expected: dict[tuple[str, int], list[int]] = {}
+        for place, id in snapshots.left.items():
+            before = snapshots.left.get(
+                Place(place.arm, place.pair, place.lineage, place.generation - 1)
+            )
+            old = _texts(snapshots.get(before) if before else None, entries)
+            new = _texts(snapshots.get(id), entries)
+            counts = expected.setdefault((place.arm, place.generation), [0] * len(PARTS))
+            counts[0] += sum(old.get(key) == text for key, text in new.items())
+            counts[1] += sum(old.get(key, text) != text for key, text in new.items())
+            counts[2] += len(new.keys() - old.keys())
+            counts[3] += len(old.keys() - new.keys())
+        found = rows(connection, turnover_sql(entries))  # type: ignore[arg-type]
+        assert {
+            (row["arm"], row["generation"]): [row[part] * row["lineages"] for part in PARTS]
+            for row in found
+        } == expected
+    by = {(row["arm"], row["generation"]): row for row in rows(connection, turnover_sql("docs"))}
+    assert by["rebuild", 1]["dropped"] > 0, "the run is one where entries go"
+
+
+def _texts(knowledge: Any, entries: str) -> dict[str, str]:
+    if knowledge is None:
+        return {}
+    if entries == "memories":
+        return {memory.id: memory.text for memory in knowledge.memories}
+    return {doc.id: f"{doc.title}\n{doc.body}" for doc in knowledge.docs}
+
+
+def test_scores_are_those_of_the_metrics(made: Any) -> None:
+    _, summary = made
+    figure = pictures.score_by_generation(summary)
+    assert figure is not None
+    for axis, family in zip(figure.axes, summary["families"], strict=True):
+        assert axis.get_title(loc="left") == f"{family} tasks"
+        drawn = [list(line.get_ydata()) for line in axis.lines if len(line.get_ydata()) == 9]
+        expected = [
+            [p["mean"] for p in summary["by_generation"] if (p["arm"], p["family"]) == (a, family)]
+            for a in summary["arms"]
+        ]
+        assert drawn == expected
+        assert set(summary["arms"]) <= set(texts(axis))
+
+
+@pytest.mark.parametrize("count", [1, 9, 12])
+def test_every_arm_is_named_however_many(made: Any, count: int) -> None:
+    _, summary = made
+    arms = [f"arm{number}" for number in range(count)]
+    points = [p for p in summary["by_generation"] if p["arm"] == "cold"]
+    many = {
+        **summary, "arms": arms,
+        "by_generation": [{**p, "arm": arm} for arm in arms for p in points],
+    }  # fmt: skip
+    figure = pictures.score_by_generation(many)
+    assert figure is not None
+    assert all(set(arms) <= set(texts(axis)) for axis in figure.axes)
+
+
+def test_labels_do_not_cover_each_other() -> None:
+    for values in ([0.0, 0.0, 0.0], [1.0] * 6, [0.5, 0.51, 1.0, 0.99]):
+        places = sorted(spread(values, LINE, TOP))
+        assert all(b - a >= LINE - 1e-9 for a, b in pairwise(places))
+        assert places[-1] <= TOP
+
+
+def test_the_retention_matrix_writes_each_score(made: Any) -> None:
+    cells = [
+        {
+            "arm": "inherit",
+            "generation": g,
+            "met": met,
+            "score": (g + met) / 10,
+            "low": 0,
+            "high": 1,
+        }
+        for g in range(4)
+        for met in range(g + 1)
+    ]
+    summary = {"arms": ["inherit", "cold"], "retention": cells}
+    figure = pictures.retention_matrix(summary)
+    assert figure is not None
+    (axis,) = figure.axes
+    assert sorted(texts(axis)) == sorted(f"{cell['score']:.2f}" for cell in cells)
+    large = [{**cells[0], "generation": g, "met": 0} for g in range(30)]
+    figure = pictures.retention_matrix({**summary, "retention": large})
+    assert figure is not None
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["inherit", "scale"]
+    assert not texts(figure.axes[0])
+
+
+def test_the_tree_links_each_generation(made: Any) -> None:
+    folder, summary = made
+    links = {(f"000-{arm}", g): f"#{arm}{g}" for arm in summary["arms"] for g in range(9)}
+    tree = pictures.lineage_tree(connect(folder), summary["arms"], 0, links)
+    assert tree is not None
+    (drawn,) = pictures.panels_svg(tree, "tree", "a tree", whole=True)
+    assert set(re.findall(r'<a xlink:href="(#\w+)"', drawn)) == set(links.values())
+    assert "_blank" not in drawn
+
+
+def test_panels_of_a_page_are_whole_svgs_and_share_no_id(made: Any) -> None:
+    shown = [
+        panel
+        for number, figure in enumerate(every(made))
+        for panel in pictures.panels_svg(figure, f"p{number}", "<what?>")
+    ]
+    ids: list[str] = []
+    for panel in shown:
+        spaced = panel.replace("<svg", '<svg xmlns:xlink="x"', 1)
+        root = ElementTree.fromstring(spaced)
+        assert math.prod(map(float, root.attrib["viewBox"].split()[2:])) > 0
+        assert root.attrib["aria-label"].startswith("<what?>")
+        assert "http" not in panel
+        ids += [node.attrib["id"] for node in root.iter() if "id" in node.attrib]
+    assert len(ids) == len(set(ids))
+    asked = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', "".join(shown)))
+    assert {a or b for a, b in asked} <= set(ids)
+
+
+def test_styles_differ_without_their_colours() -> None:
+    assert len({(str(dashes), marker) for _, dashes, marker in STYLES}) == len(STYLES)
+
+
+@pytest.mark.parametrize("draw", [pictures.reward_by_step, pictures.training_by_step])
+def test_a_training_is_drawn(tmp_path: Path, draw: Callable[..., Any]) -> None:
+    summary = summarise_training(training(tmp_path), LOG)
+    figure = draw(summary)
+    assert figure.get_suptitle().endswith("?")
+    assert all(axis.get_xlabel() == "training step" for axis in figure.axes)
+    assert pictures.picture_bytes(figure, "svg") == pictures.picture_bytes(draw(summary), "svg")
+
+
+def test_the_parts_of_a_reward_are_lines_of_their_own(tmp_path: Path) -> None:
+    figure = pictures.reward_by_step(summarise_training(training(tmp_path), LOG))
+    assert figure is not None
+    (axis,) = figure.axes
+    names = axis.get_legend_handles_labels()[1]
+    assert names == ["same", "memory", "reward: the sum"]
+
+
+def test_a_long_lineage_stays_drawable(made: Any) -> None:
+    many = 500
+    points = [
+        {"arm": "inherit", "family": "same", "generation": g, "mean": 0.5, "low": 0.4, "high": 0.6}
+        for g in range(many)
+    ]
+    cells = [
+        {"arm": "inherit", "generation": g, "met": met, "score": 0.5}
+        for g in range(0, many, 5)
+        for met in range(0, g + 1, 5)
+    ]
+    summary = {
+        **EMPTY, "schedule": ["m@r0"] * many, "by_generation": points, "retention": cells,
+        "memory": [{"arm": "inherit", "generation": g, "tokens": g} for g in range(many)],
+        "reward": [
+            {"arm": "inherit", "generation": g, "reward": 0.5, "same": 0.5} for g in range(many)
+        ],
+    }  # fmt: skip
+    for draw in OF_SUMMARY[:-1]:
+        figure = draw(summary)
+        assert figure is not None
+        assert len("".join(pictures.panels_svg(figure, "p", "what?"))) < 1_000_000
+        assert all(len(axis.get_xticks()) < 12 for axis in figure.axes)
+
+
+def test_the_page_about_pictures_names_each_and_its_code_runs(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "pictures.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    assert named == set(pictures.__all__) - {"panels_svg", "picture_bytes", "use_cache"}
+    folder, _ = made
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "latest").symlink_to(folder)
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "docs/pictures.md", "exec"), {})
+    assert (tmp_path / "turnover.svg").read_bytes().startswith(b"<?xml")
