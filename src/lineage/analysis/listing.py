@@ -14,9 +14,10 @@ from typing import Any
 
 import duckdb
 
+from lineage.analysis.datasets import check_end, check_file
 from lineage.analysis.settings import differing, read_settings
 from lineage.analysis.training import connect_training
-from lineage.analysis.views import check_file, connect, read_record
+from lineage.analysis.views import connect, read_record
 from lineage.errors import LineageError
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "in progress", "stopped", "broken"
@@ -24,8 +25,6 @@ FAMILY = "same"
 """The family of probes whose gain is the headline."""
 HEADLINE = "reward"
 """The measure of held-out worlds that is the headline of a training."""
-PARQUET = b"PAR1"
-"""How a whole Parquet file begins and ends (Apache Parquet, file format)."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +131,7 @@ def _check_log(folder: Path) -> None:
     """Raise LineageError where a file of the log does not end, or is of a newer schema."""
     files = sorted(folder.glob("steps/**/*.parquet"))
     for file in files:
-        with file.open("rb") as data:
-            data.seek(max(0, file.stat().st_size - len(PARQUET)))
-            if data.read() != PARQUET:
-                raise LineageError(f"{file} is no whole Parquet file: move it away")
+        check_end(file)
     # All have one schema, and its version takes a while to read.
     for file in files[:1]:
         check_file(file)

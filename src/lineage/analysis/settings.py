@@ -23,8 +23,13 @@ def read_settings(run: Path) -> dict[str, Any]:
     file = run / "config.yaml"
     if not file.exists():
         raise LineageError(f"{run} is no run folder: it has no {file.name}")
+    return parse_settings(file.read_bytes(), str(file))
+
+
+def parse_settings(text: str | bytes, file: str) -> dict[str, Any]:
+    """Return the values of `text`, as `read_settings` does of the `file` that it is named by."""
     try:
-        tree = yaml.safe_load(file.read_bytes())
+        tree = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LineageError(f"{file} is no whole YAML file: {error}") from error
     if not isinstance(tree, dict):

@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.views import check_file, rows
+from lineage.analysis.datasets import check_file
+from lineage.analysis.views import rows
 from lineage.config import LogConfig
 from lineage.errors import LineageError
 from lineage.metrics import interval

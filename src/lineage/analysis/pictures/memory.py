@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 
 from lineage.analysis import canvas
+from lineage.analysis.viewed import CONTENT
 from lineage.analysis.views import rows
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ PARTS = ("kept", "revised", "added", "dropped")
 Entries = Literal["memories", "docs"]
 TEXTS = {"memories": "e.text", "docs": "e.title || chr(10) || e.body"}
 FIELDS = {"memories": ("id", "text"), "docs": ("id", "title", "body")}
-CONTENT = r"regexp_replace(content, '\\u([dD][89a-fA-F])', '/u\1', 'g')::JSON"
-"""JSON without escapes of surrogates: DuckDB refuses lone ones, which a model may write. What
-differed still differs, and what was escaped as a backslash stays well-formed."""
 TURNOVER_SQL = """\
 WITH began AS (
   SELECT lineage, arg_min(knowledge_before, step_id) AS first FROM steps

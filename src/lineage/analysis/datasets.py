@@ -1,0 +1,190 @@
+"""The Parquet datasets of run folders: their files, whether these are whole, and SQL over them.
+
+A view has the columns of today's schema, whatever schema a folder was written by.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lineage.errors import LineageError
+from lineage.steplog.schema import (
+    CURVE_SCHEMA,
+    KNOWLEDGE_SCHEMA,
+    PARTITION,
+    SCHEMA_VERSION,
+    STEP_SCHEMA,
+    TRAINING_SCHEMA,
+    WORLD_SCHEMA,
+)
+
+PARQUET = b"PAR1"
+"""How a whole Parquet file ends (Apache Parquet, file format)."""
+URL = "://"
+SCHEMAS = {
+    "steps": STEP_SCHEMA,
+    "knowledge": KNOWLEDGE_SCHEMA,
+    "worlds": WORLD_SCHEMA,
+    "training": TRAINING_SCHEMA,
+    "curve": CURVE_SCHEMA,
+}
+PARTITIONED = ("steps", "knowledge", "worlds")
+REQUIRED = ("steps", "knowledge")
+RENAMED = {"at": "ended_at"}
+"""Columns of steps that an old schema had under another name."""
+EMPTY = {"facts": "[]::VARCHAR[]", "results": "[]::VARCHAR[]"}
+"""What a column that an old run lacks holds there, where that is not null or empty text."""
+
+Files = dict[str, list[Path]]
+"""By dataset, in the order of their names."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that is left out of a log: a whole folder (no `file`), or one file of it."""
+
+    folder: str
+    file: str
+    reason: str
+
+
+def check_path(folder: str) -> None:
+    """Raise LineageError where a part of the path would be read as a column."""
+    for part in Path(folder).parts:
+        # DuckDB takes `key=value` anywhere in a path for a partition, before the file's column.
+        if part.partition("=")[0] in (*PARTITION, *STEP_SCHEMA.names) and "=" in part:
+            raise LineageError(f"{folder}: a folder named {part} hides a column: rename it")
+
+
+def files_of(folder: str) -> Files:
+    """Return the files of each dataset of a local folder; none are known behind a URL."""
+    if URL in folder:
+        return {}
+    return {name: sorted(Path(folder).glob(_below(name))) for name in SCHEMAS}
+
+
+def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -> Files:
+    """Return those of `files` that can be read; what `skip` leaves out goes into `skipped`.
+
+    Raises LineageError where one cannot be read and `skip` is not set, or nothing is finished.
+    """
+    if not files:
+        return files
+    kept: Files = {}
+    for name, those in files.items():
+        kept[name] = []
+        for number, file in enumerate(those):
+            try:
+                # All files of a dataset are of one process and schema, save where a newer
+                # lineage went on with a run: so the first and the last say which.
+                (check_end if 0 < number < len(those) - 1 else check_file)(file)
+                kept[name].append(file)
+            except LineageError as error:
+                if not skip:
+                    raise
+                skipped.append(Skipped(folder, str(file), str(error)))
+    for name in REQUIRED:
+        if not kept[name]:
+            raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
+    return kept
+
+
+def check_end(file: Path) -> None:
+    """Raise LineageError where `file` does not end as a Parquet file does."""
+    with file.open("rb") as data:
+        data.seek(max(0, file.stat().st_size - len(PARQUET)))
+        if data.read() != PARQUET:
+            raise LineageError(f"{file} is no whole Parquet file: move it away")
+
+
+def check_file(file: Path) -> None:
+    """Raise LineageError where `file` is torn, or of a newer schema than this lineage reads."""
+    try:
+        metadata = pq.read_schema(file).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LineageError(f"{file} is no whole Parquet file: move it away") from error
+    found = int(metadata.get(b"lineage.schema_version", b"1"))
+    if found > SCHEMA_VERSION:
+        raise LineageError(
+            f"{file} has schema {found}, this lineage reads up to {SCHEMA_VERSION}: upgrade lineage"
+        )
+
+
+def dataset_sql(name: str, files: dict[str, Files]) -> str:
+    """Return SQL for dataset `name` over the `files` by folder."""
+    places: list[str] = []
+    samples: list[set[str]] = []
+    for place, found in files.items():
+        those = found.get(name, [])
+        if URL in place:
+            places.append(f"{place}/{_below(name)}")
+        elif those:
+            # A glob finds what is finished later too, unless something is left out.
+            everything = f"{glob.escape(place)}/{_below(name)}"
+            all_there = len(those) == len(list(Path(place).glob(_below(name))))
+            places += [everything] if all_there else list(map(str, those))
+            samples += [set(pq.read_schema(file).names) for file in (those[0], those[-1])]
+    if not places:
+        return _nothing(name)
+    hive = name in PARTITIONED
+    held = samples or [set(SCHEMAS[name].names)]
+    options = [
+        "filename = true",
+        f"hive_partitioning = {str(hive).lower()}",
+        # It reads the end of every file first, so only where files differ.
+        f"union_by_name = {str(any(one != held[0] for one in held)).lower()}",
+    ]
+    if hive:
+        options.append("hive_types = {'arm': VARCHAR, 'generation': BIGINT}")
+    if len(files) == 1:
+        folder = quoted(next(iter(files)))
+    else:
+        below = "[^/]+/[^/]+/[^/]+" if hive else "[^/]+"
+        folder = f"regexp_extract(filename, '^(.*)/{name}/{below}$', 1)"
+    columns = [*(PARTITION if hive else ()), *(_column(field, held) for field in SCHEMAS[name])]
+    return (
+        f"SELECT {folder} AS folder, {', '.join(columns)} "
+        f"FROM read_parquet([{', '.join(map(quoted, places))}], {', '.join(options)})"
+    )
+
+
+def _column(field: pa.Field, samples: Sequence[set[str]]) -> str:
+    """Return a column as SQL; where a file of an older schema lacks it, with what stands for it."""
+    name = field.name
+    if all(name in sample for sample in samples):
+        return f'"{name}"'
+    blank = EMPTY.get(name, "''" if pa.types.is_string(field.type) else f"NULL::{_sql(field.type)}")
+    older = [old for old, new in RENAMED.items() if new == name]
+    known = [one for one in (name, *older) if any(one in sample for sample in samples)]
+    either = ", ".join((*(f'"{one}"' for one in known), blank))
+    return f'coalesce({either}) AS "{name}"'
+
+
+def _nothing(name: str) -> str:
+    columns = [f'NULL::{_sql(field.type)} AS "{field.name}"' for field in SCHEMAS[name]]
+    if name in PARTITIONED:
+        columns = ["NULL::VARCHAR AS arm", "NULL::BIGINT AS generation", *columns]
+    return f"SELECT NULL::VARCHAR AS folder, {', '.join(columns)} WHERE false"
+
+
+def _below(name: str) -> str:
+    # A run that trains has whole folders of trainings in training/ as well.
+    return f"{name}/**/*.parquet" if name in PARTITIONED else f"{name}/step=*.parquet"
+
+
+def _sql(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_sql(kind.value_type)}[]"
+    names = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
+    return names[str(kind)]
+
+
+def quoted(value: str) -> str:
+    """Return `value` as a string of SQL."""
+    return "'" + value.replace("'", "''") + "'"

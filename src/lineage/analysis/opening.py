@@ -1,0 +1,278 @@
+"""`lineage.open`: one run, a sweep, a training or a glob of them as one DuckDB log of named views.
+
+Nothing is read on opening but records, settings and the ends of files. A folder that is still
+being written shows its finished generations, and those finished later in later queries.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from lineage.analysis.datasets import (
+    SCHEMAS,
+    URL,
+    Files,
+    Skipped,
+    check_path,
+    dataset_sql,
+    files_of,
+    quoted,
+    whole_files,
+)
+from lineage.analysis.settings import differing, parse_settings
+from lineage.analysis.viewed import VIEWS, View
+from lineage.errors import LineageError, nearest
+from lineage.steplog.schema import DOCS
+
+MEMORY_LIMIT = "2GiB"
+"""What DuckDB may hold at once; what is more is spilled to disk."""
+RECORD_DOCS = {
+    "folder": "where the run is; metrics go by it",
+    "kind": "run | training",
+    "run": "id of the run: experiment name and config hash",
+    "experiment": "its name; of a training, that of the version made",
+    "config_hash": "hash of what decides the results",
+    "arms": "what successors receive, in order",
+    "families": "of probes, in order",
+    "schedule": "the version of each generation",
+    "baseline": "the arm that gains are taken over",
+    "ceiling": "the arm that stands for the possible",
+    "defined": "what each arm is, as JSON",
+    "bootstrap": "resamples of an interval",
+    "confidence": "level of an interval",
+}
+DATASET_DOCS = {
+    "steps": "one row a step: everything that a model was asked and wrote",
+    "knowledge": "one row a snapshot and the generation that made it",
+    "worlds": "one row a fact of a lineage's own world, by generation",
+    "training": "one row an alternative of a training's step",
+    "curve": "one row a step of a training",
+}
+SKIPPED_DOCS = {"file": "the file; empty: the whole folder", "reason": "what is wrong with it"}
+RUN_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("folder", "kind", "run", "experiment", "config_hash")),
+        *((name, pa.list_(pa.string())) for name in ("arms", "families", "schedule")),
+        *((name, pa.string()) for name in ("baseline", "ceiling", "defined")),
+        ("bootstrap", pa.int64()),
+        ("confidence", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A folder that is read: its record and its settings by dotted key."""
+
+    folder: str
+    record: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def open_log(
+    where: str | Path, skip: bool = False, connection: duckdb.DuckDBPyConnection | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection with the views of `where`, in each of which `folder` comes first.
+
+    `where` is the folder of a run or a training, one that holds runs (a sweep), a glob of either,
+    or a URL that DuckDB can read, such as s3://bucket/runs/first, with a `connection` that has the
+    secrets for it (URLs are built and tested as paths; no bucket has been read with this). The
+    views: runs, steps, episodes, probes, handoffs, edits, memories, docs, knowledge, snapshots,
+    worlds, generations, lineages, training, curve and skipped. In a sweep the settings whose
+    values differ are columns of runs. `describe` tells what a view holds.
+
+    Raises LineageError where there is nothing to read, and where a run is torn, empty or of a newer
+    schema, unless `skip` says to leave that out: then it is in the view `skipped`.
+    """
+    log = new_connection() if connection is None else connection
+    skipped: list[Skipped] = []
+    make_views(log, _found(log, str(where), skip, skipped), skip, skipped)
+    return log
+
+
+def new_connection() -> duckdb.DuckDBPyConnection:
+    """Return a connection that holds no more than `MEMORY_LIMIT`, and spills what is more."""
+    log = duckdb.connect()
+    spilled = quoted(str(Path(tempfile.gettempdir()) / "lineage-duckdb"))
+    log.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET temp_directory = {spilled}")
+    return log
+
+
+def make_views(
+    log: duckdb.DuckDBPyConnection,
+    opened: Sequence[Opened],
+    skip: bool,
+    skipped: list[Skipped],
+) -> None:
+    """Make the views of `opened` on `log`. Raises LineageError as `open_log` does."""
+    whole, files = [], dict[str, Files]()
+    for one in opened:
+        try:
+            check_path(one.folder)
+            files[one.folder] = whole_files(one.folder, files_of(one.folder), skip, skipped)
+            whole.append(one)
+        except LineageError as error:
+            if not skip:
+                raise
+            skipped.append(Skipped(one.folder, "", str(error)))
+    if not whole:
+        raise LineageError(f"nothing can be read; left out, of {len(skipped)}: {skipped[0].reason}")
+    for name in SCHEMAS:
+        log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files)}")
+    _runs(log, whole)
+    for view in VIEWS:
+        log.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+    _skipped(log, skipped)
+    _comment(log)
+
+
+def describe(log: duckdb.DuckDBPyConnection, view: str) -> pa.Table:
+    """Return what `view` of `log` holds: columns `column`, `type` and `doc`, a row a column.
+
+    DuckDB's own DESCRIBE leaves comments out. Raises LineageError where there is no such view.
+    """
+    # A cursor of its own: an unread result of the caller is left alone.
+    found = log.cursor().sql(
+        "SELECT column_name AS \"column\", data_type AS type, coalesce(comment, '') AS doc "
+        "FROM duckdb_columns() WHERE table_name = ? AND schema_name = 'main' ORDER BY column_index",
+        params=[view],
+    ).to_arrow_table()
+    if not found.num_rows:
+        hint = nearest(view, [*SCHEMAS, *(one.name for one in VIEWS), "runs", "skipped"])
+        raise LineageError(f"a log has no view {view!r}{hint}")
+    return found
+
+
+def run_patterns(where: str) -> tuple[str, ...]:
+    """Return the globs of the `run.json` files that `where` may mean, the first that hits counts.
+
+    A folder that exists is taken as it is named, with whatever characters; else it is a glob.
+    """
+    place = where.rstrip("/") or "/"
+    if URL not in where and Path(where).exists():
+        place = glob.escape(str(Path(where)))
+    return f"{place}/run.json", f"{place}/*/run.json"
+
+
+def _found(
+    log: duckdb.DuckDBPyConnection, where: str, skip: bool, skipped: list[Skipped]
+) -> list[Opened]:
+    """Return the runs and trainings that `where` names, in the order of their folders."""
+    for pattern in run_patterns(where):
+        try:
+            records = _texts(log, pattern)
+        except duckdb.Error as error:
+            raise LineageError(f"{where} cannot be read: {str(error).splitlines()[0]}") from error
+        if records:
+            break
+    else:
+        raise LineageError(
+            f"{where} is no run folder: it has no run.json, and no folder in it has one"
+        )
+    found: dict[str, Opened] = {}
+    for file, text in records:
+        folder = file.removesuffix("/run.json")
+        try:
+            record = json.loads(text)
+            found.setdefault(_real(folder), Opened(folder, record, {}))
+        except ValueError as error:
+            if not skip:
+                raise LineageError(f"{file} is no whole JSON file: {error}") from error
+            skipped.append(Skipped(folder, file, "no whole JSON file"))
+    return [_with_settings(log, one) for one in found.values()]
+
+
+def _with_settings(log: duckdb.DuckDBPyConnection, one: Opened) -> Opened:
+    place = one.folder if URL in one.folder else glob.escape(one.folder)
+    for file, text in _texts(log, f"{place}/config.yaml"):
+        return replace(one, settings=parse_settings(text, file))
+    return one
+
+
+def _texts(log: duckdb.DuckDBPyConnection, pattern: str) -> list[tuple[str, str]]:
+    """Return name and text of the files that `pattern` hits, in the order of their names."""
+    try:
+        found: list[tuple[str, str]] = log.execute(
+            "SELECT filename, content FROM read_text(?) ORDER BY filename", [pattern]
+        ).fetchall()
+    except duckdb.IOException as error:
+        if "No files found" in str(error):
+            return []
+        raise
+    return found
+
+
+def _real(folder: str) -> str:
+    # A link such as runs/latest names a run that is there under its own name.
+    return folder if URL in folder else str(Path(folder).resolve())
+
+
+def _runs(log: duckdb.DuckDBPyConnection, whole: Sequence[Opened]) -> None:
+    """Make the table `runs`, with the settings that differ between the runs as columns."""
+    fixed = pa.Table.from_pylist([_record_row(one) for one in whole], schema=RUN_SCHEMA)
+    for key in differing([one.settings for one in whole]) if len(whole) > 1 else ():
+        if key not in fixed.column_names:
+            fixed = fixed.append_column(key, _values([one.settings.get(key) for one in whole]))
+    log.register("lineage_runs", fixed)
+    log.execute("CREATE TABLE runs AS SELECT * FROM lineage_runs")
+    log.unregister("lineage_runs")
+
+
+def _record_row(one: Opened) -> dict[str, Any]:
+    record, settings = one.record, one.settings
+    training = "training" in record
+    row = {name: record.get(name) for name in RUN_SCHEMA.names}
+    return row | {
+        "folder": one.folder,
+        "kind": "training" if training else "run",
+        "experiment": record.get("training" if training else "experiment"),
+        "config_hash": record.get("training_hash" if training else "config_hash"),
+        "defined": json.dumps(record.get("defined") or {}),
+        "bootstrap": record.get("bootstrap", settings.get("log.bootstrap")),
+        "confidence": record.get("confidence", settings.get("log.confidence")),
+    }
+
+
+def _values(values: list[Any]) -> pa.Array:
+    """Return the values of one setting as a column: as they are, or as JSON where kinds differ."""
+    try:
+        found = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        found = None
+    plain = found is not None and not pa.types.is_nested(found.type)
+    return found if plain else pa.array([json.dumps(value) for value in values])
+
+
+def _skipped(log: duckdb.DuckDBPyConnection, skipped: Sequence[Skipped]) -> None:
+    log.execute("CREATE TABLE skipped (folder VARCHAR, file VARCHAR, reason VARCHAR)")
+    for one in skipped:
+        log.execute("INSERT INTO skipped VALUES (?, ?, ?)", [one.folder, one.file, one.reason])
+
+
+def _comment(log: duckdb.DuckDBPyConnection) -> None:
+    """Say what each view and column holds, where DuckDB keeps such words."""
+    tables = {
+        "runs": View("runs", "", "one row a run or training", RECORD_DOCS),
+        "skipped": View("skipped", "", "what could not be read and was left out", SKIPPED_DOCS),
+    }
+    datasets = {name: View(name, "", DATASET_DOCS[name], DOCS[name]) for name in SCHEMAS}
+    views = {**datasets, **{view.name: view for view in VIEWS}, **tables}
+    for name, column in log.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'"
+    ).fetchall():
+        if name in views:
+            known = {**DOCS["steps"], **views[name].docs, "folder": RECORD_DOCS["folder"]}
+            doc = known.get(column, "setting" if name == "runs" else "")
+            log.execute(f'COMMENT ON COLUMN {name}."{column}" IS {quoted(doc)}')
+    for name, view in views.items():
+        kind = "TABLE" if name in tables else "VIEW"
+        log.execute(f"COMMENT ON {kind} {name} IS {quoted(view.doc)}")

@@ -1,0 +1,272 @@
+"""`lineage.open`: views over a run, a sweep, a training, a run in progress, old and bad ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from helpers import run, steps, surrogate
+
+import lineage
+from lineage.analysis.measures.summary import summarise, summarise_all
+from lineage.analysis.opening import run_patterns
+from lineage.analysis.viewed import VIEWS
+from lineage.errors import LineageError
+from lineage.steplog.schema import SCHEMA_VERSION, STEP_SCHEMA
+
+OLD = Path(__file__).parent / "data" / "schema-1"
+NAMES = (
+    *("runs", "steps", "knowledge", "worlds", "training", "curve", "skipped"),
+    *(view.name for view in VIEWS),
+)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two points, two pairs each."""
+    tmp = tmp_path_factory.mktemp("sweep")
+    for number, drift in enumerate((0.0, 0.5)):
+        overrides = ("experiment=tiny", "experiment.lineages=2", f"suite.drift={drift}")
+        run(surrogate(tmp, *overrides), tmp / "runs" / "all" / f"{number:03d}")
+    return tmp / "runs" / "all"
+
+
+@pytest.fixture(scope="module")
+def one(sweep: Path) -> Path:
+    return sweep / "000"
+
+
+def count(log: duckdb.DuckDBPyConnection, view: str, where: str = "true") -> int:
+    (found,) = log.execute(f"SELECT count(*) FROM {view} WHERE {where}").fetchone() or (0,)
+    return int(found)
+
+
+def test_the_views_hold_what_the_files_do(one: Path) -> None:
+    log, logged = lineage.open(one), steps(one)
+    assert count(log, "steps") == len(logged)
+    acts = [step for step in logged if step["kind"] in ("act", "probe")]
+    assert count(log, "episodes") == len(acts)
+    assert count(log, "probes") == sum(step["kind"] == "probe" for step in acts)
+    assert count(log, "edits") == sum(step["kind"] == "edit" for step in logged) > 0
+    assert count(log, "handoffs") == sum(
+        step["kind"] == "handoff" and step["phase"] != "reward" for step in logged
+    )
+    scores = log.execute("SELECT score FROM probes ORDER BY lineage, generation, episode")
+    wanted = [step["score"] for step in logged if step["kind"] == "probe"]
+    assert sorted(row[0] for row in scores.fetchall()) == sorted(wanted)
+    done = list((one / "done").glob("*.json"))
+    assert count(log, "generations") == len(done)
+    assert count(log, "lineages") == len({step["lineage"] for step in logged})
+    assert count(log, "training") == count(log, "curve") == count(log, "skipped") == 0
+
+
+def test_entries_are_those_of_the_snapshots(one: Path) -> None:
+    log = lineage.open(one)
+    wanted = {"memories": set(), "docs": set()}
+    for knowledge, content in log.execute("SELECT knowledge, content FROM snapshots").fetchall():
+        for kind, found in wanted.items():
+            found |= {(knowledge, entry["id"]) for entry in json.loads(content)[kind]}
+    for kind, found in wanted.items():
+        rows = log.execute(f"SELECT knowledge, entry, created_episode FROM {kind}").fetchall()
+        assert {row[:2] for row in rows} == found and len(rows) == len(found)
+        assert found and all(row[2] for row in rows)
+
+
+def test_every_view_names_the_folder_first_and_documents_every_column(one: Path) -> None:
+    log = lineage.open(one)
+    for name in NAMES:
+        columns = lineage.describe(log, name).to_pylist()
+        assert columns[0]["column"] == "folder"
+        assert [column["column"] for column in columns if not column["doc"]] == []
+    commented = "SELECT view_name FROM duckdb_views() WHERE comment IS NOT NULL AND NOT internal"
+    assert len(log.execute(commented).fetchall()) == len(NAMES) - 2  # runs and skipped are tables
+    with pytest.raises(LineageError, match="did you mean 'probes'"):
+        lineage.describe(log, "probe")
+
+
+def test_a_sweep_is_one_log_with_its_settings_as_columns(sweep: Path) -> None:
+    log = lineage.open(sweep)
+    rows = log.execute('SELECT folder, "suite.drift" FROM runs ORDER BY folder').fetchall()
+    assert rows == [(str(sweep / "000"), 0.0), (str(sweep / "001"), 0.5)]
+    whole = summarise_all(log)
+    for point in ("000", "001"):
+        folder = str(sweep / point)
+        assert count(log, "steps", f"folder = '{folder}'") == len(steps(sweep / point))
+        assert whole[folder] == summarise(sweep / point)
+    assert lineage.describe(log, "runs").column("doc").to_pylist()[-1] == "setting"
+
+
+def test_a_glob_takes_a_run_once_however_many_links_name_it(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep, tmp_path / "runs")
+    (tmp_path / "runs" / "latest").symlink_to("001")
+    assert count(lineage.open(tmp_path / "runs"), "runs") == 2
+    assert count(lineage.open(f"{tmp_path}/runs/00*"), "runs") == 2
+    assert count(lineage.open(f"{tmp_path}/runs/*1"), "runs") == 1
+    assert count(lineage.open(tmp_path / "runs" / "latest"), "runs") == 1
+
+
+def test_what_is_finished_later_is_in_later_queries(one: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(one, copy)
+    last = sorted((copy / "steps").glob("**/*.parquet"))[-1]
+    kept = last.read_bytes()
+    last.unlink()
+    log = lineage.open(copy)
+    before = count(log, "steps")
+    last.write_bytes(kept)
+    assert count(log, "steps") == len(steps(one)) > before
+
+
+def test_a_training_has_its_steps(tmp_path: Path) -> None:
+    from rich.console import Console
+    from test_training import toy
+
+    from lineage.training.run import execute
+
+    folder = tmp_path / "runs" / "toy"
+    overrides = ("train.curricula=[open]", "train.held_out=0", "train.worlds=2", "method.steps=2")
+    execute(toy(tmp_path, *overrides), folder, Console(quiet=True))
+    log = lineage.open(folder)
+    assert log.execute("SELECT kind, experiment FROM runs").fetchall() == [
+        ("training", "smollm2-135m@mine")
+    ]
+    assert count(log, "curve") == 2
+    groups = log.execute("SELECT count(DISTINCT (step, \"group\")) FROM training").fetchone()
+    assert groups == (10,)
+    assert count(log, "episodes") > 0 and count(log, "generations") == 0
+
+
+def test_a_run_of_the_first_schema_still_opens(tmp_path: Path) -> None:
+    log = lineage.open(OLD)
+    assert pq.read_schema(next(OLD.glob("steps/**/*.parquet"))).metadata == {
+        b"lineage.schema_version": b"1"
+    }
+    assert [f[0] for f in log.sql("SELECT * FROM steps").description] == [
+        "folder", "arm", "generation", *STEP_SCHEMA.names
+    ]  # fmt: skip
+    for name in NAMES:
+        log.execute(f"SELECT * FROM {name}").fetchall()
+    assert count(log, "probes") > 0 and count(log, "memories") > 0
+    blank = log.execute("SELECT DISTINCT facts, category, reward_stale FROM steps").fetchall()
+    assert blank == [([], "", None)]
+    scores = summarise(OLD)["scores"]
+    assert scores["inherit"]["same"]["mean"] > scores["cold"]["same"]["mean"]
+    # The very first ones had another name for the time.
+    older = tmp_path / "older"
+    shutil.copytree(OLD, older)
+    for file in older.glob("steps/**/*.parquet"):
+        table = pq.read_table(file, partitioning=None)
+        names = ["at" if name == "ended_at" else name for name in table.column_names]
+        pq.write_table(table.rename_columns(names), file)
+    ended = "SELECT max(ended_at) FROM steps"
+    assert lineage.open(older).execute(ended).fetchone() == log.execute(ended).fetchone()
+
+
+def test_old_and_new_runs_open_together(one: Path, tmp_path: Path) -> None:
+    shutil.copytree(OLD, tmp_path / "old")
+    shutil.copytree(one, tmp_path / "new")
+    log = lineage.open(tmp_path)
+    by_run = dict(log.execute("SELECT folder, count(*) FROM steps GROUP BY ALL").fetchall())
+    assert by_run == {
+        str(tmp_path / "new"): len(steps(one)),
+        str(tmp_path / "old"): count(lineage.open(OLD), "steps"),
+    }
+    assert count(log, "steps", "facts IS NULL OR category IS NULL") == 0
+
+
+def broken(source: Path, folder: Path, how: str) -> Path:
+    """Return a copy of `source` that is broken in one way."""
+    shutil.copytree(source, folder)
+    file = sorted((folder / "steps").glob("**/*.parquet"))[1]
+    if how == "torn":
+        file.write_bytes(file.read_bytes()[:-20])
+    elif how == "newer":
+        file = sorted((folder / "steps").glob("**/*.parquet"))[0]
+        table = pq.read_table(file, partitioning=None)
+        newer = {"lineage.schema_version": str(SCHEMA_VERSION + 1)}
+        pq.write_table(table.replace_schema_metadata(newer), file)
+    elif how == "empty":
+        shutil.rmtree(folder / "steps")
+    elif how == "record":
+        (folder / "run.json").write_text('{"run":')
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("torn", "no whole Parquet file: move it away"),
+        ("newer", "upgrade lineage"),
+        ("empty", "no finished generation yet"),
+        ("record", "no whole JSON file"),
+    ],
+)
+def test_what_is_broken_is_named_and_left_out_only_when_told_to(
+    one: Path, tmp_path: Path, how: str, said: str
+) -> None:
+    bad = broken(one, tmp_path / "bad", how)
+    shutil.copytree(one, tmp_path / "good")
+    with pytest.raises(LineageError, match=said) as caught:
+        lineage.open(tmp_path)
+    assert str(bad) in str(caught.value) and "\n" not in str(caught.value)
+    log = lineage.open(tmp_path, skip=True)
+    ((folder, reason),) = log.execute("SELECT folder, reason FROM skipped").fetchall()
+    assert folder == str(bad) and said in reason
+    whole = len(steps(one))
+    assert count(log, "steps", f"folder = '{tmp_path / 'good'}'") == whole
+    left = count(log, "steps", f"folder = '{bad}'")
+    assert 0 < left < whole if how in ("torn", "newer") else left == 0
+
+
+def test_nothing_to_open_says_so(one: Path, tmp_path: Path) -> None:
+    for where in (tmp_path, tmp_path / "nowhere", f"{tmp_path}/*"):
+        with pytest.raises(LineageError, match="no run folder"):
+            lineage.open(where)
+    bad = broken(one, tmp_path / "bad", "empty")
+    with pytest.raises(LineageError, match="nothing can be read"):
+        lineage.open(bad, skip=True)
+
+
+def test_urls_are_built_as_paths_are(one: Path) -> None:
+    assert run_patterns("s3://bucket/runs/first/") == (
+        "s3://bucket/runs/first/run.json",
+        "s3://bucket/runs/first/*/run.json",
+    )
+    assert run_patterns("s3://bucket/runs/*")[0] == "s3://bucket/runs/*/run.json"
+    # A folder that is there is no glob, whatever its name.
+    assert run_patterns(str(one))[0] == f"{one}/run.json"
+    by_url = lineage.open(f"file://{one}")
+    assert count(by_url, "steps") == len(steps(one))
+    assert count(by_url, "probes") == count(lineage.open(one), "probes")
+
+
+def test_failed_episodes_are_counted(one: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(one, copy)
+    file = sorted((copy / "steps").glob("**/*.parquet"))[0]
+    table = pq.read_table(file, partitioning=None)
+    failed = [
+        "the engine gave up" if kind in ("act", "probe") else ""
+        for kind in table.column("kind").to_pylist()
+    ]
+    at = table.schema.get_field_index("error")
+    pq.write_table(table.set_column(at, "error", pa.array(failed)), file)
+    log = lineage.open(copy)
+    lost = sum(map(bool, failed))
+    assert count(log, "episodes", "error <> ''") == lost > 0
+    assert log.execute("SELECT sum(errors)::BIGINT FROM generations").fetchone() == (lost,)
+    assert summarise(copy)["totals"]["errors"] == lost
+
+
+def test_importing_lineage_brings_nothing_with_it() -> None:
+    import subprocess
+
+    code = "import sys, lineage; print(sorted({'duckdb', 'pyarrow', 'ray'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
