@@ -1,0 +1,64 @@
+# %% [markdown]
+# # Is the right doc opened at the right time?
+# Docs stand outside the prompt. An instance searches, opens one or none, and answers. A doc was
+# needed where it holds a fact that the task asks for.
+
+# %%
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from IPython.display import Image
+
+import lineage
+from lineage.analysis.measures.docsearch import doc_opened_in_vain, doc_opened_when_needed
+from lineage.analysis.pictures import doc_search_reliability, picture_bytes, use_cache
+
+temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
+root = Path(temporary.name)
+use_cache(root / "cache")
+overrides = ["engine=surrogate", "arms.names=[inherit,docs,cold,oracle]", "experiment.lineages=4"]
+places = [f"run.root={root}", f"run.cache={root / 'cache'}", "run.name=docs"]
+command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
+subprocess.run(command, check=True, capture_output=True)
+run = root / "docs"
+summary = json.loads((run / "metrics.json").read_text())
+Image(picture_bytes(doc_search_reliability(summary), "png"))
+
+# %% [markdown]
+# ## Opened when needed, and opened in vain
+# Shares of probes and working episodes together, with intervals over pairs.
+
+# %%
+log = lineage.open(run)
+for measure in (doc_opened_when_needed, doc_opened_in_vain):
+    for row in measure(log).to_pylist():
+        if row["family"] is None and row["mean"] is not None:
+            bounds = f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+            print(f"{measure.__name__:24}{row['arm']:9}{bounds}")
+
+# %% [markdown]
+# ## One search, step by step
+# The query, the docs found (best first), what was opened, and the answer.
+
+# %%
+(place,) = log.execute(
+    "SELECT lineage, generation, episode FROM steps WHERE kind = 'open' AND entry <> '' "
+    "AND phase = 'probe' AND arm = 'docs' ORDER BY step_id LIMIT 1"
+).fetchall()
+print(
+    log.sql(
+        "SELECT step, kind, detail, results, entry, completion, answer, score FROM steps "
+        "WHERE lineage = ? AND generation = ? AND episode = ? ORDER BY step",
+        params=place,
+    )
+)
+
+# %% [markdown]
+# ## What a doc says
+# Titles are what the search reads first, so they decide what is found.
+
+# %%
+print(log.sql("SELECT DISTINCT title, created_version FROM docs ORDER BY ALL LIMIT 5"))
