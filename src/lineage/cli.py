@@ -15,7 +15,17 @@ from rich.table import Table
 
 from lineage import conf
 from lineage.analysis.visible import one_line
-from lineage.commands import compare, ls, migrate, provenance, show, suites, train, transfer
+from lineage.commands import (
+    compact,
+    compare,
+    ls,
+    migrate,
+    provenance,
+    show,
+    suites,
+    train,
+    transfer,
+)
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -68,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     ls.register(commands)
     show.register(commands)
     compare.register(commands)
+    compact.register(commands)
     provenance.register(commands, _execute)
     transfer.register(commands)
     migrate.register(commands)

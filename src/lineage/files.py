@@ -39,14 +39,19 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def put_folder(unfinished: Path, target: Path) -> None:
-    """Let `target` appear whole, as `unfinished` was; what stands there goes."""
-    for path in (*unfinished.rglob("*"), unfinished):
+def sync_tree(folder: Path) -> None:
+    """Make `folder` and all that is below it durable."""
+    for path in (*folder.rglob("*"), folder):
         if path.is_dir():
             sync_folder(path)
         else:
             with path.open("rb") as handle:
                 os.fsync(handle.fileno())
+
+
+def put_folder(unfinished: Path, target: Path) -> None:
+    """Let `target` appear whole, as `unfinished` was; what stands there goes."""
+    sync_tree(unfinished)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.replace(target)
     sync_folder(target.parent)

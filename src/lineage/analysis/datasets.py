@@ -14,18 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineage.errors import LineageError
+from lineage.steplog.compaction import COMPACTING
+from lineage.steplog.reading import check_end, check_file
 from lineage.steplog.schema import (
     CURVE_SCHEMA,
     KNOWLEDGE_SCHEMA,
     PARTITION,
-    SCHEMA_VERSION,
+    RENAMED,
     STEP_SCHEMA,
     TRAINING_SCHEMA,
     WORLD_SCHEMA,
+    blank,
 )
 
-PARQUET = b"PAR1"
-"""How a whole Parquet file ends (Apache Parquet, file format)."""
 URL = "://"
 SCHEMAS = {
     "steps": STEP_SCHEMA,
@@ -36,11 +37,6 @@ SCHEMAS = {
 }
 PARTITIONED = ("steps", "knowledge", "worlds")
 REQUIRED = ("steps", "knowledge")
-RENAMED = {"at": "ended_at"}
-"""Columns of steps that an old schema had under another name."""
-EMPTY = {"facts": "[]::VARCHAR[]", "results": "[]::VARCHAR[]"}
-"""What a column that an old run lacks holds there, where that is not null or empty text."""
-
 ASKED = 1000
 """Up to so many files of a dataset are all asked for their schema; it takes 0.3 ms a file."""
 
@@ -95,29 +91,12 @@ def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -
                 skipped.append(Skipped(folder, str(file), str(error)))
     for name in REQUIRED:
         if not kept[name]:
+            if (Path(folder) / COMPACTING).exists():
+                raise LineageError(
+                    f"{folder} is being compacted, or that was cut off: lineage compact {folder}"
+                )
             raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
     return kept
-
-
-def check_end(file: Path) -> None:
-    """Raise LineageError where `file` does not end as a Parquet file does."""
-    with file.open("rb") as data:
-        data.seek(max(0, file.stat().st_size - len(PARQUET)))
-        if data.read() != PARQUET:
-            raise LineageError(f"{file} is no whole Parquet file: move it away")
-
-
-def check_file(file: Path) -> None:
-    """Raise LineageError where `file` is torn, or of a newer schema than this lineage reads."""
-    try:
-        metadata = pq.read_schema(file).metadata or {}
-    except (pa.ArrowInvalid, OSError) as error:
-        raise LineageError(f"{file} is no whole Parquet file: move it away") from error
-    found = int(metadata.get(b"lineage.schema_version", b"1"))
-    if found > SCHEMA_VERSION:
-        raise LineageError(
-            f"{file} has schema {found}, this lineage reads up to {SCHEMA_VERSION}: upgrade lineage"
-        )
 
 
 def dataset_sql(name: str, files: dict[str, Files]) -> str:
@@ -163,10 +142,10 @@ def _column(field: pa.Field, samples: Sequence[set[str]]) -> str:
     name = field.name
     if all(name in sample for sample in samples):
         return f'"{name}"'
-    blank = EMPTY.get(name, "''" if pa.types.is_string(field.type) else f"NULL::{_sql(field.type)}")
+    empty = {"": "''", "[]": "[]"}.get(str(blank(field.type)), "NULL")
     older = [old for old, new in RENAMED.items() if new == name]
     known = [one for one in (name, *older) if any(one in sample for sample in samples)]
-    either = ", ".join((*(f'"{one}"' for one in known), blank))
+    either = ", ".join((*(f'"{one}"' for one in known), f"{empty}::{_sql(field.type)}"))
     return f'coalesce({either}) AS "{name}"'
 
 

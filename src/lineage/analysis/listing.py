@@ -14,11 +14,11 @@ from typing import Any
 
 import duckdb
 
-from lineage.analysis.datasets import check_end, check_file
 from lineage.analysis.settings import differing, read_settings
 from lineage.analysis.training import connect_training
 from lineage.analysis.views import connect, read_record
 from lineage.errors import LineageError
+from lineage.steplog.reading import check_end, check_file
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "in progress", "stopped", "broken"
 FAMILY = "same"

@@ -16,11 +16,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.datasets import check_file
 from lineage.analysis.views import rows
 from lineage.config import LogConfig
 from lineage.errors import LineageError
 from lineage.metrics import interval
+from lineage.steplog.reading import check_file
 from lineage.steplog.schema import CURVE_SCHEMA, TRAINING_SCHEMA
 
 SUMMARY_VERSION = 1

@@ -15,36 +15,17 @@ import hashlib
 import io
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineage.files import atomic_write
-from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
-from lineage.steplog.schema import KNOWLEDGE_SCHEMA, LISTS, PARTITION, WORLD_SCHEMA, Step, table
+from lineage.knowledge import Knowledge
+from lineage.steplog.place import Place, done_file
+from lineage.steplog.reading import rows_of, steps_of
+from lineage.steplog.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, table
 from lineage.tasks import World
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a generation stands in a run."""
-
-    arm: str
-    pair: int
-    lineage: str
-    generation: int
-
-    @property
-    def name(self) -> str:
-        """The name of the generation's own files."""
-        return f"{self.lineage}-g{self.generation:02d}"
-
-    def file(self, dataset: Path) -> Path:
-        """Return the generation's file in a hive-partitioned dataset."""
-        folder = dataset / f"arm={self.arm}" / f"generation={self.generation}"
-        return folder / f"{self.lineage}.parquet"
 
 
 class GenerationLog:
@@ -58,12 +39,13 @@ class GenerationLog:
         self.held: dict[str, Step] = {}
         self.waiting: list[Step] = []
         self.snapshots: dict[str, Knowledge] = {}
-        for file in (*sorted(self.journal.glob("*.parquet")), place.file(run / "steps")):
-            if file.exists():
-                found = read_steps(file, place)
-                self.known |= {step.step_id: step for step in found if step.kind}
-                self.held |= {step.step_id: step for step in found if not step.kind}
-        self.pieces = len(list(self.journal.glob("*.parquet")))
+        pieces = sorted(self.journal.glob("*.parquet"))
+        self.pieces, written = len(pieces), rows_of(run, "steps", place)
+        self.compacted = written is not None and not place.file(run / "steps").exists()
+        for rows in (*(pq.read_table(file, partitioning=None) for file in pieces), written):
+            found = [] if rows is None else steps_of(rows, place)
+            self.known |= {step.step_id: step for step in found if step.kind}
+            self.held |= {step.step_id: step for step in found if not step.kind}
 
     @property
     def answered(self) -> dict[str, Step]:
@@ -103,14 +85,14 @@ class GenerationLog:
         `world` is the lineage's own world as it is in this generation.
         """
         steps = _parquet(table(list(self.known.values())))
-        atomic_write(
-            self.place.file(self.run / "worlds"), _parquet(_world_table(self.place, world))
-        )
-        atomic_write(
-            self.place.file(self.run / "knowledge"),
-            _parquet(_snapshot_table(self.place, list(self.snapshots.values()))),
-        )
-        atomic_write(self.place.file(self.run / "steps"), steps)
+        files = {
+            "worlds": _parquet(_world_table(self.place, world)),
+            "knowledge": _parquet(_snapshot_table(self.place, list(self.snapshots.values()))),
+            "steps": steps,
+        }
+        # What is compacted is whole; a file of its own would hold it twice.
+        for dataset, data in () if self.compacted else files.items():
+            atomic_write(self.place.file(self.run / dataset), data)
         record = {
             "lineage": self.place.lineage,
             "arm": self.place.arm,
@@ -140,44 +122,6 @@ class GenerationLog:
 def drop_journal(run: Path, place: Place) -> None:
     """Remove the journal of a generation whose record is written."""
     shutil.rmtree(run / "journal" / place.name, ignore_errors=True)
-
-
-def done_file(run: Path, place: Place) -> Path:
-    """Return where the record of a finished generation is."""
-    return run / "done" / f"{place.name}.json"
-
-
-def finished(run: Path, place: Place) -> Knowledge | None:
-    """Return the Knowledge that a finished generation left, None where it is not finished."""
-    record_file = done_file(run, place)
-    if not record_file.exists():
-        return None
-    wanted = json.loads(record_file.read_bytes())["knowledge"]
-    snapshots = pq.read_table(place.file(run / "knowledge"), partitioning=None).to_pylist()
-    for row in snapshots:
-        if row["knowledge"] == wanted:
-            return knowledge_from_json(row["content"], row["parent"])
-    return EMPTY if wanted == EMPTY.id else None
-
-
-def read_snapshots(run: Path, pair: int) -> list[tuple[str, str, str]]:
-    """Return id, parent and content of the snapshots that a run holds of the lineages of `pair`."""
-    found = []
-    for file in sorted((run / "knowledge").glob("**/*.parquet")):
-        for row in pq.read_table(file, partitioning=None).to_pylist():
-            if row["pair"] == pair:
-                found.append((row["knowledge"], row["parent"], row["content"]))
-    return found
-
-
-def read_steps(file: Path, place: Place) -> list[Step]:
-    """Return the steps of one file of the generation at `place`."""
-    rows = pq.read_table(file, partitioning=None).to_pylist()
-    partition = {name: getattr(place, name) for name in PARTITION}
-    return [
-        Step(**row | {name: tuple(row[name] or ()) for name in LISTS if name in row}, **partition)
-        for row in rows
-    ]
 
 
 def _parquet(data: pa.Table) -> bytes:

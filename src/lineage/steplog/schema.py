@@ -23,6 +23,9 @@ SCHEMA_VERSION = 4
 """1: no `worlds`, and steps without `facts` and `results`; 2: no `category`, no `turn`, `read`,
 `summary` and `judge`; 3: no `tokens`, `logprobs` and `reward_stale`, no `training` and `curve`."""
 
+RENAMED = {"at": "ended_at"}
+"""Columns of steps that an old schema had under another name."""
+
 KINDS = (
     *("read", "search", "open", "turn", "summary", "act", "probe", "judge", "feedback"),
     *("handoff", "edit", "migrate"),
@@ -118,6 +121,7 @@ STEP_SCHEMA = pa.schema(
     metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
 )
 
+
 def _schema(columns: Columns) -> pa.Schema:
     found = [pa.field(name, kind) for name, kind, _ in columns]
     return pa.schema(found, metadata={"lineage.schema_version": str(SCHEMA_VERSION)})
@@ -168,7 +172,7 @@ _TRAINING = (
     ("copied", pa.float64(), "share of the memories' word triples that the history shows"),
     ("density", pa.float64(), "facts recoverable from the memories, per 100 tokens"),
     ("staleness", pa.float64(), "share of memories that contradict the world"),
-    ("opened", pa.string(), "episode: needed | vain | missed | spared, "" for none"),
+    ("opened", pa.string(), "episode: needed | vain | missed | spared; empty: none of these"),
     ("error", pa.string(), "what went wrong; empty: nothing"),
 )
 TRAINING_SCHEMA = _schema(_TRAINING)
@@ -215,6 +219,26 @@ def step_id(run: str, lineage: str, generation: int, episode: str, step: int) ->
 def clean(text: str) -> str:
     """Return `text` such that it can be stored as UTF-8: lone surrogates become "?"."""
     return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def blank(kind: pa.DataType) -> Any:
+    """Return what stands for a column that a row of an older schema lacks: empty, or null."""
+    if pa.types.is_list(kind):
+        return []
+    return "" if pa.types.is_string(kind) else None
+
+
+def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return `rows` of an older schema as they would be by `schema`."""
+    older = {new: old for old, new in RENAMED.items() if old in rows.column_names}
+    columns = []
+    for field in schema:
+        name = older.get(field.name, field.name)
+        if name in rows.column_names:
+            columns.append(rows[name].cast(field.type))
+        else:
+            columns.append(pa.array([blank(field.type)] * rows.num_rows, field.type))
+    return pa.table(columns, schema=schema)
 
 
 def table(steps: list[Step]) -> pa.Table:

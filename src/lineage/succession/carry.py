@@ -20,7 +20,8 @@ from lineage.models import shelf
 from lineage.models.factory import make_engine
 from lineage.models.versions import lookup, registry
 from lineage.search import Library, make_ranker
-from lineage.steplog.log import GenerationLog, Place
+from lineage.steplog.log import GenerationLog
+from lineage.steplog.place import Place
 from lineage.succession.replay import Replay
 from lineage.suites import make_suite
 from lineage.tasks import World

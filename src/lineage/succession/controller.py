@@ -19,7 +19,9 @@ from lineage.knowledge import EMPTY, Knowledge
 from lineage.models.protocol import Engine
 from lineage.reward import handoff_reward
 from lineage.search import Library, make_ranker
-from lineage.steplog.log import GenerationLog, Place, drop_journal, finished, read_steps
+from lineage.steplog.log import GenerationLog, drop_journal
+from lineage.steplog.place import Place
+from lineage.steplog.reading import finished, read_steps
 from lineage.succession.arms import Arm, brief, donor_of
 from lineage.succession.poison import plant
 from lineage.succession.replay import Replay
@@ -89,7 +91,7 @@ async def _libraries(config: Config) -> tuple[Library, Library]:
 
 
 def _resumed(setting: Setting, place: Place, plan: Plan, state: State, left: Knowledge) -> State:
-    steps = read_steps(place.file(setting.folder / "steps"), place)
+    steps = read_steps(setting.folder, place)
     past = restore(plan, place.generation, steps, setting.suite)
     return State(left, (*state.past, *past))
 

@@ -25,6 +25,7 @@ from lineage.files import atomic_write
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
 from lineage.progress import Display
+from lineage.steplog.compaction import settle
 from lineage.succession.arms import Arm, donor_of
 from lineage.succession.controller import Setting, run_lineage
 from lineage.succession.job import Job, prepare
@@ -158,6 +159,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LineageError(f"{folder} is being written by another process") from error
+        settle(folder)
         yield
     (folder / ".lock").unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lineage.config import Config
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
-from lineage.steplog.log import read_snapshots
+from lineage.steplog.reading import read_snapshots
 from lineage.transfer import import_knowledge
 
 

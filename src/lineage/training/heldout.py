@@ -18,7 +18,7 @@ from lineage.knowledge import Knowledge
 from lineage.metrics import interval, paired_difference
 from lineage.models.protocol import Engine
 from lineage.progress import Display
-from lineage.steplog.log import finished, read_steps
+from lineage.steplog.reading import finished, read_steps
 from lineage.succession.controller import place_of
 from lineage.suites import make_suite
 from lineage.training.guards import measure
@@ -87,7 +87,7 @@ def _lineages(config: Config, run: Path, arm: str) -> Values:
             place = place_of(arm, pair, generation)
             left = finished(run, place)
             assert left is not None, "the run is finished"
-            for step in read_steps(place.file(run / "steps"), place):
+            for step in read_steps(run, place):
                 if step.phase == "reward" and step.reward is not None:
                     sums["reward"][pair].append(step.reward)
                     sums["memory tokens"][pair].append(float(step.memory_tokens))

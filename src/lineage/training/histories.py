@@ -18,7 +18,7 @@ from lineage.config import Config
 from lineage.curriculum import Plan, plans
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
-from lineage.steplog.log import finished, read_snapshots, read_steps
+from lineage.steplog.reading import finished, read_snapshots, read_steps
 from lineage.steplog.schema import Step
 from lineage.succession.arms import Arm, find_arm
 from lineage.succession.controller import place_of
@@ -99,7 +99,7 @@ def _history(
     place = place_of(arm.name, pair, generation)
     if finished(run, place) is None:
         return None
-    steps = read_steps(place.file(run / "steps"), place)
+    steps = read_steps(run, place)
     acts = [step for step in steps if step.kind == "act"]
     past = restore(ahead[0], generation, steps, suite)
     if not acts or not past:

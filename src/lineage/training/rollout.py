@@ -28,7 +28,8 @@ from lineage.models.protocol import Engine, TokenCounter
 from lineage.reward import Reward, handoff_reward, over_horizon
 from lineage.search import Library, make_ranker
 from lineage.seeds import rng
-from lineage.steplog.log import GenerationLog, Place
+from lineage.steplog.log import GenerationLog
+from lineage.steplog.place import Place
 from lineage.succession.replay import Replay
 from lineage.tasks import FAMILIES, Family
 from lineage.training.guards import Measured, measure, opening

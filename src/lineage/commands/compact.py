@@ -1,0 +1,70 @@
+"""`lineage compact`: the small files of runs put together."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import track
+
+from lineage.analysis.browsing import open_record
+from lineage.analysis.visible import one_line, say
+from lineage.commands import Commands, add_command
+
+EXAMPLES = """\
+examples:
+  lineage compact runs/latest      one run, with the trainings in it
+  lineage compact runs/sweep       every run of a sweep
+nothing is lost: what is not finished keeps its own files, and lineage resume goes on from there
+"""
+
+
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    what = "put the small files of finished generations together, sorted, for faster queries"
+    compact = add_command(commands, "compact", what, EXAMPLES)
+    compact.add_argument(
+        "run", type=Path, nargs="+", metavar="RUN", help="a run, training or sweep"
+    )
+    compact.set_defaults(command=_compact)
+
+
+def _compact(options: argparse.Namespace, console: Console) -> None:
+    from lineage.succession.run import locked
+
+    for run in dict.fromkeys(run for where in options.run for run in _runs(where)):
+        with locked(run):
+            # A training in a run is guarded by the lock of that run.
+            for folder in sorted({file.parents[1] for file in run.glob("**/done/*.json")}):
+                _one(folder, console)
+
+
+def _runs(where: Path) -> list[Path]:
+    """Return `where`, or the runs of a sweep. Raises LineageError where it is neither."""
+    if not (where / "run.json").exists():
+        points = sorted(file.parent for file in where.glob("*/run.json"))
+        if points:
+            return list(dict.fromkeys(point.resolve() for point in points))
+    open_record(where)
+    return [where]
+
+
+def _one(folder: Path, console: Console) -> None:
+    from lineage.steplog.compaction import compact, size
+
+    shown = one_line(str(folder))
+
+    def tracked(files: list[Path]) -> Iterable[Path]:
+        return track(files, shown, console=console, transient=True)
+
+    before = size(folder)
+    compact(folder, tracked)
+    after = size(folder)
+    if before == after:
+        say(console, f"{shown}: nothing to put together")
+        return
+    files = f"{before.files:,} files of {decimal(before.bytes)}"
+    say(console, f"{shown}: {files} are now {after.files:,} of {decimal(after.bytes)}")

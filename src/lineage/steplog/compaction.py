@@ -1,0 +1,192 @@
+"""Puts the small files of finished generations together: one file an arm and generation number.
+
+A compacted dataset is made beside the old one and takes its place by a rename, so that no glob ever
+meets both: a query that runs meanwhile fails at worst, and never counts a row twice. Where this was
+cut off, `settle` ends it, and every writer of a run calls that first.
+
+Rows are sorted by lineage, and a row group holds whole lineages: by its statistics a query for one
+lineage reads one group of each file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lineage.errors import LineageError
+from lineage.files import sync_folder, sync_tree
+from lineage.steplog.place import Place, done_file
+from lineage.steplog.reading import check_file, rows_of
+from lineage.steplog.schema import KNOWLEDGE_SCHEMA, STEP_SCHEMA, WORLD_SCHEMA, conformed
+
+COMPACTING = ".compacting"
+"""The folder in which compacted datasets are made."""
+ROW_GROUP = 20_000
+"""Rows after which a row group ends, with the lineage that it is at."""
+SCHEMAS = {"steps": STEP_SCHEMA, "knowledge": KNOWLEDGE_SCHEMA, "worlds": WORLD_SCHEMA}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the Parquet datasets of a run."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What `done/` says of a finished generation."""
+
+    place: Place
+    steps: int
+    sha256: str
+
+
+def size(run: Path) -> Size:
+    """Return how many files the datasets of `run` have, and how large they are together."""
+    files = [file for name in SCHEMAS for file in (run / name).glob("**/*.parquet")]
+    return Size(len(files), sum(file.stat().st_size for file in files))
+
+
+def compact(run: Path, track: Callable[[list[Path]], Iterable[Path]] = iter) -> None:
+    """Put the files of the finished generations of `run` together; nobody else may be writing it.
+
+    `track` is given what is to be made, and yields it as the work goes on. Files of today's schema
+    come of older ones. What is not finished keeps its own files.
+
+    Raises LineageError, and leaves the run as it was, where a file is torn, of a newer schema, or
+    not what the generation's record says.
+    """
+    settle(run)
+    leaves, names = defaultdict[Path, list[_Record]](list), list[str]()
+    for record in _records(run):
+        for name in SCHEMAS:
+            leaves[record.place.compacted(run / name)].append(record)
+    due = {shared: those for shared, those in leaves.items() if _loose(shared, those)}
+    made = run / COMPACTING
+    try:
+        for shared in track(sorted(due)):
+            _merge(run, shared, due[shared], made / shared.relative_to(run))
+        names = [name for name in SCHEMAS if (made / name).exists()]
+        for name in names:
+            gone = {file for shared, those in due.items() for file in _merged(shared, those)}
+            _copy_but(gone, run / name, made / name)
+        if names:
+            sync_tree(made)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    for name in names:
+        (run / name).rename(made / f"old-{name}")
+        (made / name).rename(run / name)
+    sync_folder(run)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def settle(run: Path) -> None:
+    """End a compaction of `run` that was cut off: each dataset is the old one or the new one."""
+    made = run / COMPACTING
+    for name in SCHEMAS:
+        # The old one is out of the way already, so the new ones were all whole.
+        if (made / name).exists() and not (run / name).exists():
+            (made / name).rename(run / name)
+            sync_folder(run)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def _records(run: Path) -> Iterator[_Record]:
+    for file in sorted((run / "done").glob("*.json")):
+        try:
+            found = json.loads(file.read_bytes())
+            place = Place(found["arm"], found["pair"], found["lineage"], found["generation"])
+            yield _Record(place, found["steps"], found["steps_sha256"])
+        except (ValueError, KeyError) as error:
+            raise LineageError(f"{file} is no whole record: {error}") from error
+
+
+def _loose(shared: Path, records: list[_Record]) -> bool:
+    """Return whether `records` are in more than one file."""
+    return len(_merged(shared, records)) > 1
+
+
+def _merged(shared: Path, records: list[_Record]) -> list[Path]:
+    """Return the files that hold `records`."""
+    own = [shared.with_name(f"{one.place.lineage}.parquet") for one in records]
+    return [file for file in (shared, *own) if file.exists()]
+
+
+def _merge(run: Path, shared: Path, records: list[_Record], target: Path) -> None:
+    """Write the rows of `records` to `target`: the file that will be `shared`."""
+    name = shared.relative_to(run).parts[0]
+    schema, rows = SCHEMAS[name], 0
+    order = [(column, "ascending") for column in ("lineage", "step_id") if column in schema.names]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(
+        target,
+        schema,
+        compression="zstd",
+        sorting_columns=pq.SortingColumn.from_ordering(schema, order),
+    ) as writer:
+        for group in _groups(run, name, sorted(records, key=lambda one: one.place.lineage)):
+            writer.write_table(group, row_group_size=max(1, group.num_rows))
+            rows += group.num_rows
+    held = sum(pq.read_metadata(file).num_rows for file in _merged(shared, records))
+    told = sum(one.steps for one in records) if name == "steps" else held
+    if not rows == held == told:
+        raise LineageError(
+            f"{shared.parent} holds {held:,} rows, {rows:,} of them of generations in "
+            f"{run / 'done'}, which tells of {told:,}: nothing was compacted"
+        )
+
+
+def _groups(run: Path, name: str, records: list[_Record]) -> Iterator[pa.Table]:
+    """Yield the rows of `records` in tables of `ROW_GROUP` rows or a few more."""
+    waiting, rows = [], 0
+    for record in records:
+        table = _checked(run, name, record)
+        waiting.append(table)
+        rows += table.num_rows
+        if rows >= ROW_GROUP:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting, rows = [], 0
+    if rows:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _checked(run: Path, name: str, record: _Record) -> pa.Table:
+    place, schema = record.place, SCHEMAS[name]
+    own = place.file(run / name)
+    for file in [file for file in (own, place.compacted(run / name)) if file.exists()]:
+        check_file(file)
+    if name == "steps" and own.exists() and _digest(own) != record.sha256:
+        # The record was written after the file: what differs has been changed since.
+        raise LineageError(
+            f"{own} is not what {done_file(run, place)} tells of: nothing was compacted"
+        )
+    found = rows_of(run, name, place)
+    if found is None:
+        return schema.empty_table()
+    rows = conformed(found, schema)
+    return rows.sort_by("step_id") if name == "steps" else rows
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _copy_but(gone: set[Path], old: Path, new: Path) -> None:
+    """Copy to `new` the files of `old` that are not among `gone`."""
+    for file in old.glob("**/*.parquet"):
+        if file not in gone:
+            target = new / file.relative_to(old)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, target)

@@ -1,0 +1,87 @@
+"""What a run folder holds of a generation, read back: its steps, its snapshots, what it left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lineage.errors import LineageError
+from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
+from lineage.steplog.place import Place, done_file
+from lineage.steplog.schema import LISTS, PARTITION, SCHEMA_VERSION, Step
+
+PARQUET = b"PAR1"
+"""How a whole Parquet file ends (Apache Parquet, file format)."""
+
+
+def check_end(file: Path) -> None:
+    """Raise LineageError where `file` does not end as a Parquet file does."""
+    with file.open("rb") as data:
+        data.seek(max(0, file.stat().st_size - len(PARQUET)))
+        if data.read() != PARQUET:
+            raise LineageError(f"{file} is no whole Parquet file: move it away")
+
+
+def check_file(file: Path) -> None:
+    """Raise LineageError where `file` is torn, or of a newer schema than this lineage reads."""
+    try:
+        metadata = pq.read_schema(file).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LineageError(f"{file} is no whole Parquet file: move it away") from error
+    found = int(metadata.get(b"lineage.schema_version", b"1"))
+    if found > SCHEMA_VERSION:
+        raise LineageError(
+            f"{file} has schema {found}, this lineage reads up to {SCHEMA_VERSION}: upgrade lineage"
+        )
+
+
+def rows_of(run: Path, dataset: str, place: Place) -> pa.Table | None:
+    """Return the rows of the generation at `place`; None where the dataset holds none."""
+    own, shared = place.file(run / dataset), place.compacted(run / dataset)
+    if own.exists():
+        return pq.read_table(own, partitioning=None)
+    if shared.exists():
+        rows = pq.read_table(shared, partitioning=None, filters=[("lineage", "=", place.lineage)])
+        return rows if rows.num_rows else None
+    return None
+
+
+def finished(run: Path, place: Place) -> Knowledge | None:
+    """Return the Knowledge that a finished generation left, None where it is not finished."""
+    record_file = done_file(run, place)
+    if not record_file.exists():
+        return None
+    wanted = json.loads(record_file.read_bytes())["knowledge"]
+    snapshots = rows_of(run, "knowledge", place)
+    for row in [] if snapshots is None else snapshots.to_pylist():
+        if row["knowledge"] == wanted:
+            return knowledge_from_json(row["content"], row["parent"])
+    return EMPTY if wanted == EMPTY.id else None
+
+
+def read_snapshots(run: Path, pair: int) -> list[tuple[str, str, str]]:
+    """Return id, parent and content of the snapshots that a run holds of the lineages of `pair`."""
+    found = []
+    for file in sorted((run / "knowledge").glob("**/*.parquet")):
+        rows = pq.read_table(file, partitioning=None, filters=[("pair", "=", pair)])
+        for row in rows.to_pylist():
+            found.append((row["knowledge"], row["parent"], row["content"]))
+    return found
+
+
+def read_steps(run: Path, place: Place) -> list[Step]:
+    """Return the steps of the finished generation at `place`."""
+    found = rows_of(run, "steps", place)
+    return [] if found is None else steps_of(found, place)
+
+
+def steps_of(rows: pa.Table, place: Place) -> list[Step]:
+    """Return the rows of the generation at `place` as steps."""
+    partition = {name: getattr(place, name) for name in PARTITION}
+    return [
+        Step(**row | {name: tuple(row[name] or ()) for name in LISTS if name in row}, **partition)
+        for row in rows.to_pylist()
+    ]
