@@ -84,10 +84,10 @@ class GenerationLog:
 
         `world` is the lineage's own world as it is in this generation.
         """
-        steps = _parquet(table(list(self.known.values())))
+        steps = parquet_bytes(table(list(self.known.values())))
         files = {
-            "worlds": _parquet(_world_table(self.place, world)),
-            "knowledge": _parquet(_snapshot_table(self.place, list(self.snapshots.values()))),
+            "worlds": parquet_bytes(_world_table(self.place, world)),
+            "knowledge": parquet_bytes(_snapshot_table(self.place, list(self.snapshots.values()))),
             "steps": steps,
         }
         # What is compacted is whole; a file of its own would hold it twice.
@@ -113,7 +113,7 @@ class GenerationLog:
             self._flush()
 
     def _flush(self) -> None:
-        data = _parquet(table(self.waiting))
+        data = parquet_bytes(table(self.waiting))
         atomic_write(self.journal / f"{self.pieces:06d}.parquet", data)
         self.pieces += 1
         self.waiting = []
@@ -124,7 +124,8 @@ def drop_journal(run: Path, place: Place) -> None:
     shutil.rmtree(run / "journal" / place.name, ignore_errors=True)
 
 
-def _parquet(data: pa.Table) -> bytes:
+def parquet_bytes(data: pa.Table) -> bytes:
+    """Return `data` as a Parquet file of the log."""
     buffer = io.BytesIO()
     pq.write_table(data, buffer, compression="zstd")
     return buffer.getvalue()

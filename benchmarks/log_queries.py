@@ -1,0 +1,250 @@
+"""How long do ten million steps take to read, in how much memory, and what is compacting worth?
+
+    python benchmarks/log_queries.py [--steps N] [--root FOLDER]
+
+A run of the surrogate is written again and again as other pairs of one large run, by the writer's
+own calls: same files, records and folders, a third file for every generation. In each copy the
+digits of texts and ids are exchanged, so that codes, prompts and ids differ from copy to copy. Then
+every query is a process of its own, which opens the log, asks, and says how long that took and the
+most memory that it held. First over the files as they were written, then over compacted ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import lineage
+from lineage import conf
+from lineage.analysis.measures import summarise
+from lineage.files import atomic_write
+from lineage.seeds import rng
+from lineage.steplog.compaction import compact, size
+from lineage.steplog.log import parquet_bytes
+from lineage.steplog.place import Place, done_file
+from lineage.succession.run import execute
+
+OF_STEP = (
+    *("step_id", "world", "task", "prompt", "completion", "answer"),
+    *("knowledge_before", "knowledge_after"),
+)
+EXCHANGED = {
+    "steps": OF_STEP,
+    "knowledge": ("knowledge", "parent"),
+    "worlds": ("world", "value", "text"),
+}
+"""The columns whose digits are exchanged. Not the JSON of snapshots: 07 is no number there."""
+GIB = 2**30
+
+
+def template(root: Path) -> Path:
+    """Run the surrogate: five pairs, five generations, three arms, many probes."""
+    probes = {"same": 240, "similar": 240, "dissimilar": 120}
+    versions = ",".join(f"smollm2-135m@r{number}" for number in (0, 0, 1, 1, 1))
+    config = conf.load(
+        [
+            *("engine=surrogate", "experiment.lineages=5", "experiment.episodes=12"),
+            *("suite.machines_per_kind=12", "experiment.revisit=0.3"),
+            *(f"experiment.probes.{family}={number}" for family, number in probes.items()),
+            *(f"schedule.versions=[{versions}]", f"run.root={root}", f"run.cache={root / 'cache'}"),
+        ]
+    )
+    execute(config, root / "template", Console(quiet=True))
+    return root / "template"
+
+
+def places(run: Path) -> list[tuple[Place, dict[str, pa.Table], str]]:
+    """Return every generation of `run` with its rows by dataset, and what it left."""
+    found = []
+    for file in sorted((run / "done").glob("*.json")):
+        record = json.loads(file.read_bytes())
+        place = Place(record["arm"], record["pair"], record["lineage"], record["generation"])
+        tables = {
+            name: pq.read_table(place.file(run / name), partitioning=None) for name in EXCHANGED
+        }
+        found.append((place, tables, record["knowledge"]))
+    return found
+
+
+def exchange(digits: bytes) -> bytes:
+    """Return the table for bytes.translate that puts `digits` for 0 to 9."""
+    return bytes.maketrans(b"0123456789", digits)
+
+
+def other(table: pa.Table, name: str, place: Place, digits: bytes) -> pa.Table:
+    """Return `table` as rows of `place`, other digits in its texts."""
+    for at, field in enumerate(table.schema):
+        if field.name == "pair":
+            column = pa.array([place.pair] * table.num_rows, field.type)
+        elif field.name == "lineage":
+            column = pa.array([place.lineage] * table.num_rows, field.type)
+        elif field.name in EXCHANGED[name]:
+            column = pa.chunked_array([exchanged(c, digits) for c in table[at].chunks], field.type)
+        else:
+            continue
+        table = table.set_column(at, field, column)
+    return table
+
+
+def exchanged(texts: pa.Array, digits: bytes) -> pa.Array:
+    """Return `texts` with other digits: all their bytes at once."""
+    valid, offsets, data = texts.buffers()
+    changed = pa.py_buffer(data.to_pybytes().translate(digits)) if data else data
+    return pa.Array.from_buffers(texts.type, len(texts), [valid, offsets, changed])
+
+
+def write(target: Path, source: Path, wanted: int, console: Console) -> int:
+    """Write copies of `source` to `target` until there are `wanted` steps; return how many."""
+    made = places(source)
+    pairs = 1 + max(place.pair for place, *_ in made)
+    each = sum(tables["steps"].num_rows for _, tables, _ in made)
+    copies = -(-wanted // each)
+    for name in ("run.json", "config.yaml"):
+        atomic_write(target / name, (source / name).read_bytes())
+    for copy in track(range(copies), "writing", console=console, transient=True):
+        order = rng("log_queries", copy).sample(range(10), 10) if copy else range(10)
+        digits = exchange("".join(map(str, order)).encode())
+        for place, tables, left in made:
+            pair = copy * pairs + place.pair
+            here = Place(place.arm, pair, f"{pair:05d}-{place.arm}", place.generation)
+            written = b""
+            for name in ("worlds", "knowledge", "steps"):
+                written = parquet_bytes(other(tables[name], name, here, digits))
+                atomic_write(here.file(target / name), written)
+            record = {
+                **{key: getattr(here, key) for key in ("lineage", "arm", "pair", "generation")},
+                "steps": tables["steps"].num_rows,
+                "steps_sha256": hashlib.sha256(written).hexdigest(),
+                "knowledge": left.encode().translate(digits).decode(),
+            }
+            atomic_write(done_file(target, here), json.dumps(record).encode())
+    return copies * each
+
+
+def history(run: Path) -> Iterator[str]:
+    log = lineage.open(run)
+    found = log.sql(
+        "SELECT * FROM steps WHERE lineage = ? ORDER BY generation, episode, step",
+        params=[f"{count_pairs(run) // 2:05d}-inherit"],
+    ).to_arrow_table()
+    yield f"{found.num_rows:,} steps"
+
+
+def full_text(run: Path) -> Iterator[str]:
+    log = lineage.open(run)
+    (found, lineages) = log.execute(
+        "SELECT count(*), count(DISTINCT lineage) FROM steps "
+        "WHERE prompt ILIKE '%zone of pump%' AND prompt ILIKE '%crane Birch%'"
+    ).fetchone() or (0, 0)
+    yield f"{found:,} prompts of {lineages:,} lineages"
+
+
+def scores(run: Path) -> Iterator[str]:
+    log = lineage.open(run)
+    found = log.execute("SELECT arm, family, avg(score) FROM probes GROUP BY ALL").fetchall()
+    yield f"{len(found)} means"
+
+
+def metrics(run: Path) -> Iterator[str]:
+    found = summarise(run)
+    yield f"{len(found) + len(found['ground'])} measures, {found['totals']['steps']:,} steps"
+
+
+def count_pairs(run: Path) -> int:
+    return 1 + max(int(file.name[:5]) for file in (run / "done").iterdir())
+
+
+QUERIES = {
+    "one lineage's history": history,
+    "mean score by arm and family": scores,
+    "full text over prompts": full_text,
+    "all metrics of the run": metrics,
+}
+
+
+def ask(name: str, run: Path) -> None:
+    """Answer one query, in a process of its own; print what came of it as JSON."""
+    began = time.perf_counter()
+    (found,) = QUERIES[name](run)
+    seconds = time.perf_counter() - began
+    print(json.dumps({"found": found, "seconds": seconds, "memory": peak_memory()}))
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has held (VmHWM in proc(5))."""
+    # getrusage would count what the parent held when it forked.
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) * 1024
+
+
+def asked(name: str, run: Path) -> dict[str, object]:
+    """Let another process answer; what it says."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--ask", name, "--root", str(run)],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write and read a large log.")
+    parser.add_argument("--steps", type=int, default=10_000_000)
+    parser.add_argument("--root", type=Path, help="where; default: a folder that goes afterwards")
+    parser.add_argument("--ask", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.ask:
+        ask(args.ask, args.root)
+        return
+    root = args.root or Path(tempfile.mkdtemp(prefix="lineage-log-"))
+    try:
+        measure(root, args.steps)
+    finally:
+        if not args.root:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def measure(root: Path, steps: int) -> None:
+    console = Console(width=100)
+    run = root / "large"
+    began = time.perf_counter()
+    if not run.exists():
+        written = write(run, template(root), steps, console)
+        console.print(f"{written:,} steps written in {time.perf_counter() - began:,.0f} s")
+    table = Table("query", "found", "files as written", "compacted", "peak memory", box=None)
+    rows = {name: [asked(name, run)] for name in QUERIES}
+    before, began = size(run), time.perf_counter()
+    compact(run, lambda files: track(files, "compacting", console=console, transient=True))
+    after = size(run)
+    console.print(
+        f"compacted in {time.perf_counter() - began:,.0f} s: {before.files:,} files of "
+        f"{before.bytes / GIB:.2f} GiB are now {after.files:,} of {after.bytes / GIB:.2f} GiB"
+    )
+    for name, answers in rows.items():
+        answers.append(asked(name, run))
+        first, second = answers
+        assert first["found"] == second["found"], (name, first, second)
+        seconds = [f"{answer['seconds']:,.2f} s" for answer in answers]
+        memory = " / ".join(f"{answer['memory'] / GIB:.2f}" for answer in answers)  # type: ignore[operator]
+        table.add_row(name, str(first["found"]), *seconds, f"{memory} GiB")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
