@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,15 @@ def test_scores_are_those_of_sql_to_the_last_digit(
         }
         keys = by.split(", ")
         assert {tuple(r[k] for k in keys): r[mean] for r in metrics[name]} == expected
+
+
+def test_the_report_shows_the_scores_of_sql_to_its_last_digit(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+    table = page.split("</table>")[0]
+    cells = re.findall(r"<tr><td>(\w+)</td><td>(\w+)</td><td>([\d.]+) \[", table)
+    found = duckdb.sql(SCORE_SQL.format(run=folder)).fetchall()
+    assert sorted(cells) == sorted((f, arm, f"{score:.2f}") for arm, f, score, _ in found)
+    assert len(cells) == 9
 
 
 def test_gains_are_those_of_sql_to_the_last_digit(log: Log, metrics: dict[str, Any]) -> None:
