@@ -122,6 +122,12 @@ def test_one_writer_and_one_reader_are_no_matrix() -> None:
     assert len(upgrade_matrix(log(rows, record(versions)))) == 0
 
 
+def test_versions_that_each_read_their_own_notes_are_no_matrix() -> None:
+    versions = {name: [f"m@{name}"] * 2 for name in ("a", "b", "c")}
+    rows = [probe(arm, pair, 1, 0, 1.0) for arm in versions for pair in (0, 1)]
+    assert len(upgrade_matrix(log(rows, record(versions)))) == 0
+
+
 def test_what_is_kept_is_a_share_of_the_ceiling_and_of_the_first_tokens() -> None:
     versions = {"all": ["m@a"] * 3, "half": ["m@a"] * 3, "cold": ["m@a"] * 3}
     rows = []

@@ -119,8 +119,9 @@ def matrix(summary: dict[str, Any]) -> Sheet:
     rows: list[tuple[str, ...]] = []
     for family in summary["families"]:
         for writer in dict.fromkeys(writer for _, writer, _ in cells):
-            gains = (cells[family, writer, reader]["gain"] for reader in readers)
-            rows.append((family, name(writer), *(bounds(gain, signed=True) for gain in gains)))
+            found = (cells.get((family, writer, reader)) for reader in readers)
+            gains = (bounds(cell["gain"], signed=True) if cell else "" for cell in found)
+            rows.append((family, name(writer), *gains))
         rows.append(("",) * (2 + len(readers)))
     head = ("family", "writer", *(f"read by {name(reader)}" for reader in readers))
     note = "gain over the same reader without Knowledge"

@@ -56,7 +56,7 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     - cold) / (S of the reader with its own - cold), undefined where the interval of the denominator
     holds 0; `harm`: the share of the probes solved cold that are failed with Knowledge. Columns:
     folder, place (of the arm in its run), arm, writer, reader, family, measure, mean, low, high, n.
-    No rows where a run has fewer than two writers or readers.
+    No rows where a run has fewer than two writers or readers, or none that reads another's.
     """
     cells = [cell for run in records(log).values() for cell in crossings(run)]
     log.register("crossed", pa.Table.from_pylist([asdict(cell) for cell in cells], CROSSED))
@@ -103,7 +103,8 @@ def crossings(run: Record) -> Iterator[Crossing]:
         for place, (name, arm) in enumerate(run.defined.items())
         if arm["receives"] not in (COLD, ORACLE) and len(set(arm["versions"][:-1])) == 1
     ]
-    if len({(versions[0], versions[-1]) for _, _, versions in served}) < 3:
+    pairs = {(versions[0], versions[-1]) for _, _, versions in served}
+    if len(pairs) < 3 or all(writer == reader for writer, reader in pairs):
         return
     cold = {
         arm["versions"][-1]: name for name, arm in run.defined.items() if arm["receives"] == COLD
