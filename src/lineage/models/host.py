@@ -89,7 +89,7 @@ class Host:
             assert served.adapter is not None
             await self.engine.serve(name, served.base, Path(served.adapter))
         elif self.engine is not None:
-            self.engine.serve(name, served)
+            await self.engine.serve(name, served)
 
     async def adapt(self, name: str, base: str, examples: Sequence[Example]) -> None:
         """Let a surrogate learn `examples`."""

@@ -116,14 +116,17 @@ class VllmEngine:
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         self.tokenizer = self.engine.get_tokenizer()
 
-    def serve(self, name: str, served: Served) -> None:
-        """Serve one more version from now on: an adapter, under a number of its own."""
+    async def serve(self, name: str, served: Served) -> None:
+        """Serve one more version from now on: an adapter, loaded under a number of its own."""
         assert served.adapter is not None
         from vllm.lora.request import LoRARequest
 
         self.versions[name] = served
         if name not in self.adapters:
-            self.adapters[name] = LoRARequest(name, len(self.adapters) + 1, served.adapter)
+            adapter = LoRARequest(name, len(self.adapters) + 1, served.adapter)
+            self.adapters[name] = adapter  # first: its number is taken while it loads
+            # Else the first request would load it, and wait for that.
+            await self.engine.add_lora(adapter)
 
     async def generate(self, request: Request) -> Completion:
         """Return the completion; a prompt that does not fit comes back as an error.

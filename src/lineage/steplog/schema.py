@@ -15,6 +15,7 @@ file, not a folder: it is a column inside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
@@ -244,9 +245,8 @@ def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 def table(steps: list[Step]) -> pa.Table:
     """Return `steps` as one table of `STEP_SCHEMA`, sorted by step id."""
     ordered = sorted(steps, key=lambda step: step.step_id)
-    columns: dict[str, list[Any]] = {name: [] for name in STEP_SCHEMA.names}
-    for step in ordered:
-        for name, column in columns.items():
-            value = getattr(step, name)
-            column.append(clean(value) if isinstance(value, str) else value)
+    columns: dict[str, list[Any]] = {}
+    for field in STEP_SCHEMA:
+        values = map(attrgetter(field.name), ordered)
+        columns[field.name] = list(map(clean, values) if pa.types.is_string(field.type) else values)
     return pa.table(columns, schema=STEP_SCHEMA)
