@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import track
 
-from lineage.analysis.browsing import open_record
 from lineage.analysis.visible import one_line, say
 from lineage.commands import Commands, add_command
 
@@ -38,7 +37,8 @@ def _compact(options: argparse.Namespace, console: Console) -> None:
     for run in dict.fromkeys(run for where in options.run for run in _runs(where)):
         with locked(run):
             # A training in a run is guarded by the lock of that run.
-            for folder in sorted({file.parents[1] for file in run.glob("**/done/*.json")}):
+            inner = {file.parents[1] for file in run.glob("**/done/*.json")}
+            for folder in sorted({run, *inner}):
                 _one(folder, console)
 
 
@@ -48,6 +48,8 @@ def _runs(where: Path) -> list[Path]:
         points = sorted(file.parent for file in where.glob("*/run.json"))
         if points:
             return list(dict.fromkeys(point.resolve() for point in points))
+    from lineage.analysis.browsing import open_record
+
     open_record(where)
     return [where]
 

@@ -92,15 +92,16 @@ def compact(run: Path, track: Callable[[list[Path]], Iterable[Path]] = iter) -> 
     shutil.rmtree(made, ignore_errors=True)
 
 
-def settle(run: Path) -> None:
-    """End a compaction of `run` that was cut off: each dataset is the old one or the new one."""
-    made = run / COMPACTING
-    for name in SCHEMAS:
-        # The old one is out of the way already, so the new ones were all whole.
-        if (made / name).exists() and not (run / name).exists():
-            (made / name).rename(run / name)
-            sync_folder(run)
-    shutil.rmtree(made, ignore_errors=True)
+def settle(folder: Path) -> None:
+    """End what was cut off in `folder` or below: each dataset is the old one or the new one."""
+    for made in list(folder.rglob(COMPACTING)):
+        run = made.parent
+        for name in SCHEMAS:
+            # The old one is out of the way already, so the new ones were all whole.
+            if (made / name).exists() and not (run / name).exists():
+                (made / name).rename(run / name)
+                sync_folder(run)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _records(run: Path) -> Iterator[_Record]:
@@ -176,13 +177,20 @@ def _checked(run: Path, name: str, record: _Record) -> pa.Table:
             raise LineageError(
                 f"{own} is not what {done_file(run, place)} tells of: nothing was compacted"
             )
-        found = pq.ParquetFile(pa.BufferReader(data)).read()
+        found = _parsed(data, own)
     else:
         found = rows_of(run, name, place)
     if found is None:
         return schema.empty_table()
     rows = conformed(found, schema)
     return rows.sort_by("step_id") if name == "steps" else rows
+
+
+def _parsed(data: bytes, file: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(pa.BufferReader(data)).read()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LineageError(f"{file} cannot be read: nothing was compacted ({error})") from error
 
 
 def _copy_but(gone: set[Path], old: Path, new: Path) -> None:
