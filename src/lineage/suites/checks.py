@@ -13,6 +13,12 @@ def require_counts(suite: Suite, *keys: str) -> None:
             raise LineageError(f"suite.{key} is {getattr(suite, key)}: it must be 1 or more")
 
 
+def require_most(keys: str, value: int, most: int) -> None:
+    """Raise LineageError where `value`, that of `suite.keys`, is above `most`."""
+    if value > most:
+        raise LineageError(f"suite.{keys} is {value}: it must be {most} or less")
+
+
 def require_shares(suite: Suite, *keys: str) -> None:
     """Raise LineageError where the value of one of `keys` is not in [0, 1]."""
     for key in keys:

@@ -12,9 +12,8 @@ import re
 from dataclasses import dataclass
 from random import Random
 
-from lineage.errors import LineageError
 from lineage.seeds import rng
-from lineage.suites.checks import require_counts, require_shares
+from lineage.suites.checks import require_counts, require_most, require_shares
 from lineage.suites.words import KEYS, KINDS, NAMES, ZONES
 from lineage.tasks import Fact, Suite, Task, World
 
@@ -36,13 +35,10 @@ class Codebook(Suite):
     def __post_init__(self) -> None:
         require_counts(self, "kinds", "machines_per_kind", "code_digits", "difficulty")
         require_shares(self, "drift")
-        for keys, wanted, most in (
-            ("kinds", self.kinds, len(KINDS)),
-            ("kinds x suite.machines_per_kind", self.kinds * self.machines_per_kind, len(NAMES)),
-            ("difficulty", self.difficulty, len(RULE_ATTRIBUTES)),
-        ):
-            if wanted > most:
-                raise LineageError(f"suite.{keys} is {wanted}: it must be {most} or less")
+        machines = self.kinds * self.machines_per_kind
+        require_most("kinds", self.kinds, len(KINDS))
+        require_most("kinds x suite.machines_per_kind", machines, len(NAMES))
+        require_most("difficulty", self.difficulty, len(RULE_ATTRIBUTES))
 
     def world(self, seed: int, generation: int) -> World:
         """Return the world of `seed` in `generation`: the same machines, their values drifted."""

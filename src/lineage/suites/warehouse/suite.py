@@ -13,7 +13,7 @@ from random import Random
 
 from lineage.errors import LineageError
 from lineage.seeds import rng
-from lineage.suites.checks import require_choice, require_counts, require_shares
+from lineage.suites.checks import require_choice, require_counts, require_most, require_shares
 from lineage.suites.warehouse import answers
 from lineage.suites.warehouse.conventions import BLANK, KINDS
 from lineage.suites.warehouse.data import NAMES, Convention, Sheet, choose, fill, lookup
@@ -94,8 +94,7 @@ class Warehouse(Suite):
         require_choice(self, "feedback_tells", "facts", "query", "verdict")
         if self.seconds <= 0:
             raise LineageError(f"suite.seconds is {self.seconds}: it must be above 0")
-        if self.tables > len(NAMES):
-            raise LineageError(f"suite.tables is {self.tables}: it must be {len(NAMES)} or less")
+        require_most("tables", self.tables, len(NAMES))
         least = self.tables * self.difficulty
         if not least <= self.conventions <= len(KINDS):
             raise LineageError(
