@@ -19,9 +19,10 @@ from lineage.analysis.canvas import STYLES, spread
 from lineage.analysis.page import pictured
 from lineage.analysis.pictures.memory import PARTS, turnover_sql
 from lineage.analysis.pictures.scores import LINE, TOP
-from lineage.analysis.snapshots import Place, Snapshots
+from lineage.analysis.snapshots import Snapshots
 from lineage.analysis.training import summarise_training
 from lineage.analysis.views import connect, rows
+from lineage.steplog.place import Place
 
 EMPTY: dict[str, Any] = {
     "arms": ["inherit"], "families": ["same"], "schedule": ["m@r0"],

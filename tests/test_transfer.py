@@ -596,7 +596,7 @@ def ends(*arguments: str | Path) -> int:
 def test_export_takes_what_the_last_generation_left(
     ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    left = {place.name: id for place, id in Snapshots(connect(ran)).left.items()}
+    left = {place.at: id for place, id in Snapshots(connect(ran)).left.items()}
     last = max(int(name.partition("@")[2]) for name in left)
     assert ends("export", ran, tmp_path / "a") == 0
     found = import_knowledge(tmp_path / "a")

@@ -15,6 +15,7 @@ import duckdb
 from lineage.analysis.views import rows
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
+from lineage.steplog.place import Place
 
 SHORTEST = 4
 """Hex digits that name a snapshot, at least."""
@@ -24,21 +25,6 @@ FIRST = "arm <> 'inherit', pair, generation, arm, lineage"
 """Which of several lineages stands for all, as SQL orders them."""
 PHASES = ("plant", "migrate", "handoff")
 """The phases that change Knowledge, in the order of a generation."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A generation of a lineage."""
-
-    arm: str
-    pair: int
-    lineage: str
-    generation: int
-
-    @property
-    def name(self) -> str:
-        """The name that stands for what it left."""
-        return f"{self.lineage}@{self.generation}"
 
 
 @dataclass(frozen=True)
@@ -138,7 +124,7 @@ class Snapshots:
     def find(self, name: str) -> str:
         """Return the id of the snapshot `name`; raises LineageError naming the nearest ones."""
         if "@" in name:
-            places = {place.name: place for place in self.left}
+            places = {place.at: place for place in self.left}
             return self.left[places[_known("LINEAGE@GENERATION", name, list(places))]]
         if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},}}", name.lower()):
             raise LineageError(
@@ -172,7 +158,7 @@ class Snapshots:
             if not parent:
                 raise LineageError(f"{id} is the first Knowledge of all: name what to compare with")
             return parent
-        place = next(place for place in self.left if place.name == name)
+        place = next(place for place in self.left if place.at == name)
         before = replace(place, generation=place.generation - 1)
         began = (e.before for e in self.events(place.lineage) if e.generation == place.generation)
         return self.left.get(before) or next(began, EMPTY.id)
@@ -242,7 +228,7 @@ class Snapshots:
             memories=len(knowledge.memories),
             docs=len(knowledge.docs),
             made=self.made(id, lineage),
-            left_by=tuple(place.name for place in self.left_by(id)),
+            left_by=tuple(place.at for place in self.left_by(id)),
         )
 
     @cached_property

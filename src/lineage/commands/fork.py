@@ -54,10 +54,10 @@ def find_fork(snapshots: Snapshots, at: str) -> Fork:
     one before. Raises LineageError where `at` names none.
     """
     id = snapshots.find(at)
-    left = [place for place in snapshots.left_by(id) if "@" not in at or place.name == at]
+    left = [place for place in snapshots.left_by(id) if "@" not in at or place.at == at]
     if left:
         first = left[0]
-        others = f"{len(left)} generations left {id}: the fork is from {first.name}"
+        others = f"{len(left)} generations left {id}: the fork is from {first.at}"
         return Fork(id, first.pair, first.generation, (others,) if len(left) > 1 else ())
     first = snapshots.held_by(id)[0]
     made = snapshots.made(id, first.lineage)

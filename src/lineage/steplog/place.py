@@ -27,6 +27,11 @@ class Place:
         """The name of the generation's own files."""
         return f"{self.lineage}-g{self.generation:02d}"
 
+    @property
+    def at(self) -> str:
+        """The name that stands for what it left."""
+        return f"{self.lineage}@{self.generation}"
+
     def file(self, dataset: Path) -> Path:
         """Return the generation's own file in a hive-partitioned dataset."""
         folder = dataset / f"arm={self.arm}" / f"generation={self.generation}"
