@@ -13,7 +13,6 @@ metrics only over these, for each of their queries would open every file again.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import shutil
@@ -21,12 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -37,8 +34,9 @@ from lineage.analysis.measures import summarise
 from lineage.files import atomic_write
 from lineage.seeds import rng
 from lineage.steplog.compaction import compact, size
-from lineage.steplog.log import parquet_bytes
-from lineage.steplog.place import Place, done_file
+from lineage.steplog.log import write_generation
+from lineage.steplog.place import Place
+from lineage.steplog.reading import Record, read_records, rows_of
 from lineage.succession.run import execute
 
 OF_STEP = (
@@ -46,9 +44,9 @@ OF_STEP = (
     *("knowledge_before", "knowledge_after"),
 )
 EXCHANGED = {
-    "steps": OF_STEP,
-    "knowledge": ("knowledge", "parent"),
     "worlds": ("world", "value", "text"),
+    "knowledge": ("knowledge", "parent"),
+    "steps": OF_STEP,
 }
 """The columns whose digits are exchanged. Not the JSON of snapshots: 07 is no number there."""
 GIB = 2**30
@@ -70,17 +68,12 @@ def template(root: Path) -> Path:
     return root / "template"
 
 
-def places(run: Path) -> list[tuple[Place, dict[str, pa.Table], str]]:
-    """Return every generation of `run` with its rows by dataset, and what it left."""
-    found = []
-    for file in sorted((run / "done").glob("*.json")):
-        record = json.loads(file.read_bytes())
-        place = Place(record["arm"], record["pair"], record["lineage"], record["generation"])
-        tables = {
-            name: pq.read_table(place.file(run / name), partitioning=None) for name in EXCHANGED
-        }
-        found.append((place, tables, record["knowledge"]))
-    return found
+def generations(run: Path) -> list[tuple[Record, dict[str, pa.Table]]]:
+    """Return every generation of `run` with its rows by dataset."""
+    return [
+        (one, {name: rows_of(run, name, one.place) for name in EXCHANGED})
+        for one in read_records(run)
+    ]
 
 
 def exchange(digits: bytes) -> bytes:
@@ -112,59 +105,51 @@ def exchanged(texts: pa.Array, digits: bytes) -> pa.Array:
 
 def write(target: Path, source: Path, wanted: int, console: Console) -> int:
     """Write copies of `source` to `target` until there are `wanted` steps; return how many."""
-    made = places(source)
-    pairs = 1 + max(place.pair for place, *_ in made)
-    each = sum(tables["steps"].num_rows for _, tables, _ in made)
+    made = generations(source)
+    pairs = 1 + max(record.place.pair for record, _ in made)
+    each = sum(record.steps for record, _ in made)
     copies = -(-wanted // each)
     for name in ("run.json", "config.yaml"):
         atomic_write(target / name, (source / name).read_bytes())
     for copy in track(range(copies), "writing", console=console, transient=True):
         order = rng("log_queries", copy).sample(range(10), 10) if copy else range(10)
         digits = exchange("".join(map(str, order)).encode())
-        for place, tables, left in made:
-            pair = copy * pairs + place.pair
+        for record, tables in made:
+            place, pair = record.place, copy * pairs + record.place.pair
             here = Place(place.arm, pair, f"{pair:05d}-{place.arm}", place.generation)
-            written = b""
-            for name in ("worlds", "knowledge", "steps"):
-                written = parquet_bytes(other(tables[name], name, here, digits))
-                atomic_write(here.file(target / name), written)
-            record = {
-                **{key: getattr(here, key) for key in ("lineage", "arm", "pair", "generation")},
-                "steps": tables["steps"].num_rows,
-                "steps_sha256": hashlib.sha256(written).hexdigest(),
-                "knowledge": left.encode().translate(digits).decode(),
-            }
-            atomic_write(done_file(target, here), json.dumps(record).encode())
+            rows = {name: other(table, name, here, digits) for name, table in tables.items()}
+            left = record.knowledge.encode().translate(digits).decode()
+            write_generation(target, here, rows, left, config_hash="")
     return copies * each
 
 
-def history(run: Path) -> Iterator[str]:
+def history(run: Path) -> str:
     log = lineage.open(run)
     found = log.sql(
         "SELECT * FROM steps WHERE lineage = ? ORDER BY generation, episode, step",
         params=[f"{count_pairs(run) // 2:05d}-inherit"],
     ).to_arrow_table()
-    yield f"{found.num_rows:,} steps"
+    return f"{found.num_rows:,} steps"
 
 
-def full_text(run: Path) -> Iterator[str]:
+def full_text(run: Path) -> str:
     log = lineage.open(run)
     (found, lineages) = log.execute(
         "SELECT count(*), count(DISTINCT lineage) FROM steps "
         "WHERE prompt ILIKE '%zone of pump%' AND prompt ILIKE '%crane Birch%'"
     ).fetchone() or (0, 0)
-    yield f"{found:,} prompts of {lineages:,} lineages"
+    return f"{found:,} prompts of {lineages:,} lineages"
 
 
-def scores(run: Path) -> Iterator[str]:
+def scores(run: Path) -> str:
     log = lineage.open(run)
     found = log.execute("SELECT arm, family, avg(score) FROM probes GROUP BY ALL").fetchall()
-    yield f"{len(found)} means"
+    return f"{len(found)} means"
 
 
-def metrics(run: Path) -> Iterator[str]:
+def metrics(run: Path) -> str:
     found = summarise(run)
-    yield f"{len(found) + len(found['ground'])} measures, {found['totals']['steps']:,} steps"
+    return f"{len(found) + len(found['ground'])} measures, {found['totals']['steps']:,} steps"
 
 
 def count_pairs(run: Path) -> int:
@@ -183,7 +168,7 @@ QUERIES = {
 def ask(name: str, run: Path) -> None:
     """Answer one query, in a process of its own; print what came of it as JSON."""
     began = time.perf_counter()
-    (found,) = QUERIES[name](run)
+    found = QUERIES[name](run)
     seconds = time.perf_counter() - began
     print(json.dumps({"found": found, "seconds": seconds, "memory": peak_memory()}))
 

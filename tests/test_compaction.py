@@ -18,6 +18,7 @@ from lineage import cli
 from lineage.analysis.measures.summary import summarise
 from lineage.config import Config
 from lineage.errors import LineageError
+from lineage.knowledge import EMPTY
 from lineage.steplog import compaction
 from lineage.steplog.compaction import COMPACTING, compact, settle, size
 from lineage.steplog.place import COMPACTED, Place, done_file
@@ -205,6 +206,7 @@ def recorded(folder: Path) -> None:
             **{name: getattr(place, name) for name in ("arm", "pair", "lineage", "generation")},
             "steps": pq.read_metadata(file).num_rows,
             "steps_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "knowledge": EMPTY.id,
         }
         done_file(folder, place).parent.mkdir(exist_ok=True)
         done_file(folder, place).write_text(json.dumps(record))

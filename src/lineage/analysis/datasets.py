@@ -18,24 +18,16 @@ from lineage.steplog.compaction import COMPACTING
 from lineage.steplog.reading import check_end, check_file
 from lineage.steplog.schema import (
     CURVE_SCHEMA,
-    KNOWLEDGE_SCHEMA,
+    OF_GENERATION,
     PARTITION,
     RENAMED,
     STEP_SCHEMA,
     TRAINING_SCHEMA,
-    WORLD_SCHEMA,
     blank,
 )
 
 URL = "://"
-SCHEMAS = {
-    "steps": STEP_SCHEMA,
-    "knowledge": KNOWLEDGE_SCHEMA,
-    "worlds": WORLD_SCHEMA,
-    "training": TRAINING_SCHEMA,
-    "curve": CURVE_SCHEMA,
-}
-PARTITIONED = ("steps", "knowledge", "worlds")
+SCHEMAS = {**OF_GENERATION, "training": TRAINING_SCHEMA, "curve": CURVE_SCHEMA}
 REQUIRED = ("steps", "knowledge")
 ASKED = 1000
 """Up to so many files of a dataset are all asked for their schema; it takes 0.3 ms a file."""
@@ -115,7 +107,7 @@ def dataset_sql(name: str, files: dict[str, Files]) -> str:
             samples += [set(pq.read_schema(file).names) for file in (those[0], those[-1])]
     if not places:
         return _nothing(name)
-    hive = name in PARTITIONED
+    hive = name in OF_GENERATION
     held = samples or [set(SCHEMAS[name].names)]
     options = [
         "filename = true",
@@ -142,7 +134,8 @@ def _column(field: pa.Field, samples: Sequence[set[str]]) -> str:
     name = field.name
     if all(name in sample for sample in samples):
         return f'"{name}"'
-    empty = {"": "''", "[]": "[]"}.get(str(blank(field.type)), "NULL")
+    value = blank(field.type)
+    empty = "NULL" if value is None else repr(value)  # as SQL writes them too
     older = [old for old, new in RENAMED.items() if new == name]
     known = [one for one in (name, *older) if any(one in sample for sample in samples)]
     either = ", ".join((*(f'"{one}"' for one in known), f"{empty}::{_sql(field.type)}"))
@@ -151,14 +144,14 @@ def _column(field: pa.Field, samples: Sequence[set[str]]) -> str:
 
 def _nothing(name: str) -> str:
     columns = [f'NULL::{_sql(field.type)} AS "{field.name}"' for field in SCHEMAS[name]]
-    if name in PARTITIONED:
+    if name in OF_GENERATION:
         columns = ["NULL::VARCHAR AS arm", "NULL::BIGINT AS generation", *columns]
     return f"SELECT NULL::VARCHAR AS folder, {', '.join(columns)} WHERE false"
 
 
 def _below(name: str) -> str:
     # A run that trains has whole folders of trainings in training/ as well.
-    return f"{name}/**/*.parquet" if name in PARTITIONED else f"{name}/step=*.parquet"
+    return f"{name}/**/*.parquet" if name in OF_GENERATION else f"{name}/step=*.parquet"
 
 
 def _sql(kind: pa.DataType) -> str:

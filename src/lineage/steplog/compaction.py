@@ -11,7 +11,6 @@ lineage reads one group of each file.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -23,15 +22,14 @@ import pyarrow.parquet as pq
 
 from lineage.errors import LineageError
 from lineage.files import sync_folder, sync_tree
-from lineage.steplog.place import Place, done_file
-from lineage.steplog.reading import check_file, rows_of
-from lineage.steplog.schema import KNOWLEDGE_SCHEMA, STEP_SCHEMA, WORLD_SCHEMA, conformed
+from lineage.steplog.place import done_file
+from lineage.steplog.reading import Record, check_file, read_records, rows_of
+from lineage.steplog.schema import OF_GENERATION, conformed
 
 COMPACTING = ".compacting"
 """The folder in which compacted datasets are made."""
 ROW_GROUP = 20_000
 """Rows after which a row group ends, with the lineage that it is at."""
-SCHEMAS = {"steps": STEP_SCHEMA, "knowledge": KNOWLEDGE_SCHEMA, "worlds": WORLD_SCHEMA}
 
 
 @dataclass(frozen=True)
@@ -42,18 +40,9 @@ class Size:
     bytes: int
 
 
-@dataclass(frozen=True)
-class _Record:
-    """What `done/` says of a finished generation."""
-
-    place: Place
-    steps: int
-    sha256: str
-
-
 def size(run: Path) -> Size:
     """Return how many files the datasets of `run` have, and how large they are together."""
-    files = [file for name in SCHEMAS for file in (run / name).glob("**/*.parquet")]
+    files = [file for name in OF_GENERATION for file in (run / name).glob("**/*.parquet")]
     return Size(len(files), sum(file.stat().st_size for file in files))
 
 
@@ -67,21 +56,24 @@ def compact(run: Path, track: Callable[[list[Path]], Iterable[Path]] = iter) -> 
     not what the generation's record says.
     """
     settle(run)
-    leaves, names = defaultdict[Path, list[_Record]](list), list[str]()
-    for record in _records(run):
-        for name in SCHEMAS:
+    leaves = defaultdict[Path, list[Record]](list)
+    for record in read_records(run):
+        for name in OF_GENERATION:
             leaves[record.place.compacted(run / name)].append(record)
-    due = {shared: those for shared, those in leaves.items() if _loose(shared, those)}
+    held = {shared: _held_in(shared, those) for shared, those in leaves.items()}
+    due = {shared: files for shared, files in held.items() if len(files) > 1}
+    if not due:
+        return
     made = run / COMPACTING
     try:
         for shared in track(sorted(due)):
-            _merge(run, shared, due[shared], made / shared.relative_to(run))
-        names = [name for name in SCHEMAS if (made / name).exists()]
+            target = made / shared.relative_to(run)
+            _merge(run, shared, leaves[shared], due[shared], target)
+        names = [name for name in OF_GENERATION if (made / name).exists()]
+        gone = {file for files in due.values() for file in files}
         for name in names:
-            gone = {file for shared, those in due.items() for file in _merged(shared, those)}
             _copy_but(gone, run / name, made / name)
-        if names:
-            sync_tree(made)
+        sync_tree(made)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
@@ -96,7 +88,7 @@ def settle(folder: Path) -> None:
     """End what was cut off in `folder` or below: each dataset is the old one or the new one."""
     for made in list(folder.rglob(COMPACTING)):
         run = made.parent
-        for name in SCHEMAS:
+        for name in OF_GENERATION:
             # The old one is out of the way already, so the new ones were all whole.
             if (made / name).exists() and not (run / name).exists():
                 (made / name).rename(run / name)
@@ -104,31 +96,18 @@ def settle(folder: Path) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _records(run: Path) -> Iterator[_Record]:
-    for file in sorted((run / "done").glob("*.json")):
-        try:
-            found = json.loads(file.read_bytes())
-            place = Place(found["arm"], found["pair"], found["lineage"], found["generation"])
-            yield _Record(place, found["steps"], found["steps_sha256"])
-        except (ValueError, KeyError) as error:
-            raise LineageError(f"{file} is no whole record: {error}") from error
-
-
-def _loose(shared: Path, records: list[_Record]) -> bool:
-    """Return whether `records` are in more than one file."""
-    return len(_merged(shared, records)) > 1
-
-
-def _merged(shared: Path, records: list[_Record]) -> list[Path]:
+def _held_in(shared: Path, records: list[Record]) -> list[Path]:
     """Return the files that hold `records`."""
     own = [shared.with_name(f"{one.place.lineage}.parquet") for one in records]
     return [file for file in (shared, *own) if file.exists()]
 
 
-def _merge(run: Path, shared: Path, records: list[_Record], target: Path) -> None:
-    """Write the rows of `records` to `target`: the file that will be `shared`."""
+def _merge(
+    run: Path, shared: Path, records: list[Record], files: list[Path], target: Path
+) -> None:
+    """Write the rows of `records`, which `files` hold, to `target`: it will be `shared`."""
     name = shared.relative_to(run).parts[0]
-    schema, rows = SCHEMAS[name], 0
+    schema, rows = OF_GENERATION[name], 0
     if shared.exists():
         check_file(shared)
     order = [(column, "ascending") for column in ("lineage", "step_id") if column in schema.names]
@@ -142,7 +121,7 @@ def _merge(run: Path, shared: Path, records: list[_Record], target: Path) -> Non
         for group in _groups(run, name, sorted(records, key=lambda one: one.place.lineage)):
             writer.write_table(group, row_group_size=max(1, group.num_rows))
             rows += group.num_rows
-    held = sum(pq.read_metadata(file).num_rows for file in _merged(shared, records))
+    held = sum(pq.read_metadata(file).num_rows for file in files)
     told = sum(one.steps for one in records) if name == "steps" else held
     if not rows == held == told:
         raise LineageError(
@@ -151,7 +130,7 @@ def _merge(run: Path, shared: Path, records: list[_Record], target: Path) -> Non
         )
 
 
-def _groups(run: Path, name: str, records: list[_Record]) -> Iterator[pa.Table]:
+def _groups(run: Path, name: str, records: list[Record]) -> Iterator[pa.Table]:
     """Yield the rows of `records` in tables of `ROW_GROUP` rows or a few more."""
     waiting, rows = [], 0
     for record in records:
@@ -165,14 +144,13 @@ def _groups(run: Path, name: str, records: list[_Record]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting).combine_chunks()
 
 
-def _checked(run: Path, name: str, record: _Record) -> pa.Table:
-    place, schema = record.place, SCHEMAS[name]
+def _checked(run: Path, name: str, record: Record) -> pa.Table:
+    place, schema = record.place, OF_GENERATION[name]
     own = place.file(run / name)
     if own.exists():
         check_file(own)
-        # Read once: of many small files, opening them is what takes time.
         data = own.read_bytes()
-        if name == "steps" and hashlib.sha256(data).hexdigest() != record.sha256:
+        if name == "steps" and hashlib.sha256(data).hexdigest() != record.steps_sha256:
             # The record was written after the file: what differs has been changed since.
             raise LineageError(
                 f"{own} is not what {done_file(run, place)} tells of: nothing was compacted"

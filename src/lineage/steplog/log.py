@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -84,26 +85,14 @@ class GenerationLog:
 
         `world` is the lineage's own world as it is in this generation.
         """
-        steps = parquet_bytes(table(list(self.known.values())))
-        files = {
-            "worlds": parquet_bytes(_world_table(self.place, world)),
-            "knowledge": parquet_bytes(_snapshot_table(self.place, list(self.snapshots.values()))),
-            "steps": steps,
+        tables = {
+            "worlds": _world_table(self.place, world),
+            "knowledge": _snapshot_table(self.place, list(self.snapshots.values())),
+            "steps": table(list(self.known.values())),
         }
-        # What is compacted is whole; a file of its own would hold it twice.
-        for dataset, data in () if self.compacted else files.items():
-            atomic_write(self.place.file(self.run / dataset), data)
-        record = {
-            "lineage": self.place.lineage,
-            "arm": self.place.arm,
-            "pair": self.place.pair,
-            "generation": self.place.generation,
-            "steps": len(self.known),
-            "steps_sha256": hashlib.sha256(steps).hexdigest(),
-            "knowledge": knowledge.id,
-            "config_hash": self.config_hash,
-        }
-        atomic_write(done_file(self.run, self.place), json.dumps(record, indent=1).encode())
+        write_generation(
+            self.run, self.place, tables, knowledge.id, self.config_hash, self.compacted
+        )
         self.waiting = []  # written with the rest: a later flush must not make a journal again
         drop_journal(self.run, self.place)
 
@@ -117,6 +106,34 @@ class GenerationLog:
         atomic_write(self.journal / f"{self.pieces:06d}.parquet", data)
         self.pieces += 1
         self.waiting = []
+
+
+def write_generation(
+    run: Path,
+    place: Place,
+    tables: Mapping[str, pa.Table],
+    knowledge: str,
+    config_hash: str,
+    compacted: bool = False,
+) -> None:
+    """Write the `tables` of a generation by dataset, then its record; it left `knowledge`.
+
+    `compacted`: its rows are in a compacted file, and a file of their own would hold them twice.
+    """
+    files = {dataset: parquet_bytes(rows) for dataset, rows in tables.items()}
+    for dataset, data in () if compacted else files.items():
+        atomic_write(place.file(run / dataset), data)
+    record = {
+        "lineage": place.lineage,
+        "arm": place.arm,
+        "pair": place.pair,
+        "generation": place.generation,
+        "steps": tables["steps"].num_rows,
+        "steps_sha256": hashlib.sha256(files["steps"]).hexdigest(),
+        "knowledge": knowledge,
+        "config_hash": config_hash,
+    }
+    atomic_write(done_file(run, place), json.dumps(record, indent=1).encode())
 
 
 def drop_journal(run: Path, place: Place) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,6 +38,28 @@ def check_file(file: Path) -> None:
         raise LineageError(
             f"{file} has schema {found}, this lineage reads up to {SCHEMA_VERSION}: upgrade lineage"
         )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `done/` says of a finished generation: its steps, the hash of their file as it was
+    written, and the id of the Knowledge that it left."""
+
+    place: Place
+    steps: int
+    steps_sha256: str
+    knowledge: str
+
+
+def read_records(run: Path) -> Iterator[Record]:
+    """Yield the record of every finished generation; raises LineageError where one is torn."""
+    for file in sorted((run / "done").glob("*.json")):
+        try:
+            found = json.loads(file.read_bytes())
+            place = Place(found["arm"], found["pair"], found["lineage"], found["generation"])
+            yield Record(place, found["steps"], found["steps_sha256"], found["knowledge"])
+        except (ValueError, KeyError) as error:
+            raise LineageError(f"{file} is no whole record: {error}") from error
 
 
 def rows_of(run: Path, dataset: str, place: Place) -> pa.Table | None:

@@ -149,6 +149,9 @@ _WORLD = (
 )
 WORLD_SCHEMA = _schema(_WORLD)
 
+OF_GENERATION = {"steps": STEP_SCHEMA, "knowledge": KNOWLEDGE_SCHEMA, "worlds": WORLD_SCHEMA}
+"""The datasets that have rows of every generation, partitioned by `PARTITION`."""
+
 _TRAINING = (
     ("step", pa.int64(), "of the training"),
     ("kind", pa.string(), "rft | grpo"),
