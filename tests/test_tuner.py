@@ -127,7 +127,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def tuner(tiny: str, rate: float = 0.01) -> Tuner:
-    return Tuner(tiny, FinetuneConfig("all", epochs=2, batch=2, learning_rate=rate, rank=4))
+    config = FinetuneConfig("all", epochs=2, batch=2, learning_rate=rate, rank=4)
+    return Tuner(tiny, config, "bfloat16")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -256,6 +256,7 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+PRECISIONS = ("auto", "bfloat16", "float32")
 CHOICES = {
     "agent.policy": ("append", "edit", "rewrite-all"),
     "agent.ranking": ("bm25", "dense"),
@@ -265,7 +266,8 @@ CHOICES = {
     "poison.form": ("instruction", "fact"),
     "finetune.history": ("all", "last"),
     "method.kind": ("grpo", "rft"),
-    "method.dtype": ("bfloat16", "float32"),
+    "method.dtype": PRECISIONS,
+    "engine.vllm.dtype": PRECISIONS,
 }
 
 

@@ -68,7 +68,7 @@ class ModelConfig:
 class VllmConfig:
     """Arguments of each vLLM engine."""
 
-    dtype: str = MISSING
+    dtype: str = MISSING  # auto, bfloat16 or float32
     enforce_eager: bool = MISSING
     max_num_seqs: int = MISSING
     max_loras: int = MISSING  # adapters in one batch
@@ -79,7 +79,7 @@ class VllmConfig:
     gpus: float | None = None  # GPUs an engine; null: tensor_parallel where Ray has GPUs, else 0
     cpu_kv_cache_gib: int = MISSING
     gpu_memory_utilization: float = MISSING
-    threads: int | None = None  # OpenMP threads on the CPU; null: all cores
+    threads: int | None = None  # of an engine on the CPU; null: one a core
 
 
 @dataclass
@@ -271,7 +271,7 @@ class MethodConfig:
     rank: int = MISSING  # of the LoRA
     beta: float = MISSING  # grpo: weight of the KL divergence to the parent
     clip: float = MISSING  # grpo: how far a token's probability ratio may move
-    dtype: str = MISSING  # of the base weights; the adapter learns in float32
+    dtype: str = MISSING  # of the base weights, as in engine.vllm; the adapter learns in float32
 
 
 @dataclass

@@ -74,6 +74,7 @@ class Fleet:
         self.located: dict[str, Located] = {}
         self.counters: dict[str, TokenCounter] = {}
         self.on_gpu = False
+        self.dtype = ""
 
     async def start(self, versions: Sequence[str]) -> None:
         """Start the engines that serve `versions`, one after another.
@@ -94,6 +95,7 @@ class Fleet:
                 self.replicas.setdefault(checkpoint, []).append(replica)
                 await self._launch(replica)
             text = await replica.actor.tokenizer_json.remote()
+            self.dtype = await replica.actor.dtype.remote()
             self.counters |= dict.fromkeys((one.name for one in served), _counter(text))
 
     async def generate(self, request: Request) -> Completion:
@@ -180,7 +182,7 @@ class Fleet:
                 # No CPU of its own: on a small machine the engine has booked them.
                 tuner = ray.remote(Tuner).options(num_cpus=0, runtime_env=OFFLINE)
                 self.tuners[parent.checkpoint] = tuner.remote(
-                    str(located.checkpoint), self.finetune
+                    str(located.checkpoint), self.finetune, self.config.vllm.dtype
                 )
             adapter = str(located.adapter) if located.adapter else None
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +220,7 @@ class Fleet:
         return float(ray.available_resources().get("GPU", 0.0)) if self.on_gpu else 0.0
 
     def describe(self) -> dict[str, Any]:
-        """Return what served a run: device, library versions, adapters and their SHA-256."""
+        """Return what served a run: device, precision, libraries, adapters and their SHA-256."""
         adapters = {
             name: hashlib.sha256(
                 (located.adapter / "adapter_model.safetensors").read_bytes()
@@ -231,7 +233,12 @@ class Fleet:
             with suppress(PackageNotFoundError):
                 libraries[name] = version(name)
         device = "gpu" if self.on_gpu else "cpu"
-        return {"device": device, "libraries": libraries, "adapters": adapters}
+        return {
+            "device": device,
+            "dtype": self.dtype,
+            "libraries": libraries,
+            "adapters": adapters,
+        }
 
     async def _place(self, served: list[ModelVersion]) -> Replica:
         vllm = self.config.vllm

@@ -83,6 +83,10 @@ class Host:
         """Return the engine's tokenizer, "" where it has none of its own."""
         return self.engine.tokenizer_json() if isinstance(self.engine, VllmEngine) else ""
 
+    async def dtype(self) -> str:
+        """Return what the engine computes in, "" where it has no numbers."""
+        return self.engine.dtype if isinstance(self.engine, VllmEngine) else ""
+
     async def serve(self, name: str, served: Served) -> None:
         """Serve one more version, trained while the engine runs."""
         if isinstance(self.engine, Surrogate):

@@ -7,7 +7,6 @@ computed only where there is a label. Import this module only where torch may be
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase, Trainer
 from transformers.utils import logging
 
+from lineage.models.precision import cores
 from lineage.models.protocol import Turn
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -118,4 +118,4 @@ def use_all_cores(processes: int = 1) -> None:
 
     Ray starts an actor that books less than two CPUs with OMP_NUM_THREADS=1.
     """
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    torch.set_num_threads(max(1, cores() // processes))

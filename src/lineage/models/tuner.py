@@ -10,6 +10,7 @@ from typing import Any
 from lineage.config import FinetuneConfig
 from lineage.files import put_folder
 from lineage.models.checkpoint import ADAPTER_FILES
+from lineage.models.precision import precision
 from lineage.models.protocol import Example
 
 
@@ -21,8 +22,9 @@ def trained(folder: Path) -> bool:
 class Tuner:
     """Holds the base model between trainings, so that only the first one pays for loading it."""
 
-    def __init__(self, checkpoint: str, config: FinetuneConfig) -> None:
-        self.checkpoint, self.config = checkpoint, config
+    def __init__(self, checkpoint: str, config: FinetuneConfig, dtype: str) -> None:
+        """`dtype` is that of the base's weights, as in `engine.vllm.dtype`."""
+        self.checkpoint, self.config, self.dtype = checkpoint, config, dtype
         self.base: Any = None
         self.tokenizer: Any = None
 
@@ -55,7 +57,8 @@ class Tuner:
         use_all_cores()
         if self.base is None:
             self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint)
-            self.base = AutoModelForCausalLM.from_pretrained(self.checkpoint, dtype=torch.bfloat16)
+            dtype = getattr(torch, precision(self.dtype, torch.cuda.is_available()))
+            self.base = AutoModelForCausalLM.from_pretrained(self.checkpoint, dtype=dtype)
         set_seed(seed % 2**32)
         config, target = self.config, Path(folder)
         unfinished = target.with_name(f"{target.name}.tmp")

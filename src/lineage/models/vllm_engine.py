@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.config import VllmConfig
+from lineage.models.precision import cores, precision
 from lineage.models.protocol import Completion, Request, ToolCall
 
 
@@ -53,8 +54,9 @@ def prepare_environment(config: VllmConfig, cache: Path, on_gpu: bool) -> None:
     }
     if not on_gpu:
         settings["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
-    if config.threads is not None:
-        settings["OMP_NUM_THREADS"] = str(config.threads)
+        # vLLM would bind one thread to each core but one: on two cores it would use half of them.
+        settings["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        settings["OMP_NUM_THREADS"] = str(config.threads or cores())
     os.environ.update(settings)
 
 
@@ -76,10 +78,11 @@ class VllmEngine:
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        self.dtype = precision(config.dtype, on_gpu)
         adapters = [name for name, served in versions.items() if served.adapter]
         arguments: dict[str, Any] = {
             "model": checkpoint,
-            "dtype": config.dtype,
+            "dtype": self.dtype,
             "enforce_eager": config.enforce_eager,
             "max_model_len": max(served.context_window for served in versions.values()),
             "max_num_seqs": config.max_num_seqs,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from lineage.config import CheckpointConfig, Config
 from lineage.models import shelf
+from lineage.models.precision import cores, precision
 from lineage.training.card import Estimate, HeldOut, Record, card
 from lineage.training.heldout import Gain
 
@@ -72,7 +72,7 @@ def _record(
         name=train.name,
         parent=train.parent,
         base=Path(base.path).name,
-        method=asdict(config.method),
+        method=asdict(config.method) | {"dtype": precision(config.method.dtype, on_gpu)},
         train=asdict(train),
         curricula={name: asdict(config.curricula[name]) for name in train.curricula},
         reward=asdict(config.reward),
@@ -81,7 +81,7 @@ def _record(
         steps=config.method.steps,
         parameters=shelf.parameters(adapter),
         minutes=minutes,
-        device="a GPU" if on_gpu else f"{os.cpu_count()} cores without a GPU",
+        device="a GPU" if on_gpu else f"{cores()} cores without a GPU",
         libraries={name: found for name in LIBRARIES if (found := _installed(name))},
         confidence=config.log.confidence,
         licence=LICENCE,

@@ -13,6 +13,7 @@ from typing import Any
 from lineage.config import MethodConfig
 from lineage.errors import LineageError
 from lineage.files import put_folder
+from lineage.models.precision import precision
 from lineage.models.tuner import trained
 from lineage.training.batch import Batch, Learnt
 
@@ -68,9 +69,8 @@ class TorchLearner:
             return
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint, padding_side="left")
-            self.base = AutoModelForCausalLM.from_pretrained(
-                self.checkpoint, dtype=getattr(torch, self.method.dtype)
-            )
+            dtype = getattr(torch, precision(self.method.dtype, torch.cuda.is_available()))
+            self.base = AutoModelForCausalLM.from_pretrained(self.checkpoint, dtype=dtype)
         except (OSError, ValueError, AttributeError) as error:
             raise LineageError(
                 f"{self.checkpoint} cannot be trained: {first_line(error)}"
