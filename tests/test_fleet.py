@@ -8,10 +8,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import ray
+from ray.exceptions import RayActorError
 
 from lineage import conf
 from lineage.errors import LineageError
@@ -75,6 +77,14 @@ def clean() -> Iterator[None]:
     assert not left_behind()
 
 
+async def _die(actor: Any) -> None:
+    """Kill `actor` and wait until it is dead: `ray.kill` returns before."""
+    ray.kill(actor)
+    with pytest.raises(RayActorError):
+        while True:
+            await actor.tokenizer_json.remote()
+
+
 async def _kill_while_open(tmp_path: Path) -> None:
     made = fleet(tmp_path, "engine.replicas=1", "engine.max_restarts=1")
     try:
@@ -89,7 +99,7 @@ async def _kill_while_open(tmp_path: Path) -> None:
         assert all(not c.error for c in again)
         assert [c.text for c in again[:8]] == [c.text for c in first]
         assert replicas[0].health.restarts == 1
-        ray.kill(replicas[0].actor)
+        await _die(replicas[0].actor)
         failed = await made.generate(request(0))
         assert failed.error.startswith("engine failed: ")
         assert (await made.counter(VERSIONS[0]))("two words") == 2
