@@ -48,8 +48,13 @@ def answering(change: Callable[[Request, Completion], Completion]) -> Iterator[N
         run_module.Meter = Meter  # type: ignore[misc]
 
 
-def run(config: Config, folder: Path) -> dict[str, Any]:
-    """Run `config` without a terminal."""
+def run(config: Config, folder: Path) -> None:
+    """Run `config` without a terminal and without a report, which takes longer than a small run."""
+    execute(config, folder, Console(quiet=True), report=False)
+
+
+def reported(config: Config, folder: Path) -> dict[str, Any]:
+    """Run `config` without a terminal, write its report and return the summary of its metrics."""
     return execute(config, folder, Console(quiet=True))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import answering, run, steps, surrogate
+from helpers import answering, reported, steps, surrogate
 
 from lineage.analysis.measures import summarise
 from lineage.analysis.page import text
@@ -34,7 +34,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp / "runs" / "hostile"
     with answering(spoil):
-        run(surrogate(tmp), folder)
+        reported(surrogate(tmp), folder)
     return folder
 
 

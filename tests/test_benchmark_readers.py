@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import run, steps, surrogate
+from helpers import reported, steps, surrogate
 
 from lineage.conf import load_suite
 from lineage.curriculum import plans
@@ -258,7 +258,7 @@ def test_a_run_of_each(name: str, tmp_path: Path) -> None:
         tmp_path, f"suite={name}", f"suite.path={path}", *more,
         f"experiment.episodes={episodes}", "experiment.probes.same=2",
     )  # fmt: skip
-    summary = run(config, tmp_path / "runs" / "one")
+    summary = reported(config, tmp_path / "runs" / "one")
     assert set(summary["scores"]["inherit"]) == {"same", "similar", "dissimilar"}
     log = steps(tmp_path / "runs" / "one")
     assert not [row["error"] for row in log if row["error"]]

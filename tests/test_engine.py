@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 import vaults
-from helpers import run, steps
+from helpers import reported, run, steps
 from tokenizers import Tokenizer
 
 from lineage import conf
@@ -38,7 +38,7 @@ def lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["experiment=tiny", "agent.docs=true", f"run.root={root}", f"run.cache={CACHE}"]
     )
     folder = root / "tiny"
-    run(config, folder)
+    reported(config, folder)
     return folder
 
 

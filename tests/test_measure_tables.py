@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from helpers import run, surrogate
+from helpers import reported, surrogate
 
 from lineage.analysis.measures import (
     backward_transfer,
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("tables")
     folder = tmp / "runs" / "one"
     more = ("experiment.lineages=11", "experiment.episodes=3", "suite.drift=0.2")
-    run(surrogate(tmp, *more, "experiment.probes.same=3", "log.bootstrap=200"), folder)
+    reported(surrogate(tmp, *more, "experiment.probes.same=3", "log.bootstrap=200"), folder)
     return folder
 
 
@@ -165,7 +165,7 @@ def test_a_log_of_two_runs_has_the_metrics_of_each(
 ) -> None:
     other = tmp_path / "runs" / "two"
     more = ("experiment.lineages=2", "experiment.episodes=2", "experiment.seed=7")
-    alone = run(surrogate(tmp_path, *more, "log.bootstrap=100"), other)
+    alone = reported(surrogate(tmp_path, *more, "log.bootstrap=100"), other)
     both = duckdb.connect()
     for name in ("steps", "knowledge", "worlds", "runs"):
         tables = [

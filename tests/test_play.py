@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import vaults
-from helpers import answering, run, steps, surrogate, timeless
+from helpers import answering, reported, run, steps, surrogate, timeless
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ def by_episode(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("turns")
-    run(small(tmp, "turns", "agent.turns=4"), tmp / "runs" / "whole")
+    reported(small(tmp, "turns", "agent.turns=4"), tmp / "runs" / "whole")
     return tmp / "runs" / "whole"
 
 
@@ -133,7 +133,7 @@ def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
 def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("lessons")
     more = ("agent.history_tokens=60", "agent.summary_tokens=30")
-    run(small(tmp, "lessons", *more, noise=12), tmp / "runs" / "whole")
+    reported(small(tmp, "lessons", *more, noise=12), tmp / "runs" / "whole")
     return tmp / "runs" / "whole"
 
 

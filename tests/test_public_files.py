@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import run, surrogate
+from helpers import reported, surrogate
 
 from lineage.conf import load_suite
 from lineage.errors import LineageError
@@ -78,7 +78,7 @@ def test_finance_asks_as_ace_does_and_keeps_formulas_in_one_world() -> None:
 def test_a_run_on_the_file(suite: tuple[str, ...], tmp_path: Path) -> None:
     name, *overrides = suite
     config = surrogate(tmp_path, f"suite={name}", *overrides, "experiment.episodes=2")
-    summary = run(config, tmp_path / "runs" / "one")
+    summary = reported(config, tmp_path / "runs" / "one")
     assert set(summary["scores"]) == {"inherit", "cold", "oracle"}
     assert summary["totals"]["errors"] == 0
     assert {row["category"] for row in summary["categories"]}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, chromium
-from helpers import answering, run, surrogate
+from helpers import answering, reported, surrogate
 from test_training_report import LOG, training
 
 from lineage.analysis.training_report import write_training
@@ -49,7 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp / "runs" / "evil"
     with answering(spoil):
-        run(surrogate(tmp, "experiment.lineages=2"), folder)
+        reported(surrogate(tmp, "experiment.lineages=2"), folder)
     return folder / "report.html"
 
 

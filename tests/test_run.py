@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import answering, run, steps, surrogate, timeless
+from helpers import answering, reported, run, steps, surrogate, timeless
 
 from lineage import conf
 from lineage.analysis.views import SCORE_SQL
@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run that several tests read and none writes."""
     tmp = tmp_path_factory.mktemp("finished")
     folder = tmp / "runs" / "one"
-    run(surrogate(tmp), folder)
+    reported(surrogate(tmp), folder)
     return folder
 
 
@@ -163,7 +163,7 @@ def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
 
     folder = tmp_path / "runs" / "failing"
     with answering(fail):
-        summary = run(surrogate(tmp_path), folder)
+        summary = reported(surrogate(tmp_path), folder)
     failed = [r for r in steps(folder) if r["error"]]
     assert {r["error"] for r in failed} == {"engine error, planted"}
     assert summary["totals"]["errors"] == len(failed)

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import answering, run, steps, surrogate
+from helpers import answering, reported, steps, surrogate
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -56,9 +56,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("terminal")
     folder = tmp / "runs"
     with answering(evil):
-        run(surrogate(tmp, *SMALL, "experiment.lineages=2"), folder / "one")
-    run(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
-    run(surrogate(tmp, *SMALL, "experiment.seed=7", "experiment.lineages=2"), folder / "other")
+        reported(surrogate(tmp, *SMALL, "experiment.lineages=2"), folder / "one")
+    reported(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
+    reported(surrogate(tmp, *SMALL, "experiment.seed=7", "experiment.lineages=2"), folder / "other")
     return folder
 
 

@@ -44,11 +44,16 @@ def new_folder(config: Config) -> Path:
 
 
 def execute(
-    config: Config, folder: Path, console: Console, release: Release | None = None
+    config: Config,
+    folder: Path,
+    console: Console,
+    release: Release | None = None,
+    report: bool = True,
 ) -> dict[str, Any]:
     """Run `config` in `folder` (or finish what is there) and return the summary of its metrics.
 
-    `release` makes the versions that the schedule says are trained while it runs.
+    `release` makes the versions that the schedule says are trained while it runs. Without a
+    `report` the run ends with its log, and the summary is empty.
 
     Raises LineageError for what the user can mend, OSError where the disk refuses, and
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
@@ -70,6 +75,8 @@ def execute(
                 asyncio.run(_run(job, folder, display, release))
             except asyncio.CancelledError as error:
                 raise KeyboardInterrupt from error
+            if not report:
+                return {}
             display.note("writing the report")
             from lineage.analysis.write import write_report
 
