@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,6 +24,8 @@ from lineage.models.versions import Checkpoint, ModelVersion
 
 OWN_PACKAGE = "package:"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+"""The layers that adapters of ours change."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,15 @@ def locate(version: ModelVersion, cache: Path) -> Located:
         )
     checkpoint = makers[kind](version.name, version.checkpoint, cache)
     return Located(checkpoint, _adapter(version))
+
+
+def changed_layers(adapters: Iterable[str]) -> list[str] | None:
+    """Return `TARGETS` where the adapters in these folders change no other layers, else None."""
+    for folder in adapters:
+        named = json.loads((Path(folder) / ADAPTER_FILES[0]).read_bytes())["target_modules"]
+        if isinstance(named, str) or not set(named) <= set(TARGETS):
+            return None
+    return list(TARGETS)
 
 
 def _missing(name: str, what: str, checkpoint: Checkpoint) -> LineageError:

@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase, Trainer
 from transformers.utils import logging
 
+from lineage.models.checkpoint import TARGETS
 from lineage.models.precision import cores
 from lineage.models.protocol import Turn
 
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
 IGNORED = -100
 """The label of a token that is not to be learnt, by the convention of transformers."""
 
@@ -91,7 +91,9 @@ def with_adapter(base: Any, rank: int, adapter: str | None) -> Any:
     """
     if adapter:
         return PeftModel.from_pretrained(base, adapter, is_trainable=True)
-    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
+    lora = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+    )
     return get_peft_model(base, lora)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.config import VllmConfig
+from lineage.models.checkpoint import changed_layers
 from lineage.models.precision import cores, precision
 from lineage.models.protocol import Completion, Request, ToolCall
 
@@ -79,7 +80,8 @@ class VllmEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self.dtype = precision(config.dtype, on_gpu)
-        adapters = [name for name, served in versions.items() if served.adapter]
+        folders = {name: served.adapter for name, served in versions.items() if served.adapter}
+        adapters = list(folders)
         arguments: dict[str, Any] = {
             "model": checkpoint,
             "dtype": self.dtype,
@@ -102,6 +104,8 @@ class VllmEngine:
                 "max_loras": most,
                 "max_cpu_loras": max(config.max_cpu_loras, most),
                 "max_lora_rank": config.max_lora_rank,
+                # Else every layer is multiplied by an adapter's weights, those that it lacks too.
+                "lora_target_modules": changed_layers(folders.values()),
             }
         if on_gpu:
             arguments["gpu_memory_utilization"] = config.gpu_memory_utilization
