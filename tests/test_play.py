@@ -212,7 +212,7 @@ def test_a_judge_is_asked_and_its_word_is_the_score(tmp_path: Path) -> None:
 
     config = small(tmp_path, "judged", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0]")
     with answering(judge):
-        run(config, tmp_path / "runs" / "run")
+        reported(config, tmp_path / "runs" / "run")
     episodes = by_episode(steps(tmp_path / "runs" / "run"))
     for episode in episodes:
         kinds = [row["kind"] for row in episode]
