@@ -1,0 +1,77 @@
+"""What a machine computes in, and which layers an engine multiplies by an adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+import lineage
+from lineage import conf
+from lineage.errors import LineageError
+from lineage.models.checkpoint import ADAPTER_FILES, TARGETS, changed_layers
+from lineage.models.precision import cores, precision
+from lineage.models.vllm_engine import prepare_environment
+
+ADAPTERS = Path(lineage.__file__).parent / "adapters"
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_auto_is_bfloat16_only_where_the_processor_has_it(
+    supported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    assert precision("auto", on_gpu=False) == ("bfloat16" if supported else "float32")
+    assert precision("auto", on_gpu=True) == "bfloat16"
+    assert precision("bfloat16", on_gpu=False) == "bfloat16"
+    assert precision("float32", on_gpu=True) == "float32"
+
+
+@pytest.mark.parametrize("key", ["engine.vllm.dtype", "method.dtype"])
+def test_an_unknown_precision_is_one_line(key: str) -> None:
+    with pytest.raises(LineageError, match=f"{key} is half: it must be one of auto, bfloat16"):
+        conf.load([f"{key}=half"])
+
+
+@pytest.mark.parametrize(
+    ("physical", "usable", "expected"), [(4, 8, 4), (4, 2, 2), (None, 3, 3), (1, 1, 1)]
+)
+def test_a_core_counts_once_and_only_where_it_may_be_used(
+    physical: int | None, usable: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: physical)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(usable)))
+    assert cores() == expected
+
+
+def test_an_engine_on_the_cpu_gets_its_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    vllm = conf.load(["engine.vllm.threads=3"]).engine.vllm
+    os.environ.pop("OMP_NUM_THREADS", None)
+    prepare_environment(vllm, tmp_path, on_gpu=True)
+    assert "OMP_NUM_THREADS" not in os.environ
+    prepare_environment(vllm, tmp_path, on_gpu=False)
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("modules", "expected"),
+    [
+        (["v_proj", "q_proj"], list(TARGETS)),
+        (["q_proj", "up_proj"], None),
+        ("all-linear", None),
+    ],
+)
+def test_other_layers_are_multiplied_only_where_an_adapter_changes_them(
+    modules: list[str] | str, expected: list[str] | None, tmp_path: Path
+) -> None:
+    (tmp_path / ADAPTER_FILES[0]).write_text(json.dumps({"target_modules": modules}))
+    shipped = [str(folder) for folder in ADAPTERS.iterdir() if folder.is_dir()]
+    assert changed_layers(shipped) == changed_layers([]) == list(TARGETS)
+    assert changed_layers([*shipped, str(tmp_path)]) == expected
