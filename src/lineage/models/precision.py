@@ -1,7 +1,4 @@
-"""What this machine computes in: the precision and the cores of whoever loads a model.
-
-Import torch's part only where torch may be loaded.
-"""
+"""What this machine computes in: the precision and the cores of whoever loads a model."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ def precision(wanted: str, on_gpu: bool) -> str:
     """Return `wanted`; where that is "auto", bfloat16 if this machine multiplies it, else float32.
 
     A processor without instructions for it (AVX-512, AMX, Arm's BF16) converts every number of a
-    product: benchmarks/precision.py says what that costs.
+    product: benchmarks/precision.py says what that costs. On a CPU, "auto" loads torch.
     """
     if wanted != AUTO:
         return wanted
@@ -32,4 +29,4 @@ def precision(wanted: str, on_gpu: bool) -> str:
 def cores() -> int:
     """Return how many cores this process may use; the second thread of a core is no core."""
     usable = len(os.sched_getaffinity(0))
-    return max(1, min(psutil.cpu_count(logical=False) or usable, usable))
+    return min(psutil.cpu_count(logical=False) or usable, usable)

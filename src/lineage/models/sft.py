@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerBase, Trainer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Trainer
 from transformers.utils import logging
 
 from lineage.models.checkpoint import TARGETS
-from lineage.models.precision import cores
+from lineage.models.precision import cores, precision
 from lineage.models.protocol import Turn
 
 IGNORED = -100
@@ -82,6 +82,15 @@ def turn_weights(learnt: torch.Tensor) -> torch.Tensor:
     starts[:, 1:] &= ~learnt[:, :-1]
     turn = starts.flatten().cumsum(0)[learnt.flatten()]
     return turn.bincount()[turn].float().rsqrt()
+
+
+def load_base(checkpoint: str, dtype: str) -> Any:
+    """Return the model in the folder `checkpoint`, its weights in `dtype` (auto: see `precision`).
+
+    Raises OSError or ValueError where there is none.
+    """
+    found = getattr(torch, precision(dtype, torch.cuda.is_available()))
+    return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=found)
 
 
 def with_adapter(base: Any, rank: int, adapter: str | None) -> Any:

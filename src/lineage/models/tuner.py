@@ -10,7 +10,6 @@ from typing import Any
 from lineage.config import FinetuneConfig
 from lineage.files import put_folder
 from lineage.models.checkpoint import ADAPTER_FILES
-from lineage.models.precision import precision
 from lineage.models.protocol import Example
 
 
@@ -37,7 +36,6 @@ class Tuner:
         """
         import torch
         from transformers import (
-            AutoModelForCausalLM,
             AutoTokenizer,
             DataCollatorForSeq2Seq,
             PrinterCallback,
@@ -49,6 +47,7 @@ class Tuner:
             Conversations,
             LabelledTrainer,
             be_quiet,
+            load_base,
             use_all_cores,
             with_adapter,
         )
@@ -57,8 +56,7 @@ class Tuner:
         use_all_cores()
         if self.base is None:
             self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint)
-            dtype = getattr(torch, precision(self.dtype, torch.cuda.is_available()))
-            self.base = AutoModelForCausalLM.from_pretrained(self.checkpoint, dtype=dtype)
+            self.base = load_base(self.checkpoint, self.dtype)
         set_seed(seed % 2**32)
         config, target = self.config, Path(folder)
         unfinished = target.with_name(f"{target.name}.tmp")

@@ -81,7 +81,6 @@ class VllmEngine:
 
         self.dtype = precision(config.dtype, on_gpu)
         folders = {name: served.adapter for name, served in versions.items() if served.adapter}
-        adapters = list(folders)
         arguments: dict[str, Any] = {
             "model": checkpoint,
             "dtype": self.dtype,
@@ -97,8 +96,8 @@ class VllmEngine:
                 "disable_any_whitespace": True,
             },
         }
-        if adapters or adaptable:
-            most = config.max_loras if adaptable else min(config.max_loras, len(adapters))
+        if folders or adaptable:
+            most = config.max_loras if adaptable else min(config.max_loras, len(folders))
             arguments |= {
                 "enable_lora": True,
                 "max_loras": most,
@@ -117,8 +116,8 @@ class VllmEngine:
                 arguments["distributed_executor_backend"] = "uni"
         self.versions = dict(versions)
         self.adapters = {
-            name: LoRARequest(name, number, versions[name].adapter)
-            for number, name in enumerate(adapters, start=1)
+            name: LoRARequest(name, number, folder)
+            for number, (name, folder) in enumerate(folders.items(), start=1)
         }
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         self.tokenizer = self.engine.get_tokenizer()

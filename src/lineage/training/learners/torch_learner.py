@@ -13,7 +13,6 @@ from typing import Any
 from lineage.config import MethodConfig
 from lineage.errors import LineageError
 from lineage.files import put_folder
-from lineage.models.precision import precision
 from lineage.models.tuner import trained
 from lineage.training.batch import Batch, Learnt
 
@@ -59,18 +58,16 @@ class TorchLearner:
 
     def load(self) -> None:
         """Load base and tokenizer, once. Raises LineageError where that fails."""
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
-        from lineage.models.sft import be_quiet
+        from lineage.models.sft import be_quiet, load_base
 
         be_quiet()
         if self.base is not None:
             return
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint, padding_side="left")
-            dtype = getattr(torch, precision(self.method.dtype, torch.cuda.is_available()))
-            self.base = AutoModelForCausalLM.from_pretrained(self.checkpoint, dtype=dtype)
+            self.base = load_base(self.checkpoint, self.method.dtype)
         except (OSError, ValueError, AttributeError) as error:
             raise LineageError(
                 f"{self.checkpoint} cannot be trained: {first_line(error)}"
