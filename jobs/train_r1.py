@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     DataCollatorForSeq2Seq,
     TrainingArguments,
@@ -23,7 +22,8 @@ from transformers import (
 )
 
 from lineage.conf import load_suite
-from lineage.models.sft import Conversations, LabelledTrainer, with_adapter
+from lineage.models.precision import AUTO, PRECISIONS
+from lineage.models.sft import Conversations, LabelledTrainer, load_base, with_adapter
 from lineage.training.lessons import lesson
 
 
@@ -36,15 +36,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="lessons a step")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--dtype", default=AUTO, choices=PRECISIONS, help="of the base weights")
     parser.add_argument("--seed", default="r1-docs", help="name of the lessons' seeds")
     args = parser.parse_args()
 
     set_seed(0)
     suite = load_suite("codebook")
     tokenizer = AutoTokenizer.from_pretrained(args.checkpoint)
-    model = AutoModelForCausalLM.from_pretrained(args.checkpoint, dtype=getattr(torch, args.dtype))
-    model = with_adapter(model, args.rank, None)
+    base = load_base(str(args.checkpoint), args.dtype)
+    args.dtype = str(base.dtype).removeprefix("torch.")  # for the record: what auto came to
+    model = with_adapter(base, args.rank, None)
     model.print_trainable_parameters()
     settings = TrainingArguments(
         output_dir=str(args.out.with_suffix(".tmp")),

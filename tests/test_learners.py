@@ -192,6 +192,7 @@ def test_a_first_step_is_adam_s_on_the_gradient_by_hand(
     assert learnt.grad_norm == pytest.approx(norm, rel=1e-4)
     assert learnt.loss == pytest.approx(0.0, abs=1e-6)
     assert learnt.tokens == 11 and learnt.kl is None
+    assert learnt.dtype == "float32" and learnt.device
     assert learnt.entropy is not None and 0 < learnt.entropy < math.log(256)
     found = load_file(tmp_path / "a" / WEIGHTS)
     assert {weight.dtype for weight in found.values()} == {torch.float32}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,9 @@ def test_the_version_is_on_the_shelf_and_small(made: tuple[Path, Made]) -> None:
     assert found.shelf is not None
     assert (found.shelf / "adapter_model.safetensors").stat().st_size < 2_000_000
     assert MINE in (found.shelf / "README.md").read_text()
+    record = json.loads((found.shelf / "training.json").read_text())
+    assert record["method"]["dtype"] == precision("auto", on_gpu=torch.cuda.is_available())
+    assert "a GPU" in record["device"] or torch.cuda.get_device_name() in record["device"]
     config = conf.load([f"model.shelf={found.shelf.parent}", f"schedule.versions=[{R0},{MINE}]"])
     assert config.model.versions[MINE].parent == R0
 

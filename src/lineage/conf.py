@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lineage.config import IDENTITY, TRAINING, Config
 from lineage.errors import LineageError, nearest
 from lineage.models import shelf
+from lineage.models.precision import PRECISIONS
 from lineage.suites import make_suite
 from lineage.tasks import Suite
 
@@ -256,7 +257,6 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-PRECISIONS = ("auto", "bfloat16", "float32")
 CHOICES = {
     "agent.policy": ("append", "edit", "rewrite-all"),
     "agent.ranking": ("bm25", "dense"),

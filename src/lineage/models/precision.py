@@ -8,6 +8,7 @@ import psutil
 
 AUTO = "auto"
 """In conf: what suits the machine."""
+PRECISIONS = (AUTO, "bfloat16", "float32")
 
 
 def precision(wanted: str, on_gpu: bool) -> str:

@@ -46,7 +46,8 @@ class Learnt:
     """What a step did: mean loss, norm of the gradient, KL to the parent (null where not asked),
 
     mean entropy of the policy in nats a token, tokens learnt from, and seconds. All are null or 0
-    where there was nothing to learn from.
+    where there was nothing to learn from. `dtype` is that of the base's weights, `device` what
+    learnt, in words; both are "" where no weights are.
     """
 
     loss: float | None
@@ -55,6 +56,8 @@ class Learnt:
     entropy: float | None
     tokens: int
     seconds: float
+    dtype: str = ""
+    device: str = ""
 
 
 class Learner(Protocol):

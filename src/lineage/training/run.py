@@ -128,7 +128,6 @@ async def _execute(config: Config, folder: Path, display: Display) -> Made:
         adapter, gains = await train(
             config, folder, engine, engine.engine, display, display.generation_done
         )
-        on_gpu = isinstance(engine.engine, Fleet) and engine.engine.on_gpu
     finally:
         await asyncio.shield(engine.close())
     figures = write_training(folder, Path(config.run.cache), config.log)
@@ -136,7 +135,7 @@ async def _execute(config: Config, folder: Path, display: Display) -> Made:
     shipped = None
     if config.engine.kind != "surrogate":
         # A surrogate's skills are no weights: there is nothing to ship.
-        shipped = ship(config, folder, adapter, gains, minutes, on_gpu)
+        shipped = ship(config, folder, adapter, gains, minutes)
     return Made(adapter, gains, shipped)
 
 

