@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -59,8 +59,8 @@ class Knowledge:
     def canonical(self) -> str:
         """Return the canonical form that the id is the hash of: sorted-key JSON without spaces."""
         content = {
-            "memories": [asdict(memory) for memory in self.memories],
-            "docs": [asdict(doc) for doc in self.docs],
+            "memories": [_fields(memory) for memory in self.memories],
+            "docs": [_fields(doc) for doc in self.docs],
             "next_id": self.next_id,
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -81,6 +81,11 @@ class Knowledge:
 
 
 EMPTY = Knowledge()
+
+
+def _fields(entry: Memory | Doc) -> dict[str, Any]:
+    # As asdict, which copies every value and so took a tenth of a surrogate training.
+    return vars(entry) | {"created": vars(entry.created), "edited": vars(entry.edited)}
 
 
 def knowledge_from_json(text: str, parent: str = "") -> Knowledge:
