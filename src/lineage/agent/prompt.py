@@ -32,8 +32,9 @@ def escape(text: str) -> str:
     characters and lone surrogates become spaces.
     """
     plain = text.replace("&", "&amp;").replace("<", "&lt;")
-    kept = (c if c.isprintable() else " " for c in plain)
-    return " ".join("".join(kept).split())
+    if not plain.isprintable():
+        plain = "".join(c if c.isprintable() else " " for c in plain)
+    return " ".join(plain.split())
 
 
 def fence(tag: str, versions: Sequence[str], lines: Sequence[str]) -> str:
