@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lineage.tasks import Fact
 
@@ -134,6 +135,12 @@ class Truth:
             for claim in self._claims[shorter]
             if _states(text, claim, start + len(shorter), self._shared[shorter])
         }
+
+
+@lru_cache(maxsize=64)
+def truth_of(facts: tuple[Fact, ...]) -> Truth:
+    """Return the `Truth` of `facts`, made once for the many texts that are read about a world."""
+    return Truth(facts)
 
 
 def normalised(text: str) -> str:

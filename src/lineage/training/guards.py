@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lineage.knowledge import Doc, Knowledge
 from lineage.tasks import Task, World
-from lineage.truth import Truth
+from lineage.truth import truth_of
 
 RUN_OF_WORDS = 3
 """Words in a row that count as copied where the history shows them in a row too."""
@@ -38,7 +38,7 @@ def measure(knowledge: Knowledge, tokens: int, shown: str, world: World) -> Meas
         return Measured(tokens, None, None, None)
     density = staleness = None
     if world.facts:
-        truth = Truth(world.facts)
+        truth = truth_of(world.facts)
         said = [truth.read(text) for text in texts]
         stated = frozenset[str]().union(*(one.stated for one in said))
         density = 100.0 * len(stated) / tokens
@@ -67,7 +67,7 @@ def opening(knowledge: Knowledge, opened: Sequence[str], task: Task, world: Worl
     wanted = frozenset(task.facts)
     if not wanted or not world.facts or not knowledge.docs:
         return ""
-    truth = Truth(world.facts)
+    truth = truth_of(world.facts)
     noted = any(wanted <= truth.stated(memory.text) for memory in knowledge.memories)
     holding = {doc.id for doc in knowledge.docs if wanted <= truth.stated(_whole(doc))}
     needed = not noted and task.world == world.id and bool(holding)
