@@ -31,6 +31,7 @@ from trl.trainer.utils import split_tensor_dict
 from lineage.config import MethodConfig
 from lineage.models.sft import save_adapter
 from lineage.training.batch import Batch, Learnt, Sample
+from lineage.training.learners.torch_learner import workers
 
 MAX_GRAD_NORM = 1.0
 """Longer gradients are cut to it. Adam undoes a scale common to all steps, not one odd step's."""
@@ -170,8 +171,7 @@ def grpo_step(
         if abs(math.fsum(one.advantage for one in group)) > ZERO:
             raise ValueError("the advantages of a group do not sum to zero")
     samples = [one for group in batch.groups for one in group]
-    workers = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    cut = plan(len(samples), method.batch, workers)
+    cut = plan(len(samples), method.batch, workers())
     rows = rollouts(samples, tokenizer, cut.total)
 
     def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:

@@ -16,6 +16,7 @@ from transformers import DataCollatorForSeq2Seq, PrinterCallback, TrainingArgume
 from lineage.config import MethodConfig
 from lineage.models.sft import IGNORED, LabelledTrainer, save_adapter
 from lineage.training.batch import Batch, Learnt, Sample
+from lineage.training.learners.torch_learner import workers
 
 
 class ImitationTrainer(LabelledTrainer):
@@ -49,13 +50,12 @@ def rft_step(
     `seconds` is left at zero.
     """
     samples = [one for group in batch.groups for one in group]
-    workers = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     warm = method.kind == "grpo"
     settings = TrainingArguments(
         output_dir=str(folder),
         use_cpu=not torch.cuda.is_available(),
         num_train_epochs=method.epochs,
-        per_device_train_batch_size=max(1, method.batch // workers),
+        per_device_train_batch_size=max(1, method.batch // workers()),
         learning_rate=method.warm_learning_rate if warm else method.learning_rate,
         lr_scheduler_type="linear",
         weight_decay=0.0,

@@ -136,16 +136,20 @@ def is_first() -> bool:
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
+def workers() -> int:
+    """Return how many processes learn together: those of this one's group, or it alone."""
+    from torch import distributed
+
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
 def device() -> str:
     """Return what this process computes on, in words, with the others of its group."""
     import torch
 
     if not torch.cuda.is_available():
         return f"{cores()} cores without a GPU"
-    from torch import distributed
-
-    count = distributed.get_world_size() if distributed.is_initialized() else 1
-    return f"{count} x {torch.cuda.get_device_name()}"
+    return f"{workers()} x {torch.cuda.get_device_name()}"
 
 
 def first_line(error: Exception) -> str:
