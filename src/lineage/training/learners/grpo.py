@@ -31,7 +31,7 @@ from trl.trainer.utils import split_tensor_dict
 from lineage.config import MethodConfig
 from lineage.models.sft import save_adapter
 from lineage.training.batch import Batch, Learnt, Sample
-from lineage.training.learners.torch_learner import workers
+from lineage.training.learners.group import workers
 
 MAX_GRAD_NORM = 1.0
 """Longer gradients are cut to it. Adam undoes a scale common to all steps, not one odd step's."""

@@ -83,7 +83,8 @@ def work(job: dict[str, Any]) -> None:
     import torch
 
     from lineage.models.sft import use_all_cores
-    from lineage.training.learners.torch_learner import TorchLearner, is_first
+    from lineage.training.learners.group import is_first
+    from lineage.training.learners.torch_learner import TorchLearner
 
     if not torch.cuda.is_available():
         context = ray.train.get_context()

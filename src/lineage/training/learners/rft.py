@@ -16,7 +16,7 @@ from transformers import DataCollatorForSeq2Seq, PrinterCallback, TrainingArgume
 from lineage.config import MethodConfig
 from lineage.models.sft import IGNORED, LabelledTrainer, save_adapter
 from lineage.training.batch import Batch, Learnt, Sample
-from lineage.training.learners.torch_learner import workers
+from lineage.training.learners.group import workers
 
 
 class ImitationTrainer(LabelledTrainer):

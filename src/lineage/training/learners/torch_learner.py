@@ -13,7 +13,6 @@ from typing import Any
 from lineage.config import MethodConfig
 from lineage.errors import LineageError
 from lineage.files import put_folder
-from lineage.models.precision import cores
 from lineage.models.tuner import trained
 from lineage.training.batch import Batch, Learnt
 
@@ -91,6 +90,7 @@ class TorchLearner:
         from transformers import set_seed
 
         from lineage.models.sft import with_adapter
+        from lineage.training.learners.group import device, is_first
 
         began, making = time.monotonic(), unfinished(target)
         first = is_first()
@@ -127,29 +127,6 @@ class TorchLearner:
 
             return grpo_step(model, self.tokenizer, batch, self.method, self.parent, folder)
         raise LineageError(f"kind {batch.kind!r} of a batch is unknown: choose from grpo, rft")
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes: the only one, or the first of its group."""
-    from torch import distributed
-
-    return not distributed.is_initialized() or distributed.get_rank() == 0
-
-
-def workers() -> int:
-    """Return how many processes learn together: those of this one's group, or it alone."""
-    from torch import distributed
-
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def device() -> str:
-    """Return what this process computes on, in words, with the others of its group."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return f"{cores()} cores without a GPU"
-    return f"{workers()} x {torch.cuda.get_device_name()}"
 
 
 def first_line(error: Exception) -> str:
