@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -247,9 +247,7 @@ def config_hash(config: Config) -> str:
 
 def plain(config: Config) -> dict[str, Any]:
     """Return the configuration as plain dicts, lists and scalars."""
-    tree = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
-    assert isinstance(tree, dict)
-    return {str(key): value for key, value in tree.items()}
+    return asdict(config)
 
 
 def to_yaml(config: Config) -> str:
