@@ -72,6 +72,10 @@ class Trainer:
         method = self.config.method
         return "rft" if step < method.warm_steps else method.kind
 
+    def _warm(self, step: int) -> bool:
+        """Whether `step` only prepares those of another method."""
+        return self.kind(step) != self.config.method.kind
+
     async def _step(self, step: int) -> None:
         train, method, kind = self.config.train, self.config.method, self.kind(step)
         began, generated, clock = time.monotonic(), self.tokens(), Clock()
@@ -88,7 +92,7 @@ class Trainer:
         chosen_draws = draws(train.name, step, self._counts(step), self._before(step), self.sources)
         groups = await rollouts.sample(step, parent, chosen_draws, method.group, clock)
         if kind == "rft":
-            samples = chosen(groups, method.most if method.kind == "rft" else method.warm_most)
+            samples = chosen(groups, method.warm_most if self._warm(step) else method.most)
         else:
             samples = compared(groups, method.most)
         generated = self.tokens() - generated
@@ -146,12 +150,11 @@ class Trainer:
 
     def _temperature(self, step: int) -> float:
         method = self.config.method
-        warm = method.kind != "rft" and self.kind(step) == "rft"
-        return method.warm_temperature if warm else method.temperature
+        return method.warm_temperature if self._warm(step) else method.temperature
 
     def _counts(self, step: int) -> dict[str, int]:
         method, config = self.config.method, self.config
-        groups = method.warm_groups if self.kind(step) == "rft" else method.groups
+        groups = method.warm_groups if self._warm(step) else method.groups
         return allotted(groups, {n: config.curricula[n].share for n in config.train.curricula})
 
     def _before(self, step: int) -> dict[str, int]:
