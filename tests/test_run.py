@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, knowledge_from_json
 from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
+from lineage.seeds import derive
 from lineage.steplog.log import GenerationLog
 
 
@@ -233,6 +236,41 @@ def test_what_is_in_the_journal_is_not_generated_again(
         run(config, folder)
     assert len(asked) == len(set(asked))
     assert before <= {r["step_id"] for r in steps(folder)}
+
+
+def spoilt(request: Request, answer: Completion) -> Completion:
+    """Return every third list of edits torn, as a model leaves it that ran out of tokens."""
+    torn = bool(request.schema) and derive(request.id) % 3 == 0
+    return replace(answer, text=answer.text[:-9]) if torn else answer
+
+
+@pytest.mark.parametrize("opening", ["choice", "native"])
+def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, opening: str) -> None:
+    config = surrogate(
+        tmp_path,
+        *("log.journal_steps=1", "experiment.lineages=1", "experiment.episodes=3"),
+        *("agent.docs_opened=2", f"agent.opening={opening}", "arms.names=[inherit,cold]"),
+        "arms.ceiling=inherit",
+    )
+    whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
+    with answering(spoilt):
+        run(config, whole)
+    assert any(r["error"] for r in steps(whole))
+    for left in (7, 8, 19, 40):
+        asked = itertools.count()
+
+        def stop(
+            request: Request, answer: Completion, last: int = left, asked: Iterator[int] = asked
+        ) -> Completion:
+            if next(asked) == last:
+                raise LineageError("planted")
+            return spoilt(request, answer)
+
+        with answering(stop), pytest.raises(LineageError, match="planted"):
+            run(config, cut)
+    with answering(spoilt):
+        run(config, cut)
+    assert timeless(cut) == timeless(whole)
 
 
 def main_code(*arguments: str) -> int:

@@ -80,9 +80,10 @@ def _serve(
         columns: dict[str, Any] = {"detail": query, "results": tuple(doc.id for doc in found)}
         return _Reply("search", prompts.doc_index(found) or "Nothing found.", columns)
     id = str(call.arguments.get("id", ""))
-    doc = next((d for d in knowledge.docs if d.id == id), None)
-    if doc is None or len(opened) >= desk.config.docs_opened:
-        why = "unknown id" if doc is None else "no more documents may be opened"
+    full = len(opened) >= desk.config.docs_opened
+    doc = None if full else next((d for d in knowledge.docs if d.id == id), None)
+    if doc is None:
+        why = "no more documents may be opened" if full else "unknown id"
         return _Reply("open", why, {"detail": f"{call.name}: {why}"})
     opened.append(doc)
     return _Reply("open", prompts.doc_block(doc, with_id=True), {"entry": id, "detail": doc.title})

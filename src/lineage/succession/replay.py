@@ -1,11 +1,15 @@
-"""Replay: what an earlier process finished is answered from its journal, not generated again."""
+"""Replay: what an earlier process finished is answered from its journal, not generated again.
+
+An answer comes back as the engine gave it. What the agent made of it (an error in edits, a document
+that was opened) is made again, or stands in the log already.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter
+from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter, ToolCall
 from lineage.steplog.schema import Step
 
 
@@ -49,7 +53,16 @@ class Replay:
             completion_tokens=step.completion_tokens,
             cached_tokens=step.cached_tokens,
             engine_seconds=step.engine_seconds,
-            error=step.error,
+            # A step's error may be its agent's; of an engine that failed there is no answer.
+            error="" if step.finish_reason else step.error,
+            calls=_calls(step) if request.tools else (),
             tokens=step.tokens,
             logprobs=step.logprobs,
         )
+
+
+def _calls(step: Step) -> tuple[ToolCall, ...]:
+    """Return the tool call that `step` served; where it opened nothing, the id is ""."""
+    if step.kind == "search":
+        return (ToolCall("search", {"query": step.detail}),)
+    return (ToolCall("open", {"id": step.entry}),) if step.kind == "open" else ()
