@@ -16,6 +16,9 @@ import numpy as np
 from lineage.config import RewardConfig
 from lineage.tasks import Family
 
+EQUAL = 1e-9
+"""Rewards no further apart are equal: sums of floats round, and 0.1 + 0.2 is not 0.3."""
+
 
 @dataclass(frozen=True)
 class Reward:
@@ -85,10 +88,14 @@ def over_horizon(rewards: Sequence[Reward], discount: float) -> Reward:
     )
 
 
+def differ(rewards: Sequence[float]) -> bool:
+    """Whether some of `rewards` are not equal, however the sums of their parts were rounded."""
+    return bool(rewards) and max(rewards) - min(rewards) > EQUAL
+
+
 def advantages(rewards: Sequence[float]) -> list[float]:
     """Return (reward - mean) / standard deviation over the group; zeros where all are equal."""
+    if not differ(rewards):
+        return [0.0] * len(rewards)
     values = np.asarray(rewards, dtype=float)
-    # Not `std() == 0`: the mean of equal floats can round, and then every advantage would be -1.
-    if not values.size or values.min() == values.max():
-        return [0.0] * values.size
     return [float(value) for value in (values - values.mean()) / values.std()]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import pstdev
 
-from lineage.reward import Reward, advantages
+from lineage.reward import Reward, advantages, differ
 from lineage.training.batch import Sample
 from lineage.training.recorder import Decision
 from lineage.training.rollout import Alternative, Group
@@ -86,8 +86,7 @@ def _earned(reward: Reward) -> bool:
 def _spread(group: Group) -> float:
     rewards = [a.reward.total for a in group.alternatives if a.reward is not None]
     whole = len(rewards) == len(group.alternatives) and len(rewards) > 1
-    # Not pstdev alone: the mean of equal floats can round.
-    return pstdev(rewards) if whole and min(rewards) < max(rewards) else 0.0
+    return pstdev(rewards) if whole and differ(rewards) else 0.0
 
 
 def _reward(alternative: Alternative) -> Reward:
