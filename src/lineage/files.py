@@ -1,4 +1,7 @@
-"""Files appear whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+"""Files appear whole or not at all: temporary name, fsync, rename, fsync of the folder.
+
+And a link is followed to what it names now.
+"""
 
 from __future__ import annotations
 
@@ -55,3 +58,10 @@ def put_folder(unfinished: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     unfinished.replace(target)
     sync_folder(target.parent)
+
+
+def behind(folder: Path) -> Path:
+    """Return the folder behind a link such as `runs/latest`, which will soon point elsewhere."""
+    while folder.is_symlink():
+        folder = folder.parent / folder.readlink()
+    return folder

@@ -19,6 +19,7 @@ from lineage.analysis.snapshots import Snapshots
 from lineage.analysis.views import connect
 from lineage.config import Config
 from lineage.errors import LineageError
+from lineage.files import behind
 
 SHARED = "base"
 """The option that holds what all options of its group share: choosing one does not reset that."""
@@ -70,7 +71,7 @@ def find_fork(snapshots: Snapshots, at: str) -> Fork:
 
 def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start."""
-    run = _itself(run)
+    run = behind(run)
     tree: Any = OmegaConf.create(conf.plain(conf.load_file(run / "config.yaml")))
     # A name of its own would be the folder of the run that this one is forked from.
     tree.run.name = None
@@ -112,13 +113,6 @@ def other_world(changed: Sequence[tuple[str, Any, Any]]) -> list[str]:
         for key, _, _ in changed
         if any(key.startswith(w) if w.endswith(".") else key == w for w in WORLD)
     ]
-
-
-def _itself(run: Path) -> Path:
-    """Return the folder behind a link such as `runs/latest`, which will soon point elsewhere."""
-    while run.is_symlink():
-        run = run.parent / run.readlink()
-    return run
 
 
 def _parsed(overrides: Sequence[str]) -> list[tuple[str, Any]]:

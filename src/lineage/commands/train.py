@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lineage.analysis.training_tables import show_training
 from lineage.analysis.views import read_record
 from lineage.commands import Commands, add_command
 from lineage.config import Config
+from lineage.files import behind
 
 EXAMPLES = """\
 examples:
@@ -26,7 +28,7 @@ examples:
   lineage train train.parent=smollm2-135m@r1 train.name=smollm2-135m@w2
   lineage train train.log=runs/latest          on the histories of a run that is there
   lineage train reward.memory=0                without a price on memory
-  lineage train engine=surrogate               the toy policy: seconds, no model
+  lineage train engine=surrogate               the toy policy: half a minute, no model
   lineage resume runs/latest                   go on with one that was stopped
 """
 
@@ -43,11 +45,18 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    config = conf.load(options.overrides)
+    config = _with_log(conf.load(options.overrides))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = Path(config.run.root) / (config.run.name or f"{stamp}-train")
     options.folder = folder
     run_training(config, folder, console)
+
+
+def _with_log(config: Config) -> Config:
+    """Return `config` with the folder itself as `train.log`: this training becomes the latest."""
+    if config.train.log is None:
+        return config
+    return replace(config, train=replace(config.train, log=str(behind(Path(config.train.log)))))
 
 
 def is_training(folder: Path) -> bool:
