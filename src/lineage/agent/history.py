@@ -99,10 +99,13 @@ def restore(plan: Plan, generation: int, steps: Iterable[Step], suite: Suite) ->
 def _remembered(visit: Visit, steps: Sequence[Step]) -> Experience | None:
     """Return what the instance of `steps` remembered, None where its episode failed."""
     context, trace, answer, feedback = "", Trace(), "", ""
+    opened: list[str] = []
     score: float | None = None
     whole = False
     for step in steps:
-        if step.kind == "read":
+        if step.kind == "open" and step.entry:
+            opened.append(step.entry)
+        elif step.kind == "read":
             context, trace = step.detail, Trace()
             whole = visit.task.lesson
         elif step.kind == "summary":
@@ -118,7 +121,7 @@ def _remembered(visit: Visit, steps: Sequence[Step]) -> Experience | None:
     if not whole:
         return None
     return Experience(
-        visit.task.prompt, answer, feedback, score == 1.0, context=context, trace=trace
+        visit.task.prompt, answer, feedback, score == 1.0, tuple(opened), context, trace
     )
 
 

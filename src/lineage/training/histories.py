@@ -100,18 +100,19 @@ def _history(
     if finished(run, place) is None:
         return None
     steps = read_steps(run, place)
-    acts = [step for step in steps if step.kind == "act"]
+    work = [step for step in steps if step.phase == "work"]
     past = restore(ahead[0], generation, steps, suite)
-    if not acts or not past:
+    if not past:
         return None
     return History(
         id=place.name,
         plans=ahead,
-        knowledge=snapshots[acts[0].knowledge_before],
+        knowledge=snapshots[work[0].knowledge_before],
         experiences=tuple(p.experience for p in past),
-        used=_used(acts),
+        used=_used(work),
     )
 
 
-def _used(acts: list[Step]) -> frozenset[str]:
-    return frozenset(step.entry for step in acts if step.entry and step.score == 1.0)
+def _used(work: list[Step]) -> frozenset[str]:
+    answers = (step for step in work if step.kind == "act" and step.score == 1.0)
+    return frozenset(step.entry for step in answers if step.entry)
