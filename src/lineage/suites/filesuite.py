@@ -29,6 +29,8 @@ from lineage.tasks import Fact, Referral, Suite, Task, World
 SHOWN = 3
 """Rows left out that a report names."""
 HASHED = 1 << 20
+HELD_OUT = 3
+"""One world in so many is held out from training."""
 
 
 @dataclass
@@ -66,10 +68,13 @@ class FileSuite(Suite):
     world_tasks: int  # most questions of a world, drawn where there are more
     answer_chars: int  # longest right answer
     on_bad: str  # stop | skip: at a row that cannot be used
+    # Of the worlds: all | training | held-out. Runs of before there were parts had all.
+    part: str = field(default="all", kw_only=True)
 
     def __post_init__(self) -> None:
         require_counts(self, "world_tasks", "answer_chars")
         require_choice(self, "on_bad", "stop", "skip")
+        require_choice(self, "part", "all", "training", "held-out")
 
     @abstractmethod
     def rows(self, record: Record) -> Iterator[Row | Problem]:
@@ -140,7 +145,18 @@ class FileSuite(Suite):
     @cached_property
     def _order(self) -> list[str]:
         names = sorted(self.index.worlds)
-        return rng("worlds", self.name).sample(names, len(names))
+        drawn = rng("worlds", self.name).sample(names, len(names))
+        parts = {
+            "all": drawn,
+            "held-out": drawn[::HELD_OUT],
+            "training": [name for at, name in enumerate(drawn) if at % HELD_OUT],
+        }
+        if not parts[self.part]:
+            raise LineageError(
+                f"{self.path} has a single world, so none can be held out from training: "
+                "set train.held_out=0"
+            )
+        return parts[self.part]
 
     def _world(self, name: str, generation: int) -> World:
         rows = [_restored(self.index.store, place) for place in self._chosen(name)]

@@ -1,7 +1,8 @@
 """Schooling: the runs that a training reads its histories from, in worlds of their own.
 
 A curriculum's worlds are hashed from the new version's name and the curriculum, those that are
-held out from another name still: none is an experiment's, and none is both.
+held out from another name still: none is an experiment's, and none is both. The worlds of a file
+are what they are: a third of them is held out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lineage.config import ArmConfig, ArmsConfig, Config, ProbeConfig, ScheduleConfig
+from lineage.config import (
+    ArmConfig,
+    ArmsConfig,
+    Config,
+    ProbeConfig,
+    ScheduleConfig,
+    StartConfig,
+)
 from lineage.curriculum import plans
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY
@@ -36,6 +44,8 @@ def school(config: Config, course: str, held_out: bool = False) -> Config:
             f"curriculum {course!r} needs drift, and suite {suite['name']!r} has none: "
             "leave it out of train.curricula"
         )
+    if "part" in suite and train.held_out:
+        suite["part"] = "held-out" if held_out else "training"
     name = f"{train.name}-{course}" + ("-held-out" if held_out else "")
     return replace(
         config,
@@ -52,6 +62,7 @@ def school(config: Config, course: str, held_out: bool = False) -> Config:
         schedule=ScheduleConfig([train.parent] * generations, _ancestors(config)),
         agent=course_agent(config.agent, curriculum),
         suite=suite,
+        start=StartConfig(),  # a run's own start is no history's
     )
 
 
