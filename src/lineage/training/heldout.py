@@ -111,9 +111,14 @@ async def _episodes(
     train = config.train
     source = worlds_only(school(config, course, held_out=True))
     visits = train.probes.same + train.probes.similar + train.probes.dissimilar
+    ideal = replace(config.curricula[course], library="ideal")
     rollouts = Rollouts(
         # The same draws for both versions: nothing in their ids tells them apart.
-        config=replace(config, train=replace(train, name=f"{train.name}-held-out")),
+        config=replace(
+            config,
+            train=replace(train, name=f"{train.name}-held-out"),
+            curricula={**config.curricula, course: ideal},
+        ),
         folder=place / arm,
         config_hash=config_hash,
         engine=engine,
