@@ -53,10 +53,10 @@ class Recorder:
         self.taken.append((request, completion))
         return completion
 
-    def decisions(self, prefix: str) -> tuple[Decision, ...]:
-        """Return what was decided, in the order of ids; `prefix` of the episodes is cut off.
+    def decisions(self, prefix: str, version: str) -> tuple[Decision, ...]:
+        """Return what `version` decided, in the order of ids; `prefix` of episodes is cut off.
 
-        Failed requests decided nothing.
+        Failed requests decided nothing, and what a judge said is no decision.
         """
         return tuple(
             Decision(
@@ -67,7 +67,7 @@ class Recorder:
                 completion.logprobs,
             )
             for request, completion in sorted(self.taken, key=lambda pair: pair[0].id)
-            if not completion.error
+            if request.version == version and not completion.error
         )
 
     @property

@@ -189,7 +189,8 @@ class _Room:
         knowledge = await hand_over(
             desk, history.knowledge, history.experiences, history.used, prefix=prefix
         )
-        return _Draft(knowledge, recorder.decisions(prefix), "; ".join(recorder.errors))
+        decisions = recorder.decisions(prefix, desk.serving)
+        return _Draft(knowledge, decisions, "; ".join(recorder.errors))
 
     async def _probed(self, number: int, draft: _Draft) -> Alternative:
         history, prefix = self.draw.history, f"a{number:02d}"
@@ -209,6 +210,9 @@ class _Room:
                     for i, visit in enumerate(visits)
                 )
             )
+            if all(attempt.score is None for attempt in attempts):
+                # The price of memory alone would teach to write nothing.
+                return Alternative(None, draft.decisions, measured, error="no probe was scored")
             rewards.append(self._reward(knowledge, plan, visits, attempts))
         reward = over_horizon(rewards, self.train.discount)
         log_reward(self.desk, f"{prefix}r", reward, history.knowledge, draft.knowledge)
@@ -250,7 +254,7 @@ class _Room:
         desk = replace(self.desk, engine=recorder, temperature=self.temperature)
         attempt = await probe(desk, f"{prefix}p000", Briefing(self.library), visit)
         errors = "; ".join(recorder.errors)
-        return _Draft(self.library, recorder.decisions(prefix), errors, attempt)
+        return _Draft(self.library, recorder.decisions(prefix, desk.serving), errors, attempt)
 
     async def _scored(self, number: int, draft: _Draft) -> Alternative:
         attempt, visit = draft.attempt, self.visit

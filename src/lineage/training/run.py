@@ -33,8 +33,10 @@ from lineage.models.protocol import Engine
 from lineage.models.surrogate import DEFAULT, Surrogate
 from lineage.models.versions import lookup, registry
 from lineage.progress import Display
+from lineage.succession.job import prepare
 from lineage.succession.meter import Meter
 from lineage.succession.run import locked, point_latest, stop_on_signal
+from lineage.suites import make_suite
 from lineage.training.batch import Learner
 from lineage.training.heldout import Gain, measure_gain
 from lineage.training.loop import Progress, Trainer
@@ -54,9 +56,16 @@ class Made:
 
 def check(config: Config) -> None:
     """Raise LineageError where the training could not work, before anything is started."""
+    shelf.check_name(config.model, config.train.name)
+    known, on_shelf = registry(config.model), shelf.names(shelf.folder_of(config.model))
+    for version in (config.train.parent, *_judges(config)):
+        lookup(known, version, on_shelf)
+    check_learning(config)
+
+
+def check_learning(config: Config) -> None:
+    """Raise LineageError where no version could be trained so, whichever it is."""
     train, method = config.train, config.method
-    shelf.check_name(config.model, train.name)
-    lookup(registry(config.model), train.parent, shelf.names(shelf.folder_of(config.model)))
     if not train.curricula:
         raise LineageError("train.curricula is empty: name at least one of conf/curricula")
     for name in train.curricula:
@@ -70,8 +79,10 @@ def check(config: Config) -> None:
             raise LineageError(f"curricula.{name}.library is {course.library!r}: own or ideal")
         if course.share <= 0:
             raise LineageError(f"curricula.{name}.share is {course.share}: it must be above 0")
-        school(config, name)
-        held_out(config, name)
+        for run in (school(config, name), held_out(config, name)):
+            if make_suite(run.suite).fingerprint:
+                # A file may have too few worlds for both, or for the probes.
+                prepare(replace(run, experiment=replace(run.experiment, probes=train.probes)))
     if method.group < 2:
         raise LineageError("method.group is 1: alternatives are compared, so make it 2 or more")
     if train.gpus <= 0:
@@ -81,6 +92,12 @@ def check(config: Config) -> None:
             raise LineageError(f"method.{key} is 0: alternatives would all be the same")
     if sum((train.probes.same, train.probes.similar, train.probes.dissimilar)) == 0:
         raise LineageError("train.probes are all 0: without a probe there is no reward")
+
+
+def _judges(config: Config) -> tuple[str, ...]:
+    """Return the versions that judge answers in what is trained on."""
+    log = config.train.log
+    return make_suite((conf.load_file(Path(log) / "config.yaml") if log else config).suite).judges
 
 
 def _check_shelf(config: Config, folder: Path) -> None:
@@ -122,7 +139,7 @@ async def _execute(config: Config, folder: Path, display: Display) -> Made:
     try:
         display.note("starting the engine")
         began = time.monotonic()
-        await engine.start([config.train.parent])
+        await engine.start(list(dict.fromkeys((config.train.parent, *_judges(config)))))
         display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
         adapter, gains = await train(
