@@ -139,6 +139,10 @@ def _execute(options: argparse.Namespace, config: Config, folder: Path, console:
     from lineage.succession.run import execute
 
     options.folder = folder
+    if config.schedule.trained:
+        from lineage.training.run import check_learning
+
+        check_learning(config)
     summary = execute(config, folder, console, _release)
     show_summary(summary, console)
     console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
