@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,16 +21,21 @@ from helpers import run, steps, surrogate
 from rich.console import Console
 
 from lineage import conf
-from lineage.config import Config
+from lineage.cli import main
+from lineage.config import Config, StartConfig
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, Doc, Memory, Origin
+from lineage.models.protocol import Completion, Request
+from lineage.models.surrogate import Surrogate
 from lineage.reward import Reward, over_horizon
 from lineage.seeds import derive
+from lineage.succession.meter import Meter
 from lineage.succession.run import execute as execute_run
+from lineage.suites import make_suite
 from lineage.training.credit import chosen, compared, group_advantages
 from lineage.training.guards import Measured, copied_share, measure, opening
 from lineage.training.histories import read_source
-from lineage.training.recorder import Decision
+from lineage.training.recorder import Decision, Recorder
 from lineage.training.rollout import Alternative, Group
 from lineage.training.run import check, execute, release
 from lineage.training.schooling import held_out, school
@@ -112,6 +120,24 @@ def test_the_widest_spread_is_learnt_first_and_no_more_than_most() -> None:
     wide = group(alternative(1.0, ("a", 3)), alternative(0.0, ("a", 4)), id="wide")
     samples = compared([narrow, wide], most=3)
     assert [[s.tokens for s in one] for one in samples] == [[(3,), (4,)]]
+
+
+def test_rewards_that_only_rounding_tells_apart_are_equal() -> None:
+    # Three of four same and both similar ones, or one similar one and the dissimilar one.
+    summed = [0.4 * 3 / 4 + 0.4, 0.4 * 3 / 4 + 0.4 / 2 + 0.2]
+    assert summed[0] != summed[1]
+    assert group_advantages(group(*map(alternative, summed))) == [0.0, 0.0]
+    same = group(*(alternative(total, ("a", i)) for i, total in enumerate(summed)))
+    assert compared([same], most=8) == ()
+
+
+def test_what_a_judge_says_is_no_decision() -> None:
+    taken = [
+        (Request(f"run/a00p000/{n}", who, (), 1, 0.0, 0), Completion(text=who, tokens=(1,)))
+        for n, who in enumerate(("me", "judge"))
+    ]
+    recorder = Recorder(Surrogate(conf.load(["engine=surrogate"]).engine.surrogate), taken)
+    assert [decision.text for decision in recorder.decisions("a00", "me")] == ["me"]
 
 
 def test_rejection_sampling_imitates_the_best_and_nothing_that_failed() -> None:
@@ -314,6 +340,151 @@ def test_a_run_can_be_trained_on(tmp_path: Path) -> None:
     config = toy(tmp_path, f"train.log={past}", "train.curricula=[signal]", "train.held_out=0")
     execute(config, tmp_path / "runs" / "toy", QUIET)
     assert not (tmp_path / "runs" / "toy" / "school").exists()
+
+
+def test_the_latest_run_can_be_trained_on(tmp_path: Path) -> None:
+    places = (f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
+    past = tmp_path / "runs" / "past"
+    config = surrogate(tmp_path, "experiment=tiny", "experiment.episodes=4")
+    run(config, past)
+    latest = tmp_path / "runs" / "latest"
+    assert latest.resolve() == past
+    small = ("train.curricula=[signal]", "train.held_out=0", "method.steps=1", "run.name=toy")
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "engine=surrogate", "agent=writer", f"train.log={latest}", *small, *places])
+    assert not stopped.value.code
+    assert latest.resolve() == tmp_path / "runs" / "toy"
+    assert conf.load_file(latest / "config.yaml").train.log == str(past)
+
+
+def test_histories_know_which_docs_were_opened(tmp_path: Path) -> None:
+    past = tmp_path / "runs" / "past"
+    run(surrogate(tmp_path, "experiment=tiny", "experiment.episodes=4"), past)
+    lived = [e for history in read_source(past, 1).histories for e in history.experiences]
+    opened = {doc for experience in lived for doc in experience.opened}
+    logged = {s["entry"] for s in steps(past) if s["kind"] == "open" and s["phase"] == "work"}
+    assert opened == logged != set()
+
+
+def rows_of(worlds: int, **more: Any) -> list[dict[str, Any]]:
+    """Return lines of a file of tasks, twenty a world."""
+    rows: list[dict[str, Any]] = []
+    for world in range(worlds):
+        facts = [f"The code of pump {world}-{n} is {1000 + n}." for n in range(20)]
+        for n, fact in enumerate(facts):
+            asked = {"prompt": f"What is the code of pump {world}-{n}?", "answer": f"{1000 + n}"}
+            about = {"id": f"q{world}-{n}", "world": f"w{world}", "facts": [fact]}
+            rows.append(about | asked | {"scorer": "contains"} | more)
+    return rows
+
+
+def on_file(tmp: Path, rows: list[dict[str, Any]], *overrides: str) -> Config:
+    """Return a small training of the surrogate on a file of tasks."""
+    path = tmp / "tasks.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return toy(tmp, "suite=jsonl", f"suite.path={path}", "train.curricula=[signal]", *overrides)
+
+
+def test_worlds_of_a_file_that_are_held_out_are_no_training_worlds(tmp_path: Path) -> None:
+    config = on_file(tmp_path, rows_of(7))
+    check(config)
+    suites = (make_suite(of(config, "signal").suite) for of in (school, held_out))
+    training, kept = ({suite.world(seed, 0).id for seed in range(50)} for suite in suites)
+    assert (len(training), len(kept)) == (4, 3)
+    assert not training & kept
+    few = on_file(tmp_path, rows_of(1))
+    with pytest.raises(LineageError, match=r"a single world, .* set train\.held_out=0"):
+        check(few)
+
+
+def test_lessons_make_histories(tmp_path: Path) -> None:
+    lessons = [
+        {"id": f"l{w}-{n}", "world": f"w{w}", "context": f"The code of pump {w}-{n} is {1000 + n}."}
+        for w in range(7)
+        for n in range(12)
+    ]
+    config = on_file(tmp_path, rows_of(7) + lessons, "method.steps=1", "train.held_out=0")
+    folder = tmp_path / "runs" / "toy"
+    execute(config, folder, QUIET)
+    assert all(row["samples"] for row in curve(folder))
+
+
+def test_judges_are_served_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    async def start(self: Meter, versions: Sequence[str]) -> None:
+        started.extend(versions)
+        raise LineageError("enough")
+
+    judged = rows_of(7, scorer={"name": "judge", "version": "smollm2-135m@r1"})
+    config = on_file(tmp_path, judged)
+    monkeypatch.setattr(Meter, "start", start)
+    with pytest.raises(LineageError, match="enough"):
+        execute(config, tmp_path / "runs" / "toy", QUIET)
+    assert started == ["smollm2-135m@r0", "smollm2-135m@r1"]
+
+
+def test_rejection_sampling_alone_counts_its_groups_by_method_groups(tmp_path: Path) -> None:
+    overrides = ("method=rft", "method.groups=3", "method.group=4", "method.warm_groups=9")
+    config = toy(tmp_path, *overrides, "method.warm_steps=0", "train.held_out=0", "method.steps=1")
+    folder = tmp_path / "runs" / "toy"
+    execute(config, folder, QUIET)
+    assert len(curve(folder, "training")) == 3 * 4
+
+
+def test_held_out_episodes_read_ideal_libraries(tmp_path: Path) -> None:
+    # An own library is the notes of the generation before.
+    own = ("curricula.open.library=own", "curricula.open.generations=2", "train.worlds=8")
+    small = ("train.curricula=[open]", *own, "method.steps=1")
+    folder = tmp_path / "runs" / "toy"
+    execute(toy(tmp_path, *small), folder, QUIET)
+    arms = sorted((folder / "held-out" / "open").iterdir())
+    assert [arm.name for arm in arms] == ["after", "before"]
+    for arm in arms:
+        assert EMPTY.id not in {s["knowledge_before"] for s in steps(arm) if s["kind"] == "probe"}
+
+
+def test_a_torn_handoff_is_worth_the_same_once_it_is_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tearing(Meter):
+        async def generate(self, request: Request) -> Completion:
+            answer = await super().generate(request)
+            torn = bool(request.schema) and derive(request.id) % 3 == 0
+            return replace(answer, text=answer.text[:-9]) if torn else answer
+
+    monkeypatch.setattr("lineage.training.run.Meter", Tearing)
+    config = toy(tmp_path, "train.curricula=[signal]", "train.held_out=0", "method.steps=2")
+    folder = tmp_path / "runs" / "toy"
+    execute(config, folder, QUIET)
+    assert any(s["error"] for s in steps(folder) if s["phase"] == "handoff")
+    whole = curve(folder, "training"), curve(folder)
+    # As a kill leaves it between the rollouts and the record of a step.
+    shutil.rmtree(folder / "adapters" / "step-001")
+    for file in folder.glob("c*/step=001.parquet"):
+        file.unlink()
+    execute(config, folder, QUIET)
+    again = curve(folder, "training"), curve(folder)
+    assert again[0] == whole[0]
+    assert [row | {"tokens_generated": 0} for row in again[1]] == [
+        row | {"tokens_generated": 0} for row in whole[1]
+    ]
+
+
+def test_a_run_s_own_start_is_no_history_s(tmp_path: Path) -> None:
+    config = toy(tmp_path, "start.folder=notes")
+    assert school(config, "signal").start == StartConfig()
+
+
+def test_a_schedule_that_cannot_train_is_not_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = ("experiment=succession", "engine=surrogate", "train.curricula=[signl]")
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", *wrong, f"run.root={tmp_path / 'runs'}"])
+    assert stopped.value.code == 1
+    assert "did you mean 'signal'" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_grandchildren_count_where_the_horizon_says_so(tmp_path: Path) -> None:
