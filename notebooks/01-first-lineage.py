@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A first lineage
-# Two lineages of two generations on the deterministic engine: a run in seconds, and how to read it.
-# Leave out `engine=surrogate` for the real model.
+# Four pairs of lineages, four generations each, on the deterministic engine: a run in seconds, and
+# how to read it. Leave out `engine=surrogate` for the real model.
 
 # %%
 import json

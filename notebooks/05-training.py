@@ -58,4 +58,4 @@ print(
 # policy stops exploring.
 
 # %%
-print(*(training.get("warnings") or ["none here"]), sep="\n")
+print(*(training["signs"] or ["none here"]), sep="\n")
