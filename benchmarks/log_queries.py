@@ -30,7 +30,7 @@ from rich.table import Table
 
 import lineage
 from lineage import conf
-from lineage.analysis.measures import summarise
+from lineage.analysis.measures.summary import GROUND, MEASURES, summarise
 from lineage.files import atomic_write
 from lineage.seeds import rng
 from lineage.steplog.compaction import compact, size
@@ -149,7 +149,7 @@ def scores(run: Path) -> str:
 
 def metrics(run: Path) -> str:
     found = summarise(run)
-    return f"{len(found) + len(found['ground'])} measures, {found['totals']['steps']:,} steps"
+    return f"{len(MEASURES) + len(GROUND)} measures, {found['totals']['steps']:,} steps"
 
 
 def count_pairs(run: Path) -> int:

@@ -1,8 +1,9 @@
 """The metrics of the design, each a function of a log: a connection with the views of its runs.
 
 A measure takes the connection and returns an Arrow table: `folder` (the run), what the measure is
-by, then `mean`, `low`, `high` and `n`, the pairs behind it, then what else it knows. Nothing is
-compared but the same pairs, and every mean has a bootstrap interval over them. `metrics.json` is
+by, then `mean`, `low`, `high` and `n`, the pairs behind it, then what else it knows; plain counts
+have no mean. Nothing is compared but the same pairs, and every mean has a bootstrap interval over
+them. `metrics.json` is
 made of the same functions (`summarise`).
 """
 
