@@ -52,6 +52,19 @@ def test_a_folder_goes_through_a_migration_and_comes_back(
     assert migrated["knowledge_after"] == left.id
 
 
+def test_a_migration_does_not_go_on_in_a_folder_that_is_there(
+    notes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    places = (f"run.root={tmp_path / 'runs'}", "run.name=mine", "engine=surrogate")
+    to = ("--to", "smollm2-135m@r1", *places)
+    assert code("migrate", str(notes), str(tmp_path / "out"), *to) == 1
+    assert "choose another run.name" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert code("migrate", str(notes), str(tmp_path / "file"), *to) == 1
+    assert "no empty folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["verify", "rebuild"])
 def test_a_migration_that_needs_raw_episodes_is_refused(
     kind: str, notes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -36,21 +36,25 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _migrate(options: argparse.Namespace, console: Console) -> None:
     from lineage.succession.carry import carry
-    from lineage.succession.run import new_folder
+    from lineage.succession.run import locked, new_folder
     from lineage.transfer import export_knowledge, import_knowledge
 
-    if options.target.exists() and any(options.target.iterdir()):
-        raise LineageError(f"{options.target} is not empty: name a new folder")
+    target: Path = options.target
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise LineageError(f"{target} is there and no empty folder: name a new one")
     version, *overrides = options.to
     config = conf.load([*overrides, "experiment.name=migrate"], version)
     came = import_knowledge(options.source)
     folder = new_folder(config)
-    with console.status(f"{config.migration.kind} to {version}"):
+    if folder.exists():
+        # Its answers would be replayed, to whatever was asked there.
+        raise LineageError(f"{folder} is there already: choose another run.name")
+    with locked(folder), console.status(f"{config.migration.kind} to {version}"):
         left = carry(config, came, version, folder)
-    export_knowledge(left, options.target)
+    export_knowledge(left, target)
     console.print(
         f"{len(came.memories)} memories and {len(came.docs)} docs came, {len(left.memories)} and "
-        f"{len(left.docs)} are in {options.target}; what was asked and answered is in {folder}",
+        f"{len(left.docs)} are in {target}; what was asked and answered is in {folder}",
         markup=False,
         highlight=False,
     )
