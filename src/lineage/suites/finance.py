@@ -100,7 +100,7 @@ class Finance(FileSuite):
         asked = f"{fact.text} {question}" if self.show_formula else question
         return Row(
             line=record.line,
-            id=str(record.line),
+            id=str(record.number),
             world=worlds[name],
             group=name,
             prompt=asked,

@@ -58,7 +58,7 @@ class MemoryAgentBench(FileSuite):
             return
         metadata = value.get("metadata") or {}
         source = str(metadata.get("source") or "unknown")
-        world = f"{record.line:04d}-{source}"
+        world = f"{record.number:04d}-{source}"
         lessons = []
         for order, piece in enumerate(pieces(context, self.chunk_chars)):
             lessons.append(f"{world}/piece-{order}")

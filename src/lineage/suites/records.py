@@ -21,12 +21,21 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Record:
-    """One object of a file; `start` and `length` are its bytes in a JSON Lines file, else 0."""
+    """One object of a file; `start` and `length` are its bytes in a JSON Lines file, else 0.
+
+    `place` counts the elements of a JSON array from 1; 0: each record has a line of its own.
+    """
 
     line: int
     value: dict[str, Any]
     start: int = 0
     length: int = 0
+    place: int = 0
+
+    @property
+    def number(self) -> int:
+        """What tells the record from the others of its file."""
+        return self.place or self.line
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def _lines(path: Path) -> Iterator[Record | Problem]:
 
 
 def _array(path: Path) -> Iterator[Record | Problem]:
-    decoder, line = json.JSONDecoder(), 1
+    decoder, place = json.JSONDecoder(), 0
     with path.open("rb") as file:
         text = _Text(file)
         if text.skip(" \t\r\n\ufeff") != "[":
@@ -82,7 +91,7 @@ def _array(path: Path) -> Iterator[Record | Problem]:
             return
         text.take(1)
         while (mark := text.skip(" \t\r\n,")) != "]":
-            line = text.line
+            line, place = text.line, place + 1
             if not mark:
                 yield Problem(line, "the JSON array does not end: the file is cut off")
                 return
@@ -92,7 +101,7 @@ def _array(path: Path) -> Iterator[Record | Problem]:
                 yield Problem(line, f"not JSON: {error}")
                 return  # where the next element begins cannot be told
             if isinstance(value, dict):
-                yield Record(line, value)
+                yield Record(line, value, place=place)
             else:
                 yield Problem(line, f"not a JSON object but {_kind(value)}")
 

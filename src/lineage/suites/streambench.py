@@ -88,7 +88,7 @@ class StreamBench(FileSuite):
         options = "\n".join(f"{n}. {name}" for n, name in enumerate(self._labels))
         return Row(
             line=record.line,
-            id=f"{record.line}",
+            id=f"{record.number}",
             world=self._world_of[label],
             group=label,
             prompt=f"{record.value['PATIENT_PROFILE'].strip()}\nPossible diagnoses:\n{options}\n"
@@ -97,7 +97,7 @@ class StreamBench(FileSuite):
             scorer="regex",
             # As published: the first number with a point after it is the answer.
             options={"pattern": rf"\A(?:(?!\d+\.)[\s\S])*+(?<!\d){number}\."},
-            order=record.line,
+            order=record.number,
             category="ddxplus",
         )
 
@@ -107,13 +107,13 @@ class StreamBench(FileSuite):
         asked = str(value["question"]).strip()
         return Row(
             line=record.line,
-            id=str(value.get("id") or record.line),
+            id=str(value.get("id") or record.number),
             world=str(value.get("type") or "hotpotqa"),
             group=str(value.get("level") or ""),
             prompt=f"{read}\n{asked}" if read else asked,
             answers=(str(value["answer"]).strip(),),
             scorer="normalised",
-            order=record.line,
+            order=record.number,
             category="hotpotqa",
         )
 
@@ -121,12 +121,12 @@ class StreamBench(FileSuite):
         value = record.value
         return Row(
             line=record.line,
-            id=f"{record.line}",
-            world=f"{(record.line - 1) // self.block:04d}",
+            id=f"{record.number}",
+            world=f"{(record.number - 1) // self.block:04d}",
             prompt=str(value["question"]).strip(),
             answers=(str(value["answer"]).rpartition("####")[2].strip(),),
             scorer="numeric",
-            order=record.line,
+            order=record.number,
             category="gsm8k",
         )
 
