@@ -13,6 +13,8 @@ from lineage.tasks import Referral
 
 YES_NO = {"choices": ["yes", "no"]}
 LONG = {"choices": ["applicable", "not applicable"]}
+LETTERS = {"choices": ["A", "B"]}
+SEX = {"choices": ["male", "female"]}
 RIGHT = json.dumps([[1, "a"], [2, "b"]])
 
 
@@ -24,7 +26,12 @@ RIGHT = json.dumps([[1, "a"], [2, "b"]])
         ("normalised", {}, "The Blue Whale", "blue whale!", 1),
         ("normalised", {}, "blue whale", "a whale", 0),
         ("contains", {}, "blue whale", "It is the Blue Whale, I think.", 1),
+        ("normalised", {}, "A", "a.", 1),
+        ("normalised", {}, "A", "", 0),
+        ("normalised", {}, "A", "The", 0),
         ("contains", {}, "art", "It is a part.", 0),
+        ("contains", {}, "A", "It is A.", 1),
+        ("contains", {}, "A", "", 0),
         ("numeric", {}, "0.2", "50,000 / 250,000 = 0.2", 1),
         ("numeric", {}, "250000", "$250,000.00", 1),
         ("numeric", {}, "250000", "250", 0),
@@ -44,6 +51,11 @@ RIGHT = json.dumps([[1, "a"], [2, "b"]])
         ("choice", YES_NO, "no", "I know that it is.", 0),
         ("choice", LONG, "applicable", "This is not applicable.", 0),
         ("choice", LONG, "not applicable", "This is not applicable.", 1),
+        ("choice", LETTERS, "A", "The answer is A.", 1),
+        ("choice", LETTERS, "A", "It is a B.", 0),
+        ("choice", LETTERS, "B", "A or B.", 0),
+        ("choice", SEX, "female", "male or female", 0),
+        ("choice", SEX, "female", "A female.", 1),
         ("regex", {}, r"\bm\d+\b", "It is m12.", 1),
         ("regex", {"pattern": r"^\d+$"}, "12", "m12", 0),
         ("result", {}, RIGHT, '[[2, "b"], [1, "a"]]', 1),
@@ -54,6 +66,8 @@ RIGHT = json.dumps([[1, "a"], [2, "b"]])
         ("result", {}, RIGHT, "1,a\n1,a", 0),
         ("result", {}, "[[0.3333333]]", "0.33333331", 1),
         ("result", {}, "[[0.3333333]]", "0.334", 0),
+        ("result", {}, '[[0.33333331, "b"], [0.33333332, "a"]]', "0.333333,b\n0.333333,a", 1),
+        ("result", {}, '[[1, "a"], [1, "b"]]', "1.0,a\n1,b", 1),
     ],
 )
 def test_by_hand(

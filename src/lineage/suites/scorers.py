@@ -73,9 +73,18 @@ def check(name: str, options: Options, answers: Sequence[str]) -> str:
 
 
 def plain(text: str) -> str:
+    """Return `text` after `without_articles`, or with them where nothing else is said: "A"."""
+    return without_articles(text) or bare(text)
+
+
+def without_articles(text: str) -> str:
     """Return `text` in lower case without punctuation, articles and extra space (SQuAD)."""
-    kept = "".join(sign for sign in text.lower() if sign not in string.punctuation)
-    return " ".join(ARTICLES.sub(" ", kept).split())
+    return " ".join(ARTICLES.sub(" ", bare(text)).split())
+
+
+def bare(text: str) -> str:
+    """Return `text` in lower case without punctuation and extra space."""
+    return " ".join("".join(c for c in text.lower() if c not in string.punctuation).split())
 
 
 def exact(options: Options, answer: str, said: str) -> float:
@@ -90,7 +99,7 @@ def normalised(options: Options, answer: str, said: str) -> float:
 
 def contains(options: Options, answer: str, said: str) -> float:
     """1.0 where the answer is part of the completion, both after `plain`."""
-    return float(f" {plain(answer)} " in f" {plain(said)} ")
+    return float(any(f" {plain(answer)} " in f" {text} " for text in (plain(said), bare(said))))
 
 
 def recall(options: Options, answers: Sequence[str], said: str) -> float:
@@ -114,7 +123,7 @@ def numeric(options: Options, answer: str, said: str) -> float:
 
 def f1(options: Options, answer: str, said: str) -> float:
     """Harmonic mean of the shares of common tokens in completion and answer (SQuAD)."""
-    mine, right = plain(said).split(), plain(answer).split()
+    mine, right = without_articles(said).split(), without_articles(answer).split()
     common = sum((Counter(mine) & Counter(right)).values())
     if not common:
         return float(mine == right)
@@ -123,11 +132,22 @@ def f1(options: Options, answer: str, said: str) -> float:
 
 def choice(options: Options, answer: str, said: str) -> float:
     """1.0 where the first line names the answer and no other choice."""
-    line = f" {plain(said.split(chr(10), 1)[0])} "
-    named = {plain(option) for option in options["choices"] if f" {plain(option)} " in line}
+    line = said.split("\n", 1)[0]
+    named = {plain(option) for option in options["choices"] if _names(line, option)}
     # "not applicable" holds "applicable": of nested choices the longest is meant.
-    meant = {one for one in named if not any(one != other and one in other for other in named)}
+    meant = {
+        one
+        for one in named
+        if not any(one != other and f" {one} " in f" {other} " for other in named)
+    }
     return float(meant == {plain(answer)})
+
+
+def _names(line: str, option: str) -> bool:
+    if not without_articles(option):
+        # The letter A, and no article: as it is written.
+        return bool(re.search(rf"(?<!\w){re.escape(option.strip())}(?!\w)", line))
+    return f" {plain(option)} " in f" {plain(line)} "
 
 
 def matches(options: Options, answer: str, said: str) -> float:
@@ -150,10 +170,15 @@ def result(options: Options, answer: str, said: str) -> float:
     if mine is None or right is None or len(mine) != len(right):
         return 0.0
     tolerance = float(options.get("relative", 1e-6))
-    if not options.get("ordered", False):
-        mine, right = sorted(mine, key=_place), sorted(right, key=_place)
-    pairs = zip(mine, right, strict=True)
-    return float(all(_same(a, b, tolerance) for a, b in pairs))
+    if options.get("ordered", False):
+        return float(all(_same(a, b, tolerance) for a, b in zip(mine, right, strict=True)))
+    for row in right:
+        # Not by sorting: numbers that are equal within the tolerance may sort either way.
+        place = next((i for i, other in enumerate(mine) if _same(other, row, tolerance)), None)
+        if place is None:
+            return 0.0
+        del mine[place]
+    return 1.0
 
 
 def judge(options: Options, answers: Sequence[str], prompt: str, said: str) -> Referral:
@@ -221,11 +246,6 @@ def _rows(text: str) -> list[list[str]] | None:
 
 def _cell(value: object) -> str:
     return "" if value is None else str(value)
-
-
-def _place(row: Sequence[str]) -> list[tuple[bool, float, str]]:
-    values = [_number(cell) for cell in row]
-    return [(math.isnan(v), 0.0 if math.isnan(v) else v, c) for v, c in zip(values, row)]
 
 
 def _same(a: Sequence[str], b: Sequence[str], tolerance: float) -> bool:
