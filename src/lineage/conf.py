@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -164,7 +165,11 @@ def load_file(path: Path) -> Config:
     """
     if not path.exists():
         raise LineageError(f"{path.parent} is no run folder: it has no {path.name}")
-    return typed(OmegaConf.load(path))
+    try:
+        tree = OmegaConf.load(path)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LineageError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    return typed(tree)
 
 
 def typed(tree: Any) -> Config:
@@ -185,11 +190,17 @@ def typed(tree: Any) -> Config:
 
 
 def sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Return the override lists of a multirun, in Hydra's order: `a=1,2 b=3` gives two."""
+    """Return the override lists of a multirun, in Hydra's order: `a=1,2 b=3` gives two.
+
+    Raises LineageError where they are no overrides, or a sweep of a kind that cannot be listed.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    batches = BasicSweeper.split_arguments(parsed, None)
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        batches = BasicSweeper.split_arguments(parsed, None)
+    except HydraException as error:
+        raise LineageError(f"conf: {str(error).splitlines()[0]}") from error
     return [list(point) for batch in batches for point in batch]
 
 
@@ -199,7 +210,10 @@ def identity(config: Config) -> dict[str, Any]:
     engine = tree["engine"]
     wanted = {node: tree[node] for node in IDENTITY}
     wanted["engine"] = {"kind": engine["kind"], engine["kind"]: _behaviour(engine)}
-    used = set(config.schedule.versions)
+    used = {*config.schedule.versions, *_judges(tree)}
+    for name in config.arms.names:
+        if name in config.arms.defined:
+            used |= {*(config.arms.defined[name].versions or ())}
     if config.schedule.trained:
         wanted |= {node: tree[node] for node in TRAINING}
         used |= set(config.schedule.trained.values())
@@ -213,9 +227,14 @@ def training_hash(config: Config) -> str:
     """Return the first 8 hex digits of the hash of all that decides what a training makes."""
     tree = plain(config)
     wanted = identity(config) | {node: tree[node] for node in TRAINING}
-    wanted["model"] = _contents(tree, {config.train.parent})
+    wanted["model"] = _contents(tree, {config.train.parent, *_judges(tree)})
     text = json.dumps(wanted, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _judges(tree: dict[str, Any]) -> set[str]:
+    """Return the versions that the suite's own keys name."""
+    return {name for name in _strings(tree["suite"]) if name in tree["model"]["versions"]}
 
 
 def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:

@@ -79,14 +79,14 @@ def _hub(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
 
     try:
         return Path(snapshot_download(checkpoint.path, cache_dir=cache / "hub"))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise _missing(name, f"{checkpoint.path}: {reason}", checkpoint) from error
 
 
 def _package_gguf(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
     # Not imported: such a package may have dependencies that are not installed.
-    spec = importlib.util.find_spec(checkpoint.package)
+    spec = importlib.util.find_spec(checkpoint.package) if checkpoint.package else None
     places = list(spec.submodule_search_locations or ()) if spec else []
     source = Path(places[0]) / checkpoint.path if places else None
     if source is None or not source.exists():
