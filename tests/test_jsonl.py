@@ -16,6 +16,7 @@ from helpers import reported, run, steps, surrogate
 from lineage.conf import load_suite
 from lineage.curriculum import plans
 from lineage.errors import LineageError
+from lineage.succession.arms import donor_of, find_arm
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.records import Problem, Record, records
 from lineage.tasks import Fact
@@ -152,6 +153,10 @@ def test_records_of_an_array_have_their_lines(tmp_path: Path) -> None:
     found = [r for r in records(path) if isinstance(r, Record)]
     assert [r.value for r in found] == values
     assert [r.line for r in found] == [2 + 4 * n for n in range(6)]
+    assert [r.number for r in found] == [1, 2, 3, 4, 5, 6]
+    path.write_text(json.dumps(values))
+    found = [r for r in records(path) if isinstance(r, Record)]
+    assert [(r.line, r.number) for r in found] == [(1, n) for n in range(1, 7)]
     path.write_text(json.dumps(values)[:-9])
     *_, last = records(path)
     assert isinstance(last, Problem) and last.line == 1
@@ -161,6 +166,20 @@ def test_records_of_an_array_have_their_lines(tmp_path: Path) -> None:
     path.write_text('{"n": 1}')
     (only,) = records(path)
     assert isinstance(only, Problem) and "array of objects" in only.text
+
+
+def test_shuffled_borrows_from_another_world(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
+    config = surrogate(
+        tmp_path, "arms=all", "suite=jsonl", f"suite.path={path}", "experiment.lineages=9"
+    )
+    homes = [plans(suite(path), config.experiment, 1, pair)[0].world.id for pair in range(9)]
+    arm = find_arm(config, "shuffled")
+    donors = [donor_of(config, arm, pair, homes.__getitem__) for pair in range(9)]
+    assert any(homes[pair] == homes[(pair + 1) % 9] for pair in range(9))
+    assert all(donor and homes[donor[1]] != homes[pair] for pair, donor in enumerate(donors))
+    with pytest.raises(LineageError, match="all pairs have 'w'"):
+        donor_of(config, arm, 0, lambda pair: "w")
 
 
 def test_records_of_parquet_are_numbered(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lineage.agent.briefing import NOTHING, Briefing
@@ -111,11 +112,10 @@ def find_arm(config: Config, name: str) -> Arm:
     return arm
 
 
-def donor_of(config: Config, arm: Arm, pair: int) -> tuple[Arm, int] | None:
-    """Return the arm and pair whose Knowledge `arm` borrows; None where it borrows none.
+def donor_arm(config: Config, arm: Arm) -> Arm | None:
+    """Return the arm whose Knowledge `arm` borrows; None where it borrows none.
 
-    It is the next pair's: the very texts that `inherit` uses, in a world that they are not about.
-    Raises LineageError where there is no such lineage.
+    Raises LineageError where there is no such arm, or no other pair.
     """
     if not arm.receives.borrowed:
         return None
@@ -131,7 +131,31 @@ def donor_of(config: Config, arm: Arm, pair: int) -> tuple[Arm, int] | None:
             f"arm {arm.name!r} borrows from another pair of arm 'inherit': name that arm too, "
             "and set experiment.lineages to 2 or more"
         )
-    return donor, (pair + 1) % config.experiment.lineages
+    return donor
+
+
+def donor_of(
+    config: Config, arm: Arm, pair: int, home: Callable[[int], str]
+) -> tuple[Arm, int] | None:
+    """Return the arm and pair whose Knowledge `arm` borrows; None where it borrows none.
+
+    It is that of the next pair of another world: the very texts that `inherit` uses, where they are
+    not about what is asked. `home` returns the id of a pair's world. Raises LineageError as
+    `donor_arm` does, and where all pairs have the same world.
+    """
+    donor = donor_arm(config, arm)
+    if donor is None:
+        return None
+    lineages = config.experiment.lineages
+    others = ((pair + step) % lineages for step in range(1, lineages))
+    # Of a file with few worlds two pairs may have the same.
+    found = next((other for other in others if home(other) != home(pair)), None)
+    if found is None:
+        raise LineageError(
+            f"arm {arm.name!r} borrows from another world, and all pairs have {home(pair)!r}: "
+            "leave it out of arms.names, or set experiment.lineages higher"
+        )
+    return donor, found
 
 
 def brief(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lineage import conf
 from lineage.agent.prompt import template
@@ -11,10 +12,10 @@ from lineage.curriculum import plans
 from lineage.errors import LineageError, nearest
 from lineage.models import shelf
 from lineage.models.versions import lookup, registry
-from lineage.succession.arms import Arm, donor_of, find_arm
+from lineage.succession.arms import Arm, donor_arm, donor_of, find_arm
 from lineage.succession.start import Start, start_of
 from lineage.suites import make_suite
-from lineage.tasks import Suite
+from lineage.tasks import Suite, World
 
 RULES = (
     *("act", "append", "edit", "rewrite-all", "document", "compress", "restate"),
@@ -90,7 +91,7 @@ def prepare(config: Config) -> Job:
     """
     arms = tuple(find_arm(config, name) for name in config.arms.names)
     for arm in arms:
-        donor_of(config, arm, 0)
+        donor_arm(config, arm)
     job = Job(config, conf.config_hash(config), arms, start_of(config), make_suite(config.suite))
     _check_trained(job)
     _check_windows(job)
@@ -102,15 +103,23 @@ def prepare(config: Config) -> Job:
             f"poison.generation is {config.poison.generation}: it must be one that inherits, "
             f"from 1 to {len(config.schedule.versions) - 1}"
         )
-    poisoned = any(arm.poisoned for arm in arms)
-    if poisoned and config.poison.form == "fact" and not job.suite.world(0, 0).facts:
-        raise LineageError(
-            f"poison.form=fact falsifies a fact, and suite {job.suite.name!r} has none: "
-            "use poison.form=instruction"
-        )
+    falsified = any(arm.poisoned for arm in arms) and config.poison.form == "fact"
+
+    @lru_cache
+    def home(pair: int) -> World:
+        generations = len(config.schedule.versions)
+        return plans(job.suite, config.experiment, generations, pair)[0].world
+
     # Worlds that are generated are all of one size; those of a file are not.
     for pair in job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]:
-        plans(job.suite, config.experiment, len(config.schedule.versions), pair)
+        world = home(pair)
+        if falsified and not world.facts:
+            raise LineageError(
+                f"poison.form=fact falsifies a fact, and world {world.id!r} of suite "
+                f"{job.suite.name!r} has none: use poison.form=instruction"
+            )
+        for arm in arms:
+            donor_of(config, arm, pair, lambda other: home(other).id)
     return job
 
 
