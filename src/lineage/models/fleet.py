@@ -99,13 +99,20 @@ class Fleet:
             self.counters |= dict.fromkeys((one.name for one in served), _counter(text))
 
     async def generate(self, request: Request) -> Completion:
-        """Return the completion; what goes wrong comes back as `Completion.error`."""
+        """Return the completion; what goes wrong comes back as `Completion.error`.
+
+        Raises LineageError where no engine is left: such failures are no data, and must not stand
+        in the log when the run is resumed.
+        """
         replicas = self.replicas[self.versions[request.version].checkpoint]
         async with self.room:
             while True:
                 alive = [r for r in replicas if r.health.state is not State.RETIRED]
                 if not alive:
-                    return Completion(error=f"engine failed: {replicas[0].health.error}")
+                    reason = replicas[0].health.error
+                    raise LineageError(
+                        f"the engine failed more than engine.max_restarts times: {reason}"
+                    )
                 replica = min(alive, key=lambda r: (r.health.state is not State.HEALTHY, r.open))
                 life = replica.life
                 replica.open += 1

@@ -87,7 +87,10 @@ class Engine(Protocol):
     """A fleet or a single model behind the same few calls."""
 
     async def generate(self, request: Request) -> Completion:
-        """Return the completion; failures come back as `Completion.error`, never raised."""
+        """Return the completion; failures come back as `Completion.error`.
+
+        Raises LineageError where no later request could succeed either.
+        """
         ...
 
     async def counter(self, version: str) -> TokenCounter:
