@@ -15,6 +15,7 @@ from lineage.analysis.measures import summarise
 from lineage.errors import LineageError
 from lineage.knowledge import knowledge_from_json
 from lineage.models.surrogate import count_tokens
+from lineage.steplog.reading import read_snapshots
 from lineage.succession.job import prepare
 from lineage.succession.poison import PAYLOAD
 
@@ -177,6 +178,14 @@ def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_pat
     for row in planted:
         assert row["detail"] in ("add: applied", "write: applied")
         assert row["answer"] in row["completion"]
+    authors = {
+        entry.created.version
+        for _, parent, content in read_snapshots(folder, 0)
+        for known in [knowledge_from_json(content, parent)]
+        for entry in (*known.memories, *known.docs)
+        if entry.created.episode == "plant"
+    }
+    assert authors == {"smollm2-135m@r0"}, "the version that served before"
 
 
 def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ class _Lineage:
         if arm.receives.hands_over:
             _log_reward(desk, self.setting.config, plan, knowledge, inherited, probes)
         log.finish(inherited, plan.world)
-        return State(inherited, past)
+        # As the log has it: of edits that undo each other the first parent counts.
+        return State(log.snapshots.get(inherited.id, inherited), past)
 
     async def _received(self, desk: Desk, plan: Plan, state: State, generation: int) -> Knowledge:
         """Return the Knowledge that this generation starts from, after poison and migration."""
@@ -195,7 +196,8 @@ class _Lineage:
         if not arm.receives.hands_over or (generation == 0 and knowledge == EMPTY):
             return knowledge
         if arm.poisoned and generation == config.poison.generation:
-            knowledge = plant(desk, config.poison, knowledge, plan.world)
+            author = arm.versions[generation - 1]
+            knowledge = plant(desk, config.poison, knowledge, plan.world, author)
         changed = arm.versions[max(generation - 1, 0)] != arm.versions[generation]
         begun = generation == self.setting.start.generation
         due = changed or begun or config.migration.when == "always"
@@ -206,7 +208,10 @@ class _Lineage:
 
     def _borrowed(self, generation: int) -> Knowledge:
         """Return what the donor left in `generation`; the run lets donors finish first."""
-        donor = donor_of(self.setting.config, self.arm, self.pair)
+        plans = self.setting.plans
+        donor = donor_of(
+            self.setting.config, self.arm, self.pair, lambda pair: plans(pair)[0].world.id
+        )
         if donor is None or generation < self.setting.start.generation:
             return EMPTY
         arm, pair = donor

@@ -32,11 +32,16 @@ def poison_edit(config: PoisonConfig, world: World, *ids: str | int) -> Edit:
     return Edit("add", text=text)
 
 
-def plant(desk: Desk, config: PoisonConfig, knowledge: Knowledge, world: World) -> Knowledge:
-    """Return Knowledge with the poison in it, planted as if the predecessor had written it."""
+def plant(
+    desk: Desk, config: PoisonConfig, knowledge: Knowledge, world: World, author: str
+) -> Knowledge:
+    """Return Knowledge with the poison in it, planted as if `author` had written it.
+
+    That is the version of the generation before.
+    """
     post = desk.post
     edit = poison_edit(config, world, post.experiment, post.pair)
-    origin = Origin(post.generation - 1, post.version, "plant")
+    origin = Origin(post.generation - 1, author, "plant")
     changes: tuple[Change, ...] = apply(knowledge, [edit], origin, desk.limits)
     planted = after(knowledge, changes)
     desk.log.snapshot(planted)

@@ -87,8 +87,9 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
     stop_on_signal()
     made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
     engine = Meter(made, display.completed, job.config.engine.max_failures)
+    unfinished = len(list((folder / "done").glob("*.json"))) < job.places
     try:
-        if len(list((folder / "done").glob("*.json"))) < job.places:
+        if unfinished:
             display.note("starting the engine")
             began = time.monotonic()
             await engine.start(job.versions)
@@ -96,10 +97,12 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
         display.work_begins()
         for span, due in job.stages:
             await run_lineages(job, folder, engine, display.generation_done, span)
-            for name, parent in due:
+            # What is trained serves a later generation: where all are done, so is this.
+            for name, parent in due if unfinished else ():
                 assert release is not None, "whoever runs a schedule that trains can train"
                 await release(job.config, name, parent, folder / "training" / name, engine, display)
-        _note_engine(folder, engine.engine)
+        if unfinished:
+            _note_engine(folder, engine.engine)
     finally:
         await asyncio.shield(engine.close())
 
@@ -140,7 +143,7 @@ async def run_lineages(
     done = {(arm.name, pair): asyncio.Event() for arm, pair in places}
 
     async def one(arm: Arm, pair: int) -> None:
-        donor = donor_of(job.config, arm, pair)
+        donor = donor_of(job.config, arm, pair, lambda other: planned(other)[0].world.id)
         if donor is not None:
             # Not while holding room: borrowers would keep their own donors out.
             await done[donor[0].name, donor[1]].wait()
@@ -176,7 +179,7 @@ def describe(job: Job, folder: Path) -> None:
     file, config, source = folder / "run.json", job.config, job.suite.fingerprint
     if file.exists():
         record = json.loads(file.read_bytes())
-        found = record["config_hash"]
+        found = record.get("config_hash")
         if found != job.hash:
             raise LineageError(
                 f"{folder} holds a run of another configuration ({found}, not {job.hash}): "
