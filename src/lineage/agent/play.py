@@ -121,21 +121,22 @@ async def _turns(
     about: dict[str, Any],
 ) -> Played:
     config, step, trace, spent = desk.config, found.steps, Trace(), 0
-    text, columns, answered = "", dict[str, Any](), found.answered
+    # What was said before the environment was shown is no move in it.
+    text, columns = "", dict[str, Any]()
     first = shown = await _observe(desk, _call(desk, environment.begin))
     for turn in range(1, config.turns + 1):
         if shown.error:
             break
         prompt = found.turns[-1].content
         trace, step = await hold(desk, phase, name, step, prompt, trace, about)
-        completion, columns = answered or await desk.ask(
+        completion, columns = await desk.ask(
             name,
             step,
             prompts.conversation(found.turns, first.text, trace),
             config.act_tokens,
             choices=shown.choices,
         )
-        answered, text = None, completion.text
+        text = completion.text
         if completion.error:
             return Played(text, columns, None, step, step + 1, trace)
         spent += completion.completion_tokens
