@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,13 +88,21 @@ def finished(run: Path, place: Place) -> Knowledge | None:
 
 
 def read_snapshots(run: Path, pair: int) -> list[tuple[str, str, str]]:
-    """Return id, parent and content of the snapshots that a run holds of the lineages of `pair`."""
+    """Return id, parent and content of the snapshots that a run holds of the lineages of `pair`.
+
+    Those of an earlier generation come first.
+    """
     found = []
-    for file in sorted((run / "knowledge").glob("**/*.parquet")):
+    for file in sorted((run / "knowledge").glob("**/*.parquet"), key=_in_order):
         rows = pq.read_table(file, partitioning=None, filters=[("pair", "=", pair)])
         for row in rows.to_pylist():
             found.append((row["knowledge"], row["parent"], row["content"]))
     return found
+
+
+def _in_order(file: Path) -> list[tuple[int, str]]:
+    """Return what sorts generation 9 before generation 10."""
+    return [(int(part or 0), rest) for part, rest in re.findall(r"(\d*)(\D*)", str(file))]
 
 
 def read_steps(run: Path, place: Place) -> list[Step]:

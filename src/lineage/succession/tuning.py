@@ -38,7 +38,7 @@ async def tune(
         return ""
     post = desk.post
     # At a release the new version is trained on the same history, so its name tells both.
-    name = f"{post.lineage}-g{generation:02d}-{post.version.rpartition('@')[2]}"
+    name = f"{post.lineage}-g{generation:02d}-{post.version}"
     seed = derive(post.experiment, post.pair, generation, "finetune")
     began = time.monotonic()
     await desk.engine.adapt(name, post.version, examples, run / "adapters" / name, seed)
