@@ -142,7 +142,7 @@ async def measure(
 
 
 async def run(options: argparse.Namespace) -> Scores:
-    config = conf.load(options.overrides)
+    config = conf.load(options.overrides, *options.versions)
     engine, suite = make_engine(config), make_suite(config.suite)
     scores: Scores = defaultdict(dict)
     try:

@@ -21,7 +21,7 @@ def main() -> None:
     job, name = f"lineage-{mark}", f"job-{mark}"
     client = JobSubmissionClient(options.address)
     known = {found.submission_id: found.status for found in client.list_jobs()}
-    if job in known and known[job] != JobStatus.FAILED:
+    if job in known and known[job] not in (JobStatus.FAILED, JobStatus.STOPPED):
         print(f"{job} is there already: {known[job]}")
         return
     if job in known:
