@@ -516,7 +516,8 @@ def test_a_schedule_trains_what_it_ships(tmp_path: Path) -> None:
     adapters = sorted((folder / "training").glob("*/adapters/step-001/skills.json"))
     assert [file.parents[2].name for file in adapters] == ["smollm2-135m@s1", "smollm2-135m@s2"]
     before = step_ids(folder)
-    run_with_release(config, folder)
+    # All is done, so that nothing is trained again.
+    execute_run(config, folder, QUIET, None)
     assert step_ids(folder) == before
 
 
@@ -558,6 +559,11 @@ def test_a_step_without_anything_to_learn_from_says_what_to_raise(tmp_path: Path
 def test_another_training_does_not_go_on_in_the_folder(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(LineageError, match=r"choose another run\.name"):
         execute(toy(tmp_path, "method.group=6"), trained, QUIET)
+
+
+def test_a_run_does_not_go_on_in_a_training_s_folder(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(LineageError, match=r"choose another run\.name"):
+        run(surrogate(tmp_path), trained)
 
 
 def test_steps_follow_one_another(trained: Path) -> None:

@@ -79,10 +79,7 @@ def check_learning(config: Config) -> None:
             raise LineageError(f"curricula.{name}.library is {course.library!r}: own or ideal")
         if course.share <= 0:
             raise LineageError(f"curricula.{name}.share is {course.share}: it must be above 0")
-        for run in (school(config, name), held_out(config, name)):
-            if make_suite(run.suite).fingerprint:
-                # A file may have too few worlds for both, or for the probes.
-                prepare(replace(run, experiment=replace(run.experiment, probes=train.probes)))
+    runs = [of(config, name) for name in train.curricula for of in (school, held_out)]
     if method.group < 2:
         raise LineageError("method.group is 1: alternatives are compared, so make it 2 or more")
     if train.gpus <= 0:
@@ -92,6 +89,10 @@ def check_learning(config: Config) -> None:
             raise LineageError(f"method.{key} is 0: alternatives would all be the same")
     if sum((train.probes.same, train.probes.similar, train.probes.dissimilar)) == 0:
         raise LineageError("train.probes are all 0: without a probe there is no reward")
+    if make_suite(config.suite).fingerprint:
+        # A file may have too few worlds for both, or for the probes.
+        for run in runs:
+            prepare(replace(run, experiment=replace(run.experiment, probes=train.probes)))
 
 
 def _judges(config: Config) -> tuple[str, ...]:
