@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lineage.suites.matching import same_rows
 from lineage.tasks import Referral
 
 Options = Mapping[str, Any]
@@ -99,7 +100,7 @@ def normalised(options: Options, answer: str, said: str) -> float:
 
 def contains(options: Options, answer: str, said: str) -> float:
     """1.0 where the answer is part of the completion, both after `plain`."""
-    return float(any(f" {plain(answer)} " in f" {text} " for text in (plain(said), bare(said))))
+    return float(_holds(said, answer))
 
 
 def recall(options: Options, answers: Sequence[str], said: str) -> float:
@@ -147,7 +148,13 @@ def _names(line: str, option: str) -> bool:
     if not without_articles(option):
         # The letter A, and no article: as it is written.
         return bool(re.search(rf"(?<!\w){re.escape(option.strip())}(?!\w)", line))
-    return f" {plain(option)} " in f" {plain(line)} "
+    return _holds(line, option)
+
+
+def _holds(said: str, words: str) -> bool:
+    """Whether `words` are part of `said`, both after `plain`; an article counts as such."""
+    shown = plain(said) if without_articles(words) else bare(said)
+    return f" {plain(words)} " in f" {shown} "
 
 
 def matches(options: Options, answer: str, said: str) -> float:
@@ -172,13 +179,7 @@ def result(options: Options, answer: str, said: str) -> float:
     tolerance = float(options.get("relative", 1e-6))
     if options.get("ordered", False):
         return float(all(_same(a, b, tolerance) for a, b in zip(mine, right, strict=True)))
-    for row in right:
-        # Not by sorting: numbers that are equal within the tolerance may sort either way.
-        place = next((i for i, other in enumerate(mine) if _same(other, row, tolerance)), None)
-        if place is None:
-            return 0.0
-        del mine[place]
-    return 1.0
+    return float(same_rows(mine, right, lambda a, b: _same(a, b, tolerance)))
 
 
 def judge(options: Options, answers: Sequence[str], prompt: str, said: str) -> Referral:

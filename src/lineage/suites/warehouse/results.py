@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from lineage.suites.matching import same_rows
 from lineage.suites.warehouse.sandbox import Cell, Result
 
 
@@ -20,14 +21,7 @@ def same(given: Result, reference: Result, ordered: bool, tolerance: float) -> b
         return False
     if ordered:
         return all(_same_row(a, b, tolerance) for a, b in zip(given.rows, reference.rows))
-    left = list(given.rows)
-    for row in reference.rows:
-        # Not by sorting: numbers that are equal within the tolerance may sort either way.
-        place = next((i for i, other in enumerate(left) if _same_row(other, row, tolerance)), None)
-        if place is None:
-            return False
-        del left[place]
-    return True
+    return same_rows(given.rows, reference.rows, lambda a, b: _same_row(a, b, tolerance))
 
 
 def _same_row(a: Sequence[Cell], b: Sequence[Cell], tolerance: float) -> bool:
