@@ -22,7 +22,7 @@ from lineage.search import Library, make_ranker
 from lineage.steplog.log import GenerationLog, drop_journal
 from lineage.steplog.place import Place
 from lineage.steplog.reading import finished, read_steps
-from lineage.succession.arms import Arm, brief, donor_of
+from lineage.succession.arms import Arm, brief
 from lineage.succession.poison import plant
 from lineage.succession.replay import Replay
 from lineage.succession.start import Start
@@ -62,13 +62,15 @@ def place_of(arm: str, pair: int, generation: int) -> Place:
     return Place(arm, pair, f"{pair:03d}-{arm}", generation)
 
 
-async def run_lineage(setting: Setting, arm: Arm, pair: int, span: range) -> None:
+async def run_lineage(
+    setting: Setting, arm: Arm, pair: int, span: range, donor: tuple[Arm, int] | None
+) -> None:
     """Run the generations `span` of the lineage of `arm` and `pair`; all before must be finished.
 
-    Those that are finished are not run again.
+    Those that are finished are not run again. `donor` is whom it borrows from (see `donor_of`).
     """
     all_plans = setting.plans(pair)
-    lineage = _Lineage(setting, arm, pair, await _libraries(setting.config))
+    lineage = _Lineage(setting, arm, pair, donor, await _libraries(setting.config))
     state = State(setting.start.knowledge if arm.receives.hands_over else EMPTY)
     for generation in range(setting.start.generation, span.stop):
         place, plan = place_of(arm.name, pair, generation), all_plans[generation]
@@ -101,6 +103,7 @@ class _Lineage:
     setting: Setting
     arm: Arm
     pair: int
+    donor: tuple[Arm, int] | None
     libraries: tuple[Library, Library]
 
     async def generation(self, place: Place, plan: Plan, state: State) -> State:
@@ -208,13 +211,9 @@ class _Lineage:
 
     def _borrowed(self, generation: int) -> Knowledge:
         """Return what the donor left in `generation`; the run lets donors finish first."""
-        plans = self.setting.plans
-        donor = donor_of(
-            self.setting.config, self.arm, self.pair, lambda pair: plans(pair)[0].world.id
-        )
-        if donor is None or generation < self.setting.start.generation:
+        if self.donor is None or generation < self.setting.start.generation:
             return EMPTY
-        arm, pair = donor
+        arm, pair = self.donor
         found = finished(self.setting.folder, place_of(arm.name, pair, generation))
         assert found is not None, "a donor is finished before its borrower starts"
         return found

@@ -148,7 +148,7 @@ async def run_lineages(
             # Not while holding room: borrowers would keep their own donors out.
             await done[donor[0].name, donor[1]].wait()
         async with room:
-            await run_lineage(setting, arm, pair, span)
+            await run_lineage(setting, arm, pair, span, donor)
         done[arm.name, pair].set()
 
     tasks = [asyncio.create_task(one(arm, pair)) for arm, pair in places]
