@@ -54,13 +54,18 @@ class Made:
     shelf: Path | None
 
 
-def check(config: Config) -> None:
-    """Raise LineageError where the training could not work, before anything is started."""
+def check(config: Config) -> tuple[str, ...]:
+    """Return the versions that the training needs from the start: its parent, and its judges.
+
+    Raises LineageError where it could not work, before anything is started.
+    """
     shelf.check_name(config.model, config.train.name)
     known, on_shelf = registry(config.model), shelf.names(shelf.folder_of(config.model))
-    for version in (config.train.parent, *_judges(config)):
+    versions = tuple(dict.fromkeys((config.train.parent, *_judges(config))))
+    for version in versions:
         lookup(known, version, on_shelf)
     check_learning(config)
+    return versions
 
 
 def check_learning(config: Config) -> None:
@@ -114,7 +119,7 @@ def execute(config: Config, folder: Path, console: Console) -> Made:
 
     Raises LineageError for what the user can mend, and KeyboardInterrupt; what was finished stays.
     """
-    check(config)
+    versions = check(config)
     _check_shelf(config, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -127,12 +132,14 @@ def execute(config: Config, folder: Path, console: Console) -> Made:
                 f"{', '.join(train.curricula)} in {folder}"
             )
             try:
-                return asyncio.run(_execute(config, folder, display))
+                return asyncio.run(_execute(config, versions, folder, display))
             except asyncio.CancelledError as error:
                 raise KeyboardInterrupt from error
 
 
-async def _execute(config: Config, folder: Path, display: Display) -> Made:
+async def _execute(
+    config: Config, versions: tuple[str, ...], folder: Path, display: Display
+) -> Made:
     stop_on_signal()
     engine = Meter(
         make_engine(config, adaptable=True), display.completed, config.engine.max_failures
@@ -140,7 +147,7 @@ async def _execute(config: Config, folder: Path, display: Display) -> Made:
     try:
         display.note("starting the engine")
         began = time.monotonic()
-        await engine.start(list(dict.fromkeys((config.train.parent, *_judges(config)))))
+        await engine.start(versions)
         display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
         adapter, gains = await train(
