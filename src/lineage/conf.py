@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -196,12 +198,25 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        batches = BasicSweeper.split_arguments(parsed, None)
-    except HydraException as error:
-        raise LineageError(f"conf: {str(error).splitlines()[0]}") from error
+    with one_line():
+        batches = BasicSweeper.split_arguments(parsed(overrides), None)
     return [list(point) for batch in batches for point in batch]
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Return `overrides` as Hydra reads them. Raises LineageError where it cannot."""
+    with one_line():
+        found: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
+    return found
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Raise LineageError with the first line of what Hydra or OmegaConf say."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise LineageError(f"conf: {str(error).splitlines()[0]}") from error
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -210,7 +225,7 @@ def identity(config: Config) -> dict[str, Any]:
     engine = tree["engine"]
     wanted = {node: tree[node] for node in IDENTITY}
     wanted["engine"] = {"kind": engine["kind"], engine["kind"]: _behaviour(engine)}
-    used = {*config.schedule.versions, *_judges(tree)}
+    used = {*config.schedule.versions, *_suite_versions(tree)}
     for name in config.arms.names:
         if name in config.arms.defined:
             used |= {*(config.arms.defined[name].versions or ())}
@@ -227,12 +242,12 @@ def training_hash(config: Config) -> str:
     """Return the first 8 hex digits of the hash of all that decides what a training makes."""
     tree = plain(config)
     wanted = identity(config) | {node: tree[node] for node in TRAINING}
-    wanted["model"] = _contents(tree, {config.train.parent, *_judges(tree)})
+    wanted["model"] = _contents(tree, {config.train.parent, *_suite_versions(tree)})
     text = json.dumps(wanted, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _judges(tree: dict[str, Any]) -> set[str]:
+def _suite_versions(tree: dict[str, Any]) -> set[str]:
     """Return the versions that the suite's own keys name."""
     return {name for name in _strings(tree["suite"]) if name in tree["model"]["versions"]}
 

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from lineage import conf
 from lineage.analysis.settings import leaves
@@ -76,15 +73,13 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     # A name of its own would be the folder of the run that this one is forked from.
     tree.run.name = None
     parsed = _parsed(overrides)
-    try:
+    with conf.one_line():
         for group, option in parsed:
             if _is_option(group, option):
                 tree = OmegaConf.merge(tree, _option(group, option))
         for key, value in parsed:
             if not _is_option(key, value):
                 OmegaConf.update(tree, key, value, force_add=True)
-    except OmegaConfBaseException as error:
-        raise LineageError(f"conf: {str(error).splitlines()[0]}") from error
     start = {
         "folder": None,
         "run": str(run),
@@ -116,10 +111,7 @@ def other_world(changed: Sequence[tuple[str, Any, Any]]) -> list[str]:
 
 
 def _parsed(overrides: Sequence[str]) -> list[tuple[str, Any]]:
-    try:
-        found = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise LineageError(f"conf: {str(error).splitlines()[0]}") from error
+    found = conf.parsed(overrides)
     for override in found:
         _check(override)
     return [(override.key_or_group, override.value()) for override in found]
