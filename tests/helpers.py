@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from rich.console import Console
 from lineage import conf
 from lineage.config import Config
 from lineage.models.protocol import Completion, Request
+from lineage.seeds import derive
 from lineage.steplog.schema import CLOCK_COLUMNS
 from lineage.succession import run as run_module
 from lineage.succession.meter import Meter
@@ -34,18 +37,29 @@ def surrogate(tmp: Path, *overrides: str) -> Config:
 
 
 @contextmanager
-def answering(change: Callable[[Request, Completion], Completion]) -> Iterator[None]:
-    """Let `change` see and replace each completion between engine and run."""
+def answering(
+    change: Callable[[Request, Completion], Completion], module: ModuleType = run_module
+) -> Iterator[None]:
+    """Let `change` see and replace each completion between engine and run.
+
+    `module` is the one whose run that is: of a training `lineage.training.run`.
+    """
 
     class Changed(Meter):
         async def generate(self, request: Request) -> Completion:
             return change(request, await super().generate(request))
 
-    run_module.Meter = Changed  # type: ignore[misc]
+    module.Meter = Changed  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        run_module.Meter = Meter  # type: ignore[misc]
+        module.Meter = Meter  # type: ignore[attr-defined]
+
+
+def torn(request: Request, answer: Completion) -> Completion:
+    """Return every third list of edits torn, as a model leaves it that ran out of tokens."""
+    tear = bool(request.schema) and derive(request.id) % 3 == 0
+    return replace(answer, text=answer.text[:-9]) if tear else answer
 
 
 def run(config: Config, folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import answering, reported, run, steps, surrogate, timeless
+from helpers import answering, reported, run, steps, surrogate, timeless, torn
 
 from lineage import conf
 from lineage.analysis.views import SCORE_SQL
@@ -25,7 +25,6 @@ from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, knowledge_from_json
 from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
-from lineage.seeds import derive
 from lineage.steplog.log import GenerationLog
 
 
@@ -238,12 +237,6 @@ def test_what_is_in_the_journal_is_not_generated_again(
     assert before <= {r["step_id"] for r in steps(folder)}
 
 
-def spoilt(request: Request, answer: Completion) -> Completion:
-    """Return every third list of edits torn, as a model leaves it that ran out of tokens."""
-    torn = bool(request.schema) and derive(request.id) % 3 == 0
-    return replace(answer, text=answer.text[:-9]) if torn else answer
-
-
 @pytest.mark.parametrize("opening", ["choice", "native"])
 def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, opening: str) -> None:
     config = surrogate(
@@ -253,7 +246,7 @@ def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, ope
         "arms.ceiling=inherit",
     )
     whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
-    with answering(spoilt):
+    with answering(torn):
         run(config, whole)
     assert any(r["error"] for r in steps(whole))
     for left in (7, 8, 19, 40):
@@ -264,11 +257,11 @@ def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, ope
         ) -> Completion:
             if next(asked) == last:
                 raise LineageError("planted")
-            return spoilt(request, answer)
+            return torn(request, answer)
 
         with answering(stop), pytest.raises(LineageError, match="planted"):
             run(config, cut)
-    with answering(spoilt):
+    with answering(torn):
         run(config, cut)
     assert timeless(cut) == timeless(whole)
 

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import run, steps, surrogate
+from helpers import answering, run, steps, surrogate, torn
 from rich.console import Console
 
 from lineage import conf
@@ -32,6 +31,7 @@ from lineage.seeds import derive
 from lineage.succession.meter import Meter
 from lineage.succession.run import execute as execute_run
 from lineage.suites import make_suite
+from lineage.training import run as training_run
 from lineage.training.credit import chosen, compared, group_advantages
 from lineage.training.guards import Measured, copied_share, measure, opening
 from lineage.training.histories import read_source
@@ -444,26 +444,19 @@ def test_held_out_episodes_read_ideal_libraries(tmp_path: Path) -> None:
         assert EMPTY.id not in {s["knowledge_before"] for s in steps(arm) if s["kind"] == "probe"}
 
 
-def test_a_torn_handoff_is_worth_the_same_once_it_is_replayed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Tearing(Meter):
-        async def generate(self, request: Request) -> Completion:
-            answer = await super().generate(request)
-            torn = bool(request.schema) and derive(request.id) % 3 == 0
-            return replace(answer, text=answer.text[:-9]) if torn else answer
-
-    monkeypatch.setattr("lineage.training.run.Meter", Tearing)
+def test_a_torn_handoff_is_worth_the_same_once_it_is_replayed(tmp_path: Path) -> None:
     config = toy(tmp_path, "train.curricula=[signal]", "train.held_out=0", "method.steps=2")
     folder = tmp_path / "runs" / "toy"
-    execute(config, folder, QUIET)
+    with answering(torn, training_run):
+        execute(config, folder, QUIET)
     assert any(s["error"] for s in steps(folder) if s["phase"] == "handoff")
     whole = curve(folder, "training"), curve(folder)
     # As a kill leaves it between the rollouts and the record of a step.
     shutil.rmtree(folder / "adapters" / "step-001")
     for file in folder.glob("c*/step=001.parquet"):
         file.unlink()
-    execute(config, folder, QUIET)
+    with answering(torn, training_run):
+        execute(config, folder, QUIET)
     again = curve(folder, "training"), curve(folder)
     assert again[0] == whole[0]
     assert [row | {"tokens_generated": 0} for row in again[1]] == [
