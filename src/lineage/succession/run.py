@@ -24,6 +24,7 @@ from lineage.errors import LineageError
 from lineage.files import atomic_write
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
+from lineage.origin import Load, origin
 from lineage.progress import Display
 from lineage.steplog.compaction import settle
 from lineage.succession.arms import Arm, donor_of
@@ -88,6 +89,7 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
     made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
     engine = Meter(made, display.completed, job.config.engine.max_failures)
     unfinished = len(list((folder / "done").glob("*.json"))) < job.places
+    before, since = Load.now(), time.monotonic()
     try:
         if unfinished:
             display.note("starting the engine")
@@ -102,7 +104,8 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
                 assert release is not None, "whoever runs a schedule that trains can train"
                 await release(job.config, name, parent, folder / "training" / name, engine, display)
         if unfinished:
-            _note_engine(folder, engine.engine)
+            load = Load.now().others_since(before, time.monotonic() - since)
+            _note_served(folder, engine.engine, load)
     finally:
         await asyncio.shield(engine.close())
 
@@ -206,19 +209,22 @@ def describe(job: Job, folder: Path) -> None:
         "bootstrap": config.log.bootstrap,
         "confidence": config.log.confidence,
         "began": time.time(),
+        **origin(),
         "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
     }
     atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
     atomic_write(file, json.dumps(record, indent=1).encode())
 
 
-def _note_engine(folder: Path, engine: Engine) -> None:
-    """Add what served the run (device, adapters and their checksums) to its record."""
+def _note_served(folder: Path, engine: Engine, others: float) -> None:
+    """Add to the run's record what served it (device, adapters and their checksums).
+
+    And `others`: the share of this machine that other work took meanwhile.
+    """
     describe = getattr(engine, "describe", None)
-    if describe is None:
-        return
+    served = {} if describe is None else {"engine": describe()}
     file = folder / "run.json"
-    record = json.loads(file.read_bytes()) | {"engine": describe()}
+    record = json.loads(file.read_bytes()) | served | {"others": round(others, 4)}
     atomic_write(file, json.dumps(record, indent=1).encode())
 
 
