@@ -8,100 +8,25 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lineage.config import IDENTITY, TRAINING, Config
+from lineage import plainyaml
+from lineage.config import IDENTITY, RETIRED, TRAINING, Config
 from lineage.errors import LineageError, nearest
+from lineage.fields import checked, keys
 from lineage.models import shelf
-from lineage.models.precision import PRECISIONS
 from lineage.suites import make_suite
 from lineage.tasks import Suite
-
-SHARES = (
-    "experiment.revisit",
-    "log.confidence",
-    "train.discount",
-    "migration.distil_share",
-    "engine.vllm.gpu_memory_utilization",
-)
-COUNTS = (
-    "experiment.lineages",
-    "experiment.episodes",
-    "agent.memory_budget",
-    "agent.memory_chars",
-    "agent.episodes_per_handoff",
-    "agent.edits_per_episode",
-    "agent.compress_edits",
-    "agent.episodes_per_doc",
-    "agent.doc_title_chars",
-    "agent.doc_body_chars",
-    "agent.doc_line_chars",
-    "agent.doc_tokens",
-    "agent.rewrite_notes",
-    "agent.rewrite_tokens",
-    "agent.docs_opened",
-    "agent.search_results",
-    "agent.transcript_tokens",
-    "agent.retrieved_episodes",
-    "migration.verify_tasks",
-    "finetune.epochs",
-    "finetune.batch",
-    "finetune.rank",
-    "agent.act_tokens",
-    "agent.turns",
-    "agent.episode_tokens",
-    "agent.observation_chars",
-    "agent.history_tokens",
-    "agent.summary_tokens",
-    "agent.edit_tokens",
-    "agent.document_tokens",
-    "train.worlds",
-    "train.episodes",
-    "train.horizon",
-    "method.steps",
-    "method.groups",
-    "method.warm_groups",
-    "method.epochs",
-    "method.most",
-    "method.warm_most",
-    "method.batch",
-    "method.rank",
-    "engine.replicas",
-    "engine.max_in_flight",
-    "engine.start_timeout_s",
-    "log.journal_steps",
-    "log.bootstrap",
-    "run.lineages_in_flight",
-)
-NATURALS = (
-    "experiment.probes.same",
-    "experiment.probes.similar",
-    "experiment.probes.dissimilar",
-    "engine.max_restarts",
-    "agent.temperature",
-    "poison.generation",
-    "reward.memory",
-    "reward.docs",
-    "train.probes.same",
-    "train.probes.similar",
-    "train.probes.dissimilar",
-    "train.held_out",
-    "method.warm_steps",
-    "method.temperature",
-    "method.warm_temperature",
-    "method.beta",
-    "method.clip",
-)
 
 
 def conf_dir() -> Path:
@@ -122,11 +47,12 @@ def load(overrides: Sequence[str], *versions: str) -> Config:
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             try:
                 tree = compose("config", overrides=list(overrides))
-            except (HydraException, OmegaConfBaseException) as error:
+            # Hydra raises ValueError for a group that is set to a number or null.
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
                 raise LineageError(_explain(error, compose("config"))) from error
     finally:
         GlobalHydra.instance().clear()
-    return with_shelf(typed(tree), *versions)
+    return with_shelf(typed(resolved(tree)), *versions)
 
 
 def with_shelf(config: Config, *versions: str) -> Config:
@@ -161,32 +87,44 @@ def load_suite(name: str, *overrides: str) -> Suite:
 
 
 def load_file(path: Path) -> Config:
-    """Return the configuration that a run folder's `config.yaml` holds.
+    """Return the configuration that a run folder's `config.yaml` holds, as plain values.
 
-    Raises LineageError where there is none, or where it is not of this version's tree.
+    It may be somebody else's: nothing in it is resolved. Keys of `RETIRED` are left out. Raises
+    LineageError where there is none, or where it is not of this version's tree.
     """
     if not path.exists():
         raise LineageError(f"{path.parent} is no run folder: it has no {path.name}")
     try:
-        tree = OmegaConf.load(path)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LineageError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+        tree = plainyaml.parse(path.read_bytes())
+    except ValueError as error:
+        raise LineageError(f"{path} is no YAML: {error}") from error
+    for key in RETIRED:
+        _drop(tree, key.split("."))
     return typed(tree)
 
 
-def typed(tree: Any) -> Config:
-    """Check `tree` against the dataclasses and the ranges; raises LineageError."""
-    structure = OmegaConf.structured(Config)
+def _drop(tree: Any, path: Sequence[str]) -> None:
+    for name in path[:-1]:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    if isinstance(tree, dict):
+        tree.pop(path[-1], None)
+
+
+def resolved(tree: DictConfig) -> dict[str, Any]:
+    """Return what Hydra composed as plain dicts, lists and scalars; raises LineageError."""
     try:
-        merged = OmegaConf.merge(structure, tree)
-        OmegaConf.resolve(merged)
-        missing = OmegaConf.missing_keys(merged)
+        OmegaConf.resolve(tree)
+        missing = OmegaConf.missing_keys(tree)
         if missing:
             raise LineageError(f"conf key {min(missing)!r} has no value: set it")
-        config = cast(Config, OmegaConf.to_object(merged))
+        return cast(dict[str, Any], OmegaConf.to_container(tree))
     except OmegaConfBaseException as error:
         raise LineageError(_explain(error, tree)) from error
-    _check(merged)
+
+
+def typed(tree: Any) -> Config:
+    """Return the configuration that plain values describe, checked; raises LineageError."""
+    config = checked(Config, tree)
     make_suite(config.suite)
     return config
 
@@ -196,11 +134,21 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
 
     Raises LineageError where they are no overrides, or a sweep of a kind that cannot be listed.
     """
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-    with one_line():
-        batches = BasicSweeper.split_arguments(parsed(overrides), None)
-    return [list(point) for batch in batches for point in batch]
+    points: dict[str, list[str]] = {}
+    for override in parsed(overrides):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            texts = [override.get_value_element_as_str()]
+        elif override.is_discrete_sweep() and not isinstance(override.value(), Glob):
+            with one_line():
+                texts = list(override.sweep_string_iterator())
+        else:
+            raise LineageError(
+                f"conf: {override.input_line!r} names no values to run one by one: list them, "
+                f"{key}=A,B, or use choice() or range()"
+            )
+        points[key] = [f"{key}={text}" for text in texts]
+    return [list(point) for point in product(*points.values())]
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
@@ -286,52 +234,7 @@ def plain(config: Config) -> dict[str, Any]:
 
 def to_yaml(config: Config) -> str:
     """Return the configuration as `config.yaml` holds it."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
-
-
-CHOICES = {
-    "agent.policy": ("append", "edit", "rewrite-all"),
-    "agent.ranking": ("bm25", "dense"),
-    "agent.opening": ("first", "choice", "native"),
-    "migration.when": ("release", "always"),
-    "poison.carrier": ("memory", "doc"),
-    "poison.form": ("instruction", "fact"),
-    "finetune.history": ("all", "last"),
-    "method.kind": ("grpo", "rft"),
-    "method.dtype": PRECISIONS,
-    "engine.vllm.dtype": PRECISIONS,
-}
-
-
-def _check(tree: Any) -> None:
-    for key in SHARES:
-        _require(tree, key, lambda value: 0 <= value <= 1, "between 0 and 1")
-    for key in COUNTS:
-        _require(tree, key, lambda value: value >= 1, "1 or more")
-    for key in NATURALS:
-        _require(tree, key, lambda value: value >= 0, "0 or more")
-    for key, options in CHOICES.items():
-        words = f"one of {', '.join(options)}"
-        _require(tree, key, lambda value, options=options: value in options, words)
-    if not tree.schedule.versions:
-        raise LineageError("schedule.versions is empty: name one version a generation")
-    for node, named in (("baseline", tree.arms.baseline), ("ceiling", tree.arms.ceiling)):
-        if named not in tree.arms.names:
-            raise LineageError(f"arms.{node} is {named!r}, which is not among arms.names")
-
-
-def _require(tree: Any, key: str, test: Any, words: str) -> None:
-    value = OmegaConf.select(tree, key)
-    if not test(value):
-        raise LineageError(f"{key} is {value}: it must be {words}")
-
-
-def _keys(tree: Any, prefix: str = "") -> Iterator[str]:
-    for key in tree:
-        yield f"{prefix}{key}"
-        child = tree._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            yield from _keys(child, f"{prefix}{key}.")
+    return plainyaml.dump(plain(config))
 
 
 def _explain(error: Exception, tree: Any) -> str:
@@ -341,12 +244,9 @@ def _explain(error: Exception, tree: Any) -> str:
         group, _, option = found.group(1).rpartition("/")
         options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
         return f"conf group {group!r} has no option {option!r}{nearest(option, options)}"
-    found = re.search(r"Could not override '([^']+)'", text) or re.search(
-        r"Key '[^']*' (?:not in|is not in)[\s\S]*full_key: (\S+)", text
-    )
-    if found:
+    if found := re.search(r"Could not override '([^']+)'", text):
         key = found.group(1)
-        known = {*_keys(OmegaConf.structured(Config)), *_keys(tree)} - {key}
+        known = keys(Config, OmegaConf.to_container(tree)) - {key}
         return f"unknown conf key {key!r}{nearest(key, sorted(known))}"
     where = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lineage.analysis.training import summarise_training
 from lineage.analysis.views import read_record, rows
 from lineage.config import LogConfig
 from lineage.errors import LineageError, nearest
+from lineage.fields import checked
 from lineage.steplog.schema import PARTITION, STEP_SCHEMA
 
 COLUMNS = tuple(dict.fromkeys((*PARTITION, *STEP_SCHEMA.names)))
@@ -70,9 +71,9 @@ def training_summary(run: Path) -> dict[str, Any]:
     Raises LineageError where no step is finished, or where a file cannot be read (it is named).
     """
     settings = read_settings(run)
-    steps, resamples = (int(settings[f"log.{key}"]) for key in ("journal_steps", "bootstrap"))
-    log = LogConfig(steps, resamples, float(settings["log.confidence"]))
-    return summarise_training(run, log)
+    named = (one.name for one in fields(LogConfig))
+    values = {name: settings[f"log.{name}"] for name in named if f"log.{name}" in settings}
+    return summarise_training(run, checked(LogConfig, values, "log"))
 
 
 def lineages(connection: duckdb.DuckDBPyConnection) -> list[Lineage]:

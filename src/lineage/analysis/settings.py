@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lineage.errors import LineageError
+from lineage.plainyaml import parse
 
 WHERE = "run."
 """How the keys begin that say where and under which name a run is, not what it is."""
@@ -29,8 +28,8 @@ def read_settings(run: Path) -> dict[str, Any]:
 def parse_settings(text: str | bytes, file: str) -> dict[str, Any]:
     """Return the values of `text`, as `read_settings` does of the `file` that it is named by."""
     try:
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = parse(text)
+    except ValueError as error:
         raise LineageError(f"{file} is no whole YAML file: {error}") from error
     if not isinstance(tree, dict):
         raise LineageError(f"{file} is no whole YAML file: it holds no keys")

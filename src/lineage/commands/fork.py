@@ -17,6 +17,7 @@ from lineage.analysis.views import connect
 from lineage.config import Config
 from lineage.errors import LineageError
 from lineage.files import behind
+from lineage.plainyaml import literal
 
 SHARED = "base"
 """The option that holds what all options of its group share: choosing one does not reset that."""
@@ -69,7 +70,8 @@ def find_fork(snapshots: Snapshots, at: str) -> Fork:
 def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start."""
     run = behind(run)
-    tree: Any = OmegaConf.create(conf.plain(conf.load_file(run / "config.yaml")))
+    saved = conf.plain(conf.load_file(run / "config.yaml"))
+    tree: Any = OmegaConf.create(literal(saved))
     # A name of its own would be the folder of the run that this one is forked from.
     tree.run.name = None
     parsed = _parsed(overrides)
@@ -87,7 +89,8 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
         "pair": fork.pair,
         "generation": fork.generation,
     }
-    return conf.with_shelf(conf.typed(OmegaConf.merge(tree, {"start": start})))
+    values = conf.resolved(tree) | {"start": start}
+    return conf.with_shelf(conf.typed(values))
 
 
 def changes(run: Path, config: Config) -> list[tuple[str, Any, Any]]:

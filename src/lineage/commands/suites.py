@@ -116,7 +116,7 @@ def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
             tree = compose("config", overrides=[f"suite={name}", *overrides])
     finally:
         GlobalHydra.instance().clear()
-    values = OmegaConf.to_container(tree.suite)
+    values = OmegaConf.to_container(tree.suite, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 

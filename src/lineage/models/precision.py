@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import get_args
 
 import psutil
 
+from lineage.config import Precision
+
 AUTO = "auto"
 """In conf: what suits the machine."""
-PRECISIONS = (AUTO, "bfloat16", "float32")
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 def precision(wanted: str, on_gpu: bool) -> str:

@@ -24,16 +24,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
-
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any
 
 from lineage.config import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.errors import LineageError
+from lineage.fields import checked
 from lineage.files import sync_folder
 from lineage.models.checkpoint import ADAPTER_FILES, digest
+from lineage.plainyaml import dump, parse
 
 VERSION_FILE = "version.yaml"
 CARD_FILE = "README.md"
@@ -66,12 +64,7 @@ def read_version(shelf: Path, name: str) -> VersionConfig:
     folder = (shelf / name).resolve()
     file = folder / VERSION_FILE
     try:
-        structure = OmegaConf.structured(VersionConfig)
-        tree = OmegaConf.merge(structure, yaml.safe_load(file.read_text(encoding="utf-8")))
-        missing = OmegaConf.missing_keys(tree)
-        if missing:
-            raise ValueError(f"no {min(missing)}")
-        version = cast(VersionConfig, OmegaConf.to_object(tree))
+        version = checked(VersionConfig, parse(file.read_bytes()))
         if not version.digest:
             raise ValueError("no digest")
         adapter = (folder / version.adapter).resolve()
@@ -80,7 +73,7 @@ def read_version(shelf: Path, name: str) -> VersionConfig:
         for needed in ADAPTER_FILES:
             if not (adapter / needed).is_file():
                 raise ValueError(f"no {needed}")
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, LineageError) as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else _first_line(error)
         raise LineageError(
             f"{shelf / name} is no trained version ({VERSION_FILE}: {reason}): move it away"
@@ -162,7 +155,7 @@ def register(
         for file, data in files.items():
             _write(folder / file, data)
         made = replace(version, adapter=HERE, digest=digest(folder))
-        _write(folder / VERSION_FILE, yaml.safe_dump(asdict(made), sort_keys=False).encode())
+        _write(folder / VERSION_FILE, dump(asdict(made)).encode())
         sync_folder(folder)
         target = shelf / name
         try:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from lineage.agent.briefing import NOTHING, Briefing
 from lineage.agent.history import Past
 from lineage.agent.migrations import check_migration
-from lineage.agent.policies import POLICIES
-from lineage.config import ArmConfig, Config
+from lineage.config import ArmConfig, Config, Policy
 from lineage.curriculum import Visit
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, Knowledge, Memory, Origin
@@ -56,7 +55,7 @@ class Arm:
     name: str
     kind: str
     receives: Receives
-    policy: str
+    policy: Policy
     migration: str
     versions: tuple[str, ...]
     poisoned: bool
@@ -105,10 +104,6 @@ def find_arm(config: Config, name: str) -> Arm:
         found.poisoned,
     )
     check_migration(arm.migration)
-    if arm.policy not in POLICIES:
-        raise LineageError(
-            f"arms.defined.{name}.policy is {arm.policy!r}: choose from {', '.join(POLICIES)}"
-        )
     return arm
 
 

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lineage.errors import LineageError, nearest
+from lineage.plainyaml import literal
 from lineage.tasks import Suite
 
 
@@ -32,7 +33,8 @@ def make_suite(config: Mapping[str, Any]) -> Suite:
             raise LineageError(f"unknown conf key {key!r}{nearest(key, known)}")
     schema = OmegaConf.structured(kind)
     try:
-        merged = OmegaConf.merge(schema, values)
+        # What Hydra composed is resolved already; what a saved configuration holds never is.
+        merged = OmegaConf.merge(schema, literal(values))
         missing = OmegaConf.missing_keys(merged)
         if missing:
             raise LineageError(f"conf key 'suite.{min(missing)}' has no value: set it")

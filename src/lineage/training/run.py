@@ -77,21 +77,7 @@ def check_learning(config: Config) -> None:
         if name not in config.curricula:
             hint = nearest(name, sorted(config.curricula))
             raise LineageError(f"train.curricula names {name!r}, which is no curriculum{hint}")
-        course = config.curricula[name]
-        if course.trains not in ("handoff", "episode"):
-            raise LineageError(f"curricula.{name}.trains is {course.trains!r}: handoff or episode")
-        if course.library not in ("own", "ideal"):
-            raise LineageError(f"curricula.{name}.library is {course.library!r}: own or ideal")
-        if course.share <= 0:
-            raise LineageError(f"curricula.{name}.share is {course.share}: it must be above 0")
     runs = [of(config, name) for name in train.curricula for of in (school, held_out)]
-    if method.group < 2:
-        raise LineageError("method.group is 1: alternatives are compared, so make it 2 or more")
-    if train.gpus <= 0:
-        raise LineageError("train.gpus is what a worker books of a GPU: make it above 0")
-    for key in ("temperature", "warm_temperature"):
-        if getattr(method, key) <= 0:
-            raise LineageError(f"method.{key} is 0: alternatives would all be the same")
     if sum((train.probes.same, train.probes.similar, train.probes.dissimilar)) == 0:
         raise LineageError("train.probes are all 0: without a probe there is no reward")
     if make_suite(config.suite).fingerprint:
