@@ -264,7 +264,7 @@ class MethodConfig:
     warm_temperature: float = MISSING  # the same in the warm steps of grpo
     learning_rate: float = MISSING
     warm_learning_rate: float = MISSING  # as warm_temperature
-    epochs: int = MISSING  # rft: passes over what was chosen
+    epochs: int = MISSING  # passes over what one step learns from
     most: int = MISSING  # samples that one step learns from, at most
     warm_most: int = MISSING  # the same of a warm step
     batch: int = MISSING  # samples of one forward pass
