@@ -244,6 +244,21 @@ def test_a_run_that_stopped_goes_on_to_the_same_bytes(
     assert files(tmp_path / "fresh")[WEIGHTS] != files(tmp_path / "whole" / "2")[WEIGHTS]
 
 
+def test_the_clip_binds_from_the_second_pass_on(tiny: str, tmp_path: Path) -> None:
+    def learnt(name: str, **changes: Any) -> tuple[bytes, float | None]:
+        (found,) = learn(tiny, batch(tmp_path / name), learning_rate=0.02, **changes)
+        return (tmp_path / name / WEIGHTS).read_bytes(), found.grad_norm
+
+    once, slope = learnt("once", clip=0.0)
+    assert learnt("once-wide", clip=9.0) == (once, slope)
+    shut, halved = learnt("shut", epochs=2, clip=0.0)
+    wide, whole = learnt("wide", epochs=2, clip=9.0)
+    assert len({once, shut, wide}) == 3
+    # What has moved as it should is not pushed on: little is left of the second gradient.
+    assert slope is not None and halved is not None and whole is not None
+    assert slope / 2 <= halved < 0.75 * slope < whole
+
+
 def test_what_is_too_small_for_bfloat16_is_kept(tiny: str, tmp_path: Path) -> None:
     learn(tiny, batch(tmp_path / "0"), dtype="bfloat16", learning_rate=0.01)
     steps = [batch(tmp_path / str(i), tmp_path / str(i - 1)) for i in (1, 2)]

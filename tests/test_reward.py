@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineage.config import RewardConfig
-from lineage.reward import advantages, handoff_reward
+from lineage.reward import advantages, episode_reward, handoff_reward, over_families
 from lineage.tasks import Family
 
 WEIGHTS = RewardConfig(same=0.5, similar=0.25, dissimilar=0.125, memory=0.5, docs=0.25)
@@ -33,6 +33,30 @@ def test_the_total_is_the_sum_and_costs_never_pay(
     assert reward.total == pytest.approx(sum(part or 0.0 for part in parts))
     assert [part is None for part in parts[:3]] == [not s for s in (same, similar, dissimilar)]
     assert reward.memory <= 0 and reward.docs <= 0
+
+
+def test_an_episode_is_paid_its_family_s_part_by_hand() -> None:
+    # One probe of four is of the family, and reads 32 tokens: 8 a probe.
+    reward = episode_reward(Family.SIMILAR, 0.5, 32, 0.25, 256, WEIGHTS)
+    assert (reward.same, reward.similar, reward.dissimilar) == (None, 0.125, None)
+    assert (reward.memory, reward.docs) == (0.0, -0.0078125)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Family), st.floats(0, 1), st.integers(0, 400)), min_size=1)
+)
+def test_episodes_and_handoffs_are_paid_on_one_scale(
+    episodes: list[tuple[Family, float, int]],
+) -> None:
+    families = [family for family, _, _ in episodes]
+    scores = {one: [s for family, s, _ in episodes if family is one] for one in Family}
+    read = sum(tokens for _, _, tokens in episodes) / len(episodes)
+    whole = handoff_reward(scores, 0, 320, read, WEIGHTS)
+    parts = [
+        episode_reward(f, score, tokens, families.count(f) / len(families), 320, WEIGHTS)
+        for f, score, tokens in episodes
+    ]
+    assert over_families(parts) == pytest.approx(whole.total)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, -0.7])

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from helpers import answering, run, steps, surrogate, torn
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from lineage import conf
@@ -32,17 +36,20 @@ from lineage.succession.meter import Meter
 from lineage.succession.run import execute as execute_run
 from lineage.suites import make_suite
 from lineage.training import run as training_run
+from lineage.training.batch import Sample
 from lineage.training.credit import chosen, compared, group_advantages
 from lineage.training.guards import Measured, copied_share, measure, opening
 from lineage.training.histories import read_source
+from lineage.training.record import write_step
 from lineage.training.recorder import Decision, Recorder
 from lineage.training.rollout import Alternative, Group
 from lineage.training.run import check, execute, release
 from lineage.training.schooling import held_out, school
-from lineage.training.syllabus import allotted
+from lineage.training.syllabus import allotted, quotas
 
 QUIET = Console(quiet=True)
 NOTHING = Measured(0, None, None, None)
+SHARES = {"signal": 1.0, "open": 1.0}
 CLOCK = ("seconds_generate", "seconds_probe", "seconds_learn", "seconds_sync", "seconds")
 ORIGIN = Origin(0, "v", "w000")
 
@@ -86,8 +93,26 @@ def alternative(total: float | None, *decisions: tuple[str, int]) -> Alternative
     return Alternative(reward, made, NOTHING)
 
 
-def group(*alternatives: Alternative, id: str = "g") -> Group:
-    return Group(id, "signal", "world", alternatives)
+def group(*alternatives: Alternative, id: str = "g", course: str = "signal") -> Group:
+    return Group(id, course, "world", alternatives)
+
+
+def contest(course: str, spread: float, count: int) -> list[Group]:
+    """Return groups of two alternatives of two decisions, whose rewards are `spread` apart."""
+    return [
+        group(
+            alternative(spread, (f"{course}{n}a", 1), (f"{course}{n}b", 2)),
+            alternative(0.0, (f"{course}{n}a", 3), (f"{course}{n}b", 4)),
+            id=f"{course}/{n}",
+            course=course,
+        )
+        for n in range(count)
+    ]
+
+
+def taken(samples: Sequence[Sequence[Sample]]) -> Counter[str]:
+    """Return how many samples are of each curriculum."""
+    return Counter(one.source.partition("/")[0] for of in samples for one in of)
 
 
 def test_advantages_are_those_of_the_group_that_did_not_fail() -> None:
@@ -100,7 +125,7 @@ def test_advantages_are_those_of_the_group_that_did_not_fail() -> None:
 def test_all_decisions_of_an_alternative_share_its_advantage() -> None:
     better = alternative(0.75, ("open", 1), ("answer", 2))
     worse = alternative(0.25, ("open", 3), ("answer", 4))
-    samples = compared([group(better, worse)], most=8)
+    samples = compared([group(better, worse)], most=8, shares=SHARES)
     found = [[(s.prompt, s.tokens, s.advantage) for s in one] for one in samples]
     assert found == [
         [("prompt answer", (2,), 1.0), ("prompt answer", (4,), -1.0)],
@@ -112,14 +137,76 @@ def test_what_cannot_be_compared_teaches_nothing() -> None:
     equal = group(alternative(0.5, ("a", 1)), alternative(0.5, ("a", 2)))
     failed = group(alternative(0.5, ("a", 1)), alternative(None, ("a", 2)))
     lonely = group(alternative(1.0, ("a", 1)), alternative(0.0, ("b", 2)))
-    assert compared([equal, failed, lonely], most=8) == ()
+    assert compared([equal, failed, lonely], most=8, shares=SHARES) == ()
 
 
 def test_the_widest_spread_is_learnt_first_and_no_more_than_most() -> None:
     narrow = group(alternative(0.5, ("a", 1)), alternative(0.25, ("a", 2)), id="narrow")
     wide = group(alternative(1.0, ("a", 3)), alternative(0.0, ("a", 4)), id="wide")
-    samples = compared([narrow, wide], most=3)
+    samples = compared([narrow, wide], most=3, shares=SHARES)
     assert [[s.tokens for s in one] for one in samples] == [[(3,), (4,)]]
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ({"signal": 1.0, "open": 1.0}, {"signal": 12, "open": 12}),
+        ({"signal": 2.0, "open": 1.0}, {"signal": 16, "open": 8}),
+    ],
+)
+def test_a_wide_spread_crowds_no_curriculum_out(
+    shares: dict[str, float], expected: dict[str, int]
+) -> None:
+    groups = contest("open", 1.0, 6) + contest("signal", 0.25, 6)
+    samples = compared(groups, most=24, shares=shares)
+    assert taken(samples) == expected
+    # Within a curriculum ids decide where spreads are equal, whatever the order of groups.
+    assert compared(groups[::-1], most=24, shares=shares) == samples
+    learnt = chosen(groups, most=12, shares=shares)
+    assert taken(learnt) == {name: count // 2 for name, count in expected.items()}
+
+
+def test_what_a_curriculum_leaves_of_its_share_is_the_others() -> None:
+    groups = contest("open", 1.0, 6) + contest("signal", 0.25, 1)
+    assert taken(compared(groups, most=24, shares=SHARES)) == {"signal": 4, "open": 20}
+    assert taken(chosen(groups, most=8, shares=SHARES)) == {"signal": 2, "open": 6}
+    # None is drawn in this step.
+    assert taken(compared(groups, most=8, shares=SHARES | {"edit": 9.0})) == {
+        "signal": 4,
+        "open": 4,
+    }
+
+
+@given(
+    st.integers(0, 60),
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 30)),
+    st.lists(st.floats(0.1, 9.0), min_size=4, max_size=4),
+)
+def test_quotas_leave_no_place_that_is_wanted(
+    most: int, wanted: dict[str, int], shares: list[float]
+) -> None:
+    of = dict(zip("abcd", shares, strict=True))
+    found = quotas(most, wanted, of)
+    assert found.keys() == wanted.keys()
+    assert sum(found.values()) == min(most, sum(wanted.values()))
+    assert all(0 <= found[name] <= wanted[name] for name in wanted)
+    if wanted and all(count >= most for count in wanted.values()):
+        assert found == allotted(most, {name: of[name] for name in of if name in wanted})
+
+
+def test_only_the_alternatives_that_were_learnt_from_are_said_to_be(tmp_path: Path) -> None:
+    # All three say the same: it is imitated once, and is one curriculum's alone.
+    groups = [
+        group(alternative(1.0, ("a", 1)), alternative(0.5, ("a", 1)), id="open/0", course="open"),
+        group(alternative(1.0, ("a", 1)), alternative(0.0, ("a", 2)), id="signal/0"),
+    ]
+    samples = chosen(groups, most=8, shares=SHARES)
+    write_step(tmp_path, 0, "rft", "v", groups, samples)
+    rows = [(row["group"], row["learnt"]) for row in curve(tmp_path, "training")]
+    assert rows == [
+        *(("open/0", True), ("open/0", False)),
+        *(("signal/0", False), ("signal/0", False)),
+    ]
 
 
 def test_rewards_that_only_rounding_tells_apart_are_equal() -> None:
@@ -128,25 +215,30 @@ def test_rewards_that_only_rounding_tells_apart_are_equal() -> None:
     assert summed[0] != summed[1]
     assert group_advantages(group(*map(alternative, summed))) == [0.0, 0.0]
     same = group(*(alternative(total, ("a", i)) for i, total in enumerate(summed)))
-    assert compared([same], most=8) == ()
+    assert compared([same], most=8, shares=SHARES) == ()
 
 
-def test_what_a_judge_says_is_no_decision() -> None:
+@pytest.mark.parametrize("judge", ["judge", "me"])
+def test_what_a_judge_says_is_no_decision(judge: str) -> None:
+    asked = [("me", "answer", True), (judge, "yes", judge != "me")]
     taken = [
-        (Request(f"run/a00p000/{n}", who, (), 1, 0.0, 0), Completion(text=who, tokens=(1,)))
-        for n, who in enumerate(("me", "judge"))
+        (
+            Request(f"run/a00p000/{n}", who, (), 1, 0.0, 0, logprobs=sampled),
+            Completion(text=text, tokens=(1,)),
+        )
+        for n, (who, text, sampled) in enumerate(asked)
     ]
     recorder = Recorder(Surrogate(conf.load(["engine=surrogate"]).engine.surrogate), taken)
-    assert [decision.text for decision in recorder.decisions("a00", "me")] == ["me"]
+    assert [decision.text for decision in recorder.decisions("a00", "me")] == ["answer"]
 
 
 def test_rejection_sampling_imitates_the_best_and_nothing_that_failed() -> None:
     one = group(alternative(0.25, ("a", 1)), alternative(1.0, ("a", 2), ("b", 3)), id="one")
     wrong = group(alternative(0.0, ("a", 4)), alternative(None, ("a", 5)), id="wrong")
     again = group(alternative(0.5, ("a", 2)), alternative(0.5, ("a", 6)), id="again")
-    samples = chosen([one, wrong, again], most=8)
+    samples = chosen([one, wrong, again], most=8, shares=SHARES)
     assert [[s.tokens for s in g] for g in samples] == [[(2,)], [(3,)]]
-    assert len(chosen([one, wrong, again], most=1)) == 1
+    assert len(chosen([one, wrong, again], most=1, shares=SHARES)) == 1
 
 
 def test_credit_over_a_horizon_by_hand() -> None:
@@ -224,6 +316,19 @@ def test_a_training_logs_every_alternative_with_its_reward(trained: Path) -> Non
     assert {s["family"] for s in opened} >= {"same", "similar"}
     logged = {s["reward"] for s in steps(trained) if s["phase"] == "reward"}
     assert {row["reward"] for row in rows} <= logged
+
+
+def test_an_episode_is_paid_its_family_s_part(trained: Path) -> None:
+    weights = asdict(conf.load_file(trained / "config.yaml").reward)
+    rows = [row for row in curve(trained, "training") if row["curriculum"] == "open"]
+    paid = {
+        (family, row[f"reward_{family}"])
+        for row in rows
+        for family in ("same", "similar", "dissimilar")
+        if row[f"reward_{family}"]
+    }
+    # Any answer is right or wrong.
+    assert paid and all(part == pytest.approx(weights[family]) for family, part in paid)
 
 
 def test_alternatives_branch_from_one_snapshot_and_meet_the_same_probes(trained: Path) -> None:
@@ -422,6 +527,29 @@ def test_judges_are_served_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(LineageError, match="enough"):
         execute(config, tmp_path / "runs" / "toy", QUIET)
     assert started == ["smollm2-135m@r0", "smollm2-135m@r1"]
+
+
+def test_a_judge_that_is_trained_gets_no_credit_for_judging(tmp_path: Path) -> None:
+    asked: list[Request] = []
+
+    def judge(request: Request, answer: Completion) -> Completion:
+        if request.choices == ("yes", "no"):
+            asked.append(request)
+            return replace(answer, text="yes", tokens=(9, 9, 9))
+        return answer
+
+    rows = rows_of(7, scorer={"name": "judge", "version": "smollm2-135m@r0"})
+    more = ("train.curricula=[open]", "train.held_out=0", "method=rft", "method.steps=1")
+    config = on_file(tmp_path, rows, *more, "method.warm_steps=0", "method.groups=3")
+    folder = tmp_path / "runs" / "toy"
+    with answering(judge, training_run):
+        execute(config, folder, QUIET)
+    # It is the version that is sampled, and yet neither sampled nor learnt from.
+    assert {(one.version, one.temperature, one.logprobs) for one in asked} == {
+        ("smollm2-135m@r0", 0.0, False)
+    }
+    sampled = sum(row["completion_tokens"] for row in curve(folder, "training"))
+    assert sampled == sum(len(s["tokens"]) for s in steps(folder) if s["kind"] != "judge") > 0
 
 
 def test_rejection_sampling_alone_counts_its_groups_by_method_groups(tmp_path: Path) -> None:

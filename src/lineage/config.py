@@ -287,13 +287,13 @@ class MethodConfig:
     warm_temperature: Number = key("in warm steps", "at 0 all alternatives are one", gt=0, le=10)
     learning_rate: Number = key("", "of the optimiser", gt=0, le=1)
     warm_learning_rate: Number = key("in the warm steps of grpo", "of the optimiser", gt=0, le=1)
-    epochs: Whole = key("rft", "passes over what was chosen", ge=1)
+    epochs: Whole = key("", "passes over what one step learns from", ge=1)
     most: Whole = key("that one step learns from, at most", "samples", ge=1)
     warm_most: Whole = key("the same of a warm step", "samples", ge=1)
     batch: Whole = key("of one forward pass", "samples", ge=1)
     rank: Whole = key("", "rank of the LoRA", ge=1, le=512)
     beta: Number = key("grpo", "weight of the KL divergence to the parent", ge=0)
-    clip: Number = key("grpo", "how far a token's probability ratio may move", ge=0)
+    clip: Number = key("grpo", "how far a token's probability ratio may move", ge=0, le=1)
     dtype: Precision = key("of the base weights; the adapter learns in float32")
 
 

@@ -2,14 +2,15 @@
 
 `R(h) = sum over families of weight x mean probe score - memory x memory tokens / budget
 - docs x doc tokens read a probe / budget`; a training curriculum may also charge for stale
-memories. Advantages are relative to the group of handoffs sampled from one history (GRPO, Shao et
-al. 2024, arXiv 2402.03300).
+memories. An episode that is trained alone is paid its family's part of that sum. Advantages are
+relative to the group sampled from one history (GRPO, Shao et al. 2024, arXiv 2402.03300).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -64,6 +65,35 @@ def handoff_reward(
         docs=-weights.docs * doc_tokens / budget,
         stale=-stale,
     )
+
+
+def episode_reward(
+    family: Family,
+    score: float,
+    doc_tokens: int,
+    share: float,
+    budget: int,
+    weights: RewardConfig,
+) -> Reward:
+    """Return what an episode is worth that stands for all probes of `family` after a handoff.
+
+    It is that family's part of `handoff_reward`: `share`, 0..1, is the family's among the probes,
+    and so its share of the mean of doc tokens that is paid for. A point of score thus counts as
+    much as in a handoff, and costs as many doc tokens; see `over_families`.
+    """
+    return handoff_reward({family: [score]}, 0, budget, share * doc_tokens, weights)
+
+
+def over_families(rewards: Sequence[Reward]) -> float:
+    """Return the reward of a handoff, but for its memories, whose probes are these episodes.
+
+    The sum over families of the mean of `rewards`, each of one family's episode.
+    """
+    totals: dict[tuple[bool, ...], list[float]] = {}
+    for one in rewards:
+        family = tuple(part is None for part in (one.same, one.similar, one.dissimilar))
+        totals.setdefault(family, []).append(one.total)
+    return sum(fmean(values) for values in totals.values())
 
 
 def over_horizon(rewards: Sequence[Reward], discount: float) -> Reward:

@@ -110,21 +110,23 @@ class Desk:
         """Return the completion, and the columns that every step with one has.
 
         The seed is drawn from experiment, pair, generation, episode and step, not from the arm:
-        paired arms draw alike. `version` is another one than the post's own: a judge.
+        paired arms draw alike. `version` is a judge: what it says is measured, not sampled, so
+        that the temperature of a training is not its own, and it gets no credit.
         """
         post = self.post
+        sampled = None if version else self.temperature
         seed = derive(post.experiment, post.pair, post.generation, episode, step)
         request = Request(
             id=step_id(post.run, post.lineage, post.generation, episode, step),
             version=version or self.serving or post.version,
             turns=turns,
             max_tokens=max_tokens,
-            temperature=self.config.temperature if self.temperature is None else self.temperature,
+            temperature=self.config.temperature if sampled is None else sampled,
             seed=seed,
             schema=schema,
             choices=choices,
             tools=tools,
-            logprobs=self.temperature is not None,
+            logprobs=sampled is not None,
         )
         began = time.monotonic()
         answer = await self.engine.generate(request)

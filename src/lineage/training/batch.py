@@ -15,13 +15,15 @@ class Sample:
     """One completion and its credit.
 
     `prompt` is the rendered text; `tokens` are the ids as sampled, the end token with them, and
-    `logprobs` their log-probabilities then, before any grammar was applied.
+    `logprobs` their log-probabilities then, before any grammar was applied. `source` names the
+    alternative that it is of.
     """
 
     prompt: str
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
     advantage: float
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from lineage.knowledge import Knowledge
 from lineage.metrics import interval, paired_difference
 from lineage.models.protocol import Engine
 from lineage.progress import Display
+from lineage.reward import Reward, over_families
 from lineage.steplog.reading import finished, read_steps
 from lineage.succession.controller import place_of
 from lineage.suites import make_suite
@@ -134,19 +135,22 @@ async def _episodes(
     serving = train.parent if arm == BEFORE else train.name
     groups = await rollouts.sample(0, serving, draws, 1, Clock())
     sums: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    rewards: dict[int, list[Reward]] = defaultdict(list)
     for draw, group in zip(draws, groups, strict=True):
+        world = draw.number // visits
+        rewards[world] += [a.reward for a in group.alternatives if a.reward is not None]
         for name, value in _acted(group).items():
-            sums[name][draw.number // visits].append(value)
-    return _means(sums)
+            sums[name][world].append(value)
+    whole = {world: over_families(of) for world, of in rewards.items() if of}
+    return {"reward": whole, **_means(sums)}
 
 
 def _acted(group: Group) -> dict[str, float]:
     """Return the measures of one episode."""
     (only,) = group.alternatives
-    if only.reward is None:
+    if only.score is None:
         return {}
-    parts = (only.reward.same, only.reward.similar, only.reward.dissimilar)
-    found = {"reward": only.reward.total, "score": sum(part or 0.0 for part in parts)}
+    found = {"score": only.score}
     if only.opened:
         found["opened rightly"] = OPENED[only.opened]
         kind = "needed" if only.opened in ("needed", "missed") else "not needed"

@@ -92,9 +92,10 @@ class Trainer:
         chosen_draws = draws(train.name, step, self._counts(step), self._before(step), self.sources)
         groups = await rollouts.sample(step, parent, chosen_draws, method.group, clock)
         if kind == "rft":
-            samples = chosen(groups, method.warm_most if self._warm(step) else method.most)
+            most = method.warm_most if self._warm(step) else method.most
+            samples = chosen(groups, most, self._shares)
         else:
-            samples = compared(groups, method.most)
+            samples = compared(groups, method.most, self._shares)
         generated = self.tokens() - generated
         learning = time.monotonic()
         learnt = await self._learn(step, kind, samples)
@@ -152,10 +153,16 @@ class Trainer:
         method = self.config.method
         return method.warm_temperature if self._warm(step) else method.temperature
 
+    @property
+    def _shares(self) -> dict[str, float]:
+        """The share of each curriculum in what is drawn, and in what is learnt from."""
+        config = self.config
+        return {name: config.curricula[name].share for name in config.train.curricula}
+
     def _counts(self, step: int) -> dict[str, int]:
-        method, config = self.config.method, self.config
+        method = self.config.method
         groups = method.warm_groups if self._warm(step) else method.groups
-        return allotted(groups, {n: config.curricula[n].share for n in config.train.curricula})
+        return allotted(groups, self._shares)
 
     def _before(self, step: int) -> dict[str, int]:
         earlier = [self._counts(past) for past in range(step)]

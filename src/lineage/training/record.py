@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from lineage.files import atomic_write
 from lineage.steplog.schema import CURVE_SCHEMA, TRAINING_SCHEMA
 from lineage.training.batch import Sample
-from lineage.training.credit import group_advantages
+from lineage.training.credit import group_advantages, source_of
 from lineage.training.recorder import Decision
 from lineage.training.rollout import Alternative, Group, reward_columns
 
@@ -32,9 +32,9 @@ def write_step(
     learnt: Sequence[Sequence[Sample]],
 ) -> None:
     """Write a row for each alternative of a step; `learnt` are the samples it learns from."""
-    names = {(sample.prompt, sample.tokens) for samples in learnt for sample in samples}
+    sources = {sample.source for samples in learnt for sample in samples}
     rows = [
-        _row(group, number, alternative, advantage, names)
+        _row(group, number, alternative, advantage, source_of(group, number) in sources)
         | {"step": step, "kind": kind, "version": version}
         for group in groups
         for number, (alternative, advantage) in enumerate(
@@ -66,7 +66,7 @@ def _row(
     number: int,
     alternative: Alternative,
     advantage: float | None,
-    learnt: set[tuple[str, tuple[int, ...]]],
+    learnt: bool,
 ) -> dict[str, Any]:
     measured, decisions = alternative.measured, alternative.decisions
     rewards = reward_columns(alternative.reward) if alternative.reward is not None else {}
@@ -78,7 +78,7 @@ def _row(
         "world": group.world,
         **rewards,
         "advantage": advantage,
-        "learnt": any((one.prompt, one.tokens) in learnt for one in decisions),
+        "learnt": learnt,
         "memory_tokens": measured.memory_tokens,
         "completion_tokens": sum(len(one.tokens) for one in decisions),
         "entropy": entropy(decisions),

@@ -56,7 +56,8 @@ class Recorder:
     def decisions(self, prefix: str, version: str) -> tuple[Decision, ...]:
         """Return what `version` decided, in the order of ids; `prefix` of episodes is cut off.
 
-        Failed requests decided nothing, and what a judge said is no decision.
+        Failed requests decided nothing. What a judge said is no decision, even where the same
+        version judges: its tokens are not asked for.
         """
         return tuple(
             Decision(
@@ -67,7 +68,7 @@ class Recorder:
                 completion.logprobs,
             )
             for request, completion in sorted(self.taken, key=lambda pair: pair[0].id)
-            if request.version == version and not completion.error
+            if request.logprobs and request.version == version and not completion.error
         )
 
     @property

@@ -25,7 +25,7 @@ from lineage.config import AgentConfig, Config, CurriculumConfig, TrainConfig
 from lineage.curriculum import Plan, Visit, draw_probes
 from lineage.knowledge import EMPTY, Knowledge
 from lineage.models.protocol import Engine, TokenCounter
-from lineage.reward import Reward, handoff_reward, over_horizon
+from lineage.reward import Reward, episode_reward, handoff_reward, over_horizon
 from lineage.search import Library, make_ranker
 from lineage.seeds import rng
 from lineage.steplog.log import GenerationLog
@@ -40,13 +40,17 @@ from lineage.training.recorder import Decision, Recorder
 
 @dataclass(frozen=True)
 class Alternative:
-    """One of G: what was decided, and what that was worth. `reward` is None where it failed."""
+    """One of G: what was decided, and what that was worth. `reward` is None where it failed.
+
+    `score` is an episode's own, 0..1, before any weight.
+    """
 
     reward: Reward | None
     decisions: tuple[Decision, ...]
     measured: Measured
     opened: str = ""
     error: str = ""
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -265,18 +269,27 @@ class _Room:
         what = opening(draft.knowledge, opened, visit.task, self.plan.world)
         if attempt.score is None:
             return Alternative(None, draft.decisions, measured, what, draft.error or "failed")
-        price = self.reward.docs * attempt.doc_tokens / self.desk.config.memory_budget
-        score = {Family(visit.family): attempt.score}
-        same, similar, dissimilar = (score.get(family) for family in FAMILIES)
-        reward = Reward(same, similar, dissimilar, memory=0.0, docs=-price)
+        families = [one.family for one in self.visits]
+        reward = episode_reward(
+            Family(visit.family),
+            attempt.score,
+            attempt.doc_tokens,
+            families.count(visit.family) / len(families),
+            self.desk.config.memory_budget,
+            self.reward,
+        )
         log_reward(self.desk, f"a{number:02d}r", reward, draft.knowledge, draft.knowledge)
-        return Alternative(reward, draft.decisions, measured, what)
+        return Alternative(reward, draft.decisions, measured, what, score=attempt.score)
 
     @cached_property
+    def visits(self) -> Sequence[Visit]:
+        """The tasks that the groups of a curriculum of episodes take turns in."""
+        return draw_probes(self.suite, self._open_plan(), self.train.probes, *self.ids)
+
+    @property
     def visit(self) -> Visit:
         """The task of an episode: groups walk through the families."""
-        visits = draw_probes(self.suite, self._open_plan(), self.train.probes, *self.ids)
-        return visits[self.draw.turn % len(visits)]
+        return self.visits[self.draw.turn % len(self.visits)]
 
     def _open_plan(self) -> Plan:
         """Return the plan with everything in the library counted as met."""

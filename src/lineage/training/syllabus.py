@@ -20,6 +20,21 @@ def allotted(count: int, shares: Mapping[str, float]) -> dict[str, int]:
     return given
 
 
+def quotas(most: int, wanted: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, int]:
+    """Return how many of `most` places each name gets: by share, and no more than it has `wanted`.
+
+    What one leaves is allotted to those that want more.
+    """
+    given = dict.fromkeys((name for name in shares if name in wanted), 0)
+    while left := most - sum(given.values()):
+        short = {name: shares[name] for name in given if given[name] < wanted[name]}
+        if not short:
+            break
+        for name, count in allotted(left, short).items():
+            given[name] += min(count, wanted[name] - given[name])
+    return given
+
+
 def draws(
     name: str,
     step: int,

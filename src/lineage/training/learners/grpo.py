@@ -1,15 +1,30 @@
 """One step of group relative policy optimisation (Shao et al. 2024) by TRL's trainer.
 
-The completions are given and so are their advantages, so TRL generates and scales nothing. The
-loss is the mean over samples of the mean over a sample's tokens of -advantage x ratio: a short
-decision counts as much as a long one, where a sum over tokens would drown the choice of a doc in
-the writing of one.
+The completions are given and so are their advantages, so TRL generates and scales nothing. With
+r the ratio of a token's probabilities after and before, and A its sample's advantage, the loss is
+
+    - mean over samples of the mean over a sample's tokens of min(r A, clip(r, 1 - c, 1 + c) A)
+
+plus `method.beta` times the KL divergence to the parent, averaged alike. c is `method.clip`.
+
+- The mean over samples of means over tokens is GRPO's own. DAPO (Yu et al. 2025, arXiv 2503.14476)
+  takes one mean over all tokens of a batch; Dr. GRPO (Liu et al. 2025, arXiv 2503.20783) sums a
+  sample's tokens and divides by a constant, since dividing by its length lets long wrong answers
+  off lightly. Both weigh a sample by its length, and here the samples of a step are of many kinds:
+  the choice of a doc is a few tokens, the notes of a handoff are dozens. Per token, writing would
+  drown choosing. Length does not run away either: each kind is bounded in tokens, and memories
+  have a price.
+- Advantages come divided by the standard deviation of their group, unlike Dr. GRPO's: see
+  `lineage.training.credit`.
+- One c serves both sides. DAPO's is higher above (clip-higher), so that rare tokens can rise.
+- Both DAPO and Dr. GRPO leave the KL divergence out, and so does `beta` at 0, as configured.
 
 The probabilities at which the samples were drawn do not correct the loss. They are raw, whereas
 what was drawn from was cut by a grammar and sharpened by the temperature, so their ratio to ours
-is no importance weight. As each batch makes one step of the optimiser, the policy before that step
-stands for the one that sampled: the ratio is 1 in value and gives the gradient, and the clip binds
-only where a batch is learnt from again.
+is no importance weight. The policy before a batch stands for the one that sampled it: on the first
+of `method.epochs` passes over the batch r is 1 in value and gives the gradient, and nothing is
+clipped. Each pass is a step of the optimiser, so that from the second on r tells how far the
+policy has moved, and the clip binds.
 """
 
 from __future__ import annotations
@@ -18,6 +33,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -116,7 +132,7 @@ class GivenTrainer(GRPOTrainer):
         if self.rows is None:
             whole = self._generate_and_score_completions(generation_batch)
             self.rows = split_tensor_dict(whole, self.args.steps_per_generation)
-        return self.rows[self._step]
+        return self.rows[self._step % self.args.steps_per_generation]
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -159,12 +175,14 @@ class GivenTrainer(GRPOTrainer):
 def grpo_step(
     model: Any, tokenizer: Any, batch: Batch, method: MethodConfig, parent: str, folder: Path
 ) -> Learnt:
-    """Make one step of the optimiser on `batch` and write adapter and optimiser into `folder`.
+    """Make `method.epochs` passes over `batch` and write adapter and optimiser into `folder`.
+
+    Each pass is one step of the optimiser.
 
     `model` bears the adapter to go on from, in float32; `parent` is the adapter of the policy that
     the KL divergence is taken to ("": the base itself). In a process group each process takes its
-    share, gradients are averaged, and the first one writes. The figure of entropy is the mean over
-    forward passes. `seconds` is left at zero. Raises ValueError where the advantages of a group do
+    share, gradients are averaged, and the first one writes. Figures are means over the passes.
+    `seconds` is left at zero. Raises ValueError where the advantages of a group do
     not sum to zero: TRL would move them so that they do.
     """
     for group in batch.groups:
@@ -199,7 +217,7 @@ def grpo_step(
             model.load_adapter(parent, REFERENCE, is_trainable=False)
     try:
         done = trainer.train()
-        seen = next(entry for entry in trainer.state.log_history if "grad_norm" in entry)
+        seen = [entry for entry in trainer.state.log_history if "grad_norm" in entry]
         if trainer.is_world_process_zero():
             save_adapter(model, folder)
             (folder / STATE).parent.mkdir()
@@ -209,9 +227,9 @@ def grpo_step(
         vars(model.get_base_model()).pop("forward", None)
     return Learnt(
         loss=done.training_loss,
-        grad_norm=float(seen["grad_norm"]),
-        kl=seen["kl"] if method.beta else None,
-        entropy=seen["entropy"],
+        grad_norm=fmean(entry["grad_norm"] for entry in seen),
+        kl=fmean(entry["kl"] for entry in seen) if method.beta else None,
+        entropy=fmean(entry["entropy"] for entry in seen),
         tokens=sum(len(one.tokens) for one in samples),
         seconds=0.0,
     )
@@ -252,7 +270,8 @@ def _settings(
         use_cpu=not torch.cuda.is_available(),
         bf16=False,  # no autocast: the base has its own type, and the adapter is in float32
         gradient_checkpointing=False,
-        max_steps=1,
+        max_steps=method.epochs,
+        num_iterations=method.epochs,
         per_device_train_batch_size=cut.rows,
         gradient_accumulation_steps=cut.passes,
         num_generations=cut.total,
