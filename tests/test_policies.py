@@ -43,10 +43,10 @@ class Memo:
         self.steps: list[Step] = []
         self.snapshots: dict[str, Knowledge] = {}
 
-    def append(self, step: Step) -> None:
+    def append(self, step: Step, asked: str = "") -> None:
         self.steps.append(step)
 
-    def hold(self, step: Step) -> None:
+    def hold(self, step: Step, asked: str = "") -> None:
         """A run that is never killed needs no journal."""
 
     def snapshot(self, knowledge: Knowledge) -> None:

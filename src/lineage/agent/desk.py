@@ -24,9 +24,9 @@ from lineage.tasks import Suite
 class Log(Protocol):
     """Where steps and snapshots go."""
 
-    def append(self, step: Step) -> None: ...
+    def append(self, step: Step, asked: str = "") -> None: ...
 
-    def hold(self, step: Step) -> None: ...
+    def hold(self, step: Step, asked: str = "") -> None: ...
 
     def snapshot(self, knowledge: Knowledge) -> None: ...
 
@@ -109,6 +109,7 @@ class Desk:
     ) -> tuple[Completion, dict[str, Any]]:
         """Return the completion, and the columns that every step with one has.
 
+        Beside them is `asked`, the request's digest, which the log keeps out of its rows.
         The seed is drawn from experiment, pair, generation, episode and step, not from the arm:
         paired arms draw alike. `version` is a judge: what it says is measured, not sampled, so
         that the temperature of a training is not its own, and it gets no credit.
@@ -144,21 +145,24 @@ class Desk:
             "engine_seconds": completion.engine_seconds,
             "tokens": completion.tokens,
             "logprobs": completion.logprobs,
+            "asked": request.digest,
         }
 
     def write(self, phase: str, episode: str, step: int, kind: str, **columns: Any) -> None:
         """Log one step of this generation."""
-        self.log.append(self._step(phase, episode, step, kind, columns))
+        self.log.append(*self._step(phase, episode, step, kind, columns))
 
     def hold(self, episode: str, step: int, columns: dict[str, Any]) -> None:
         """Make an answer durable whose step is written later."""
-        self.log.hold(self._step("", episode, step, "", columns))
+        self.log.hold(*self._step("", episode, step, "", columns))
 
     def _step(
         self, phase: str, episode: str, step: int, kind: str, columns: dict[str, Any]
-    ) -> Step:
-        post = self.post
-        return Step(
+    ) -> tuple[Step, str]:
+        """Return a step, and the digest of what was asked for it: "" where nothing was."""
+        post, columns = self.post, dict(columns)
+        asked = str(columns.pop("asked", ""))
+        made = Step(
             run=post.run,
             arm=post.arm,
             pair=post.pair,
@@ -173,3 +177,4 @@ class Desk:
             ended_at=time.time(),
             **columns,
         )
+        return made, asked

@@ -5,14 +5,18 @@ Values only; no Ray and no vLLM here, so that the agent can be tested without ei
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant", "tool"]
 TokenCounter = Callable[[str], int]
 """Counts the tokens of a text as one model version's own tokenizer does, no special tokens."""
+DIGEST = 16
+"""Hexadecimal digits of a request's digest: 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,12 @@ class Request:
     stop: tuple[str, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
     logprobs: bool = False
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that is asked, whatever step asks it: of equal requests equal."""
+        asked = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "id"}
+        return hashlib.sha256(json.dumps(asked, default=vars).encode()).hexdigest()[:DIGEST]
 
 
 @dataclass(frozen=True)

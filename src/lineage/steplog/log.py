@@ -1,12 +1,14 @@
 """The writer of a run folder: a journal of single steps, then one file a finished generation.
 
     run.json, config.yaml             what was run
-    journal/<lineage>-g00/*.parquet   steps of an unfinished generation, as they finish
+    journal/<lineage>-g00.jsonl       steps of an unfinished generation, as they finish
     steps/..., knowledge/..., worlds/...   the datasets: whole generations only
     done/<lineage>-g00.json           a generation's record, written last
 
 A reader of `steps/` sees a consistent prefix of each lineage. After a crash the journal holds
-what was finished, so that nothing finished is generated again.
+what was finished, so that nothing finished is generated again. A generation that goes on is lived
+again from its beginning, on the answers that it got: its log is what this process lived, and of
+what stayed the same the earlier process's row, with its clock.
 """
 
 from __future__ import annotations
@@ -14,67 +16,66 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lineage.errors import LineageError
 from lineage.files import atomic_write
 from lineage.knowledge import Knowledge
+from lineage.steplog.journal import Answer, Journal
 from lineage.steplog.place import Place, done_file
 from lineage.steplog.reading import rows_of, steps_of
-from lineage.steplog.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, table
+from lineage.steplog.schema import CLOCK_COLUMNS, KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, table
 from lineage.tasks import World
 
 
 class GenerationLog:
-    """Collects one generation's steps; `known` are those that an earlier process finished."""
+    """Collects one generation's steps; `answered` are those whose completion is there already."""
 
     def __init__(self, run: Path, place: Place, journal_steps: int, config_hash: str) -> None:
         self.run, self.place, self.config_hash = run, place, config_hash
         self.journal_steps = journal_steps
-        self.journal = run / "journal" / place.name
-        self.known: dict[str, Step] = {}
-        self.held: dict[str, Step] = {}
-        self.waiting: list[Step] = []
+        self.journal = Journal(run, place)
+        rows = rows_of(run, "steps", place)
+        self.compacted = rows is not None and not place.file(run / "steps").exists()
+        found = [] if rows is None else steps_of(rows, place)
+        earlier = (*map(Answer, found), *self.journal.answers)
+        self.answered = {answer.step.step_id: answer for answer in earlier}
+        self.known = {answer.step.step_id: answer.step for answer in earlier if answer.step.kind}
+        self.lived: dict[str, Step] = {}
+        self.waiting: list[Answer] = []
         self.snapshots: dict[str, Knowledge] = {}
-        pieces = sorted(self.journal.glob("*.parquet"))
-        self.pieces, written = len(pieces), rows_of(run, "steps", place)
-        self.compacted = written is not None and not place.file(run / "steps").exists()
-        for rows in (*(pq.read_table(file, partitioning=None) for file in pieces), written):
-            found = [] if rows is None else steps_of(rows, place)
-            self.known |= {step.step_id: step for step in found if step.kind}
-            self.held |= {step.step_id: step for step in found if not step.kind}
 
-    @property
-    def answered(self) -> dict[str, Step]:
-        """The steps whose completion an earlier process got, whether it wrote them or not."""
-        return self.held | self.known
-
-    def hold(self, step: Step) -> None:
+    def hold(self, step: Step, asked: str = "") -> None:
         """Journal an answer, as a step without a kind, before its own step can be written.
 
-        Handoffs are asked for all at once and applied in order: one that is answered early must
-        survive a crash as well.
+        `asked` is the digest of its request. Handoffs are asked for all at once and applied in
+        order: one that is answered early must survive a crash as well.
         """
-        if step.step_id in self.known or step.step_id in self.held:
-            return
-        self.held[step.step_id] = step
-        self._wait(step)
+        held = self.answered.get(step.step_id)
+        if held is None or (held.asked, held.step.completion) != (asked, step.completion):
+            self._wait(Answer(step, asked))
 
-    def append(self, step: Step) -> None:
-        """Log a finished step; one that is known already is not logged twice."""
-        if step.step_id in self.known:
-            return
-        self.known[step.step_id] = step
-        self._wait(step)
+    def append(self, step: Step, asked: str = "") -> None:
+        """Log a finished step, `asked` as in `hold`; one that is known already keeps its clock."""
+        id = step.step_id
+        known = self.known.get(id)
+        same = known is not None and _timed_as(known, step) == step
+        if known is None or not same:
+            known = self.known[id] = step
+        self.lived[id] = known
+        if not same or self.answered[id].asked != asked:
+            self._wait(Answer(known, asked))
 
-    def _wait(self, step: Step) -> None:
-        self.waiting.append(step)
+    def _wait(self, answer: Answer) -> None:
+        self.answered[answer.step.step_id] = answer
+        self.waiting.append(answer)
         if len(self.waiting) >= self.journal_steps:
-            self._flush()
+            self._write()
 
     def snapshot(self, knowledge: Knowledge) -> None:
         """Keep a snapshot of Knowledge for the dataset."""
@@ -85,26 +86,32 @@ class GenerationLog:
 
         `world` is the lineage's own world as it is in this generation.
         """
+        if self.compacted and self.lived != self.known:
+            raise LineageError(
+                f"{self.place.compacted(self.run / 'steps')} holds other steps of "
+                f"{self.place.at} than were made now: begin another run"
+            )
+        # A record of files that are about to change would be false where this is cut off.
+        done_file(self.run, self.place).unlink(missing_ok=True)
         tables = {
             "worlds": _world_table(self.place, world),
             "knowledge": _snapshot_table(self.place, list(self.snapshots.values())),
-            "steps": table(list(self.known.values())),
+            "steps": table(list(self.lived.values())),
         }
         write_generation(
             self.run, self.place, tables, knowledge.id, self.config_hash, self.compacted
         )
         self.waiting = []  # written with the rest: a later flush must not make a journal again
-        drop_journal(self.run, self.place)
+        self.journal.drop()
 
     def flush(self) -> None:
         """Make everything that waits durable."""
         if self.waiting:
-            self._flush()
+            self._write()
+        self.journal.wait()
 
-    def _flush(self) -> None:
-        data = parquet_bytes(table(self.waiting))
-        atomic_write(self.journal / f"{self.pieces:06d}.parquet", data)
-        self.pieces += 1
+    def _write(self) -> None:
+        self.journal.write(self.waiting)
         self.waiting = []
 
 
@@ -136,9 +143,9 @@ def write_generation(
     atomic_write(done_file(run, place), json.dumps(record, indent=1).encode())
 
 
-def drop_journal(run: Path, place: Place) -> None:
-    """Remove the journal of a generation whose record is written."""
-    shutil.rmtree(run / "journal" / place.name, ignore_errors=True)
+def _timed_as(step: Step, other: Step) -> Step:
+    """Return `step` with the clock of `other`."""
+    return replace(step, **{name: getattr(other, name) for name in CLOCK_COLUMNS})
 
 
 def parquet_bytes(data: pa.Table) -> bytes:

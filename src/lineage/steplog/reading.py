@@ -31,10 +31,15 @@ def check_end(file: Path) -> None:
 def check_file(file: Path) -> None:
     """Raise LineageError where `file` is torn, or of a newer schema than this lineage reads."""
     try:
-        metadata = pq.read_schema(file).metadata or {}
+        schema = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise LineageError(f"{file} is no whole Parquet file: move it away") from error
-    found = int(metadata.get(b"lineage.schema_version", b"1"))
+    check_newer(file, schema)
+
+
+def check_newer(file: Path, schema: pa.Schema) -> None:
+    """Raise LineageError where `file`, of `schema`, is newer than this lineage reads."""
+    found = int((schema.metadata or {}).get(b"lineage.schema_version", b"1"))
     if found > SCHEMA_VERSION:
         raise LineageError(
             f"{file} has schema {found}, this lineage reads up to {SCHEMA_VERSION}: upgrade lineage"

@@ -19,7 +19,8 @@ from lineage.knowledge import EMPTY, Knowledge
 from lineage.models.protocol import Engine
 from lineage.reward import handoff_reward
 from lineage.search import Library, make_ranker
-from lineage.steplog.log import GenerationLog, drop_journal
+from lineage.steplog.journal import drop_journal
+from lineage.steplog.log import GenerationLog
 from lineage.steplog.place import Place
 from lineage.steplog.reading import finished, read_steps
 from lineage.succession.arms import Arm, brief

@@ -1,7 +1,8 @@
 """Replay: what an earlier process finished is answered from its journal, not generated again.
 
+Only where the same is asked: with a prompt or a schema that has changed since, it is asked again.
 An answer comes back as the engine gave it. What the agent made of it (an error in edits, a document
-that was opened) is made again, or stands in the log already.
+that was opened) is made again.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter, ToolCall
-from lineage.steplog.schema import Step
+from lineage.steplog.journal import Answer
+from lineage.steplog.schema import Step, clean
 
 
 class Replay:
-    """An `Engine` that answers requests whose step is in `known` from there."""
+    """An `Engine` that answers requests whose step is in `answered` from there."""
 
-    def __init__(self, engine: Engine, known: Mapping[str, Step]) -> None:
+    def __init__(self, engine: Engine, answered: Mapping[str, Answer]) -> None:
         self.engine = engine
-        self.known = dict(known)
+        self.answered = dict(answered)
 
     async def start(self, versions: Sequence[str]) -> None:
         """The engine behind was started by its owner."""
@@ -42,9 +44,10 @@ class Replay:
 
     async def generate(self, request: Request) -> Completion:
         """Return the finished step's completion, or a new one."""
-        step = self.known.get(request.id)
-        if step is None:
+        answer = self.answered.get(request.id)
+        if answer is None or not _answers(answer, request):
             return await self.engine.generate(request)
+        step = answer.step
         return Completion(
             text=step.completion,
             prompt=step.prompt,
@@ -59,6 +62,25 @@ class Replay:
             tokens=step.tokens,
             logprobs=step.logprobs,
         )
+
+
+def _answers(answer: Answer, request: Request) -> bool:
+    """Whether the same was asked for `answer`.
+
+    An answer without a digest is of a generation's own rows, or of an older version's journal:
+    then its seed and its prompt tell, in which a template has put the turns in order.
+    """
+    if answer.asked:
+        return answer.asked == request.digest
+    prompt, at = answer.step.prompt, 0
+    for turn in request.turns:
+        # A template may trim a turn, and a log has no lone surrogates.
+        text = clean(turn.content).strip()
+        at = prompt.find(text, at)
+        if at < 0:
+            return False
+        at += len(text)
+    return answer.step.seed == request.seed
 
 
 def _calls(step: Step) -> tuple[ToolCall, ...]:
