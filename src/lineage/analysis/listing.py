@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 
 from lineage.analysis.settings import differing, read_settings
+from lineage.analysis.sheet import starred
 from lineage.analysis.training import connect_training
 from lineage.analysis.views import connect, read_record
 from lineage.errors import LineageError
@@ -32,7 +33,8 @@ class Listed:
     """One run or training. `folder` is below the root; `point` are the keys its sweep varies.
 
     `finished` of `planned` are generations of all lineages, or steps of a training. `headline`
-    has `of` (an arm or a curriculum), `over`, `measure` and the keys of an interval.
+    has `of` (an arm or a curriculum), `over`, `measure`, the keys of an interval and `starred`.
+    `engine` is the kind that served it; of the stand-in, figures say nothing about the versions.
     """
 
     folder: str
@@ -40,6 +42,7 @@ class Listed:
     kind: str = "run"
     name: str = ""
     began: float | None = None
+    engine: str = ""
     versions: tuple[str, ...] = ()
     arms: tuple[str, ...] = ()
     pairs: int = 0
@@ -153,6 +156,7 @@ def _run(
         state=state,
         name=str(record["experiment"]),
         began=float(record["began"]),
+        engine=str(settings.get("engine.kind", "")),
         versions=tuple(map(str, record["schedule"])),
         arms=tuple(map(str, record["arms"])),
         pairs=pairs,
@@ -164,14 +168,23 @@ def _run(
 
 
 def _gain(metrics: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the gain of `inherit`, or else of the first arm that could have one."""
+    """Return the gain of `inherit`, or else of the first arm that could have one.
+
+    In generations that inherited; of older metrics, in all.
+    """
+    later = {
+        row["arm"]: row
+        for row in metrics.get("gain_by_inheritance", ())
+        if row["inherited"] and row["family"] == FAMILY
+    }
     others = [arm for arm in metrics["arms"] if arm != metrics["ceiling"]]
     for arm in sorted(others, key=lambda arm: arm != "inherit"):
-        gain = metrics["gain"].get(arm, {}).get(FAMILY)
+        pooled = metrics["gain"].get(arm, {}).get(FAMILY)
+        gain = later.get(arm) if "gain_by_inheritance" in metrics else pooled
         if gain is not None:
             interval = {key: gain[key] for key in ("mean", "low", "high", "n", "excludes_zero")}
             names = {"of": arm, "over": metrics["baseline"], "measure": f"score on {FAMILY}"}
-            return {**names, **interval}
+            return {**names, **interval, "starred": starred(gain)}
     return None
 
 
@@ -200,6 +213,7 @@ def _training(
         kind="training",
         name=str(record["training"]),
         began=float(record["began"]),
+        engine=str(settings.get("engine.kind", "")),
         versions=(str(record["parent"]), str(record["training"])),
         arms=tuple(map(str, record["curricula"])),
         finished=finished,
@@ -213,7 +227,12 @@ def _held_out(gain: dict[str, Any], parent: str) -> dict[str, Any]:
     low, high = gain["gain"]["low"], gain["gain"]["high"]
     excludes = low is not None and high is not None and low * high > 0
     names = {"of": gain["curriculum"], "over": parent, "measure": f"held-out {gain['measure']}"}
-    return {**names, **gain["gain"], "excludes_zero": excludes}
+    return {
+        **names,
+        **gain["gain"],
+        "excludes_zero": excludes,
+        "starred": starred(gain["gain"]),
+    }
 
 
 def _state(held: bool, whole: bool) -> str:

@@ -49,6 +49,8 @@ RECORD_DOCS = {
     "defined": "what each arm is, as JSON",
     "bootstrap": "resamples of an interval",
     "confidence": "level of an interval",
+    "engine": "what served it: vllm | surrogate, which is a stand-in and no language model",
+    "origin": "commit, machine, command, device and precision of the run, as JSON",
 }
 DATASET_DOCS = {
     "steps": "one row a step: everything that a model was asked and wrote",
@@ -58,6 +60,8 @@ DATASET_DOCS = {
     "curve": "one row a step of a training",
 }
 SKIPPED_DOCS = {"file": "the file; empty: the whole folder", "reason": "what is wrong with it"}
+ORIGIN = ("began", "commit", "dirty", "machine", "command", "engine", "others")
+"""Of a record, what says where the figures come from."""
 RUN_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("folder", "kind", "run", "experiment", "config_hash")),
@@ -65,6 +69,7 @@ RUN_SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("baseline", "ceiling", "defined")),
         ("bootstrap", pa.int64()),
         ("confidence", pa.float64()),
+        *((name, pa.string()) for name in ("engine", "origin")),
     ]
 )
 
@@ -239,6 +244,8 @@ def _record_row(one: Opened) -> dict[str, Any]:
         "defined": json.dumps(record.get("defined") or {}),
         "bootstrap": record.get("bootstrap", settings.get("log.bootstrap")),
         "confidence": record.get("confidence", settings.get("log.confidence")),
+        "engine": settings.get("engine.kind") or (record.get("engine") or {}).get("kind"),
+        "origin": json.dumps({name: record[name] for name in ORIGIN if name in record}),
     }
 
 

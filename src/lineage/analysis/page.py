@@ -36,6 +36,11 @@ def text(value: object) -> str:
     return html.escape("".join(shown))
 
 
+def warned(warning: str) -> str:
+    """Return a banner as HTML; nothing where there is no warning."""
+    return f'<p class="banner" role="note">{text(warning)}</p>' if warning else ""
+
+
 def drawn(sheet: Sheet) -> str:
     """Return `sheet` as HTML."""
     head = "".join(f"<th>{text(name)}</th>" for name in sheet.head)

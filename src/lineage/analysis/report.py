@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lineage.analysis import pictures
+from lineage.analysis.answer import answer, explained
 from lineage.analysis.generations import tell
-from lineage.analysis.page import configuration, drawn, page, pictured, text
-from lineage.analysis.sheet import short
-from lineage.analysis.tables import sheets
+from lineage.analysis.headline import banner, engine_words, provenance, versions_words
+from lineage.analysis.page import configuration, drawn, page, pictured, text, warned
+from lineage.analysis.tables import more, scores
 from lineage.analysis.views import connect
 
 PAIRS = 3
@@ -32,7 +33,7 @@ def report_html(run: Path, summary: dict[str, Any]) -> str:
     """
     connection = connect(run)
     totals = summary["totals"]
-    first, *more = (drawn(sheet) for sheet in sheets(summary))
+    warning = banner(summary.get("engine"), summary["schedule"])
     how = pictured(
         [
             pictures.retention_matrix(summary),
@@ -46,16 +47,21 @@ def report_html(run: Path, summary: dict[str, Any]) -> str:
         "how",
     )
     sections = {
-        "worth": first + pictured([pictures.score_by_generation(summary)], "worth"),
+        "worth": f"{drawn(scores(summary))}<p><small>{text(provenance(summary))}</small></p>"
+        + pictured([pictures.score_by_generation(summary)], "worth"),
         "how": how,
-        "tables": "".join(more),
+        "tables": "".join(map(drawn, more(summary))),
         "lineages": tell(connection, summary, PAIRS),
     }
     shown = {name: title for name, title in LINKS.items() if sections.get(name, "-")}
     return page(
         summary["run"],
-        f"<p>Versions by generation: {text(' → '.join(short(summary['schedule'])))}. "
-        f"{totals['pairs']} pairs, {totals['episodes']} episodes, {totals['errors']} errors.</p>",
+        warned(warning),
+        f'<p class="answer">{text(answer(summary))}</p>',
+        f"<p><small>{text(explained(summary))}</small></p>",
+        f"<p>Engine: {text(engine_words(summary.get('engine')))}. Versions by generation: "
+        f"{text(versions_words(summary))}. {totals['pairs']} pairs, {totals['episodes']} episodes, "
+        f"{totals['errors']} errors.</p>",
         "<nav>"
         + " ".join(f'<a href="#{name}">{title}</a>' for name, title in shown.items())
         + "</nav>",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 LARGE = 20
 """From here on a cell needs no decimals: tokens, not scores."""
+NOT_COMPUTED = "n/a"
+"""Stands in every cell for which nothing was computed: an empty cell reads as nothing found."""
+STARRED_FROM = 5
+"""Pairs below which no interval earns a star: two equal pairs exclude 0, and tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +25,48 @@ class Sheet:
     left: int = 1
 
 
-def or_undefined(cell: dict[str, Any] | None) -> str:
-    if cell is None or cell["mean"] is None:
-        return "undefined"
-    return bounds(cell)
+def counted(sheet: Sheet, counts: Sequence[Iterable[int]]) -> Sheet:
+    """Return `sheet` with the number of pairs behind its cells, `counts` a row.
+
+    In the note where all cells have as many, else in a last column `n`: one number where the cells
+    of a row agree, or one a cell. Cells without any (0) are n/a and say so themselves.
+    """
+    known = [[count for count in row if count] for row in counts]
+    several = {count for row in known for count in row}
+    if not several:
+        return sheet
+    if len(several) == 1:
+        (n,) = several
+        said = f"n = {n} {'pair' if n == 1 else 'pairs'} in every cell"
+        return replace(sheet, note=f"{sheet.note}; {said}" if sheet.note else said)
+    column = (" ".join(map(str, row if len(set(row)) > 1 else row[:1])) for row in known)
+    rows = tuple((*row, cell) for row, cell in zip(sheet.rows, column, strict=True))
+    said = "n: pairs" + (", cell by cell" if any(len(set(row)) > 1 for row in known) else "")
+    note = f"{sheet.note}; {said}" if sheet.note else said
+    return replace(sheet, head=(*sheet.head, "n"), rows=rows, note=note)
 
 
-def share(cell: dict[str, Any] | None) -> str:
+def pairs_of(cell: Mapping[str, Any] | None) -> int:
+    """Return how many pairs are behind a cell; 0 where nothing was computed."""
+    return 0 if cell is None or cell["mean"] is None else int(cell["n"])
+
+
+def starred(cell: Mapping[str, Any]) -> bool:
+    """Whether a difference earns a star.
+
+    As the measures say (`starred`); where they do not, at least `STARRED_FROM` pairs with an
+    interval that excludes 0.
+    """
+    if cell.get("starred") is not None:
+        return bool(cell["starred"])
+    low, high = cell["low"], cell["high"]
+    return cell["n"] >= STARRED_FROM and low is not None and high is not None and low * high > 0
+
+
+def share(cell: Mapping[str, Any] | None) -> str:
     """Return "85% [80, 90]"."""
     if cell is None or cell["mean"] is None:
-        return "undefined"
+        return NOT_COMPUTED
     if cell["low"] is None:
         return f"{cell['mean']:.0%}"
     return f"{cell['mean']:.0%} [{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]"
@@ -48,17 +84,17 @@ def short(schedule: Iterable[str]) -> list[str]:
     return [name(version) for version in versions] if len(families) == 1 else versions
 
 
-def gained(gain: dict[str, Any] | None) -> str:
-    """Return a signed gain with its bounds, and * where they exclude 0."""
+def gained(gain: Mapping[str, Any] | None) -> str:
+    """Return a signed gain with its bounds, and * where it is `starred`."""
     if not gain or gain["mean"] is None:
-        return ""
-    return bounds(gain, signed=True) + ("*" if gain["excludes_zero"] else " ")
+        return NOT_COMPUTED
+    return bounds(gain, signed=True) + ("*" if starred(gain) else " ")
 
 
-def bounds(value: dict[str, Any], signed: bool = False) -> str:
+def bounds(value: Mapping[str, Any] | None, signed: bool = False) -> str:
     """Return "0.52 [0.40, 0.63]", and whole numbers where the mean is a large one."""
-    if value["mean"] is None:
-        return ""
+    if value is None or value["mean"] is None:
+        return NOT_COMPUTED
     sign, digits = "+" if signed else "", 0 if abs(value["mean"]) >= LARGE else 2
     text = f"{value['mean']:{sign}.{digits}f}"
     if value["low"] is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lineage.analysis.sheet import Sheet, bounds, gained, or_undefined, share
+from lineage.analysis.sheet import NOT_COMPUTED, Sheet, bounds, counted, gained, pairs_of, share
 
 
 def freshness(summary: dict[str, Any]) -> Sheet:
@@ -17,29 +17,37 @@ def freshness(summary: dict[str, Any]) -> Sheet:
         ("stale", _pooled(ground, "staleness", entries="memories")),
         ("doubled", _pooled(ground, "duplication")),
     )
+    arms = [arm for arm in summary["arms"] if arm in density]
     rows = tuple(
-        (arm, or_undefined(density[arm]), *(share(cells.get(arm)) for _, cells in columns))
-        for arm in summary["arms"]
-        if arm in density
+        (arm, bounds(density[arm]), *(share(cells.get(arm)) for _, cells in columns))
+        for arm in arms
     )
+    counts = [
+        [pairs_of(density[arm]), *(pairs_of(cells.get(arm)) for _, cells in columns)]
+        for arm in arms
+    ]
     note = (
         "memories against the world as it is: facts stated, share of the facts met that memories "
         "or docs state, share of memories that contradict it, share that add nothing"
-    )
+    ) + _why(rows, "the arm has no memories, or no task asks for a fact")
     head = ("arm", "facts a 100 tokens", *(title for title, _ in columns))
-    return Sheet("what do the notes hold?", head, rows if len(rows) > 1 else (), note)
+    if len(rows) < 2:
+        return Sheet("what do the notes hold?", head, ())
+    return counted(Sheet("what do the notes hold?", head, rows, note), counts)
 
 
 def summaries(summary: dict[str, Any]) -> Sheet:
     """What an instance's own summaries keep, where its context overflowed."""
     ground = summary.get("ground", {})
     kept, wrong = _pooled(ground, "summary_fidelity"), _pooled(ground, "summary_distortion")
-    rows = tuple(
-        (arm, share(kept[arm]), share(wrong.get(arm))) for arm in summary["arms"] if arm in kept
+    arms = [arm for arm in summary["arms"] if arm in kept]
+    rows = tuple((arm, share(kept[arm]), share(wrong.get(arm))) for arm in arms)
+    note = "of the facts in what was summed up, when an episode outgrew agent.history_tokens" + (
+        _why(rows, "no fact was in what was summed up")
     )
-    note = "of the facts in what was summed up, when an episode outgrew agent.history_tokens"
     head = ("arm", "facts kept", "facts distorted")
-    return Sheet("what do summaries keep?", head, rows, note)
+    counts = [(pairs_of(kept[arm]), pairs_of(wrong.get(arm))) for arm in arms]
+    return counted(Sheet("what do summaries keep?", head, rows, note), counts)
 
 
 SEARCH = {
@@ -61,10 +69,11 @@ def doc_search(summary: dict[str, Any]) -> Iterator[Sheet]:
     cells = {(row["arm"], row["measure"]): row for row in found if row["family"] is None}
     arms = [arm for arm in summary["arms"] if (arm, "recall") in cells]
     for title, measures in SEARCH.items():
-        rows = tuple(
-            (arm, *(share(cells.get((arm, measure))) for measure in measures)) for arm in arms
-        )
-        yield Sheet(title, ("arm", *measures.values()), rows)
+        of = [[cells.get((arm, measure)) for measure in measures] for arm in arms]
+        rows = tuple((arm, *map(share, row)) for arm, row in zip(arms, of, strict=True))
+        note = _why(rows, "there was nothing of the kind: no doc needed, found or opened")
+        sheet = Sheet(title, ("arm", *measures.values()), rows, note.removeprefix("; "))
+        yield counted(sheet, [map(pairs_of, row) for row in of])
 
 
 def poison(summary: dict[str, Any]) -> Sheet:
@@ -72,6 +81,7 @@ def poison(summary: dict[str, Any]) -> Sheet:
     ground = summary.get("ground", {})
     life = {row["arm"]: row for row in ground.get("poison_life", []) if row["n"]}
     repeated = _pooled(ground, "poison_repeated")
+    arms = [arm for arm in summary["arms"] if arm in life]
     rows = tuple(
         (
             arm,
@@ -80,15 +90,23 @@ def poison(summary: dict[str, Any]) -> Sheet:
             share(repeated.get(arm)),
             gained(summary["poison_cost"].get(arm)),
         )
-        for arm in summary["arms"]
-        if arm in life
+        for arm in arms
     )
+    counts = [
+        [pairs_of(cells.get(arm)) for cells in (life, repeated, summary["poison_cost"])]
+        for arm in arms
+    ]
     head = ("arm", "life", "alive", "repeated", "same, over unpoisoned")
     note = (
         "life in generations; lineages in which it is alive at the end; share of probes that "
         "repeat the planted value; score on same tasks from then on, less the unpoisoned arm's"
-    )
-    return Sheet("how long does a poisoned entry live?", head, rows, note)
+    ) + _why(rows, "no such probe, or no unpoisoned arm with the same migration")
+    return counted(Sheet("how long does a poisoned entry live?", head, rows, note), counts)
+
+
+def _why(rows: tuple[tuple[str, ...], ...], reason: str) -> str:
+    """Return why cells are n/a, to end a note with; "" where none is."""
+    return f"; {NOT_COMPUTED}: {reason}" if any(NOT_COMPUTED in row for row in rows) else ""
 
 
 def _pooled(ground: dict[str, Any], measure: str, **which: str) -> dict[str, dict[str, Any]]:

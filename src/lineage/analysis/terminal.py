@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lineage.analysis.answer import answer, explained
+from lineage.analysis.headline import banner, provenance
 from lineage.analysis.sheet import Sheet
-from lineage.analysis.tables import sheets
+from lineage.analysis.tables import more, scores
 from lineage.analysis.visible import one_line
 
 
 def show_summary(summary: dict[str, Any], console: Console) -> None:
-    """Print the tables of `summary` (see `measures.summarise`)."""
-    for sheet in sheets(summary):
+    """Print what was found and the tables of `summary` (see `measures.summarise`)."""
+    show_headline(summary, console)
+    for sheet in more(summary):
         console.print(drawn(sheet))
     show_totals(summary, console)
+
+
+def show_headline(summary: dict[str, Any], console: Console) -> None:
+    """Print the answer, what the words of it mean, the scores, and where these come from."""
+    show_banner(summary.get("engine"), summary["schedule"], console)
+    console.print(_cell(answer(summary)), style="bold", highlight=False)
+    console.print(_cell(explained(summary)), style="dim", highlight=False)
+    console.print(drawn(scores(summary)))
+    console.print(_cell(provenance(summary)), style="dim", highlight=False)
+
+
+def show_banner(engine: str | None, versions: Iterable[str], console: Console) -> None:
+    """Print in a line of its own that no language model made the figures, where none did."""
+    if warning := banner(engine, versions):
+        console.print(_cell(warning), style="bold yellow", highlight=False)
 
 
 def show_totals(summary: dict[str, Any], console: Console) -> None:

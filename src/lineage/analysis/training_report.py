@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lineage.analysis.page import configuration, drawn, page, pictured, text
+from lineage.analysis.headline import banner
+from lineage.analysis.page import configuration, drawn, page, pictured, text, warned
 from lineage.analysis.pictures import (
     picture_bytes,
     reward_by_step,
     training_by_step,
     use_cache,
 )
+from lineage.analysis.settings import read_settings
 from lineage.analysis.training import summarise_training
 from lineage.analysis.training_tables import training_sheets
 from lineage.config import LogConfig
@@ -37,10 +39,12 @@ def write_training(folder: Path, cache: Path, log: LogConfig) -> dict[str, Any]:
 
 def training_html(folder: Path, summary: dict[str, Any]) -> str:
     """Return the page for the training in `folder`: self-contained, everything escaped."""
+    settings = read_settings(folder) if (folder / "config.yaml").exists() else {}
     signs = "".join(f"<li>{text(line)}</li>" for line in summary["signs"])
     alternatives = sum(step["alternatives"] for step in summary["by_step"])
     return page(
         f"training {folder.resolve().name}",
+        warned(banner(settings.get("engine.kind"), [str(settings.get("train.parent", ""))])),
         f"<p>{len(summary['by_step'])} steps, {alternatives} alternatives.</p>",
         f"<p>Look at the samples of these:</p><ul>{signs}</ul>" if signs else "",
         pictured([reward_by_step(summary), training_by_step(summary)]),

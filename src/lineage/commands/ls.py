@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lineage.analysis.sheet import gained, name, short
+from lineage.analysis.headline import engine_words
+from lineage.analysis.sheet import STARRED_FROM, gained, name, short
 from lineage.analysis.visible import one_line, say, say_json, unfolded
 from lineage.commands import Commands, add_command
 
@@ -27,8 +28,9 @@ examples:
   lineage ls --json | jq '.runs[] | select(.state == "stopped") | .folder'
 """
 NOTE = (
-    "gain: of inherit over the baseline on tasks met before, mean over pairs [interval]; of a "
-    "training, in reward over the parent, in held-out worlds; * the interval excludes 0"
+    "gain: of inherit over the baseline on tasks met before, in generations that inherited, mean "
+    "over n pairs [interval]; of a training, in reward over the parent, in n held-out worlds; * "
+    f"the interval excludes 0, n of {STARRED_FROM} or more; (stand-in): no language model made it"
 )
 STYLES = {"finished": "green", "in progress": "yellow", "stopped": "magenta", "broken": "red"}
 
@@ -77,7 +79,7 @@ def _table(found: list[Listed], folded: bool) -> Table:
     table.add_column("run", overflow="fold")
     if not folded:
         table.add_column("what")
-    for title in ("state", "done", "errors", "gain"):
+    for title in ("state", "done", "errors", "gain", "n"):
         table.add_column(title, justify="left" if title == "state" else "right", no_wrap=True)
     for one in found:
         what = Text(one_line(_what(one)), "dim")
@@ -85,13 +87,15 @@ def _table(found: list[Listed], folded: bool) -> Table:
         names = [Text.assemble(head, "\n", what) if folded and what.plain else head]
         done = f"{one.finished}/{one.planned}" if one.planned else ""
         known = one.state != "broken"
-        gain = gained(one.headline) if one.headline else ""
+        gain = gained(one.headline) if known else ""
+        n = str(one.headline["n"]) if one.headline else ""
         table.add_row(
             *(names if folded else (*names, what)),
             Text(one.state, STYLES[one.state]),
             Text(done),
             Text(f"{one.errors:,}" if known else "", "red" if one.errors else ""),
             Text(gain),
+            Text(n),
         )
     return table
 
@@ -100,13 +104,15 @@ def _what(one: Listed) -> str:
     """Return in words what was run: name, when it began, versions, arms, and the point's keys."""
     if one.state == "broken":
         return ""
+    served = f"on {engine_words(one.engine)}"
     began = datetime.fromtimestamp(one.began).strftime("%Y-%m-%d %H:%M") if one.began else ""
     if one.kind == "training":
         parent, made = one.versions
-        parts = [f"training of {made} from {name(parent)}", began, ", ".join(one.arms)]
+        parts = [f"training of {made} from {name(parent)}", served, began, ", ".join(one.arms)]
     else:
         pairs = f"{one.pairs} {'pair' if one.pairs == 1 else 'pairs'}"
-        parts = [one.name, began, " > ".join(short(one.versions)), pairs, ", ".join(one.arms)]
+        versions = " > ".join(short(one.versions))
+        parts = [one.name, served, began, versions, pairs, ", ".join(one.arms)]
     parts += [f"{key}={value}" for key, value in one.point.items()]
     if one.headline is not None and one.headline["of"] != "inherit":
         parts.append(f"gain of {one.headline['of']}")

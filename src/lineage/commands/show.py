@@ -50,9 +50,9 @@ def _show(options: argparse.Namespace, console: Console) -> None:
     if options.episode is not None:
         _show_episode(options, console)
     elif training in record and options.generation is None:
-        _show_training(options, console)
+        _show_training(options, record, console)
     elif training in record:
-        _show_step(options, console)
+        _show_step(options, record, console)
     elif options.generation is None:
         _show_run(options, console)
     else:
@@ -99,6 +99,7 @@ def _show_generation(options: argparse.Namespace, record: dict[str, Any], consol
         document = {"run": str(options.run), "generation": number}
         say_json(console, {**document, "lineages": found, "shown": shown})
     else:
+        _warn(options, record["schedule"], console)
         show_generation(unfolded(console), found, shown, record["families"], options.full)
 
 
@@ -120,10 +121,11 @@ def _show_episode(options: argparse.Namespace, console: Console) -> None:
         say_json(console, {"run": str(options.run), **place, "steps": steps})
         return
     docs = browsing.knowledge(connection, steps[0]["knowledge_before"])["docs"]
+    _warn(options, [steps[0]["version"]], console)
     show_episode(console, steps, {doc["id"]: doc for doc in docs}, options.full)
 
 
-def _show_training(options: argparse.Namespace, console: Console) -> None:
+def _show_training(options: argparse.Namespace, record: dict[str, Any], console: Console) -> None:
     from lineage.analysis.browsing import training_summary
     from lineage.analysis.training_tables import show_training
 
@@ -132,12 +134,13 @@ def _show_training(options: argparse.Namespace, console: Console) -> None:
     if options.json:
         say_json(console, {"run": str(options.run), "training": summary, "held_out": gains})
         return
+    _warn(options, [record["parent"]], console)
     show_training(summary, unfolded(console))
     if gains:
         show_gains(gains, console)
 
 
-def _show_step(options: argparse.Namespace, console: Console) -> None:
+def _show_step(options: argparse.Namespace, record: dict[str, Any], console: Console) -> None:
     from lineage.analysis.browsing import alternatives
     from lineage.analysis.training import connect_training
     from lineage.commands.show_text import show_alternatives
@@ -147,4 +150,13 @@ def _show_step(options: argparse.Namespace, console: Console) -> None:
     if options.json:
         say_json(console, {"run": str(options.run), "step": step, "alternatives": found})
     else:
+        _warn(options, [record["parent"]], console)
         show_alternatives(unfolded(console), step, found, options.full)
+
+
+def _warn(options: argparse.Namespace, versions: list[str], console: Console) -> None:
+    """Say that the stand-in served the run, and none of `versions`, where it did."""
+    from lineage.analysis.settings import read_settings
+    from lineage.analysis.terminal import show_banner
+
+    show_banner(read_settings(options.run).get("engine.kind"), versions, unfolded(console))

@@ -8,9 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from lineage.analysis.sheet import Sheet, name, short
-from lineage.analysis.tables import CROWDED, scores_by_arm, scores_by_family
-from lineage.analysis.terminal import drawn, show_totals
+from lineage.analysis.sheet import NOT_COMPUTED, Sheet, name, short
+from lineage.analysis.terminal import drawn, show_headline, show_totals
 from lineage.analysis.training import PARTS
 from lineage.analysis.training_tables import SHORT
 from lineage.analysis.visible import one_line, say, visible
@@ -33,8 +32,7 @@ def show_run(
     console: Console, summary: dict[str, Any], found: list[dict[str, Any]], full: bool
 ) -> None:
     """Print the scores of a run and a row a lineage."""
-    crowded = len(summary["arms"]) > CROWDED
-    console.print(drawn((scores_by_arm if crowded else scores_by_family)(summary)))
+    show_headline(summary, console)
     show_totals(summary, console)
     by_lineage: dict[str, list[dict[str, Any]]] = {}
     for row in found:
@@ -205,8 +203,8 @@ def _short(head: str) -> str:
 
 
 def _series(values: Sequence[float | None], form: str) -> str:
-    return " ".join("-" if value is None else format(value, form) for value in values)
+    return " ".join(NOT_COMPUTED if value is None else format(value, form) for value in values)
 
 
 def _format(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+    return NOT_COMPUTED if value is None else format(value, form)

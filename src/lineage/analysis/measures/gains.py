@@ -11,7 +11,7 @@ import pyarrow as pa
 from lineage.analysis.measures.cells import Cell, drawn, excludes_zero, means, ratios, where
 from lineage.analysis.measures.records import records
 from lineage.analysis.measures.relations import over_baseline, possible, scored
-from lineage.analysis.measures.scoring import PROBES
+from lineage.analysis.measures.scoring import INHERITED, PROBES
 
 SOLVED = 1.0
 """The score of a probe that counts as solved."""
@@ -22,7 +22,8 @@ FORWARD = f"{PROBES} AND family = 'similar' AND met IS NULL"
 def inheritance_gain(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(baseline) by arm and family, and its share of what was possible.
 
-    Columns: folder, arm, family, mean, low, high, n, excludes_zero, share_of_possible and
+    Over the probes of all generations, as the scores are; `gain_by_inheritance` has generation 0
+    apart. Columns: folder, arm, family, mean, low, high, n, excludes_zero, share_of_possible and
     share_reason. The share is of S(ceiling) - S(baseline); it is null, and the reason says why,
     where the interval of that holds 0. Arms that other versions serve are left out.
     """
@@ -55,16 +56,40 @@ def _share(gain: Cell, whole: Cell | None, ceiling: str) -> tuple[float | None, 
     return None, f"the interval of {ceiling} over the baseline holds 0"
 
 
+def gain_by_inheritance(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return S(arm) - S(baseline) with generation 0 apart, by `inherited`, arm and family.
+
+    Only where `inherited` is true does a gain tell what a successor has of its ancestors. A probe
+    of generation 0 reads what the same generation handed over, after 1 handoff: nothing came from
+    an ancestor. Arms that other versions serve are left out. Columns: folder, inherited, arm,
+    family, mean, low, high, n, excludes_zero.
+    """
+    told = f"(SELECT *, {INHERITED} AS inherited FROM steps) steps"
+    cells = scored("arm, family, inherited", PROBES, told)
+    runs = records(log)
+    gains = means(
+        log,
+        over_baseline(cells, ["family", "inherited"]),
+        ("inherited", "arm", "family"),
+        lambda cell: ("gain", cell["family"], "inherited" if cell["inherited"] else "first"),
+    )
+    return excludes_zero(where(gains, lambda row: runs[row["folder"]].comparable(row["arm"])))
+
+
 def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(baseline) by the version that was probed, arm and family.
 
-    A pooled gain would mix what Knowledge is worth with what the versions are. Columns: folder,
-    version, arm, family, mean, low, high, n, excludes_zero.
+    A pooled gain would mix what Knowledge is worth with what the versions are. Of generations that
+    inherited (see `gain_by_inheritance`), each against the baseline in the same generation, so that
+    arms whose versions differ elsewhere compare too. Columns: folder, version, arm, family, mean,
+    low, high, n, excludes_zero.
     """
-    cells = scored("arm, family, version", PROBES)
+    by = ["family", "version", "generation"]
+    cells = over_baseline(scored(f"arm, {', '.join(by)}", INHERITED), by)
     gains = means(
         log,
-        over_baseline(cells, ["family", "version"]),
+        "SELECT folder, version, arm, family, pair, avg(value ORDER BY generation) AS value "
+        f"FROM ({cells}) GROUP BY ALL",
         ("version", "arm", "family"),
         drawn("gain", "family", "version"),
     )

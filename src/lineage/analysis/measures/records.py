@@ -29,11 +29,15 @@ class Record:
     confidence: float
     defined: dict[str, dict[str, Any]]
 
-    def comparable(self, arm: str) -> bool:
-        """Whether `arm` is served by the baseline's versions: else a gain would be theirs too."""
-        if arm not in self.defined or self.baseline not in self.defined:
+    def comparable(self, arm: str, over: str | None = None) -> bool:
+        """Whether `arm` is served by the versions of `over` (default: the baseline).
+
+        Else a difference between them would be the versions' too.
+        """
+        other = self.baseline if over is None else over
+        if arm not in self.defined or other not in self.defined:
             return True
-        return bool(self.defined[arm]["versions"] == self.defined[self.baseline]["versions"])
+        return bool(self.defined[arm]["versions"] == self.defined[other]["versions"])
 
 
 def records(log: duckdb.DuckDBPyConnection) -> dict[str, Record]:

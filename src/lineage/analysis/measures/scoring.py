@@ -12,6 +12,8 @@ from lineage.analysis.measures.cells import drawn, means
 from lineage.analysis.measures.relations import scored
 
 PROBES = "kind = 'probe'"
+INHERITED = f"{PROBES} AND generation > 0"
+"""Probes of generations that received something: generation 0 has only what it wrote itself."""
 
 
 def scores(log: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from lineage.analysis.measures.cells import INTERVAL
+from lineage.analysis.measures.contrasts import contrasts, staleness_contrasts
 from lineage.analysis.measures.counts import edits, errors, opens, totals
 from lineage.analysis.measures.docsearch import doc_search
 from lineage.analysis.measures.facts import (
@@ -23,6 +25,7 @@ from lineage.analysis.measures.facts import (
 )
 from lineage.analysis.measures.gains import (
     forward_transfer,
+    gain_by_inheritance,
     gain_by_version,
     harm,
     inheritance_gain,
@@ -51,8 +54,8 @@ from lineage.analysis.views import connect, read_record, rows
 Row = dict[str, Any]
 Measure = Callable[[duckdb.DuckDBPyConnection], pa.Table]
 
-METRICS_VERSION = 2
-KEPT = ("run", "experiment", "config_hash", "schedule", "confidence")
+METRICS_VERSION = 3
+KEPT = ("run", "experiment", "config_hash", "schedule", "confidence", "engine")
 NOTHING = {"mean": None, "low": None, "high": None, "n": 0}
 MEASURES: dict[str, Measure] = {
     "scores": scores,
@@ -61,6 +64,8 @@ MEASURES: dict[str, Measure] = {
     "categories": scores_by_category,
     "by_generation": scores_by_generation,
     "gain_by_version": gain_by_version,
+    "gain_by_inheritance": gain_by_inheritance,
+    "contrasts": contrasts,
     "retention": retention,
     "forgetting": forgetting,
     "backward_transfer": backward_transfer,
@@ -83,7 +88,7 @@ GROUND: dict[str, Measure] = {
     measure.__name__: measure
     for measure in (
         *(signal_density, facts_held, staleness, duplication, fidelity, migration_fidelity),
-        *(kept_tokens, doc_search, summary_fidelity, summary_distortion),
+        *(staleness_contrasts, kept_tokens, doc_search, summary_fidelity, summary_distortion),
         *(poison_survival, poison_life, poison_repeated),
     )
 }
@@ -104,8 +109,11 @@ def summarise_all(log: duckdb.DuckDBPyConnection) -> dict[str, Row]:
     """Return what `summarise` does of each run of `log`, by folder."""
     measured = {name: _by_folder(measure(log)) for name, measure in MEASURES.items()}
     ground = {name: _by_folder(measure(log)) for name, measure in GROUND.items()}
-    about = rows(log, f"SELECT folder, {', '.join(KEPT)} FROM runs")
-    known = {row["folder"]: {name: row[name] for name in KEPT} for row in about}
+    about = rows(log, f"SELECT folder, {', '.join(KEPT)}, origin FROM runs")
+    known = {
+        row["folder"]: {name: row[name] for name in KEPT} | {"origin": json.loads(row["origin"])}
+        for row in about
+    }
     return {
         folder: {
             "schema": METRICS_VERSION,
@@ -150,6 +158,10 @@ def _summary(run: Record, of: Mapping[str, list[Row]]) -> Row:
             arm=arms,
             family=run.families,
         ),
+        "gain_by_inheritance": _ordered(
+            of["gain_by_inheritance"], inherited=(False, True), arm=arms, family=run.families
+        ),
+        "contrasts": _ordered(of["contrasts"], arm=arms, over=arms, family=run.families),
         "retention": [_renamed(row, mean="score") for row in of["retention"]],
         "forgetting": of["forgetting"],
         "backward_transfer": of["backward_transfer"],
@@ -191,7 +203,7 @@ def _nested(
     }
 
 
-def _ordered(found: Sequence[Row], **order: Sequence[str]) -> list[Row]:
+def _ordered(found: Sequence[Row], **order: Sequence[Any]) -> list[Row]:
     """Return the rows whose columns have these values, in the order of the values."""
     kept = [row for row in found if all(row[name] in values for name, values in order.items())]
     return sorted(kept, key=lambda row: [values.index(row[name]) for name, values in order.items()])

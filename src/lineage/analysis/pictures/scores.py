@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lineage.analysis import canvas
+from lineage.analysis.headline import STAND_IN
 from lineage.analysis.sheet import short
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 QUESTION = "Does a successor profit from inherited knowledge?"
+STAND_IN_MARK = " (stand-in: no language model)"
+FIRST = 0
+"""The generation that has only what it wrote itself: it stands apart."""
 DODGE = 0.05
 """Generations between two arms, so that equal scores do not hide each other."""
 WIDEST = 0.5
@@ -30,13 +34,15 @@ MOST_SHIPPED = 4
 def score_by_generation(summary: dict[str, Any]) -> Figure | None:
     """Return mean probe scores with their intervals over pairs (`by_generation`).
 
+    Generation 0 inherits nothing and stands apart: its probes read what it wrote itself.
     `summary` is `metrics.json`. None where no probe has a score.
     """
     points = summary["by_generation"]
     families = [f for f in summary["families"] if any(p["family"] == f for p in points)]
     if not families:
         return None
-    figure, axes = canvas.canvas(QUESTION, [f"{canvas.cut(f)} tasks" for f in families], plot=PLOT)
+    question = f"{QUESTION}{STAND_IN_MARK if summary.get('engine') == STAND_IN else ''}"
+    figure, axes = canvas.canvas(question, [f"{canvas.cut(f)} tasks" for f in families], plot=PLOT)
     for axis, family in zip(axes, families, strict=True):
         _panel(axis, summary, family)
     return figure
@@ -55,7 +61,10 @@ def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
         x = [point["generation"] + shift for point in points]
         y = [point["mean"] for point in points]
         style = canvas.style(number)
-        axis.plot(x, y, **style)
+        apart = int(points[0]["generation"] == FIRST)
+        axis.plot(x[apart:], y[apart:], **style)
+        hollow = style | {"linestyle": "none", "markerfacecolor": "none"}
+        axis.plot(x[:apart], y[:apart], **hollow)
         held = [
             (place, point["low"], point["high"])
             for place, point in zip(x, points, strict=True)
@@ -65,6 +74,9 @@ def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
             places, lows, highs = zip(*held, strict=True)
             axis.vlines(places, lows, highs, color=style["color"], linewidth=1.2)
         ends.append((y[-1], number))
+    if any(point["generation"] == FIRST for point in summary["by_generation"]):
+        axis.axvspan(FIRST - 0.5, FIRST + 0.5, color="0.5", alpha=0.12, linewidth=0, zorder=0)
+        axis.text(FIRST, -0.04, "inherits\nnothing", fontsize=7, ha="center", color="0.35")
     last = len(versions) - 1
     _name(axis, [canvas.cut(arm) for arm in arms], ends, last)
     changes = [g for g, (old, new) in enumerate(pairwise(versions), start=1) if old != new]

@@ -1,0 +1,65 @@
+"""Arm against arm: paired differences between arms that the same versions serve.
+
+Each two arms but the baseline once, the one that the run names first less the other. What an arm
+gains over the baseline: `gains`.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from lineage.analysis.measures.cells import drawn, excludes_zero, means, where
+from lineage.analysis.measures.facts import STALE
+from lineage.analysis.measures.ground import prepare
+from lineage.analysis.measures.pooled import VALUES, with_reason
+from lineage.analysis.measures.records import records
+from lineage.analysis.measures.relations import scored
+from lineage.analysis.measures.scoring import INHERITED
+
+
+def contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return S(arm) - S(over) by arm, `over` and family, in generations that inherited.
+
+    Columns: folder, arm, over, family, mean, low, high, n, excludes_zero.
+    """
+    cells = _each_two(
+        scored("arm, family", INHERITED),
+        "a.folder, a.arm, b.arm AS over, a.family, a.pair, a.value - b.value AS value",
+        "AND b.family = a.family",
+    )
+    by = ("arm", "over", "family")
+    return excludes_zero(_alike(log, means(log, cells, by, drawn("contrast", "family"))))
+
+
+def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return how the share of stale memories differs, by arm and `over` (see `facts.staleness`).
+
+    Over all generations of a pair. Columns: folder, arm, over, mean, low, high, n, values, reason,
+    excludes_zero.
+    """
+    prepare(log)
+    cells = _each_two(
+        "SELECT folder, arm, pair, avg(value ORDER BY turn) AS value, count(value) AS known "
+        f"FROM ({STALE}) WHERE entries = 'memories' GROUP BY ALL",
+        "a.folder, a.arm, b.arm AS over, a.pair, a.value - b.value AS value, "
+        "least(a.known, b.known) AS known",
+    )
+    found = means(log, cells, ("arm", "over"), drawn("staleness_contrast"), VALUES)
+    return excludes_zero(_alike(log, with_reason(found, "no pair has memories in both arms")))
+
+
+def _each_two(cells: str, columns: str, on: str = "") -> str:
+    """Return SQL for `columns` of each two `cells` a and b of a pair, a of the earlier arm."""
+    return (
+        f"WITH cell AS MATERIALIZED ({cells}) SELECT {columns} "
+        f"FROM cell a JOIN cell b ON b.folder = a.folder AND b.pair = a.pair {on} "
+        "JOIN runs r ON r.folder = a.folder "
+        "WHERE a.arm <> r.baseline AND b.arm <> r.baseline "
+        "AND list_position(r.arms, a.arm) < list_position(r.arms, b.arm)"
+    )
+
+
+def _alike(log: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.Table:
+    runs = records(log)
+    return where(table, lambda row: runs[row["folder"]].comparable(row["arm"], row["over"]))
