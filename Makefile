@@ -8,7 +8,7 @@ bin := .venv/bin
 .PHONY: help setup run train test lint bench results clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: ## make .venv, unless it is there and current (PYTHON=... chooses the Python)
 	@jobs/setup.sh

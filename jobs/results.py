@@ -34,13 +34,14 @@ from lineage.analysis.settings import read_settings
 from lineage.analysis.tablefile import read_tables, stored, to_json
 from lineage.analysis.terminal import show_summary
 from lineage.analysis.views import read_record
-from lineage.errors import LineageError
+from lineage.errors import LineageError, nearest
 from lineage.files import atomic_write, behind
 from lineage.origin import origin
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "results"
 """Where the published tables are."""
+PICTURE = ROOT / "docs" / f"{DEFAULT}.png"
 PUBLISHED_ENGINE = "vllm"
 COLUMNS = 80
 """Of the terminal that the documentation shows."""
@@ -59,10 +60,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of conf/")
-    parser.add_argument(
-        "--only", nargs="+", default=EXPERIMENTS, choices=EXPERIMENTS, metavar="EXPERIMENT",
-        help=f"of {', '.join(EXPERIMENTS)}",
-    )  # fmt: skip
+    parser.add_argument("--only", default=",".join(EXPERIMENTS), help="default: %(default)s")
     parser.add_argument("--again", action="store_true", help="also what is finished already")
     parser.add_argument("--from", dest="runs", nargs="+", type=Path, metavar="RUN", default=())
     parser.add_argument("--write", action="store_true", help="only the blocks of the documentation")
@@ -77,10 +75,30 @@ def _work(options: argparse.Namespace) -> None:
         for run in options.runs:
             collect(run, options.out)
     elif not options.write:
-        for experiment in options.only:
+        chosen = options.only.split(",")
+        for experiment in chosen:
+            _check(experiment, options.overrides, options.out)
+        for experiment in chosen:
             collect(_made(experiment, options.overrides, options.again), options.out)
     if options.out == DOCS:
         write(ROOT, DOCS)
+
+
+def _check(experiment: str, overrides: Sequence[str], out: Path) -> None:
+    """Raise LineageError where a run of `experiment` could not be published in `out`."""
+    if experiment not in EXPERIMENTS:
+        raise LineageError(
+            f"no published experiment is named {experiment!r}{nearest(experiment, EXPERIMENTS)}"
+        )
+    _check_engine(conf.load([*BY_NAME[experiment].overrides, *overrides]).engine.kind, out)
+
+
+def _check_engine(kind: str, out: Path) -> None:
+    if out == DOCS and kind != PUBLISHED_ENGINE:
+        raise LineageError(
+            f"only figures of engine {PUBLISHED_ENGINE!r} are published, not of {kind!r}: choose "
+            "another folder with --out"
+        )
 
 
 def _made(experiment: str, overrides: Sequence[str], again: bool) -> Path:
@@ -113,16 +131,12 @@ def collect(run: Path, out: Path) -> None:
     """Write the tables of `run` to `out`; raises LineageError where they are not for there."""
     run = behind(run)
     record, engine = read_record(run), str(read_settings(run).get("engine.kind"))
+    _check_engine(engine, out)
     tables = [table for table in TABLES if table.experiment == record["experiment"]]
     if not tables:
         raise LineageError(
             f"{run} is of experiment {record['experiment']!r}, which is not published: "
             f"TABLES in lineage.analysis.published has {', '.join(EXPERIMENTS)}"
-        )
-    if out == DOCS and engine != PUBLISHED_ENGINE:
-        raise LineageError(
-            f"{run} was served by engine {engine!r}: only figures of {PUBLISHED_ENGINE!r} are "
-            "published, choose another folder with --out"
         )
     state = next(one.state for one in listing(run))
     if state != FINISHED:
@@ -133,9 +147,10 @@ def collect(run: Path, out: Path) -> None:
         made = stored(table, summary, record, engine, computed, output)
         atomic_write(out / f"{table.name}.json", to_json(made).encode())
     if record["experiment"] == DEFAULT:
+        picture = PICTURE if out == DOCS else out / PICTURE.name
         scores = score_by_generation(summary)
         if scores is not None:
-            atomic_write(out / f"{DEFAULT}.png", picture_bytes(scores, "png"))
+            atomic_write(picture, picture_bytes(scores, "png"))
     print(f"results: {len(tables)} tables of {record['experiment']} in {out}")
 
 
