@@ -16,8 +16,6 @@ from lineage.analysis.measures.keeping import AFTER
 Row = dict[str, Any]
 Summary = Mapping[str, Any]
 
-DIGITS = 6
-"""Decimals that a row keeps: more than are shown, few enough that a change can be read."""
 DOC_MEASURES = (
     "recall",
     "reciprocal_rank",
@@ -42,7 +40,7 @@ def starred(cell: Mapping[str, Any]) -> bool | None:
 
 def row(measure: str, cell: Mapping[str, Any], **by: str | int) -> Row:
     """Return the row of one cell: a mean with `low`, `high` and `n`."""
-    bounds = {name: _rounded(cell.get(name)) for name in ("mean", "low", "high")}
+    bounds = {name: cell.get(name) for name in ("mean", "low", "high")}
     made: Row = {"measure": measure, **by, **bounds, "n": cell["n"]}
     mark, reason = starred(cell), cell.get("reason")
     if mark is not None:
@@ -137,8 +135,3 @@ def _pooled(found: Iterable[Row], **which: str) -> dict[str, Row]:
         for cell in found
         if cell["generation"] is None and all(cell[key] == value for key, value in which.items())
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    # Adding 0 makes -0.0 what it is.
-    return None if value is None else round(float(value), DIGITS) + 0.0

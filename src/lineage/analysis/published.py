@@ -45,7 +45,7 @@ TABLES = (
             f"{cells.at('gain', arm='inherit', family='dissimilar')} in another world."
         ),
         note="Of possible: the gain as a share of that of `oracle`.",
-        asks="does a successor profit from what it inherits?",
+        asks="Does a successor profit from what it inherits?",
     ),
     Published(
         name="first-light-versions",
@@ -83,13 +83,14 @@ TABLES = (
         shown=("score",),
         says=lambda cells: (
             "On tasks that the lineage met "
-            f"`{cells.best('score', 'arm', family='same')}` scores most; written memories and docs "
-            f"(`inherit`) score {cells.at('score', arm='inherit', family='same')}, the raw "
+            f"`{cells.best('score', 'arm', but='oracle', family='same')}` scores most of what a "
+            "successor can receive; written memories and docs (`inherit`) score "
+            f"{cells.at('score', arm='inherit', family='same')}, the raw "
             f"transcript {cells.at('score', arm='transcript', family='same')}, another world's "
             f"notes (`shuffled`) {cells.at('score', arm='shuffled', family='same')}."
         ),
         note="The score; its star is that of the gain over `cold`.",
-        asks="what should a successor receive: memories and docs, one of them, the raw transcript, "
+        asks="What should a successor receive: memories and docs, one of them, the raw transcript, "
         "retrieval over it, fine-tuned weights, another world's notes, nothing?",
         stars={"score": "gain"},
     ),
@@ -121,7 +122,7 @@ TABLES = (
             f"{_crossed(cells, 'r0', 'r1')} to `r1`, and `r1`'s own {_crossed(cells, 'r1', 'r1')}."
         ),
         note="The gain over the same reader without Knowledge.",
-        asks="writer × reader: what are one version's notes worth to another?",
+        asks="What are one version's notes worth to another?",
     ),
     Published(
         name="upgrade-retention",
@@ -147,7 +148,7 @@ TABLES = (
         shown=("score_kept",),
         says=_kept("the score"),
         note="The gain on *same* tasks / that of `verbatim`, after k handoffs.",
-        asks="the telephone game: what is left of the score, the tokens and the facts after 1, 2, "
+        asks="The telephone game: what is left of the score, the tokens and the facts after 1, 2, "
         "4 and 8 handoffs under each migration?",
     ),
     Published(
@@ -184,7 +185,7 @@ TABLES = (
             f"{cells.at('score', arm='rewrite-all', family='same')}."
         ),
         note="The score; its star is that of the gain over `cold`.",
-        asks="the world changes: which handoff policy keeps its notes fresh?",
+        asks="The world changes: which handoff policy keeps its notes fresh?",
         stars={"score": "gain"},
     ),
     Published(

@@ -34,7 +34,15 @@ BLOCK = re.compile(
     re.MULTILINE,
 )
 STAR = "*"
+
+
+def _counted(cell: Row) -> str:
+    bare = f"{cell['mean']:,.0f}"
+    return bare if cell["low"] is None else f"{bare} [{cell['low']:,.0f}, {cell['high']:,.0f}]"
+
+
 FORMS: dict[str, Callable[[Row], str]] = {
+    **dict.fromkeys(("prompt_tokens", "cached_tokens", "handoff_tokens"), _counted),
     "gain": lambda cell: bounds(cell, signed=True),
     **dict.fromkeys(
         (
@@ -85,13 +93,14 @@ class Cells:
         text = FORMS.get(measure, bounds)(cell) + (STAR if marked.get("starred") else "")
         return text if cell["n"] == self._pairs else f"{text}, n = {cell['n']}"
 
-    def best(self, measure: str, of: str, **by: str | int) -> str:
-        """Return the value of the column `of` where `measure` is highest; "n/a" without any."""
+    def best(self, measure: str, of: str, but: str = "", **by: str | int) -> str:
+        """Return the value of `of`, none that is `but`, where `measure` is highest, or "n/a"."""
         found = [
             cell
             for cell in self._cells.values()
             if cell["measure"] == measure
             and cell["mean"] is not None
+            and cell[of] != but
             and all(cell[key] == value for key, value in by.items())
         ]
         return str(max(found, key=lambda cell: cell["mean"])[of]) if found else NOTHING
@@ -144,7 +153,7 @@ def markdown(table: Published, record: Record) -> str:
         _line([*table.down, *(_head(table.across, value) for value in columns)]),
         _line(["---"] * len(table.down) + ["---:"] * len(columns)),
     ]
-    for place in dict.fromkeys(tuple(row[key] for key in table.down) for row in rows):
+    for place in _places(rows, table.down):
         by = dict(zip(table.down, place, strict=True))
         found = (
             cells.at(value, **by)
@@ -212,14 +221,22 @@ def not_run(experiment: str) -> str:
     return f"Not run yet: `make results ONLY={experiment}`"
 
 
+def _places(rows: Sequence[Row], down: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the values of the columns `down`, in the order in which each column first has them."""
+    seen = [list(dict.fromkeys(row[key] for row in rows)) for key in down]
+    found = dict.fromkeys(tuple(row[key] for key in down) for row in rows)
+    return sorted(found, key=lambda place: [all.index(one) for all, one in zip(seen, place)])
+
+
 def _answers(tables: Mapping[str, Published], records: Mapping[str, Record]) -> str:
-    leading = [table for table in tables.values() if table.leads]
-    lines = [_line(["command", "asks", "answer"]), _line(["---"] * 3)]
-    for table in leading:
-        record = records.get(table.name)
-        command = " ".join(("lineage run", *table.overrides))
-        said = _escaped(record["answer"]) if record else not_run(table.experiment)
-        lines.append(_line([f"`{command}`", table.asks, said]))
+    lines = []
+    for table in tables.values():
+        if table.leads:
+            record = records.get(table.name)
+            said = _escaped(record["answer"]) if record else not_run(table.experiment)
+            lines.append(f"- **{table.asks}** {said}")
+            if record:
+                lines.append(f"  (`{record['command']}`)")
     return "\n".join(lines)
 
 
