@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from helpers import run as run_quietly
 from helpers import surrogate
+
 from lineage.analysis.long import row, starred
 from lineage.analysis.measures import summarise
 from lineage.analysis.published import BY_NAME, EXPERIMENTS, TABLES
@@ -192,8 +193,9 @@ def test_tables_of_the_stand_in_are_never_published(
     tmp_path: Path, job: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, published, other = tmp_path / "runs" / "one", tmp_path / "docs", tmp_path / "other"
+    small = ("experiment.lineages=1", "experiment.episodes=2")
     versions = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]"
-    run_quietly(surrogate(tmp_path, "experiment.lineages=1", "experiment.episodes=2", versions), run)
+    run_quietly(surrogate(tmp_path, *small, versions), run)
     summary = summarise(run)
     (run / "metrics.json").write_text(json.dumps(summary))
     monkeypatch.setattr(job, "DOCS", published)
