@@ -145,7 +145,10 @@ def collect(run: Path, out: Path) -> None:
     for table in tables:
         output = printed(summary) if table.name == DEFAULT else ()
         made = stored(table, summary, record, engine, computed, output)
-        atomic_write(out / f"{table.name}.json", to_json(made).encode())
+        if made["rows"]:
+            atomic_write(out / f"{table.name}.json", to_json(made).encode())
+        else:
+            print(f"results: {run} has no figures for table {table.name}")
     if record["experiment"] == DEFAULT:
         picture = PICTURE if out == DOCS else out / PICTURE.name
         scores = score_by_generation(summary)

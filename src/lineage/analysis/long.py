@@ -1,7 +1,7 @@
 """The metrics of a run as a long table: one row a figure, for files that are read and compared.
 
 Each function takes a summary (see `measures.summarise`) and yields rows. A row has `measure`, what
-the figure is by (`arm`, `family`, `version`, `writer`, `reader`, `k`), then `mean`, `low`, `high`
+the figure is by (`arm`, `family`, `version`, `writer` and so on), then `mean`, `low`, `high`
 and `n`, the pairs behind it; then `starred` where the measure says whether it differs from 0, and
 `reason` where it says why there is no mean.
 """
@@ -23,6 +23,8 @@ DOC_MEASURES = (
     "opened_when_needed",
     "opened_in_vain",
 )
+FIRST, LATER = "0", "from 1 on"
+"""Generations: the one that inherited nothing, and all others."""
 COSTS = (
     "prompt_tokens",
     "cached_tokens",
@@ -69,6 +71,13 @@ def gains_by_version(summary: Summary) -> Iterator[Row]:
     """Yield the gain over the baseline by version that was probed, arm and family."""
     for cell in summary["gain_by_version"]:
         yield row("gain", cell, **{key: cell[key] for key in ("version", "arm", "family")})
+
+
+def gains_by_inheritance(summary: Summary) -> Iterator[Row]:
+    """Yield the gain over the baseline with generation 0, which inherited nothing, apart."""
+    for cell in sorted(summary.get("gain_by_inheritance", ()), key=lambda c: not c["inherited"]):
+        told = LATER if cell["inherited"] else FIRST
+        yield row("gain", cell, generations=told, arm=cell["arm"], family=cell["family"])
 
 
 def doc_search(summary: Summary) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lineage.analysis import long
+from lineage.analysis.long import FIRST, LATER
 from lineage.analysis.publishing import Cells, Published
 
 
@@ -44,8 +45,25 @@ TABLES = (
             f"{cells.at('gain', arm='inherit', family='similar')} on similar ones and "
             f"{cells.at('gain', arm='inherit', family='dissimilar')} in another world."
         ),
-        note="Of possible: the gain as a share of that of `oracle`.",
+        note="Over all generations. Of possible: the gain as a share of that of `oracle`.",
+        tested="gain",
         asks="Does a successor profit from what it inherits?",
+    ),
+    Published(
+        name="first-light-inherited",
+        experiment="first-light",
+        rows=long.gains_by_inheritance,
+        down=("generations", "arm"),
+        across="family",
+        shown=("gain",),
+        says=lambda cells: (
+            "A generation that inherited scores "
+            f"{cells.at('gain', generations=LATER, arm='inherit', family='same')} over `cold` on "
+            "tasks that the lineage met; generation 0, which has only what it wrote itself, "
+            f"{cells.at('gain', generations=FIRST, arm='inherit', family='same')}."
+        ),
+        note="The gain over `cold`. Generation 0 inherited nothing.",
+        tested="gain_by_inheritance",
     ),
     Published(
         name="first-light-versions",
@@ -58,7 +76,8 @@ TABLES = (
             f"On tasks that were met before, what was inherited is worth {_to(cells, 'r0')} to "
             f"`r0` and {_to(cells, 'r1')} to `r1`."
         ),
-        note="The gain over `cold`, by the version that was probed.",
+        note="The gain over `cold`, by the version that was probed, in generations that inherited.",
+        tested="gain_by_version",
     ),
     Published(
         name="first-light-docs",
@@ -89,7 +108,8 @@ TABLES = (
             f"transcript {cells.at('score', arm='transcript', family='same')}, another world's "
             f"notes (`shuffled`) {cells.at('score', arm='shuffled', family='same')}."
         ),
-        note="The score; its star is that of the gain over `cold`.",
+        note="The score over all generations; its star is that of the gain over `cold`.",
+        tested="gain",
         asks="What should a successor receive: memories and docs, one of them, the raw transcript, "
         "retrieval over it, fine-tuned weights, another world's notes, nothing?",
         stars={"score": "gain"},
@@ -122,6 +142,7 @@ TABLES = (
             f"{_crossed(cells, 'r0', 'r1')} to `r1`, and `r1`'s own {_crossed(cells, 'r1', 'r1')}."
         ),
         note="The gain over the same reader without Knowledge.",
+        tested="matrix",
         asks="What are one version's notes worth to another?",
     ),
     Published(
@@ -184,7 +205,8 @@ TABLES = (
             f"`edit` {cells.at('score', arm='edit', family='same')} and `rewrite-all` "
             f"{cells.at('score', arm='rewrite-all', family='same')}."
         ),
-        note="The score; its star is that of the gain over `cold`.",
+        note="The score over all generations; its star is that of the gain over `cold`.",
+        tested="gain",
         asks="The world changes: which handoff policy keeps its notes fresh?",
         stars={"score": "gain"},
     ),

@@ -114,7 +114,7 @@ class Published:
     either measures, those of `shown`, or the values of another column, of the one measure `shown`.
     `stars` names by measure the one that its figures have their stars from. `says` is the sentence
     above the table, `note` what stands below; `asks` is the question of the experiment, where this
-    is the table that answers it.
+    is the table that answers it. `tested` names the measure whose stars it shows.
     """
 
     name: str
@@ -126,6 +126,7 @@ class Published:
     says: Callable[[Cells], str]
     note: str
     asks: str = ""
+    tested: str = ""
     stars: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -163,8 +164,24 @@ def markdown(table: Published, record: Record) -> str:
         )
         lines.append(_line([*map(name, place), *map(_escaped, found)]))
     level = f"{record['confidence']:.0%}"
-    note = f"Mean over {record['pairs']} pairs [{level} interval]. {table.note}"
+    parts = (f"Mean over {record['pairs']} pairs [{level} interval].", table.note, *_asides(record))
+    note = " ".join(parts)
     return "\n\n".join((_escaped(record["answer"]), "\n".join(lines), note, provenance(record)))
+
+
+def _asides(record: Record) -> Iterator[str]:
+    """Yield what must be said below a table: stars by chance, and probes that were not answered."""
+    if stars := record["stars"]:
+        yield (
+            f"Of {stars['cells']} gains {stars['by_chance']:.1f} would have a star by chance "
+            f"(correction: {stars['correction']})."
+        )
+    if record["unscored"]:
+        told = (
+            f"{row['arm']} {row['family']} {row['overlong']} + {row['missing']}"
+            for row in record["unscored"]
+        )
+        yield f"Probes over-long (scored 0) + missing: {', '.join(told)}."
 
 
 def provenance(record: Record) -> str:

