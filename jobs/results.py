@@ -31,7 +31,7 @@ from lineage.analysis.pictures import picture_bytes, score_by_generation
 from lineage.analysis.published import BY_NAME, EXPERIMENTS, TABLES
 from lineage.analysis.publishing import DEFAULT, fill
 from lineage.analysis.settings import read_settings
-from lineage.analysis.tablefile import read_tables, stored, to_json
+from lineage.analysis.tablefile import command, read_tables, stored, to_json
 from lineage.analysis.terminal import show_summary
 from lineage.analysis.views import read_record
 from lineage.errors import LineageError, nearest
@@ -159,6 +159,10 @@ def collect(run: Path, out: Path) -> None:
 
 def printed(summary: dict[str, Any]) -> list[str]:
     """Return the lines that `lineage run` ends with, in a terminal of the usual width."""
+    if source := summary.get("origin"):
+        # A page holds no path of the machine that it was made on.
+        cleaned = {"command": command(source.get("command") or "")}
+        summary = {**summary, "origin": {**source, **cleaned}}
     console = Console(file=io.StringIO(), width=COLUMNS, force_terminal=False, color_system=None)
     show_summary(summary, console)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -203,6 +203,7 @@ def test_a_star_is_what_survives_where_that_is_known() -> None:
 
 def test_a_command_is_told_without_where_its_run_is() -> None:
     assert command("lineage run run.root=there 'a=[b,c]'") == "lineage run 'a=[b,c]'"
+    assert command("") == "n/a"
     assert command("__main__.py run run.name=x") == "lineage run"
 
 
@@ -228,6 +229,8 @@ def test_tables_of_the_stand_in_are_never_published(
     record = found[DEFAULT]
     assert (record["engine"], record["pairs"], record["precision"]) == ("surrogate", 1, None)
     assert record["config_hash"] == json.loads((run / "run.json").read_text())["config_hash"]
+    away = {"origin": {"command": f"lineage run run.root={other}"}}
+    assert str(other) not in "".join(job.printed({**summary, **away}))
     assert any("inherit" in line for line in record["output"])
     assert job._finished(tmp_path / "runs", record["config_hash"]) == run
     assert job._finished(tmp_path / "runs", "00000000") is None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.analysis.long import Summary
-from lineage.analysis.publishing import Published
+from lineage.analysis.publishing import NOTHING, Published
 from lineage.errors import LineageError
 
 PLACES = ("run.", "hydra.")
@@ -41,7 +41,7 @@ def stored(
         "table": table.name,
         "experiment": table.experiment,
         "answer": table.answer(rows, totals["pairs"]),
-        "command": command(run.get("command", "")),
+        "command": command(run.get("command") or ""),
         "commit": run.get("commit"),
         "dirty": run.get("dirty"),
         "computed": {key: computed[key] for key in ("commit", "dirty")},
@@ -68,8 +68,13 @@ def stored(
 
 
 def command(given: str) -> str:
-    """Return the command of a run as anybody would give it: without where its folder is."""
-    _, *words = shlex.split(given) or [""]
+    """Return the command of a run as anybody would give it, without where its folder is.
+
+    What nobody noted is "n/a".
+    """
+    if not given:
+        return NOTHING
+    _, *words = shlex.split(given)
     return shlex.join(["lineage", *(word for word in words if not word.startswith(PLACES))])
 
 
