@@ -5,10 +5,10 @@ SHELL := /usr/bin/env bash
 
 bin := .venv/bin
 
-.PHONY: help setup run train test lint bench clean
+.PHONY: help setup run train test lint bench results clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: ## make .venv, unless it is there and current (PYTHON=... chooses the Python)
 	@jobs/setup.sh
@@ -29,6 +29,9 @@ lint: setup ## ruff and mypy
 
 bench: setup ## run every benchmark
 	@for file in $(sort $(wildcard benchmarks/*.py)); do echo "== $$file"; $(bin)/python "$$file"; done
+
+results: setup ## run the published experiments and make their tables: make results ONLY=arms
+	@$(bin)/python jobs/results.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 clean: ## remove .venv and caches; runs/ stays
 	@jobs/setup.sh --remove
