@@ -80,7 +80,6 @@ COUNTS = (
     "engine.max_in_flight",
     "engine.start_timeout_s",
     "log.journal_steps",
-    "log.bootstrap",
     "run.lineages_in_flight",
 )
 NATURALS = (
@@ -102,6 +101,10 @@ NATURALS = (
     "method.beta",
     "method.clip",
 )
+
+
+RETIRED = ("log.bootstrap",)
+"""Keys that saved configurations may still have. They decided nothing that is logged."""
 
 
 def conf_dir() -> Path:
@@ -171,7 +174,17 @@ def load_file(path: Path) -> Config:
         tree = OmegaConf.load(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LineageError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
-    return typed(tree)
+    return typed(_current(tree))
+
+
+def _current(tree: Any) -> Any:
+    """Return `tree` without the keys that are retired."""
+    for key in RETIRED:
+        node, _, name = key.rpartition(".")
+        held = OmegaConf.select(tree, node) if isinstance(tree, DictConfig) else None
+        if isinstance(held, DictConfig) and name in held:
+            del held[name]
+    return tree
 
 
 def typed(tree: Any) -> Config:
@@ -297,6 +310,7 @@ CHOICES = {
     "poison.carrier": ("memory", "doc"),
     "poison.form": ("instruction", "fact"),
     "finetune.history": ("all", "last"),
+    "log.correction": ("none", "holm", "bh"),
     "method.kind": ("grpo", "rft"),
     "method.dtype": PRECISIONS,
     "engine.vllm.dtype": PRECISIONS,

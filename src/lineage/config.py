@@ -297,8 +297,8 @@ class LogConfig:
     """The step log and what is computed from it."""
 
     journal_steps: int = MISSING  # finished steps that may wait before they are made durable
-    bootstrap: int = MISSING  # resamples of an interval
-    confidence: float = MISSING
+    confidence: float = MISSING  # of intervals
+    correction: str = "none"  # or holm, bh: of stars, for there being many in a table
 
 
 @dataclass

@@ -70,8 +70,11 @@ def training_summary(run: Path) -> dict[str, Any]:
     Raises LineageError where no step is finished, or where a file cannot be read (it is named).
     """
     settings = read_settings(run)
-    steps, resamples = (int(settings[f"log.{key}"]) for key in ("journal_steps", "bootstrap"))
-    log = LogConfig(steps, resamples, float(settings["log.confidence"]))
+    # Of trainings from before there was one, no star was corrected.
+    correction = str(settings.get("log.correction", "none"))
+    log = LogConfig(
+        int(settings["log.journal_steps"]), float(settings["log.confidence"]), correction
+    )
     return summarise_training(run, log)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import INTERVAL
+from lineage.analysis.measures.cells import INTERVAL, TEST, by_chance
 from lineage.analysis.measures.counts import edits, errors, opens, totals
 from lineage.analysis.measures.docsearch import doc_search
 from lineage.analysis.measures.facts import (
@@ -51,7 +51,7 @@ from lineage.analysis.views import connect, read_record, rows
 Row = dict[str, Any]
 Measure = Callable[[duckdb.DuckDBPyConnection], pa.Table]
 
-METRICS_VERSION = 2
+METRICS_VERSION = 3
 KEPT = ("run", "experiment", "config_hash", "schedule", "confidence")
 NOTHING = {"mean": None, "low": None, "high": None, "n": 0}
 MEASURES: dict[str, Measure] = {
@@ -79,6 +79,8 @@ MEASURES: dict[str, Measure] = {
     "totals": totals,
 }
 """Every measure of the log alone, by its name in `metrics.json`."""
+TESTED = ("gain", "forward_transfer", "gain_by_version", "matrix", "poison_cost")
+"""Those whose cells can be starred; of the matrix, its gains."""
 GROUND: dict[str, Measure] = {
     measure.__name__: measure
     for measure in (
@@ -169,6 +171,19 @@ def _summary(run: Record, of: Mapping[str, list[Row]]) -> Row:
         "reward": _wide(of["reward"], "part", ("arm", "generation")),
         "errors": of["errors"],
         "totals": of["totals"][0],
+        "stars": _stars(run, of),
+    }
+
+
+def _stars(run: Record, of: Mapping[str, list[Row]]) -> Row:
+    """Return by measure how many of its cells could be starred, and how many chance would star."""
+    cells = {
+        name: [row for row in of[name] if row.get("measure", "gain") == "gain"] for name in TESTED
+    }
+    return {
+        name: by_chance(found, run.confidence, run.correction)
+        for name, found in cells.items()
+        if found
     }
 
 
@@ -212,6 +227,10 @@ def _wide(found: Sequence[Row], measure: str, by: Sequence[str]) -> list[Row]:
     return list(wide.values())
 
 
+def _shown(measure: str) -> tuple[str, ...]:
+    return (*INTERVAL, *TEST) if measure == "gain" else INTERVAL
+
+
 def _matrix(found: Sequence[Row], families: Sequence[str]) -> list[Row]:
     """Return a row an arm and family of the matrix, with each of its measures as an interval."""
     cells = {(row["place"], row["family"], row["measure"]): row for row in found}
@@ -225,7 +244,7 @@ def _matrix(found: Sequence[Row], families: Sequence[str]) -> list[Row]:
                 rows.append(
                     about
                     | {
-                        measure: {name: row[name] for name in INTERVAL} if row else NOTHING
+                        measure: {name: row[name] for name in _shown(measure)} if row else NOTHING
                         for measure, row in several.items()
                     }
                 )
