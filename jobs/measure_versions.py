@@ -4,7 +4,7 @@
     python jobs/measure_versions.py --worlds 60 --notes 8 16
 
 Worlds come from seeds hashed from "measure", which neither an experiment nor training uses. Every
-version meets the same worlds, notes and questions; intervals are bootstrapped over worlds.
+version meets the same worlds, notes and questions; intervals are over worlds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lineage.analysis.tables import bounds
 from lineage.config import AgentConfig
 from lineage.edits import parse_edits
 from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
-from lineage.metrics import interval, paired_difference
+from lineage.metrics import DIFFERENCE, SHARE, interval, paired_difference
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine, Request, Turn
 from lineage.seeds import derive, rng
@@ -39,6 +39,7 @@ QUESTIONS = 4
 SHELF = 6
 """Facts of a doc, and notes beside it."""
 CHOICE_TOKENS = 6
+CONFIDENCE = 0.95
 Scores = dict[tuple[str, str], dict[int, float]]
 """By measure and version: the mean of each world."""
 
@@ -174,8 +175,10 @@ def main() -> None:
     for name in dict.fromkeys(name for name, _ in scores):
         cells = [scores[name, version] for version in options.versions]
         gains = [paired_difference(values, cells[0]) for values in cells[1:]]
-        shown = [bounds(vars(interval(values, 2000, 0.95, name))) for values in cells]
-        shown += [bounds(vars(interval(gain, 2000, 0.95, name)), signed=True) for gain in gains]
+        shown = [bounds(vars(interval(values, CONFIDENCE, SHARE))) for values in cells]
+        shown += [
+            bounds(vars(interval(gain, CONFIDENCE, DIFFERENCE)), signed=True) for gain in gains
+        ]
         table.add_row(name, *shown)
     Console(width=120).print(table)
     if options.out:

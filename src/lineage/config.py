@@ -322,8 +322,10 @@ class LogConfig:
     """The step log and what is computed from it."""
 
     journal_steps: Whole = key("that may wait before they are durable", "finished steps", ge=1)
-    bootstrap: Whole = key("", "resamples of an interval", ge=1, le=1_000_000)
-    confidence: Number = key("", "level of an interval", gt=0, lt=1)
+    confidence: Number = key("of intervals", "level", gt=0, lt=1)
+    correction: Literal["none", "holm", "bh"] = key(
+        "of the stars of a table, for there being many in it", default="none"
+    )
 
 
 @dataclass(frozen=True, config=NODE)
@@ -360,7 +362,7 @@ class Config:
     run: RunConfig = key()
 
 
-RETIRED: dict[str, str] = {}
+RETIRED: dict[str, str] = {"log.bootstrap": "intervals are computed, not resampled"}
 """Keys that are no more, and why; a saved configuration may hold them still, and loses them."""
 
 IDENTITY = (

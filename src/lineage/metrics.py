@@ -1,154 +1,302 @@
-"""Intervals and paired differences, pure. Every mean of lineage comes with such an interval."""
+"""Intervals over pairs, paired differences and stars, pure. Every mean comes with such an interval.
+
+One method serves all figures: the test of a value, turned round. An interval holds the values that
+a two-sided t test over the n pairs does not refuse, where the spread of a pair is known up to a
+factor, its dispersion. With y the figure on a scale from 0 to 1, that is
+
+    (y - v)² <= t² d v (1 - v) / n,    t the quantile of Student's t with n - 1 degrees of freedom,
+    d = (n s² + k) / (n y (1 - y) + k)
+
+the score interval of Wilson 1927 with a design effect d (Kish 1965), as surveys use it for shares
+over few clusters (Korn and Graubard 1998; Franco, Little, Louis and Slud 2019, "Comparative study
+of confidence intervals for proportions in complex sample surveys"). It stays in the range of the
+figure, leans to the side where there is room, and in the middle of the range is Student's interval.
+`PRIOR` (k) is what is known of d before any pair was seen, for 1/100 of an all-or-nothing pair:
+pairs that are all equal thereby have an interval too, which that of nearly equal pairs goes over
+into. Means of scores (`SHARE`) and paired gains (`DIFFERENCE`) are both made so. Amounts that
+nothing bounds above (tokens, rewards) have Student's interval. The ratio of two gains, or of two
+amounts, has that of Fieller 1954, which turns the same test of a - v b round; the share of a part
+in its whole is linearised over pairs (Kish 1965), and then is a `SHARE`.
+
+`benchmarks/coverage.py` measures how often they hold the truth, beside what else was tried.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from lineage.seeds import derive
+from scipy.special import stdtr, stdtrit
 
 Numbers = NDArray[np.float64]
-Indices = NDArray[np.int64]
-Bounds = tuple[float, float] | tuple[None, None]
-DRAWS_AT_ONCE = 1 << 20
-"""Numbers drawn before they are used: a bootstrap of any size takes some 20 MiB."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values a figure can have; None where nothing bounds them."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+SHARE = Range(0.0, 1.0)
+"""A score, or another share. Of ratios: of a part in its whole."""
+DIFFERENCE = Range(-1.0, 1.0)
+"""Of two shares: a gain. Of ratios: of two gains over one baseline."""
+AMOUNT = Range(0.0)
+"""Tokens, seconds, generations. Of ratios: of two amounts."""
+FREE = Range()
+"""A reward, or a difference of amounts."""
+PRIOR = 0.01
+"""Sum of squares, over pairs, that a share is given beside its own; a difference has that of two.
+Chosen by benchmarks/coverage.py: with 0 pairs that are all equal have no width, with 0.02 pairs of
+little spread have intervals that hold the truth in 98 of 100."""
+MIN_STARRED = 5
+"""Pairs that a star needs. Fewer cannot refuse 0 at 95% even by their signs alone."""
+EQUAL = 1e-12
+"""Share of its mean below which the spread of an amount is that of rounding."""
+CORRECTIONS = ("none", "holm", "bh")
+"""How stars of one table allow for there being many; see `stars`."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` pairs and its bounds; None where fewer than two pairs give none."""
+    """A mean over `n` pairs and its bounds; None where the pairs give none.
+
+    `p` is that of the test that the bounds turn round, of the mean being 0; None where there are no
+    bounds, or where 0 is the end of the range. `starred` is by this interval alone: where several
+    stand in one table, `stars` decides.
+    """
 
     mean: float
     low: float | None
     high: float | None
     n: int
+    p: float | None = None
 
     @property
     def excludes_zero(self) -> bool:
         """Whether the bounds lie on one side of 0."""
-        return _excludes_zero(self.low, self.high)
+        return excludes_zero(self.low, self.high)
+
+    @property
+    def starred(self) -> bool:
+        """Whether the bounds exclude 0, of as many pairs as a star needs."""
+        return self.p is not None and self.excludes_zero and self.n >= MIN_STARRED
 
 
-def interval(
-    values: Mapping[int, float], resamples: int, confidence: float, *ids: str | int
-) -> Interval:
-    """Return the mean of `values` (one a pair) with a percentile bootstrap over pairs.
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds and p of several cells, an array each; NaN where a cell has none."""
 
-    The resamples are drawn from `ids`, so equal ids over equal pairs draw the same pairs.
-    Percentile bootstrap: Efron and Tibshirani 1993, chapter 13. Raises ValueError when empty
-    or where a value is not finite.
+    low: Numbers
+    high: Numbers
+    p: Numbers
+
+    @classmethod
+    def none(cls, cells: int) -> Bounds:
+        """Return the bounds of `cells` that have none."""
+        return cls(*(np.full(cells, np.nan) for _ in range(3)))
+
+
+def interval(values: Mapping[int, float], confidence: float, of: Range) -> Interval:
+    """Return the mean of `values` (one a pair) with its interval over pairs.
+
+    Raises ValueError when empty or where a value is not finite.
     """
     if not values:
         raise ValueError("an interval needs a value")
     data = np.array([values[pair] for pair in sorted(values)], dtype=float)
-    ((low, high),) = bounds([data], resamples, confidence, *ids)
-    return Interval(float(data.mean()), low, high, int(data.size))
+    found = bounds(data[None], confidence, of)
+    low, high, p = (optional(side[0]) for side in (found.low, found.high, found.p))
+    return Interval(float(data.mean()), low, high, int(data.size), p)
 
 
-def bounds(
-    cells: Sequence[Numbers], resamples: int, confidence: float, *ids: str | int
-) -> list[Bounds]:
-    """Return the bootstrap bounds of the mean of each of `cells`: as many values, one a pair.
+def bounds(data: Numbers, confidence: float, of: Range) -> Bounds:
+    """Return the bounds of the mean of each row of `data`, an array of cells x pairs.
 
-    All cells see the same draws, which are those of `interval` with the same `ids`: a cell has the
-    bounds that it has alone. Bounds are None where there are fewer than two values. Raises
-    ValueError where the cells differ in size or where a value is not finite.
+    There are none of fewer than two pairs, nor of amounts that are equal in all pairs: nothing says
+    then how far the next pair may lie. Values beyond the range `of` them are bounded by nothing.
+    Raises ValueError where a value is not finite.
     """
-    size = _size(cells)
-    if size < 2:
-        return [(None, None)] * len(cells)
-    means = np.empty((len(cells), resamples))
-    for place, drawn in _draws(size, resamples, ids):
-        for row, data in zip(means, cells, strict=True):
-            row[place] = data[drawn].mean(axis=1)
-    return [_tails(row, confidence) for row in means]
+    if not np.isfinite(data).all():
+        raise ValueError("an interval needs finite values")
+    cells, pairs = data.shape
+    if pairs < 2 or not cells:
+        return Bounds.none(cells)
+    if of.low is None or of.high is None:
+        return _student(data, confidence, of)
+    beyond = ((data < of.low - EQUAL) | (data > of.high + EQUAL)).any(axis=1)
+    width = of.high - of.low
+    mean = np.clip((data.mean(axis=1) - of.low) / width, 0.0, 1.0)
+    found = _score(mean, data.var(axis=1, ddof=1) / width**2, pairs, confidence, of)
+    if beyond.any():
+        other = _student(data[beyond], confidence, FREE)
+        for name in ("low", "high", "p"):
+            getattr(found, name)[beyond] = getattr(other, name)
+    return found
+
+
+def _score(mean: Numbers, variance: Numbers, pairs: int, confidence: float, of: Range) -> Bounds:
+    """Return the bounds of `mean` on a scale from 0 to 1, in the units of the range `of` it."""
+    assert of.low is not None and of.high is not None
+    width = of.high - of.low
+    prior = PRIOR / width  # of as many shares as the range is wide, on a scale from 0 to 1
+    spread = (pairs * variance + prior) / (pairs * mean * (1 - mean) + prior)
+    by = _quantile(pairs, confidence) ** 2 * spread / pairs
+    middle = (mean + by / 2) / (1 + by)
+    half = np.sqrt(by * mean * (1 - mean) + by**2 / 4) / (1 + by)
+    low = of.low + width * np.clip(np.minimum(middle - half, mean), 0.0, 1.0)
+    high = of.low + width * np.clip(np.maximum(middle + half, mean), 0.0, 1.0)
+    zero = -of.low / width
+    if not 0 < zero < 1:
+        return Bounds(low, high, np.full(len(mean), np.nan))
+    distance = np.abs(mean - zero) / np.sqrt(spread * zero * (1 - zero) / pairs)
+    return Bounds(low, high, 2 * stdtr(pairs - 1, -distance))
+
+
+def _student(data: Numbers, confidence: float, of: Range) -> Bounds:
+    pairs = data.shape[1]
+    mean, error = data.mean(axis=1), data.std(axis=1, ddof=1) / np.sqrt(pairs)
+    error[error <= EQUAL * np.abs(mean)] = np.nan
+    half = _quantile(pairs, confidence) * error
+    p = 2 * stdtr(pairs - 1, -np.abs(mean) / error)
+    low, high = np.clip(mean - half, of.low, of.high), np.clip(mean + half, of.low, of.high)
+    return Bounds(low, high, p if of.low is None else np.full(len(mean), np.nan))
 
 
 def ratio(
-    above: Mapping[int, float],
-    below: Mapping[int, float],
-    resamples: int,
-    confidence: float,
-    *ids: str | int,
+    above: Mapping[int, float], below: Mapping[int, float], confidence: float, of: Range
 ) -> Interval | None:
-    """Return mean(above) / mean(below) over the pairs that both have, with a bootstrap over pairs.
+    """Return mean(above) / mean(below) over the pairs that both have, with its interval.
 
-    None where the interval of `below` holds 0, or there are no two pairs to tell: the ratio is
-    not defined then.
+    None where the ratio is not defined; see `ratio_bounds`.
     """
     pairs = sorted(above.keys() & below.keys())
-    data = np.array([[above[pair], below[pair]] for pair in pairs], dtype=float).reshape(-1, 2)
-    (found,) = ratio_bounds([data], resamples, confidence, *ids)
-    if found is None:
+    a, b = (np.array([[side[pair] for pair in pairs]], dtype=float) for side in (above, below))
+    found, defined = ratio_bounds(a, b, confidence, of)
+    if not defined[0]:
         return None
-    return Interval(float(data[:, 0].sum() / data[:, 1].sum()), *found, len(pairs))
+    mean = float(a.sum() / b.sum())
+    return Interval(mean, optional(found.low[0]), optional(found.high[0]), len(pairs))
 
 
 def ratio_bounds(
-    cells: Sequence[Numbers], resamples: int, confidence: float, *ids: str | int
-) -> list[tuple[float, float] | None]:
-    """Return the bootstrap bounds of the ratio of the two means of each of `cells`.
+    above: Numbers, below: Numbers, confidence: float, of: Range
+) -> tuple[Bounds, NDArray[np.bool_]]:
+    """Return the bounds of the ratio of the two means of each cell, and whether it is defined.
 
-    A cell is an array of pairs x 2, what is divided and what by; all have as many pairs, and see
-    the same draws. None where the interval of the second mean holds 0, or there are no two pairs:
-    the ratio is not defined then. Raises ValueError as `bounds` does.
+    Both are arrays of cells x pairs; `of` says what is divided. A ratio of gains or amounts is
+    defined where the interval of the mean of `below` does not hold 0, which takes two pairs. The
+    share of a part (`SHARE`) is defined where there is a whole. Raises ValueError as `bounds`.
     """
-    size = _size(cells)
-    wholes = bounds([data[:, 1] for data in cells], resamples, confidence, *ids)
-    sums = np.empty((len(cells), resamples, 2))
-    defined = [_excludes_zero(*whole) for whole in wholes]
-    if not any(defined):
-        return [None] * len(cells)
-    for place, drawn in _draws(size, resamples, ids):
-        # A running sum adds in one order whatever the shape of the draws; `sum` goes by blocks.
-        by_pair = np.ascontiguousarray(drawn.T)
-        for row, data in zip(sums, cells, strict=True):
-            for side in (0, 1):
-                row[place, side] = data[:, side][by_pair].cumsum(axis=0)[-1]
-    return [
-        _ratio_tails(row, confidence) if has else None
-        for row, has in zip(sums, defined, strict=True)
-    ]
-
-
-def _ratio_tails(sums: Numbers, confidence: float) -> tuple[float, float]:
-    kept = sums[sums[:, 1] != 0]
-    return _tails(kept[:, 0] / kept[:, 1], confidence)
-
-
-def _size(cells: Sequence[Numbers]) -> int:
-    sizes = {len(data) for data in cells}
-    if len(sizes) > 1:
-        raise ValueError("cells of different sizes do not share draws")
-    if not all(np.isfinite(data).all() for data in cells):
+    cells, pairs = above.shape
+    if not (np.isfinite(above).all() and np.isfinite(below).all()):
         raise ValueError("an interval needs finite values")
-    return sizes.pop() if sizes else 0
+    if of == SHARE:
+        return _part(above, below, confidence)
+    if pairs < 2 or not cells:
+        return Bounds.none(cells), np.zeros(cells, dtype=bool)
+    found, defined = _fieller(above, below, confidence, of)
+    if of == DIFFERENCE:
+        # As the tables of gains have it, which is not to say of any other divisor.
+        under = bounds(below, confidence, of)
+        defined &= under.low * under.high > 0
+    return found, defined
 
 
-def _draws(
-    pairs: int, resamples: int, ids: tuple[str | int, ...]
-) -> Iterator[tuple[slice, Indices]]:
-    """Yield which of `pairs` each resample draws, as arrays of some resamples x pairs.
+def _part(above: Numbers, below: Numbers, confidence: float) -> tuple[Bounds, NDArray[np.bool_]]:
+    """Return the bounds of a part in its whole: those of its share, linearised over pairs."""
+    cells, pairs = above.shape
+    whole = below.sum(axis=1)
+    defined = whole > 0
+    if pairs < 2 or not cells:
+        return Bounds.none(cells), defined
+    share = above.sum(axis=1) / np.where(defined, whole, 1.0)
+    left = above - share[:, None] * below
+    variance = (left**2).sum(axis=1) / (pairs - 1) / np.where(defined, whole / pairs, 1.0) ** 2
+    return _score(np.clip(share, 0.0, 1.0), variance, pairs, confidence, SHARE), defined
 
-    Together they are what one array of all would be: a generator goes on where it stopped.
+
+def _fieller(
+    above: Numbers, below: Numbers, confidence: float, of: Range
+) -> tuple[Bounds, NDArray[np.bool_]]:
+    """Return the roots v of (a - v b)² = t² var(a - v b) / n, and where they enclose the ratio."""
+    pairs = above.shape[1]
+    gains = of == DIFFERENCE
+    means = above.mean(axis=1), below.mean(axis=1)
+    a, b = above - means[0][:, None], below - means[1][:, None]
+    # The prior of a gain is that of two scores; both gains share the score that is taken off.
+    own, shared = (2 * PRIOR, PRIOR) if gains else (0.0, 0.0)
+    sums = [(x * y).sum(axis=1) for x, y in ((a, a), (a, b), (b, b))]
+    by = _quantile(pairs, confidence) ** 2 / pairs / (pairs - 1)
+    square, cross, plain = (
+        means[1] ** 2 - by * (sums[2] + own),
+        means[0] * means[1] - by * (sums[1] + shared),
+        means[0] ** 2 - by * (sums[0] + own),
+    )
+    single = square > 0
+    root = np.sqrt(np.maximum(cross**2 - square * plain, 0.0))
+    divisor = np.where(single, square, np.nan)
+    low, high = (cross - root) / divisor, (cross + root) / divisor
+    equal = root <= np.sqrt(EQUAL) * np.abs(cross)
+    low[equal], high[equal] = np.nan, np.nan
+    if of.low == 0:
+        low = np.maximum(low, 0.0)
+    return Bounds(low, high, np.full(len(above), np.nan)), single
+
+
+def stars(
+    cells: Sequence[tuple[float | None, int]], confidence: float, correction: str
+) -> list[bool]:
+    """Return which of the `cells` of a table, each its p and n, earn a star.
+
+    A cell of too few pairs, or without p, is not tested. Of the others `none` stars each as if it
+    stood alone, so that 1 - confidence of those that are 0 are starred by chance; `holm` (1979)
+    holds the chance of any such star below that, and `bh` (Benjamini and Hochberg 1995) the share
+    of such stars among all. Raises ValueError where `correction` is none of these.
     """
-    generator = np.random.default_rng(derive("bootstrap", *ids))
-    rows = max(1, DRAWS_AT_ONCE // pairs)
-    for start in range(0, resamples, rows):
-        stop = min(start + rows, resamples)
-        yield slice(start, stop), generator.integers(0, pairs, size=(stop - start, pairs))
+    if correction not in CORRECTIONS:
+        raise ValueError(f"{correction!r} is no correction: {', '.join(CORRECTIONS)}")
+    places = [place for place, cell in enumerate(cells) if tested(*cell)]
+    found = np.array([cells[place][0] for place in places], dtype=float)
+    if correction == "holm":
+        found = _holm(found)
+    elif correction == "bh" and found.size:
+        # Only here: to import it takes longer than all else that reads a log.
+        from scipy.stats import false_discovery_control
+
+        found = false_discovery_control(found, method="bh")
+    earned = {place for place, p in zip(places, found, strict=True) if p < 1 - confidence}
+    return [place in earned for place in range(len(cells))]
 
 
-def _tails(values: Numbers, confidence: float) -> tuple[float, float]:
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(values, [tail, 1.0 - tail])
-    return float(low), float(high)
+def tested(p: float | None, n: int) -> bool:
+    """Whether a cell is asked for a star at all."""
+    return p is not None and n >= MIN_STARRED
 
 
-def _excludes_zero(low: float | None, high: float | None) -> bool:
+def _holm(found: Numbers) -> Numbers:
+    order = np.argsort(found)
+    steps = np.maximum.accumulate(found[order] * np.arange(found.size, 0, -1))
+    adjusted = np.empty_like(found)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
+
+
+def _quantile(pairs: int, confidence: float) -> float:
+    return float(stdtrit(pairs - 1, (1 + confidence) / 2))
+
+
+def optional(value: float) -> float | None:
+    """Return `value`, None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def excludes_zero(low: float | None, high: float | None) -> bool:
+    """Whether both bounds are known, and lie on one side of 0."""
     return low is not None and high is not None and low * high > 0
 
 

@@ -13,11 +13,12 @@ import duckdb
 import pyarrow as pa
 
 from lineage.analysis.browsing import open_record, spans
-from lineage.analysis.measures.cells import INTERVAL, Draws, drawn, excludes_zero, means
+from lineage.analysis.measures.cells import INTERVAL, TEST, by_chance, means, starred
 from lineage.analysis.measures.relations import scored
 from lineage.analysis.settings import differing, read_settings
 from lineage.analysis.views import connect
 from lineage.errors import LineageError
+from lineage.metrics import AMOUNT, DIFFERENCE, FREE, SHARE, Range
 
 Asked = dict[tuple[str, str, int, int], str]
 """By arm, family, pair and generation: which probes there were."""
@@ -43,8 +44,8 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     """Return what differs between the runs `a` and `b`: settings, scores, memory and cost.
 
     Every cell has `a`, `b` and `difference` (b - a), each an interval over the pairs that both
-    have. `reasons` say in a line each what is left out. Raises LineageError where a run cannot be
-    read or is a training.
+    have; `stars` say by table how many chance would give. `reasons` say in a line each what is left
+    out. Raises LineageError where a run cannot be read or is a training.
     """
     folders = {"a": a, "b": b}
     records = {name: _record(folder) for name, folder in folders.items()}
@@ -54,9 +55,15 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     shared, reasons = _shared(records, logs)
     for log in logs.values():
         log.register("shared", _table(shared))
+    tables = {
+        "scores": _scores(logs, records["a"]),
+        "memory": _memory(logs, records["a"]),
+        "costs": _costs(logs, records["a"]),
+    }
+    level, correction = records["a"]["confidence"], records["a"].get("correction", "none")
     return {
         **{name: _named(folders[name], records[name]) for name in folders},
-        "confidence": records["a"]["confidence"],
+        "confidence": level,
         "arms": [arm for arm in records["a"]["arms"] if arm in arms["a"] & arms["b"]],
         "families": records["a"]["families"],
         "pairs": len({pair for _, _, pair, _ in shared}),
@@ -67,9 +74,11 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
             if all(key in found for found in settings.values())
         ],
         **_keys_of_one(settings["a"], settings["b"]),
-        "scores": _scores(logs, records["a"]),
-        "memory": _memory(logs, records["a"]),
-        "costs": _costs(logs, records["a"]),
+        **tables,
+        "stars": {
+            name: by_chance([row["difference"] for row in rows], level, correction)
+            for name, rows in tables.items()
+        },
     }
 
 
@@ -167,7 +176,7 @@ def _scores(
     cells = scored("arm, family", "kind = 'probe'", f"(FROM steps {shared}) steps")
     found = {
         (row["arm"], row["family"]): row
-        for row in _sides(logs, cells, ("arm", "family"), drawn("score", "family"))
+        for row in _sides(logs, cells, ("arm", "family"), (SHARE, DIFFERENCE))
     }
     places = [(arm, family) for arm in record["arms"] for family in record["families"]]
     return [found[place] for place in places if place in found]
@@ -208,17 +217,21 @@ _GENERATIONS = "(SELECT DISTINCT arm, pair, generation FROM shared) USING (arm, 
 def _by_arm(
     logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any], measure: str, cells: str
 ) -> list[dict[str, Any]]:
-    found = {row["arm"]: row for row in _sides(logs, cells, ("arm",), lambda _: (measure,))}
+    found = {row["arm"]: row for row in _sides(logs, cells, ("arm",), (AMOUNT, FREE))}
     return [{"measure": measure, **found[arm]} for arm in record["arms"] if arm in found]
 
 
 def _sides(
-    logs: dict[str, duckdb.DuckDBPyConnection], cells: str, by: Sequence[str], draws: Draws
+    logs: dict[str, duckdb.DuckDBPyConnection],
+    cells: str,
+    by: Sequence[str],
+    of: tuple[Range, Range],
 ) -> list[dict[str, Any]]:
     """Return both values and their difference, over the pairs that both have, a row a cell.
 
-    `cells` is SQL for the columns of `by`, pair and value, a row a pair. The means are as DuckDB
-    sums them, so that they are those of metrics.json to the last digit.
+    `cells` is SQL for the columns of `by`, pair and value, a row a pair; `of` are the ranges of a
+    value and of a difference. Stars allow for there being as many rows as there are. The means are
+    as DuckDB sums them, so that they are those of metrics.json to the last digit.
     """
     log = logs["a"]
     for name, other in logs.items():
@@ -230,10 +243,12 @@ def _sides(
         "WHERE a.value IS NOT NULL AND b.value IS NOT NULL"
     )
     sides = {
-        side: excludes_zero(means(log, f"SELECT *, {value} AS value FROM ({both})", by, draws))
-        for side, value in (("a", "a"), ("b", "b"), ("difference", "b - a"))
+        side: means(log, f"SELECT *, {side} AS value FROM ({both})", by, of[0])
+        for side in ("a", "b")
     }
-    shown = {"a": INTERVAL, "b": INTERVAL, "difference": (*INTERVAL, "excludes_zero")}
+    change = f"SELECT *, b - a AS value FROM ({both})"
+    sides["difference"] = starred(log, means(log, change, by, of[1], test=True))
+    shown = {"a": INTERVAL, "b": INTERVAL, "difference": (*INTERVAL, *TEST)}
     return [
         {name: rows[0][name] for name in by}
         | {side: {name: row[name] for name in shown[side]} for side, row in zip(sides, rows)}

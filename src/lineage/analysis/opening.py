@@ -47,10 +47,10 @@ RECORD_DOCS = {
     "baseline": "the arm that gains are taken over",
     "ceiling": "the arm that stands for the possible",
     "defined": "what each arm is, as JSON",
-    "bootstrap": "resamples of an interval",
     "confidence": "level of an interval",
     "engine": "what served it: vllm | surrogate, which is a stand-in and no language model",
     "origin": "commit, machine, command, device and precision of the run, as JSON",
+    "correction": "of stars for there being many: none | holm | bh",
 }
 DATASET_DOCS = {
     "steps": "one row a step: everything that a model was asked and wrote",
@@ -67,9 +67,9 @@ RUN_SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("folder", "kind", "run", "experiment", "config_hash")),
         *((name, pa.list_(pa.string())) for name in ("arms", "families", "schedule")),
         *((name, pa.string()) for name in ("baseline", "ceiling", "defined")),
-        ("bootstrap", pa.int64()),
         ("confidence", pa.float64()),
         *((name, pa.string()) for name in ("engine", "origin")),
+        ("correction", pa.string()),
     ]
 )
 
@@ -242,10 +242,11 @@ def _record_row(one: Opened) -> dict[str, Any]:
         "experiment": record.get("training" if training else "experiment"),
         "config_hash": record.get("training_hash" if training else "config_hash"),
         "defined": json.dumps(record.get("defined") or {}),
-        "bootstrap": record.get("bootstrap", settings.get("log.bootstrap")),
         "confidence": record.get("confidence", settings.get("log.confidence")),
         "engine": settings.get("engine.kind") or (record.get("engine") or {}).get("kind"),
         "origin": json.dumps({name: record[name] for name in ORIGIN if name in record}),
+        # Of runs from before there was one, no star was corrected.
+        "correction": record.get("correction", settings.get("log.correction", "none")),
     }
 
 

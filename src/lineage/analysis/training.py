@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ import pyarrow as pa
 from lineage.analysis.views import rows
 from lineage.config import LogConfig
 from lineage.errors import LineageError
-from lineage.metrics import interval
+from lineage.metrics import FREE, interval
 from lineage.steplog.reading import check_file
 from lineage.steplog.schema import CURVE_SCHEMA, TRAINING_SCHEMA
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 SCHEMAS = {"curve": CURVE_SCHEMA, "training": TRAINING_SCHEMA}
 PARTS = tuple(name for name in TRAINING_SCHEMA.names if name.startswith("reward_"))
 MEASURES = (
@@ -55,18 +54,15 @@ def summarise_training(folder: Path, log: LogConfig) -> dict[str, Any]:
     groups = rows(connection, _groups_sql())
     curve = rows(connection, "SELECT * FROM curve ORDER BY step")
 
-    def point(of: Sequence[dict[str, Any]], *ids: str | int) -> dict[str, Any]:
-        return _point(of, log, *ids)
-
     by_step = [
-        {**_clock(row), **point([g for g in groups if g["step"] == row["step"]], row["step"])}
+        {**_clock(row), **_point([g for g in groups if g["step"] == row["step"]], log)}
         for row in curve
     ]
     of: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for group in groups:
         of.setdefault((group["step"], group["curriculum"]), []).append(group)
     by_curriculum = [
-        {"step": step, "curriculum": name, **point(found, step, name)}
+        {"step": step, "curriculum": name, **_point(found, log)}
         for (step, name), found in of.items()
     ]
     return {
@@ -124,16 +120,15 @@ def _groups_sql() -> str:
     )
 
 
-def _point(groups: Sequence[dict[str, Any]], log: LogConfig, *ids: str | int) -> dict[str, Any]:
+def _point(groups: Sequence[dict[str, Any]], log: LogConfig) -> dict[str, Any]:
     """Return the figures of one step, or of one curriculum in it."""
     alternatives = sum(group["alternatives"] for group in groups)
     opened = {name: sum(group[name] for group in groups) for name in OPENED}
     rewards = {n: g["reward"] for n, g in enumerate(groups) if g["reward"] is not None}
-    reward = (
-        asdict(interval(rewards, log.bootstrap, log.confidence, "training", *ids))
-        if rewards
-        else {"mean": None, "low": None, "high": None, "n": 0}
-    )
+    reward: dict[str, Any] = {"mean": None, "low": None, "high": None, "n": 0}
+    if rewards:
+        found = interval(rewards, log.confidence, FREE)
+        reward = {name: getattr(found, name) for name in reward}
     return {
         "groups": len(groups),
         "alternatives": alternatives,

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lineage.config import Config
 from lineage.curriculum import Plan, plans
 from lineage.knowledge import Knowledge
-from lineage.metrics import interval, paired_difference
+from lineage.metrics import (
+    AMOUNT,
+    DIFFERENCE,
+    FREE,
+    SHARE,
+    Interval,
+    Range,
+    interval,
+    paired_difference,
+    stars,
+)
 from lineage.models.protocol import Engine
 from lineage.progress import Display
 from lineage.reward import Reward, over_families
@@ -30,6 +40,13 @@ Values = dict[str, dict[int, float]]
 """By measure: the mean of each world."""
 OPENED = {"needed": 1.0, "missed": 0.0, "vain": 0.0, "spared": 1.0}
 """Whether it was right to open, or not to."""
+SHARES = SHARE, DIFFERENCE
+RANGES: dict[str, tuple[Range, Range]] = {
+    "reward": (FREE, FREE),
+    "memory tokens": (AMOUNT, FREE),
+    "signal density": (AMOUNT, FREE),
+}
+"""By measure: which values it can have, and its gain; all others are shares."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +82,31 @@ async def measure_gain(
 
 
 def _gains(config: Config, course: str, before: Values, after: Values) -> list[Gain]:
-    def shown(values: Mapping[int, float], *ids: str) -> dict[str, Any]:
-        log = config.log
-        return asdict(interval(values, log.bootstrap, log.confidence, "held-out", course, *ids))
-
-    gains = []
+    log = config.log
+    sides: dict[str, tuple[dict[str, Any], ...]] = {}
+    changes: dict[str, Interval] = {}
     for name in (name for name in before if name in after):
         both = before[name].keys() & after[name].keys()
         if both:
             old, new = ({pair: side[name][pair] for pair in both} for side in (before, after))
-            change = shown(paired_difference(new, old), name)
-            gains.append(Gain(course, name, shown(old, name), shown(new, name), change))
-    return gains
+            of, change = RANGES.get(name, SHARES)
+            sides[name] = tuple(_plain(interval(side, log.confidence, of)) for side in (old, new))
+            changes[name] = interval(paired_difference(new, old), log.confidence, change)
+    cells = [(change.p, change.n) for change in changes.values()]
+    earned = stars(cells, log.confidence, log.correction)
+    return [
+        Gain(course, name, sides[name][0], sides[name][1], _plain(change) | _tested(change, star))
+        for (name, change), star in zip(changes.items(), earned, strict=True)
+    ]
+
+
+def _plain(found: Interval) -> dict[str, Any]:
+    return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _tested(found: Interval, star: bool) -> dict[str, Any]:
+    excludes = found.excludes_zero
+    return {"p": found.p, "excludes_zero": excludes, "starred": star and excludes}
 
 
 def _lineages(config: Config, run: Path, arm: str) -> Values:

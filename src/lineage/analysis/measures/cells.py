@@ -9,7 +9,7 @@ averages within pairs, then over them in order, has the same last digit.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,35 +19,43 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lineage.analysis.measures.records import records
-from lineage.metrics import Numbers, bounds, ratio_bounds
+from lineage.metrics import (
+    Bounds,
+    Numbers,
+    Range,
+    bounds,
+    excludes_zero,
+    optional,
+    ratio_bounds,
+    stars,
+    tested,
+)
 
 Cell = Mapping[str, Any]
-Ids = tuple[str | int, ...]
-Draws = Callable[[Cell], Ids]
-"""What the resamples of a cell are drawn from. Never its arm: paired arms draw the same pairs."""
+Of = Range | Callable[[Cell], Range]
+"""Which values a figure can have, where need be by cell; of ratios, what is divided."""
 
 INTERVAL = ("mean", "low", "high", "n")
 """What a table holds of a cell, beside what the cell is by."""
-
-
-def drawn(measure: str, *columns: str) -> Draws:
-    """Return draws from the name of a measure and from these columns of a cell."""
-    return lambda cell: (measure, *(cell[column] for column in columns))
+TEST = ("p", "excludes_zero", "starred")
+"""What it holds beside that where a mean of 0 says that there is nothing; see `starred`."""
 
 
 def means(
     log: duckdb.DuckDBPyConnection,
     by_pair: str,
     by: Sequence[str],
-    draws: Draws,
+    of: Of,
     more: Mapping[str, str] | None = None,
     params: Sequence[object] | None = None,
+    test: bool = False,
 ) -> pa.Table:
     """Return `folder`, the columns of `by`, mean, low, high and n of each cell, then `more`.
 
     `by_pair` is SQL for folder, the columns of `by`, pair and value, a row a pair. A value may be
-    null: a cell without any has no mean, and n = 0. A cell of one pair has no bounds. `more` are
-    aggregates by name. Raises ValueError where a value is not finite.
+    null: a cell without any has no mean, and n = 0. A cell of one pair has no bounds, nor has one
+    of amounts that are equal in all pairs. `more` are aggregates by name. With `test` a column p
+    comes last, for `starred`. Raises ValueError where a value is not finite.
     """
     aggregates = {
         "mean": "avg(value ORDER BY pair)",
@@ -56,24 +64,26 @@ def means(
     }
     cells = _cells(log, by_pair, by, aggregates | dict(more or {}), params)
     values = _lists(cells, "_value")
-    found = _bootstrap(log, cells, by, draws, values, bounds)
-    return _with_bounds(cells, by, found, more)
+    found = Bounds.none(len(values))
+    for numbers, confidence, its in _alike(log, cells, by, of, values):
+        _put(found, numbers, bounds(np.stack([values[n] for n in numbers]), confidence, its))
+    table = _with_bounds(cells, by, found, more)
+    return table.append_column("p", _column(found.p)) if test else table
 
 
 def ratios(
     log: duckdb.DuckDBPyConnection,
     by_pair: str,
     by: Sequence[str],
-    draws: Draws,
+    of: Of,
     more: Mapping[str, str] | None = None,
     params: Sequence[object] | None = None,
-    positive: bool = False,
 ) -> pa.Table:
     """Return the ratio of two means over the pairs that have both, laid out as `means` does.
 
     `by_pair` is SQL for folder, the columns of `by`, pair, above and below. A ratio is undefined,
     with no mean and n = 0, where the interval of what is divided by holds 0, or there are no two
-    pairs to tell; where that is `positive` in every pair, one pair defines the ratio.
+    pairs to tell; the share of a part needs only a whole. See `metrics.ratio_bounds`.
     """
     both = "FILTER (above IS NOT NULL AND below IS NOT NULL)"
     aggregates = {
@@ -84,14 +94,20 @@ def ratios(
     }
     cells = _cells(log, by_pair, by, aggregates | dict(more or {}), params)
     sides = zip(_lists(cells, "_above"), _lists(cells, "_below"), strict=True)
-    values = [np.column_stack(pair) for pair in sides]
-    found = _bootstrap(log, cells, by, draws, values, ratio_bounds)
-    undefined = pa.array([pair is None and not positive for pair in found], pa.bool_())
+    values = [np.stack(pair) for pair in sides]
+    found, undefined = Bounds.none(len(values)), np.ones(len(values), dtype=bool)
+    for numbers, confidence, its in _alike(log, cells, by, of, values):
+        above, below = np.stack([values[n] for n in numbers], axis=1)
+        several, defined = ratio_bounds(above, below, confidence, its)
+        _put(found, numbers, several)
+        undefined[numbers] = ~defined
     for name, nothing in (("mean", None), ("n", 0)):
         column = cells[name]
-        left = pc.if_else(undefined, pa.scalar(nothing, column.type), column)
+        left = pc.if_else(pa.array(undefined), pa.scalar(nothing, column.type), column)
         cells = cells.set_column(cells.column_names.index(name), name, left)
-    return _with_bounds(cells, by, [pair or (None, None) for pair in found], more)
+    for side in (found.low, found.high):
+        side[undefined] = np.nan
+    return _with_bounds(cells, by, found, more)
 
 
 def named(*columns: str) -> str:
@@ -99,11 +115,31 @@ def named(*columns: str) -> str:
     return ", ".join(f'"{column}"' for column in columns)
 
 
-def excludes_zero(table: pa.Table) -> pa.Table:
-    """Return `table` with a column that says whether both bounds lie on one side of 0."""
-    sides = zip(table["low"].to_pylist(), table["high"].to_pylist(), strict=True)
-    found = [low is not None and high is not None and low * high > 0 for low, high in sides]
-    return table.append_column("excludes_zero", pa.array(found, pa.bool_()))
+def starred(log: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.Table:
+    """Return `table`, of cells with a p, with the columns excludes_zero and starred.
+
+    The cells of one run in it are one table, which its correction is over: `metrics.stars`.
+    """
+    runs, rows = records(log), table.to_pylist()
+    excludes = [excludes_zero(row["low"], row["high"]) for row in rows]
+    earned = [False] * len(rows)
+    for folder, run in runs.items():
+        places = [place for place, row in enumerate(rows) if row["folder"] == folder]
+        cells = [(rows[place]["p"], rows[place]["n"]) for place in places]
+        for place, star in zip(places, stars(cells, run.confidence, run.correction), strict=True):
+            earned[place] = star and excludes[place]
+    table = table.append_column("excludes_zero", pa.array(excludes, pa.bool_()))
+    return table.append_column("starred", pa.array(earned, pa.bool_()))
+
+
+def by_chance(rows: Sequence[Cell], confidence: float, correction: str) -> dict[str, Any]:
+    """Return of the `rows` of a table how many cells were tested, and what chance would star.
+
+    `by_chance` is how many would earn a star without correction if every one of them were 0.
+    """
+    cells = sum(tested(row["p"], row["n"]) for row in rows)
+    expected = round(cells * (1 - confidence), 3)
+    return {"cells": cells, "by_chance": expected, "correction": correction}
 
 
 def where(table: pa.Table, holds: Callable[[Cell], bool]) -> pa.Table:
@@ -133,36 +169,35 @@ def _lists(cells: pa.Table, name: str) -> list[Numbers]:
     return [values[start:end] for start, end in pairwise(ends)]
 
 
-def _bootstrap(
+def _alike(
     log: duckdb.DuckDBPyConnection,
     cells: pa.Table,
     by: Sequence[str],
-    draws: Draws,
+    of: Of,
     values: Sequence[Numbers],
-    bounds_of: Callable[..., Sequence[Any]],
-) -> list[Any]:
-    """Return the bounds of each cell; cells with the same draws are resampled together."""
+) -> Iterator[tuple[list[int], float, Range]]:
+    """Yield numbers of cells that can be bounded together, their confidence and range."""
     runs = records(log)
-    alike: dict[tuple[int, int, float, Ids], list[int]] = defaultdict(list)
+    alike: dict[tuple[int, float, Range], list[int]] = defaultdict(list)
     for number, cell in enumerate(cells.select(["folder", *by]).to_pylist()):
-        run = runs[cell["folder"]]
-        ids = draws(cell)
-        alike[len(values[number]), run.bootstrap, run.confidence, ids].append(number)
-    found: list[Any] = [None] * len(values)
-    for (_, bootstrap, confidence, ids), numbers in alike.items():
-        together = [values[number] for number in numbers]
-        several = bounds_of(together, bootstrap, confidence, *ids)
-        for number, one in zip(numbers, several, strict=True):
-            found[number] = one
-    return found
+        its = of if isinstance(of, Range) else of(cell)
+        alike[values[number].shape[-1], runs[cell["folder"]].confidence, its].append(number)
+    for (_, confidence, its), numbers in alike.items():
+        yield numbers, confidence, its
+
+
+def _put(found: Bounds, numbers: Sequence[int], several: Bounds) -> None:
+    for name in ("low", "high", "p"):
+        getattr(found, name)[numbers] = getattr(several, name)
+
+
+def _column(side: Numbers) -> pa.Array:
+    return pa.array([optional(value) for value in side], pa.float64())
 
 
 def _with_bounds(
-    cells: pa.Table,
-    by: Sequence[str],
-    found: Sequence[tuple[float | None, float | None]],
-    more: Mapping[str, str] | None,
+    cells: pa.Table, by: Sequence[str], found: Bounds, more: Mapping[str, str] | None
 ) -> pa.Table:
-    for side, name in enumerate(("low", "high")):
-        cells = cells.append_column(name, pa.array([pair[side] for pair in found], pa.float64()))
+    for name, side in (("low", found.low), ("high", found.high)):
+        cells = cells.append_column(name, _column(side))
     return cells.select(["folder", *by, *INTERVAL, *(more or ())])

@@ -9,19 +9,20 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import drawn, excludes_zero, means, where
+from lineage.analysis.measures.cells import means, starred, where
 from lineage.analysis.measures.facts import STALE
 from lineage.analysis.measures.ground import prepare
 from lineage.analysis.measures.pooled import VALUES, with_reason
 from lineage.analysis.measures.records import records
 from lineage.analysis.measures.relations import scored
 from lineage.analysis.measures.scoring import INHERITED
+from lineage.metrics import DIFFERENCE
 
 
 def contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(over) by arm, `over` and family, in generations that inherited.
 
-    Columns: folder, arm, over, family, mean, low, high, n, excludes_zero.
+    Columns: folder, arm, over, family, mean, low, high, n, p, excludes_zero, starred.
     """
     cells = _each_two(
         scored("arm, family", INHERITED),
@@ -29,14 +30,14 @@ def contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "AND b.family = a.family",
     )
     by = ("arm", "over", "family")
-    return excludes_zero(_alike(log, means(log, cells, by, drawn("contrast", "family"))))
+    return starred(log, _alike(log, means(log, cells, by, DIFFERENCE, test=True)))
 
 
 def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how the share of stale memories differs, by arm and `over` (see `facts.staleness`).
 
-    Over all generations of a pair. Columns: folder, arm, over, mean, low, high, n, values, reason,
-    excludes_zero.
+    Over all generations of a pair. Columns: folder, arm, over, mean, low, high, n, values, p,
+    reason, excludes_zero, starred.
     """
     prepare(log)
     cells = _each_two(
@@ -45,8 +46,9 @@ def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "a.folder, a.arm, b.arm AS over, a.pair, a.value - b.value AS value, "
         "least(a.known, b.known) AS known",
     )
-    found = means(log, cells, ("arm", "over"), drawn("staleness_contrast"), VALUES)
-    return excludes_zero(_alike(log, with_reason(found, "no pair has memories in both arms")))
+    found = means(log, cells, ("arm", "over"), DIFFERENCE, VALUES, test=True)
+    found = with_reason(found, "no pair has memories in both arms")
+    return starred(log, _alike(log, found))
 
 
 def _each_two(cells: str, columns: str, on: str = "") -> str:

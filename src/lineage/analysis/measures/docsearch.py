@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from lineage.analysis.measures.ground import DOC_STEPS, has_table, prepare
 from lineage.analysis.measures.pooled import pooled
+from lineage.metrics import SHARE
 
 MOST_RESULTS = 1 << 20
 """More than a search finds: places of several searches are told apart by it."""
@@ -76,7 +77,6 @@ def doc_recall(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the needed facts that docs state which a doc among the results states."""
     return _measure(
         log,
-        "recall",
         f"SELECT {SEARCH}, CASE WHEN a.search IS NOT NULL THEN f.value END AS value "
         "FROM ground_searches e LEFT JOIN ground_asked a USING (search) "
         "LEFT JOIN (SELECT n.search, count(DISTINCT n.key) FILTER (r.entry IS NOT NULL) "
@@ -90,7 +90,6 @@ def doc_reciprocal_rank(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return 1 / the rank of the first needed doc among the results, 0 where none is there."""
     return _measure(
         log,
-        "reciprocal_rank",
         f"SELECT {SEARCH}, CASE WHEN a.search IS NOT NULL AND f.search IS NOT NULL "
         "THEN coalesce(1.0::DOUBLE / f.rank, 0) END AS value "
         "FROM ground_searches e LEFT JOIN ground_asked a USING (search) "
@@ -104,7 +103,6 @@ def doc_precision(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how many of the opened docs were needed."""
     return _measure(
         log,
-        "precision",
         f"SELECT {SEARCH}, CASE WHEN o.entry IS NOT NULL "
         "THEN (n.entry IS NOT NULL)::DOUBLE END AS value FROM ground_searches e "
         "LEFT JOIN ground_opened o USING (search) "
@@ -118,7 +116,6 @@ def doc_opened_when_needed(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how often a needed doc was opened, where one states what no memory states."""
     return _measure(
         log,
-        "opened_when_needed",
         f"SELECT {SEARCH}, f.value FROM ground_searches e "
         "LEFT JOIN (SELECT n.search, bool_or(o.entry IS NOT NULL)::DOUBLE AS value "
         "FROM ground_needed n LEFT JOIN ground_opened o USING (search, entry) "
@@ -131,7 +128,6 @@ def doc_opened_in_vain(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how often a doc was opened all the same, where none states what memories lack."""
     return _measure(
         log,
-        "opened_in_vain",
         f"SELECT {SEARCH}, CASE WHEN f.search IS NULL THEN (o.search IS NOT NULL)::DOUBLE END "
         "AS value FROM ground_searches e "
         "LEFT JOIN (SELECT DISTINCT search FROM ground_needed WHERE missing) f USING (search) "
@@ -159,9 +155,9 @@ MEASURES = {
 }
 
 
-def _measure(log: duckdb.DuckDBPyConnection, measure: str, values: str, reason: str) -> pa.Table:
+def _measure(log: duckdb.DuckDBPyConnection, values: str, reason: str) -> pa.Table:
     prepare(log)
     if not has_table(log, TABLE):
         for statement in (EPISODES, NEEDED, RESULTS, OPENED, ASKED):
             log.execute(statement)
-    return pooled(log, values, f"doc_search/{measure}", ("arm", "family"), reason)
+    return pooled(log, values, SHARE, ("arm", "family"), reason)

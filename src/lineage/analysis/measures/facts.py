@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lineage.analysis.measures.ground import MIGRATIONS, prepare
 from lineage.analysis.measures.pooled import pooled
+from lineage.metrics import AMOUNT, SHARE
 
 HANDOFFS = (1, 2, 4, 8)
 """After how many handoffs fidelity is measured."""
@@ -44,7 +45,7 @@ def signal_density(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "LEFT JOIN (SELECT shelf, count(*) AS facts FROM ground_stated "
         "WHERE entries = 'memories' GROUP BY ALL) s ON s.shelf = e.shelf"
     )
-    return pooled(log, values, "signal_density", ("arm", "generation"), "no lineage has memories")
+    return pooled(log, values, AMOUNT, ("arm", "generation"), "no lineage has memories")
 
 
 def facts_held(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -72,7 +73,7 @@ def facts_held(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "LEFT JOIN so_far s USING (folder, lineage, generation)"
     )
     return pooled(
-        log, values, "facts_held", ("arm", "by", "generation"), "no task met asks for a fact"
+        log, values, SHARE, ("arm", "by", "generation"), "no task met asks for a fact"
     )
 
 
@@ -84,7 +85,7 @@ def staleness(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """
     prepare(log)
     by = ("arm", "entries", "generation")
-    return pooled(log, STALE, "staleness", by, "no lineage has such entries")
+    return pooled(log, STALE, SHARE, by, "no lineage has such entries")
 
 
 def duplication(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -105,7 +106,7 @@ def duplication(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "LEFT JOIN told o ON o.shelf = n.shelf AND o.place = n.place GROUP BY ALL) "
         f"SELECT {END}, s.value FROM ground_ends e LEFT JOIN share s USING (shelf)"
     )
-    return pooled(log, values, "duplication", ("arm", "generation"), "no lineage has memories")
+    return pooled(log, values, SHARE, ("arm", "generation"), "no lineage has memories")
 
 
 def fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -139,7 +140,7 @@ def fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "LEFT JOIN share s USING (folder, lineage, generation, handoffs)"
     )
     by = ("arm", "handoffs", "generation")
-    return pooled(log, values, "fidelity", by, "no generation left a steady fact stated rightly")
+    return pooled(log, values, SHARE, by, "no generation left a steady fact stated rightly")
 
 
 def migration_fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -160,7 +161,7 @@ def migration_fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "LEFT JOIN held a ON a.shelf = m.after AND a.key = b.key GROUP BY ALL"
     )
     by = ("arm", "migration", "generation")
-    return pooled(log, values, "migration_fidelity", by, "nothing was stated rightly before")
+    return pooled(log, values, SHARE, by, "nothing was stated rightly before")
 
 
 def kept_tokens(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -180,4 +181,4 @@ def kept_tokens(log: duckdb.DuckDBPyConnection) -> pa.Table:
         f"LEFT JOIN ({COUNTED}) c ON c.shelf = e.shelf AND c.entries = 'memories'"
     )
     by = ("arm", "migration", "generation")
-    return pooled(log, values, "kept_tokens", by, "the generation before left no memories")
+    return pooled(log, values, AMOUNT, by, "the generation before left no memories")

@@ -8,10 +8,11 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import Cell, drawn, excludes_zero, means, ratios, where
+from lineage.analysis.measures.cells import Cell, means, ratios, starred, where
 from lineage.analysis.measures.records import records
 from lineage.analysis.measures.relations import over_baseline, possible, scored
 from lineage.analysis.measures.scoring import INHERITED, PROBES
+from lineage.metrics import DIFFERENCE, SHARE, excludes_zero
 
 SOLVED = 1.0
 """The score of a probe that counts as solved."""
@@ -23,25 +24,25 @@ def inheritance_gain(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(baseline) by arm and family, and its share of what was possible.
 
     Over the probes of all generations, as the scores are; `gain_by_inheritance` has generation 0
-    apart. Columns: folder, arm, family, mean, low, high, n, excludes_zero, share_of_possible and
-    share_reason. The share is of S(ceiling) - S(baseline); it is null, and the reason says why,
-    where the interval of that holds 0. Arms that other versions serve are left out.
+    apart. Columns: folder, arm, family, mean, low, high, n, p, excludes_zero, starred,
+    share_of_possible and share_reason. The share is of S(ceiling) - S(baseline); it is null, and
+    the reason says why, where the interval of that holds 0. Arms that other versions serve are left
+    out.
     """
     cells = scored("arm, family", PROBES)
     runs = records(log)
-    gains = means(log, over_baseline(cells, ["family"]), ("arm", "family"), drawn("gain", "family"))
+    by = ("arm", "family")
+    gains = means(log, over_baseline(cells, ["family"]), by, DIFFERENCE, test=True)
     gains = where(gains, lambda row: runs[row["folder"]].comparable(row["arm"]))
     wholes = {
         (row["folder"], row["family"]): row
-        for row in excludes_zero(
-            means(log, possible(cells, ["family"]), ("arm", "family"), drawn("possible", "family"))
-        ).to_pylist()
+        for row in means(log, possible(cells, ["family"]), by, DIFFERENCE).to_pylist()
     }
     shares = [
         _share(row, wholes.get((row["folder"], row["family"])), runs[row["folder"]].ceiling)
         for row in gains.to_pylist()
     ]
-    found = excludes_zero(gains)
+    found = starred(log, gains)
     found = found.append_column("share_of_possible", pa.array([s for s, _ in shares], pa.float64()))
     return found.append_column("share_reason", pa.array([r for _, r in shares], pa.string()))
 
@@ -49,7 +50,7 @@ def inheritance_gain(log: duckdb.DuckDBPyConnection) -> pa.Table:
 def _share(gain: Cell, whole: Cell | None, ceiling: str) -> tuple[float | None, str | None]:
     if whole is None:
         return None, f"no {ceiling} arm"
-    if whole["excludes_zero"]:
+    if excludes_zero(whole["low"], whole["high"]):
         return gain["mean"] / whole["mean"], None
     if whole["low"] is None:
         return None, "one pair has no interval"
@@ -62,7 +63,7 @@ def gain_by_inheritance(log: duckdb.DuckDBPyConnection) -> pa.Table:
     Only where `inherited` is true does a gain tell what a successor has of its ancestors. A probe
     of generation 0 reads what the same generation handed over, after 1 handoff: nothing came from
     an ancestor. Arms that other versions serve are left out. Columns: folder, inherited, arm,
-    family, mean, low, high, n, excludes_zero.
+    family, mean, low, high, n, p, excludes_zero, starred.
     """
     told = f"(SELECT *, {INHERITED} AS inherited FROM steps) steps"
     cells = scored("arm, family, inherited", PROBES, told)
@@ -71,9 +72,10 @@ def gain_by_inheritance(log: duckdb.DuckDBPyConnection) -> pa.Table:
         log,
         over_baseline(cells, ["family", "inherited"]),
         ("inherited", "arm", "family"),
-        lambda cell: ("gain", cell["family"], "inherited" if cell["inherited"] else "first"),
+        DIFFERENCE,
+        test=True,
     )
-    return excludes_zero(where(gains, lambda row: runs[row["folder"]].comparable(row["arm"])))
+    return starred(log, where(gains, lambda row: runs[row["folder"]].comparable(row["arm"])))
 
 
 def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -82,7 +84,7 @@ def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
     A pooled gain would mix what Knowledge is worth with what the versions are. Of generations that
     inherited (see `gain_by_inheritance`), each against the baseline in the same generation, so that
     arms whose versions differ elsewhere compare too. Columns: folder, version, arm, family, mean,
-    low, high, n, excludes_zero.
+    low, high, n, p, excludes_zero, starred.
     """
     by = ["family", "version", "generation"]
     cells = over_baseline(scored(f"arm, {', '.join(by)}", INHERITED), by)
@@ -91,18 +93,20 @@ def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "SELECT folder, version, arm, family, pair, avg(value ORDER BY generation) AS value "
         f"FROM ({cells}) GROUP BY ALL",
         ("version", "arm", "family"),
-        drawn("gain", "family", "version"),
+        DIFFERENCE,
+        test=True,
     )
-    return excludes_zero(gains)
+    return starred(log, gains)
 
 
 def forward_transfer(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the gain on *similar* probes whose task no generation had met, by arm.
 
     Forward transfer is what earlier tasks are worth on tasks never met (Lopez-Paz and Ranzato
-    2017). Columns: folder, arm, mean, low, high, n.
+    2017). Columns: folder, arm, mean, low, high, n, p, excludes_zero, starred.
     """
-    return means(log, over_baseline(scored("arm", FORWARD)), ("arm",), drawn("forward"))
+    gains = over_baseline(scored("arm", FORWARD))
+    return starred(log, means(log, gains, ("arm",), DIFFERENCE, test=True))
 
 
 def harm(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -121,5 +125,4 @@ def harm(log: duckdb.DuckDBPyConnection) -> pa.Table:
         f"WHERE b.arm = r.baseline AND a.arm <> r.baseline AND b.score = {SOLVED} GROUP BY ALL"
     )
     more = {"failed": "sum(above)::BIGINT", "solved_by_baseline": "sum(below)::BIGINT"}
-    # Every pair here has a solved probe, so even one pair defines the share.
-    return ratios(log, cells, ("arm", "family"), drawn("harm", "family"), more, positive=True)
+    return ratios(log, cells, ("arm", "family"), SHARE, more)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import drawn, means, ratios
+from lineage.analysis.measures.cells import Cell, means, ratios
 from lineage.analysis.measures.relations import differences, scored
 from lineage.analysis.measures.transfer import SAME
+from lineage.metrics import AMOUNT, DIFFERENCE, Range
 
 TOKENS_LEFT = (
     "SELECT folder, arm, generation, pair, avg(memory_tokens) AS value FROM steps "
@@ -44,7 +45,7 @@ def kept(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "FROM place p LEFT JOIN tokens t USING (folder, arm, generation) LEFT JOIN tokens f "
         "ON f.folder = p.folder AND f.arm = p.arm AND f.generation = 0 AND f.pair = t.pair"
     )
-    return ratios(log, cells, ("measure", "arm", "k"), drawn("kept", "measure"))
+    return ratios(log, cells, ("measure", "arm", "k"), _divided)
 
 
 def compression(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -60,13 +61,13 @@ def compression(log: duckdb.DuckDBPyConnection) -> pa.Table:
         log,
         _with_before(TOKENS_LEFT, "a.value AS above, b.value AS below"),
         by,
-        drawn("compression"),
+        AMOUNT,
     )
     changes = means(
         log,
         _with_before(scored("arm, generation", SAME), "a.value - b.value AS value"),
         by,
-        drawn("compression_score"),
+        DIFFERENCE,
     )
     keys = ["folder", *by]
     names = {"mean": "score_change", "low": "score_low", "high": "score_high"}
@@ -76,6 +77,10 @@ def compression(log: duckdb.DuckDBPyConnection) -> pa.Table:
     sides = zip(found["score_low"].to_pylist(), found["score_high"].to_pylist(), strict=True)
     equal = [None if low is None else low <= 0 <= high for low, high in sides]
     return found.append_column("equal_score", pa.array(equal, pa.bool_()))
+
+
+def _divided(cell: Cell) -> Range:
+    return DIFFERENCE if cell["measure"] == "score" else AMOUNT
 
 
 def _with_before(cells: str, values: str) -> str:

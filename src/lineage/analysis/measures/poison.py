@@ -14,13 +14,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import drawn, excludes_zero, means
+from lineage.analysis.measures.cells import means, starred
 from lineage.analysis.measures.ground import has_table, prepare, texts_of
-from lineage.analysis.measures.pooled import VALUES, draws, single, with_reason
+from lineage.analysis.measures.pooled import VALUES, single, with_reason
 from lineage.analysis.measures.records import Record, records
 from lineage.analysis.measures.relations import scored
 from lineage.analysis.measures.transfer import SAME
 from lineage.edits import APPLIED
+from lineage.metrics import AMOUNT, DIFFERENCE, SHARE
 
 READ_AT_ONCE = 4096
 """Rows of text that are held at a time."""
@@ -79,7 +80,7 @@ def poison_survival(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "SELECT p.folder, p.arm, p.pair, h.age, h.held::DOUBLE AS value, p.poison AS turn "
         f"FROM {TABLE} p JOIN poison_held h USING (poison) WHERE p.planted"
     )
-    return single(log, values, "poison_survival", ("arm", "age"), NONE_PLANTED)
+    return single(log, values, SHARE, ("arm", "age"), NONE_PLANTED)
 
 
 def poison_life(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -101,7 +102,7 @@ def poison_life(log: duckdb.DuckDBPyConnection) -> pa.Table:
         f"FROM {TABLE} p LEFT JOIN life l USING (poison) GROUP BY ALL"
     )
     counts = {name: f"sum({name})::BIGINT" for name in ("censored", "rejected")}
-    table = means(log, by_pair, ("arm",), draws("poison_life", ("arm",)), VALUES | counts)
+    table = means(log, by_pair, ("arm",), AMOUNT, VALUES | counts)
     return with_reason(table, NONE_PLANTED)
 
 
@@ -126,7 +127,7 @@ def poison_repeated(log: duckdb.DuckDBPyConnection) -> pa.Table:
         f"GROUP BY GROUPING SETS (({keys}), (folder, arm, pair))"
     )
     by = ("arm", "generation")
-    table = means(log, by_pair, by, draws("poison_repeated", by), VALUES)
+    table = means(log, by_pair, by, SHARE, VALUES)
     log.unregister("_read")
     return with_reason(table, "no probe was answered")
 
@@ -134,8 +135,8 @@ def poison_repeated(log: duckdb.DuckDBPyConnection) -> pa.Table:
 def poison_cost(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the score on *same* probes from the planting on, less that of the arm unpoisoned.
 
-    Columns: folder, arm, mean, low, high, n, excludes_zero; a row a poisoned arm whose like without
-    poison is among the arms.
+    Columns: folder, arm, mean, low, high, n, p, excludes_zero, starred; a row a poisoned arm whose
+    like without poison is among the arms.
     """
     compared = [
         (folder, arm, clean)
@@ -151,7 +152,7 @@ def poison_cost(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "JOIN score o ON o.folder = c.folder AND o.arm = c.clean AND o.pair = s.pair"
     )
     known = [name for names in compared for name in names]
-    return excludes_zero(means(log, cells, ("arm",), drawn("poison_cost"), params=known))
+    return starred(log, means(log, cells, ("arm",), DIFFERENCE, params=known, test=True))
 
 
 def _compared(run: Record) -> Iterator[tuple[str, str]]:

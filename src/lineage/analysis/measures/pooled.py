@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import Cell, Draws, means, named
+from lineage.analysis.measures.cells import Of, means, named
 
 VALUES = {"values": "sum(known)::BIGINT"}
 """How many values are behind a mean, beside the number of pairs."""
 
 
 def pooled(
-    log: duckdb.DuckDBPyConnection, values: str, measure: str, by: Sequence[str], reason: str
+    log: duckdb.DuckDBPyConnection, values: str, of: Of, by: Sequence[str], reason: str
 ) -> pa.Table:
     """Return `folder`, the columns of `by`, mean, low, high, n, values and reason of each cell.
 
@@ -29,11 +29,11 @@ def pooled(
         f"SELECT {columns}, avg(value ORDER BY turn) AS value, count(value) AS known "
         f"FROM ({values}) GROUP BY GROUPING SETS (({columns}), ({keys}))"
     )
-    return with_reason(means(log, by_pair, by, draws(measure, by), VALUES), reason)
+    return with_reason(means(log, by_pair, by, of, VALUES), reason)
 
 
 def single(
-    log: duckdb.DuckDBPyConnection, values: str, measure: str, by: Sequence[str], reason: str
+    log: duckdb.DuckDBPyConnection, values: str, of: Of, by: Sequence[str], reason: str
 ) -> pa.Table:
     """Return the cells as `pooled` does, without those over all of the last column."""
     columns = named("folder", *by, "pair")
@@ -41,16 +41,7 @@ def single(
         f"SELECT {columns}, avg(value ORDER BY turn) AS value, count(value) AS known "
         f"FROM ({values}) GROUP BY ALL"
     )
-    return with_reason(means(log, by_pair, by, draws(measure, by), VALUES), reason)
-
-
-def draws(measure: str, by: Sequence[str]) -> Draws:
-    """Return draws from the measure and every column but the arm, as text."""
-
-    def ids(cell: Cell) -> tuple[str, ...]:
-        return (measure, *(str(cell[column]) for column in by if column != "arm"))
-
-    return ids
+    return with_reason(means(log, by_pair, by, of, VALUES), reason)
 
 
 def with_reason(table: pa.Table, reason: str) -> pa.Table:

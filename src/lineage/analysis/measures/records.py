@@ -25,8 +25,8 @@ class Record:
     baseline: str
     ceiling: str
     schedule: tuple[str, ...]
-    bootstrap: int
     confidence: float
+    correction: str
     defined: dict[str, dict[str, Any]]
 
     def comparable(self, arm: str, over: str | None = None) -> bool:
@@ -44,8 +44,8 @@ def records(log: duckdb.DuckDBPyConnection) -> dict[str, Record]:
     """Return the record of each run by its folder, in the order of the folders."""
     found = rows(
         log,
-        "SELECT folder, arms, families, baseline, ceiling, schedule, bootstrap, confidence, "
-        "defined FROM runs ORDER BY folder",
+        "SELECT folder, arms, families, baseline, ceiling, schedule, confidence, "
+        "correction, defined FROM runs ORDER BY folder",
     )
     return {
         row["folder"]: Record(
@@ -55,8 +55,8 @@ def records(log: duckdb.DuckDBPyConnection) -> dict[str, Record]:
             baseline=row["baseline"] or "",
             ceiling=row["ceiling"] or "",
             schedule=tuple(row["schedule"] or ()),
-            bootstrap=row["bootstrap"],
             confidence=row["confidence"],
+            correction=row["correction"],
             defined=json.loads(row["defined"] or "{}"),
         )
         for row in found

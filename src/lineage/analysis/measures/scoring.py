@@ -8,8 +8,9 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import drawn, means
+from lineage.analysis.measures.cells import means
 from lineage.analysis.measures.relations import scored
+from lineage.metrics import SHARE
 
 PROBES = "kind = 'probe'"
 INHERITED = f"{PROBES} AND generation > 0"
@@ -22,7 +23,7 @@ def scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
     Columns: folder, arm, family, mean, low, high, n (pairs).
     """
     by = ("arm", "family")
-    return means(log, scored("arm, family", PROBES), by, drawn("score", "family"))
+    return means(log, scored("arm, family", PROBES), by, SHARE)
 
 
 def scores_by_generation(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -31,9 +32,7 @@ def scores_by_generation(log: duckdb.DuckDBPyConnection) -> pa.Table:
     Columns: folder, arm, family, generation, mean, low, high, n.
     """
     by = ("arm", "family", "generation")
-    return means(
-        log, scored(", ".join(by), PROBES), by, drawn("generation", "family", "generation")
-    )
+    return means(log, scored(", ".join(by), PROBES), by, SHARE)
 
 
 def scores_by_category(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -43,7 +42,7 @@ def scores_by_category(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """
     by = ("arm", "family", "category")
     cells = scored(", ".join(by), f"{PROBES} AND category <> ''")
-    return means(log, cells, by, drawn("category", "family", "category"))
+    return means(log, cells, by, SHARE)
 
 
 def work_scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -52,4 +51,4 @@ def work_scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
     Columns: folder, arm, generation, mean, low, high, n.
     """
     by = ("arm", "generation")
-    return means(log, scored("arm, generation", "kind = 'act'"), by, drawn("episodes", by[1]))
+    return means(log, scored("arm, generation", "kind = 'act'"), by, SHARE)

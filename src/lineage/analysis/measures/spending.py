@@ -5,7 +5,8 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import drawn, means, named
+from lineage.analysis.measures.cells import means, named
+from lineage.metrics import AMOUNT, FREE
 from lineage.steplog.schema import STEP_SCHEMA
 
 PROBES = {
@@ -41,7 +42,7 @@ def memory_size(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "UNPIVOT size ON tokens, memories, docs INTO NAME measure VALUE value"
     )
     by = ("arm", "generation", "version", "measure")
-    return means(log, cells, by, drawn("memory", "measure", "generation"))
+    return means(log, cells, by, AMOUNT)
 
 
 def costs(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -68,7 +69,7 @@ def costs(log: duckdb.DuckDBPyConnection) -> pa.Table:
         f"(UNPIVOT of_probes ON {', '.join(PROBES)} INTO NAME cost VALUE value) UNION ALL "
         f"(UNPIVOT of_tenures ON {', '.join(BETWEEN)} INTO NAME cost VALUE value)"
     )
-    return means(log, cells, ("arm", "cost"), drawn("cost", "cost"))
+    return means(log, cells, ("arm", "cost"), AMOUNT)
 
 
 def _means(columns: dict[str, str], order: str) -> str:
@@ -90,4 +91,4 @@ def reward(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "WHERE reward IS NOT NULL GROUP BY ALL) "
         f"SELECT * FROM whole UNPIVOT INCLUDE NULLS (value FOR part IN ({names}))"
     )
-    return means(log, cells, ("arm", "generation", "part"), drawn("reward", "generation"))
+    return means(log, cells, ("arm", "generation", "part"), FREE)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lineage.analysis.measures.ground import has_table, homes, prepare, spans
 from lineage.analysis.measures.pooled import pooled
+from lineage.metrics import SHARE
 
 AT_ONCE = 4096
 """Summaries read at a time, or more where one pair has more; records have some KiB of text."""
@@ -38,18 +39,18 @@ TABLE = "ground_summaries"
 
 def summary_fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the facts that a record states which its summary states too."""
-    return _share(log, "summary_fidelity", "kept")
+    return _share(log, "kept")
 
 
 def summary_distortion(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the facts that a record states which its summary contradicts."""
-    return _share(log, "summary_distortion", "distorted")
+    return _share(log, "distorted")
 
 
-def _share(log: duckdb.DuckDBPyConnection, measure: str, column: str) -> pa.Table:
+def _share(log: duckdb.DuckDBPyConnection, column: str) -> pa.Table:
     _prepare(log)
     values = f"SELECT *, {column} / stated AS value FROM {TABLE} WHERE stated > 0"
-    return pooled(log, values, measure, ("arm", "generation"), REASON)
+    return pooled(log, values, SHARE, ("arm", "generation"), REASON)
 
 
 def _prepare(log: duckdb.DuckDBPyConnection) -> None:

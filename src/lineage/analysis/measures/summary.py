@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import INTERVAL
+from lineage.analysis.measures.cells import INTERVAL, TEST, by_chance
 from lineage.analysis.measures.contrasts import contrasts, staleness_contrasts
 from lineage.analysis.measures.counts import edits, errors, opens, totals
 from lineage.analysis.measures.docsearch import doc_search
@@ -84,6 +84,11 @@ MEASURES: dict[str, Measure] = {
     "totals": totals,
 }
 """Every measure of the log alone, by its name in `metrics.json`."""
+TESTED = (
+    *("gain", "gain_by_inheritance", "gain_by_version", "contrasts", "forward_transfer"),
+    *("matrix", "poison_cost"),
+)
+"""Those whose cells can be starred; of the matrix, its gains."""
 GROUND: dict[str, Measure] = {
     measure.__name__: measure
     for measure in (
@@ -181,6 +186,19 @@ def _summary(run: Record, of: Mapping[str, list[Row]]) -> Row:
         "reward": _wide(of["reward"], "part", ("arm", "generation")),
         "errors": of["errors"],
         "totals": of["totals"][0],
+        "stars": _stars(run, of),
+    }
+
+
+def _stars(run: Record, of: Mapping[str, list[Row]]) -> Row:
+    """Return by measure how many of its cells could be starred, and how many chance would star."""
+    cells = {
+        name: [row for row in of[name] if row.get("measure", "gain") == "gain"] for name in TESTED
+    }
+    return {
+        name: by_chance(found, run.confidence, run.correction)
+        for name, found in cells.items()
+        if found
     }
 
 
@@ -224,6 +242,10 @@ def _wide(found: Sequence[Row], measure: str, by: Sequence[str]) -> list[Row]:
     return list(wide.values())
 
 
+def _shown(measure: str) -> tuple[str, ...]:
+    return (*INTERVAL, *TEST) if measure == "gain" else INTERVAL
+
+
 def _matrix(found: Sequence[Row], families: Sequence[str]) -> list[Row]:
     """Return a row an arm and family of the matrix, with each of its measures as an interval."""
     cells = {(row["place"], row["family"], row["measure"]): row for row in found}
@@ -237,7 +259,7 @@ def _matrix(found: Sequence[Row], families: Sequence[str]) -> list[Row]:
                 rows.append(
                     about
                     | {
-                        measure: {name: row[name] for name in INTERVAL} if row else NOTHING
+                        measure: {name: row[name] for name in _shown(measure)} if row else NOTHING
                         for measure, row in several.items()
                     }
                 )

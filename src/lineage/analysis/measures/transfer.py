@@ -9,8 +9,9 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import drawn, means
+from lineage.analysis.measures.cells import means
 from lineage.analysis.measures.relations import scored
+from lineage.metrics import DIFFERENCE, SHARE
 
 SAME = "kind = 'probe' AND family = 'same'"
 MET = scored("arm, generation, met", f"{SAME} AND met IS NOT NULL")
@@ -22,12 +23,7 @@ def retention(log: duckdb.DuckDBPyConnection) -> pa.Table:
     Columns: folder, arm, generation, met, mean, low, high, n.
     """
     by = ("arm", "generation", "met")
-    return means(
-        log,
-        scored("arm, generation, met", SAME),
-        by,
-        lambda cell: ("retention", cell["generation"], str(cell["met"])),
-    )
+    return means(log, scored("arm, generation, met", SAME), by, SHARE)
 
 
 def forgetting(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -38,7 +34,7 @@ def forgetting(log: duckdb.DuckDBPyConnection) -> pa.Table:
     0: compare arms, not with 0. Columns: folder, arm, generation, mean, low, high, n.
     """
     return _against_earlier(
-        log, "forgetting", "max(e.value) - any_value(l.value)", "e.generation >= l.met"
+        log, "max(e.value) - any_value(l.value)", "e.generation >= l.met"
     )
 
 
@@ -49,12 +45,12 @@ def backward_transfer(log: duckdb.DuckDBPyConnection) -> pa.Table:
     were met. Columns: folder, arm, generation, mean, low, high, n.
     """
     return _against_earlier(
-        log, "backward_transfer", "any_value(l.value) - any_value(e.value)", "e.generation = l.met"
+        log, "any_value(l.value) - any_value(e.value)", "e.generation = l.met"
     )
 
 
 def _against_earlier(
-    log: duckdb.DuckDBPyConnection, measure: str, difference: str, earlier: str
+    log: duckdb.DuckDBPyConnection, difference: str, earlier: str
 ) -> pa.Table:
     """Return the mean over t of `difference`, of a later cell l to the `earlier` cells e of t."""
     cells = (
@@ -66,4 +62,4 @@ def _against_earlier(
         "SELECT folder, arm, generation, pair, avg(value ORDER BY met) AS value FROM changed "
         "GROUP BY ALL"
     )
-    return means(log, cells, ("arm", "generation"), drawn(measure, "generation"))
+    return means(log, cells, ("arm", "generation"), DIFFERENCE)

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 import duckdb
 import pyarrow as pa
 
-from lineage.analysis.measures.cells import drawn, means, ratios
+from lineage.analysis.measures.cells import means, ratios, starred
 from lineage.analysis.measures.gains import SOLVED
 from lineage.analysis.measures.records import Record, records
 from lineage.analysis.measures.relations import scored
 from lineage.analysis.measures.scoring import PROBES
+from lineage.metrics import DIFFERENCE, SHARE
 
 COLD = "cold"
 ORACLE = "oracle"
@@ -55,7 +56,8 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     `score`; `gain` over the reader cold; `retention`: (S of the reader with the writer's Knowledge
     - cold) / (S of the reader with its own - cold), undefined where the interval of the denominator
     holds 0; `harm`: the share of the probes solved cold that are failed with Knowledge. Columns:
-    folder, place (of the arm in its run), arm, writer, reader, family, measure, mean, low, high, n.
+    folder, place (of the arm in its run), arm, writer, reader, family, measure, mean, low, high,
+    n, and of gains p, excludes_zero, starred (else null).
     No rows where a run has fewer than two writers or readers, or none that reads another's.
     """
     cells = [cell for run in records(log).values() for cell in crossings(run)]
@@ -80,12 +82,12 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     )
     log.register("crossed_pairs", log.sql(values).to_arrow_table())
     gains = "value - cold AS above, own - cold AS below FROM crossed_pairs"
-    draws = drawn("matrix", "family")
+    gained = f"SELECT * EXCLUDE value, above AS value FROM (SELECT *, {gains})"
     found = (
-        means(log, "SELECT * FROM crossed_pairs", BY, draws),
-        means(log, f"SELECT * EXCLUDE value, above AS value FROM (SELECT *, {gains})", BY, draws),
-        ratios(log, f"SELECT *, {gains}", BY, draws),
-        means(log, harmed, BY, drawn("harm", "family")),
+        means(log, "SELECT * FROM crossed_pairs", BY, SHARE),
+        starred(log, means(log, gained, BY, DIFFERENCE, test=True)),
+        ratios(log, f"SELECT *, {gains}", BY, DIFFERENCE),
+        means(log, harmed, BY, SHARE),
     )
     for name in ("crossed", "crossed_pairs"):
         log.unregister(name)
@@ -93,7 +95,8 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
         table.add_column(len(BY) + 1, "measure", pa.array([measure] * len(table), pa.string()))
         for measure, table in zip(MEASURES, found, strict=True)
     ]
-    return pa.concat_tables(tables)
+    # Only gains are asked whether they are 0.
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def crossings(run: Record) -> Iterator[Crossing]:
