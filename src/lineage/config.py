@@ -240,7 +240,7 @@ class CurriculumConfig:
     """Histories of one kind, for one behaviour, and how often a training step draws them."""
 
     trains: str = MISSING  # handoff: what is written; episode: what is opened and answered
-    share: float = MISSING  # of a step's groups, relative to the other curricula
+    share: float = MISSING  # of a step's groups and samples, relative to the other curricula
     generations: int = MISSING  # of work in one world; each one's handoff is a history
     revisit: float = MISSING  # share of a generation's episodes that meet an earlier task again
     drift: float = MISSING  # chance a generation that a fact changes, where the suite has that
