@@ -263,7 +263,7 @@ class CurriculumConfig:
     """Histories of one kind, for one behaviour, and how often a training step draws them."""
 
     trains: Literal["handoff", "episode"] = key("what is written; what is opened and answered")
-    share: Number = key("of a step's groups", "relative to the other curricula", gt=0)
+    share: Number = key("of a step's groups and samples", "relative to the others", gt=0)
     generations: Whole = key("of work in one world; each handoff a history", "generations", ge=1)
     revisit: Share = key("meet an earlier task again", "share of a generation's episodes")
     drift: Share = key("that a fact changes, where the suite has that", "chance a generation")

@@ -76,17 +76,17 @@ def chosen(groups: Sequence[Group], most: int, shares: Mapping[str, float]) -> G
     prompt is imitated once. Of `most` samples each curriculum has its share; its groups take
     turns, so that they are of as many as can be.
     """
-    queues = [(group, *best) for group in groups if (best := _best(group)) is not None]
+    queues = [(group, *found) for group in groups if (found := _best(group)) is not None]
     seen: set[tuple[str, tuple[int, ...]]] = set()
-    found: list[tuple[str, tuple[Sample, ...]]] = []
+    samples: list[tuple[str, tuple[Sample, ...]]] = []
     for place in range(max((len(best.decisions) for _, _, best in queues), default=0)):
         for group, number, best in queues:
             for decision in best.decisions[place : place + 1]:
                 name = decision.prompt, decision.tokens
                 if decision.tokens and name not in seen:
                     seen.add(name)
-                    found.append((group.curriculum, (_sample(group, number, decision, 1.0),)))
-    return _within(found, most, shares)
+                    samples.append((group.curriculum, (_sample(group, number, decision, 1.0),)))
+    return _within(samples, most, shares)
 
 
 def source_of(group: Group, number: int) -> str:
