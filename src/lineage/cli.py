@@ -28,6 +28,7 @@ from lineage.commands import (
 )
 from lineage.config import Config
 from lineage.errors import LineageError
+from lineage.files import behind
 
 EXAMPLES = """\
 examples:
@@ -71,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     resume = commands.add_parser("resume", help="finish a run or a training that was stopped")
     resume.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    resume.add_argument(
+        "--changed",
+        action="store_true",
+        help="go on though the prompts or the version of lineage have changed since",
+    )
     resume.set_defaults(command=_resume)
     report = commands.add_parser("report", help="write a run's report again and show its table")
     report.add_argument("run", type=Path, metavar="RUN", help="its folder")
@@ -156,8 +162,14 @@ async def _release(*arguments: Any) -> None:
 
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
-    folder = options.run.resolve() if options.run.is_symlink() else options.run
+    folder = behind(options.run)
     config = conf.load_file(folder / "config.yaml")
+    if options.changed:
+        from lineage.succession.code import accept_changes
+        from lineage.succession.run import locked
+
+        with locked(folder):
+            accept_changes(folder)
     if train.is_training(folder):
         options.folder = folder
         train.run_training(config, folder, console)

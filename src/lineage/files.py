@@ -10,6 +10,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from lineage.errors import LineageError
+
+LINKS = 40
+"""So many links are followed, as Linux does."""
+
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path`; a reader sees the old file or the new one, never a part.
@@ -61,7 +66,13 @@ def put_folder(unfinished: Path, target: Path) -> None:
 
 
 def behind(folder: Path) -> Path:
-    """Return the folder behind a link such as `runs/latest`, which will soon point elsewhere."""
-    while folder.is_symlink():
-        folder = folder.parent / folder.readlink()
-    return folder
+    """Return the folder behind a link such as `runs/latest`, which will soon point elsewhere.
+
+    Raises LineageError where links lead back to one of them.
+    """
+    found = folder
+    for _ in range(LINKS):
+        if not found.is_symlink():
+            return found
+        found = found.parent / found.readlink()
+    raise LineageError(f"{folder} is a link that leads to itself: remove it")

