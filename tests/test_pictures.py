@@ -153,12 +153,20 @@ def test_scores_are_those_of_the_metrics(made: Any) -> None:
     assert figure is not None
     for axis, family in zip(figure.axes, summary["families"], strict=True):
         assert axis.get_title(loc="left") == f"{family} tasks"
-        drawn = [list(line.get_ydata()) for line in axis.lines if len(line.get_ydata()) == 9]
+        lines = [line for line in axis.lines if len(line.get_ydata()) == 8]
+        # Generation 0 inherits nothing: its marks are hollow and on no line.
+        first = [line for line in axis.lines if line.get_markerfacecolor() == "none"]
+        drawn = [
+            [*mark.get_ydata(), *line.get_ydata()]
+            for mark, line in zip(first, lines, strict=True)
+        ]
         expected = [
             [p["mean"] for p in summary["by_generation"] if (p["arm"], p["family"]) == (a, family)]
             for a in summary["arms"]
         ]
         assert drawn == expected
+        assert all(abs(mark.get_xdata()[0]) < 0.5 for mark in first)
+        assert "inherits\nnothing" in texts(axis)
         assert set(summary["arms"]) <= set(texts(axis))
 
 

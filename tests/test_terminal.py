@@ -165,10 +165,14 @@ def test_ls_lists_runs_newest_first_with_the_figures_of_their_metrics(root: Path
     assert (row["pairs"], row["arms"]) == (2, ["inherit", "cold", "oracle"])
     assert row["versions"] == ["smollm2-135m@r0", "smollm2-135m@r1"]
     assert row["errors"] == expected["totals"]["errors"]
-    gain = expected["gain"]["inherit"]["same"]
+    gain = next(
+        gain
+        for gain in expected["gain_by_inheritance"]
+        if (gain["inherited"], gain["arm"], gain["family"]) == (True, "inherit", "same")
+    )
     names = {"of": "inherit", "over": "cold", "measure": "score on same"}
     keys = ("mean", "low", "high", "n", "excludes_zero")
-    assert row["headline"] == {**names, **{key: gain[key] for key in keys}}
+    assert row["headline"] == {**names, **{key: gain[key] for key in keys}, "starred": False}
 
 
 def test_ls_is_a_line_a_run_in_a_pipe_and_readable_on_a_narrow_terminal(root: Path) -> None:

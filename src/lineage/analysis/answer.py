@@ -105,7 +105,8 @@ def _arms(summary: Summary) -> str:
         against = dict.fromkeys((best, *COMPARED))
         others = [arm for arm in against if arm != "inherit" and arm in summary["arms"]]
         found = [
-            f"{_difference(_contrast(summary, 'inherit', arm, family))} {arm}" for arm in others
+            f"{_difference(_contrast(summary, 'inherit', arm, family))} against {arm}"
+            for arm in others
         ]
         said += f". There inherit scored {_listed(found)}" if found else ""
     return f"{said}."
@@ -121,17 +122,19 @@ def _upgrade(summary: Summary) -> str:
     ]
     if not crossed:
         return f"Upgrade retention: {NOT_COMPUTED}, no version read what another wrote."
-    kept = (
-        f"what {name(row['writer'])} wrote kept {share(row['retention'])} of its worth to "
-        f"{name(row['reader'])}"
-        if row["retention"]["mean"] is not None
-        else f"what {name(row['writer'])} wrote, read by {name(row['reader'])}: {NOT_COMPUTED} (the "
-        "gain with the reader's own is not told from 0)"
-        for row in crossed
-    )
-    said = _listed(list(kept))
+    said = _listed([_crossed(row) for row in crossed])
     pairs = _pairs(row["score"] for row in crossed)
     return f"On {family} tasks {said}, against what the reader wrote itself{pairs}."
+
+
+def _crossed(row: Cell) -> str:
+    writer, reader = name(row["writer"]), name(row["reader"])
+    if row["retention"]["mean"] is None:
+        return (
+            f"what {writer} wrote kept {NOT_COMPUTED} of its worth to {reader} (which gains "
+            "nothing measurable from its own)"
+        )
+    return f"what {writer} wrote kept {share(row['retention'])} of its worth to {reader}"
 
 
 def _migrations(summary: Summary) -> str:
@@ -165,9 +168,9 @@ def _policies(summary: Summary) -> str:
         rows = [r for r in stale if {r["arm"], r["over"]} == {arm, first}]
         fresher = _turned(rows[0], arm) if rows else None
         score = _difference(_contrast(summary, arm, first, family))
-        found.append(f"{arm} scored {score} {first} and had {_stale(fresher)}")
+        found.append(f"{arm} scored {score} against {first} and had {_stale(fresher)}")
     pairs = _pairs(filter(None, [_contrast(summary, others[0], first, family)]))
-    return f"On {family} tasks {_listed(found)}{pairs}."
+    return f"On {family} tasks {'; '.join(found)}{pairs}."
 
 
 def _poison(summary: Summary) -> str:
@@ -225,13 +228,13 @@ def _effects(gains: Mapping[str, Cell], baseline: str) -> str:
 
 
 def _difference(cell: Cell | None) -> str:
-    """Return how a score differs, in words that end before the name of the other arm."""
+    """Return how a score differs, and whether that can be told from nothing."""
     if cell is None or cell["mean"] is None:
-        return f"{NOT_COMPUTED} against"
+        return NOT_COMPUTED
     if starred(cell):
-        return f"{_interval(cell)} {'above' if cell['mean'] > 0 else 'below'}"
+        return _interval(cell)
     why = "too few pairs to tell" if cell["n"] < STARRED_FROM else "no measurable difference"
-    return f"{_interval(cell)} ({why}) against"
+    return f"{_interval(cell)} ({why})"
 
 
 def _stale(cell: Cell | None) -> str:

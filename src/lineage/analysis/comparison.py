@@ -62,7 +62,7 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     }
     level, correction = records["a"]["confidence"], records["a"].get("correction", "none")
     return {
-        **{name: _named(folders[name], records[name]) for name in folders},
+        **{name: _named(folders[name], records[name], settings[name]) for name in folders},
         "confidence": level,
         "arms": [arm for arm in records["a"]["arms"] if arm in arms["a"] & arms["b"]],
         "families": records["a"]["families"],
@@ -94,9 +94,9 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _named(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+def _named(folder: Path, record: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     kept = {key: record.get(key) for key in ("run", "experiment", "schedule", "suite")}
-    return {"folder": str(folder), **kept}
+    return {"folder": str(folder), **kept, "engine": settings.get("engine.kind")}
 
 
 def _arms(log: duckdb.DuckDBPyConnection) -> set[str]:

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from lineage.analysis.sheet import Sheet, bounds, gained
+from lineage.analysis.headline import engine_words
+from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, counted, gained, pairs_of, starred
 from lineage.analysis.terminal import drawn
 from lineage.analysis.visible import one_line, say, say_json, unfolded
 from lineage.commands import Commands, add_command
@@ -47,7 +48,8 @@ def _compare(options: argparse.Namespace, console: Console) -> None:
     unfolded(console)
     for name in ("a", "b"):
         run = found[name]
-        say(console, Text.assemble((name.upper(), "bold"), f"  {one_line(run['folder'])}"))
+        served = one_line(f"{run['folder']}, on {engine_words(run['engine'])}")
+        say(console, Text.assemble((name.upper(), "bold"), f"  {served}"))
     _show_settings(found, console)
     for sheet in _sheets(found):
         if sheet.rows:
@@ -72,7 +74,10 @@ def _show_settings(found: dict[str, Any], console: Console) -> None:
 
 def _sheets(found: dict[str, Any]) -> list[Sheet]:
     level = f"{found['confidence']:.0%}"
-    note = f"mean over the pairs of both [{level} interval]; * the interval of B - A excludes 0"
+    note = (
+        f"mean over the pairs of both [{level} interval]; * the interval of B - A excludes 0, "
+        f"{STARRED_FROM} pairs or more"
+    )
     sheets = []
     for family in found["families"]:
         cells = [one for one in found["scores"] if one["family"] == family]
@@ -81,7 +86,11 @@ def _sheets(found: dict[str, Any]) -> list[Sheet]:
             for one in cells
         )
         last = note if family == found["families"][-1] else ""
-        sheets.append(Sheet(f"score on {family}", ("arm", "A", "B", "B - A"), rows, last))
+        sheet = Sheet(f"score on {family}", ("arm", "A", "B", "B - A"), rows, last)
+        sheets.append(counted(sheet, [[pairs_of(one["difference"])] for one in cells]))
+    measured = [
+        one for one in (*found["memory"], *found["costs"]) if one["a"]["mean"] or one["b"]["mean"]
+    ]
     more = tuple(
         (
             one["arm"],
@@ -90,15 +99,15 @@ def _sheets(found: dict[str, Any]) -> list[Sheet]:
             f"{one['b']['mean']:,.1f}",
             _gained(one["difference"]),
         )
-        for one in (*found["memory"], *found["costs"])
-        if one["a"]["mean"] or one["b"]["mean"]
+        for one in measured
     )
     head = ("arm", "measure", "A", "B", "B - A")
     note = (
         "memory tokens: that a generation leaves; a handoff: all that is between the tasks of a "
         "generation; seconds in the engine, or else by the clock"
     )
-    return [*sheets, Sheet("memory and cost", head, more, note, left=2)]
+    sheet = Sheet("memory and cost", head, more, note, left=2)
+    return [*sheets, counted(sheet, [[pairs_of(one["difference"])] for one in measured])]
 
 
 def _gained(difference: dict[str, Any]) -> str:
@@ -106,5 +115,5 @@ def _gained(difference: dict[str, Any]) -> str:
     text = f"{difference['mean']:+,.1f}"
     if difference["low"] is None:
         return text
-    star = "*" if difference["excludes_zero"] else " "
+    star = "*" if starred(difference) else " "
     return f"{text} [{difference['low']:,.1f}, {difference['high']:,.1f}]{star}"

@@ -30,7 +30,8 @@ examples:
 NOTE = (
     "gain: of inherit over the baseline on tasks met before, in generations that inherited, mean "
     "over n pairs [interval]; of a training, in reward over the parent, in n held-out worlds; * "
-    f"the interval excludes 0, n of {STARRED_FROM} or more; (stand-in): no language model made it"
+    f"the interval excludes 0, n of {STARRED_FROM} or more; (stand-in): no language model made it; "
+    "n/a: not computed"
 )
 STYLES = {"finished": "green", "in progress": "yellow", "stopped": "magenta", "broken": "red"}
 

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from lineage import conf
-from lineage.analysis.sheet import Sheet, bounds, gained
-from lineage.analysis.terminal import drawn
+from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, gained
+from lineage.analysis.terminal import drawn, show_banner
 from lineage.analysis.training_tables import show_training
 from lineage.analysis.views import read_record
 from lineage.commands import Commands, add_command
@@ -68,6 +68,7 @@ def report_training(config: Config, folder: Path, console: Console) -> None:
     """Write the report of a training again and show its tables."""
     from lineage.analysis.training_report import write_training
 
+    show_banner(config.engine.kind, [config.train.parent], console)
     show_training(write_training(folder, Path(config.run.cache), config.log), console)
     file = folder / HELD_OUT
     if file.exists():
@@ -95,18 +96,14 @@ def show_gains(gains: list[dict[str, Any]], console: Console) -> None:
                 one["measure"],
                 bounds(one["before"]),
                 bounds(one["after"]),
-                gained(one["gain"] | {"excludes_zero": _one_sided(one["gain"])}),
+                gained(one["gain"]),
             )
             for one in found
         )
         worlds = max(one["gain"]["n"] for one in found)
         note = (
             f"mean over {worlds} worlds never trained on [interval]; each version reads what it "
-            "wrote; * the interval excludes 0"
+            f"wrote; * the interval excludes 0, {STARRED_FROM} worlds or more"
         )
         title = f"what the training was worth: {course}"
         console.print(drawn(Sheet(title, ("measure", "before", "after", "gain"), rows, note)))
-
-
-def _one_sided(gain: dict[str, Any]) -> bool:
-    return gain["low"] is not None and gain["low"] * gain["high"] > 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 QUESTION = "Does a successor profit from inherited knowledge?"
-STAND_IN_MARK = " (stand-in: no language model)"
+STANDS_IN = "Stand-in, no language model: does a successor profit from inherited knowledge?"
 FIRST = 0
 """The generation that has only what it wrote itself: it stands apart."""
 DODGE = 0.05
@@ -41,7 +41,7 @@ def score_by_generation(summary: dict[str, Any]) -> Figure | None:
     families = [f for f in summary["families"] if any(p["family"] == f for p in points)]
     if not families:
         return None
-    question = f"{QUESTION}{STAND_IN_MARK if summary.get('engine') == STAND_IN else ''}"
+    question = STANDS_IN if summary.get("engine") == STAND_IN else QUESTION
     figure, axes = canvas.canvas(question, [f"{canvas.cut(f)} tasks" for f in families], plot=PLOT)
     for axis, family in zip(axes, families, strict=True):
         _panel(axis, summary, family)
