@@ -55,6 +55,7 @@ def _summary() -> dict[str, Any]:
     pooled = {"generation": None, "by": "any", "entries": "memories"}
     return {
         "confidence": 0.95, "arms": list(arms), "families": list(families),
+        "baseline": "cold", "ceiling": "oracle", "defined": {},
         "totals": {"pairs": 12, "errors": 0, "seconds": 600.0},
         "scores": {arm: {f: _cell(0.5) for f in families} for arm in arms},
         "gain": {arm: {f: _cell(0.4, **gained) for f in families} for arm in arms if arm != "cold"},

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lineage.analysis.answer import answer
 from lineage.analysis.long import Summary
 from lineage.analysis.publishing import NOTHING, Published
 from lineage.errors import LineageError
@@ -40,7 +41,7 @@ def stored(
     return {
         "table": table.name,
         "experiment": table.experiment,
-        "answer": table.answer(rows, totals["pairs"]),
+        "answer": answer(summary) if table.leads else table.answer(rows, totals["pairs"]),
         "command": command(run.get("command") or ""),
         "commit": run.get("commit"),
         "dirty": run.get("dirty"),
