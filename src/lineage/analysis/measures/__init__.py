@@ -7,7 +7,7 @@ them. `metrics.json` is
 made of the same functions (`summarise`).
 """
 
-from lineage.analysis.measures.counts import edits, errors, opens, totals
+from lineage.analysis.measures.counts import edits, errors, opens, totals, unscored
 from lineage.analysis.measures.docsearch import (
     doc_opened_in_vain,
     doc_opened_when_needed,
@@ -92,6 +92,7 @@ __all__ = [
     "summary_distortion",
     "summary_fidelity",
     "totals",
+    "unscored",
     "upgrade_matrix",
     "work_scores",
 ]

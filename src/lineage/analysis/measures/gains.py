@@ -1,6 +1,7 @@
 """What an inheritance is worth, and what it spoils: each arm against the baseline of the run.
 
-Arms are paired by seed: a gain is over the pairs that both have, never over unpaired numbers.
+Arms are paired by seed and by probe: a probe that one side has no score of, because an engine or a
+suite failed, is missing in both.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from lineage.analysis.measures.cells import Cell, drawn, excludes_zero, means, ratios, where
 from lineage.analysis.measures.records import records
-from lineage.analysis.measures.relations import over_baseline, possible, scored
+from lineage.analysis.measures.relations import over_baseline, possible
 from lineage.analysis.measures.scoring import PROBES
 
 SOLVED = 1.0
@@ -26,14 +27,14 @@ def inheritance_gain(log: duckdb.DuckDBPyConnection) -> pa.Table:
     share_reason. The share is of S(ceiling) - S(baseline); it is null, and the reason says why,
     where the interval of that holds 0. Arms that other versions serve are left out.
     """
-    cells = scored("arm, family", PROBES)
     runs = records(log)
-    gains = means(log, over_baseline(cells, ["family"]), ("arm", "family"), drawn("gain", "family"))
+    by = ("arm", "family")
+    gains = means(log, over_baseline(PROBES, ["family"]), by, drawn("gain", "family"))
     gains = where(gains, lambda row: runs[row["folder"]].comparable(row["arm"]))
     wholes = {
         (row["folder"], row["family"]): row
         for row in excludes_zero(
-            means(log, possible(cells, ["family"]), ("arm", "family"), drawn("possible", "family"))
+            means(log, possible(PROBES, ["family"]), by, drawn("possible", "family"))
         ).to_pylist()
     }
     shares = [
@@ -61,10 +62,9 @@ def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
     A pooled gain would mix what Knowledge is worth with what the versions are. Columns: folder,
     version, arm, family, mean, low, high, n, excludes_zero.
     """
-    cells = scored("arm, family, version", PROBES)
     gains = means(
         log,
-        over_baseline(cells, ["family", "version"]),
+        over_baseline(PROBES, ["family", "version"]),
         ("version", "arm", "family"),
         drawn("gain", "family", "version"),
     )
@@ -77,7 +77,7 @@ def forward_transfer(log: duckdb.DuckDBPyConnection) -> pa.Table:
     Forward transfer is what earlier tasks are worth on tasks never met (Lopez-Paz and Ranzato
     2017). Columns: folder, arm, mean, low, high, n.
     """
-    return means(log, over_baseline(scored("arm", FORWARD)), ("arm",), drawn("forward"))
+    return means(log, over_baseline(FORWARD), ("arm",), drawn("forward"))
 
 
 def harm(log: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from lineage.analysis.measures.cells import INTERVAL
-from lineage.analysis.measures.counts import edits, errors, opens, totals
+from lineage.analysis.measures.counts import edits, errors, opens, totals, unscored
 from lineage.analysis.measures.docsearch import doc_search
 from lineage.analysis.measures.facts import (
     duplication,
@@ -51,7 +51,7 @@ from lineage.analysis.views import connect, read_record, rows
 Row = dict[str, Any]
 Measure = Callable[[duckdb.DuckDBPyConnection], pa.Table]
 
-METRICS_VERSION = 2
+METRICS_VERSION = 3
 KEPT = ("run", "experiment", "config_hash", "schedule", "confidence")
 NOTHING = {"mean": None, "low": None, "high": None, "n": 0}
 MEASURES: dict[str, Measure] = {
@@ -76,6 +76,7 @@ MEASURES: dict[str, Measure] = {
     "opens": opens,
     "reward": reward,
     "errors": errors,
+    "unscored": unscored,
     "totals": totals,
 }
 """Every measure of the log alone, by its name in `metrics.json`."""
@@ -168,6 +169,7 @@ def _summary(run: Record, of: Mapping[str, list[Row]]) -> Row:
         "opens": of["opens"],
         "reward": _wide(of["reward"], "part", ("arm", "generation")),
         "errors": of["errors"],
+        "unscored": of["unscored"],
         "totals": of["totals"][0],
     }
 
