@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from lineage import conf
 from lineage.config import Config
-from lineage.models.protocol import Completion, Request
+from lineage.models.protocol import Completion, Engine, Request
 from lineage.seeds import derive
 from lineage.steplog.schema import CLOCK_COLUMNS
 from lineage.succession import run as run_module
@@ -54,6 +55,34 @@ def answering(
         yield
     finally:
         module.Meter = Meter  # type: ignore[attr-defined]
+
+
+@contextmanager
+def engine_answering(
+    change: Callable[[Request, Completion], Completion], module: ModuleType = run_module
+) -> Iterator[None]:
+    """Let `change` see and replace each completion as the engine gives it, before it is metered.
+
+    Others are asked meanwhile, as they are of an engine in another process.
+    """
+    make = module.make_engine
+
+    def changed(*arguments: Any, **more: Any) -> Engine:
+        made: Any = make(*arguments, **more)
+        inner = made.generate
+
+        async def generate(request: Request) -> Completion:
+            await asyncio.sleep(0)
+            return change(request, await inner(request))
+
+        made.generate = generate
+        return made  # type: ignore[no-any-return]
+
+    module.make_engine = changed  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module.make_engine = make  # type: ignore[attr-defined]
 
 
 def torn(request: Request, answer: Completion) -> Completion:

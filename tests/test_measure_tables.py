@@ -22,7 +22,7 @@ from lineage.analysis.measures import (
 from lineage.analysis.measures.summary import GROUND, MEASURES
 from lineage.analysis.views import SCORE_SQL, connect, rows
 
-COUNTS = {"edits", "opens", "errors", "totals"}
+COUNTS = {"edits", "opens", "errors", "totals", "unscored"}
 ALL = MEASURES | GROUND
 Log = duckdb.DuckDBPyConnection
 

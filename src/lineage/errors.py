@@ -1,10 +1,12 @@
-"""The one error for users, and the advice in it."""
+"""The one error for users, and the advice in it; and the one failure that is the agent's own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+OVERLONG = "overlong"
+"""Why nothing was written where a prompt does not fit its version's window: a finish reason."""
 FEW = 12
 """So many options are still listed where none is near."""
 

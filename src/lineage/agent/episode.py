@@ -22,15 +22,18 @@ from lineage.tasks import Task
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of an episode. `score` is None where it failed (its error is in the log).
+    """What became of an episode. `score` is None where engine or suite failed it.
 
-    `echoed` is the id of the memory that the answer repeats most, "" where there is none.
+    Where the instance itself did (its prompt was over-long) the score is 0; either way the error is
+    in the log. `echoed` is the id of the memory that the answer repeats most, "" where there is
+    none; `opened` are the ids of the docs that it read.
     """
 
     score: float | None
     experience: Experience | None
     doc_tokens: int
     echoed: str
+    opened: tuple[str, ...] = ()
 
 
 async def work(desk: Desk, name: str, briefing: Briefing, visit: Visit) -> Attempt:
@@ -61,14 +64,18 @@ async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, prob
     if task.lesson:
         return await _learn(desk, phase, name, task, about)
     found = await read(desk, name, phase, briefing, task.prompt, about)
+    if found.broken is not None:
+        desk.write(phase, name, found.steps, kind, **about, **found.broken)
+        return Attempt(None, None, found.doc_tokens, "", found.opened)
     context = ""
     if task.context and not probe:
-        context, step, error = await study(
+        context, step, fault = await study(
             desk, phase, name, found.steps, task.prompt, task.context, about
         )
-        if error:
-            desk.write(phase, name, step, kind, error=error, **about)
-            return Attempt(None, None, found.doc_tokens, "")
+        if fault:
+            lost = None if fault.broken else 0.0
+            desk.write(phase, name, step, kind, score=lost, **about, **fault.columns)
+            return Attempt(lost, None, found.doc_tokens, "", found.opened)
         turns = prompts.with_context(found.turns, context)
         found = replace(found, turns=turns, steps=step, answered=None)
     played = await play(desk, phase, name, found, visit, about)
@@ -76,19 +83,19 @@ async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, prob
     about |= {"doc_tokens": found.doc_tokens}
     score = played.score
     desk.write(phase, name, played.step, kind, score=score, entry=echo, **about, **played.columns)
-    if probe or score is None:
-        return Attempt(score, None, found.doc_tokens, echo)
+    if probe or not played.answered:
+        return Attempt(score, None, found.doc_tokens, echo, found.opened)
     feedback = played.feedback
     about |= {"memory_tokens": 0, "doc_tokens": 0}
     desk.write(phase, name, played.next, "feedback", score=score, detail=feedback, **about)
     experience = Experience(
         task.prompt, played.text, feedback, score == 1.0, found.opened, context, played.trace
     )
-    return Attempt(score, experience, found.doc_tokens, echo)
+    return Attempt(score, experience, found.doc_tokens, echo, found.opened)
 
 
 async def _learn(desk: Desk, phase: str, name: str, task: Task, about: dict[str, Any]) -> Attempt:
     """Read a lesson: nothing is asked, so nothing is scored."""
-    context, _, error = await study(desk, phase, name, 0, "", task.context, about)
-    experience = None if error else Experience("", "", "", True, context=context)
+    context, _, fault = await study(desk, phase, name, 0, "", task.context, about)
+    experience = None if fault else Experience("", "", "", True, context=context)
     return Attempt(None, experience, 0, "")

@@ -13,6 +13,7 @@ from lineage.agent.desk import Desk
 from lineage.agent.history import Trace
 from lineage.agent.reading import Read
 from lineage.curriculum import Visit
+from lineage.models.protocol import Completion
 from lineage.tasks import Environment, Observation, Referral
 
 T = TypeVar("T")
@@ -25,8 +26,8 @@ class Played:
     """How the acting ended: its last completion, which the caller logs as step `step`.
 
     `columns` are the completion's own, with the environment's last words and any error. `score`
-    is None where there was one. `feedback` is what the suite says to that. `next` is the first
-    step that is free after it.
+    is None where engine or suite failed, and 0 where the instance did: its prompt was over-long.
+    `feedback` is what the suite says to an answer. `next` is the first step that is free after it.
     """
 
     text: str
@@ -37,6 +38,11 @@ class Played:
     trace: Trace = NO_TURNS
     feedback: str = ""
 
+    @property
+    def answered(self) -> bool:
+        """Whether it ended in an answer that has a score."""
+        return self.score is not None and not self.columns.get("error")
+
 
 async def play(
     desk: Desk, phase: str, name: str, found: Read, visit: Visit, about: dict[str, Any]
@@ -46,7 +52,7 @@ async def play(
     A suite that fails costs this episode alone: its error is in the columns.
     """
     played = await _play(desk, phase, name, found, visit, about)
-    if played.score is None:
+    if not played.answered or played.score is None:
         return played
     try:
         feedback = desk.suite.feedback(visit.task, visit.world, played.score)
@@ -78,7 +84,7 @@ async def _answer(
         name, step, found.turns, desk.config.act_tokens
     )
     if completion.error:
-        return Played(completion.text, columns, None, step, step + 1)
+        return Played(completion.text, columns, _unanswered(completion), step, step + 1)
     try:
         score = await _after(
             desk, name, step, columns, desk.suite.score, visit.task, completion.text
@@ -128,7 +134,9 @@ async def _turns(
         if shown.error:
             break
         prompt = found.turns[-1].content
-        trace, step = await hold(desk, phase, name, step, prompt, trace, about)
+        trace, step, fault = await hold(desk, phase, name, step, prompt, trace, about)
+        if fault:
+            return Played("", fault.columns, None, step, step + 1, trace)
         completion, columns = await desk.ask(
             name,
             step,
@@ -138,7 +146,7 @@ async def _turns(
         )
         text = completion.text
         if completion.error:
-            return Played(text, columns, None, step, step + 1, trace)
+            return Played(text, columns, _unanswered(completion), step, step + 1, trace)
         spent += completion.completion_tokens
         last = turn == config.turns or spent + config.act_tokens > config.episode_tokens
         shown = await _observe(desk, _after(desk, name, step, columns, environment.act, text, last))
@@ -152,6 +160,11 @@ async def _turns(
         trace, step = trace.then(text, shown.text), step + 1
     columns |= {"error": shown.error}
     return Played(text, columns, shown.score, step, step + 1, trace)
+
+
+def _unanswered(failed: Completion) -> float | None:
+    """Return the score of what was not answered: 0 where the instance asked too much."""
+    return 0.0 if failed.overlong else None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ Answer = tuple[Completion, dict[str, Any]]
 class Read:
     """The turns that ask for the answer, how many steps led there, and doc tokens in them.
 
-    `answered` is the answer itself, with its columns, where the reading ended in one.
+    `answered` is the answer itself, with its columns, where the reading ended in one. `broken` are
+    the columns of a request that the engine failed: what was to be read then is not known.
     """
 
     turns: tuple[Turn, ...]
@@ -34,6 +35,7 @@ class Read:
     doc_tokens: int = 0
     opened: tuple[str, ...] = ()
     answered: Answer | None = None
+    broken: dict[str, Any] | None = None
 
 
 async def read(
@@ -105,6 +107,9 @@ async def _choose(
         entry, title = (doc.id, doc.title) if doc else ("", "")
         desk.write(phase, name, step, "open", entry=entry, detail=title, **about, **columns)
         step += 1
+        if completion.broken:
+            failed = {"error": completion.error}
+            return Read((), step, _tokens(desk, opened), _ids(opened), broken=failed)
         if doc is None:
             break
         opened.append(doc)
@@ -117,7 +122,9 @@ async def _native(
 ) -> Read:
     talk = await converse(desk, name, phase, briefing.knowledge, prompt, about)
     tokens = _tokens(desk, talk.opened)
-    return Read(talk.turns, talk.steps, tokens, _ids(talk.opened), talk.answered)
+    completion, columns = talk.answered or (None, None)
+    broken = columns if completion and completion.broken else None
+    return Read(talk.turns, talk.steps, tokens, _ids(talk.opened), talk.answered, broken)
 
 
 def _act_turns(

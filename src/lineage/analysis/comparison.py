@@ -171,8 +171,18 @@ def _table(shared: list[tuple[str, str, int, int]]) -> pa.Table:
 def _scores(
     logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the mean score by arm and family; pairs first, as `measures.scores` has it."""
-    shared = "SEMI JOIN shared USING (arm, family, pair, generation)"
+    """Return the mean score by arm and family; pairs first, as `measures.scores` has it.
+
+    A probe that one run has no score of is missing in both.
+    """
+    probe = "arm, family, pair, generation, episode"
+    known = f"SELECT {probe} FROM steps WHERE kind = 'probe' AND score IS NOT NULL"
+    for log, other in ((logs["a"], logs["b"]), (logs["b"], logs["a"])):
+        log.register("scored_there", other.sql(known).to_arrow_table())
+    shared = (
+        "SEMI JOIN shared USING (arm, family, pair, generation) "
+        f"SEMI JOIN scored_there USING ({probe})"
+    )
     cells = scored("arm, family", "kind = 'probe'", f"(FROM steps {shared}) steps")
     found = {
         (row["arm"], row["family"]): row

@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from lineage.errors import OVERLONG
+
 Role = Literal["system", "user", "assistant", "tool"]
 TokenCounter = Callable[[str], int]
 """Counts the tokens of a text as one model version's own tokenizer does, no special tokens."""
@@ -68,6 +70,8 @@ class ToolCall:
 class Completion:
     """What came back. `error` is empty for a success; then `text` is what the model wrote.
 
+    A prompt that does not fit the window is an error too, but its asker's: `finish_reason` is
+    `OVERLONG` then, and "" where the engine failed.
     `prompt` is the rendered text the model read. `engine_seconds` runs from the request's
     arrival at the engine to its last token. Where asked for, `tokens` are the ids as sampled, the
     end token with them, and `logprobs` the model's own: before temperature and any constraint.
@@ -84,6 +88,16 @@ class Completion:
     calls: tuple[ToolCall, ...] = ()
     tokens: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+
+    @property
+    def overlong(self) -> bool:
+        """Whether the prompt did not fit: whoever asked could not do it, the engine is well."""
+        return self.finish_reason == OVERLONG
+
+    @property
+    def broken(self) -> bool:
+        """Whether the engine failed: it says nothing about whoever asked."""
+        return bool(self.error) and not self.overlong
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.config import VllmConfig
+from lineage.errors import OVERLONG
 from lineage.models.checkpoint import changed_layers
 from lineage.models.precision import cores, precision
 from lineage.models.protocol import Completion, Request, ToolCall
@@ -150,6 +151,7 @@ class VllmEngine:
         if len(ids) + request.max_tokens > window:
             return Completion(
                 prompt=prompt,
+                finish_reason=OVERLONG,
                 prompt_tokens=len(ids),
                 error=f"over-long prompt: {len(ids)} + {request.max_tokens} tokens in a "
                 f"context window of {window}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lineage.errors import OVERLONG
 from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter, ToolCall
 from lineage.steplog.journal import Answer
 from lineage.steplog.schema import Step, clean
@@ -57,7 +58,7 @@ class Replay:
             cached_tokens=step.cached_tokens,
             engine_seconds=step.engine_seconds,
             # A step's error may be its agent's; of an engine that failed there is no answer.
-            error="" if step.finish_reason else step.error,
+            error=step.error if step.finish_reason in ("", OVERLONG) else "",
             calls=_calls(step) if request.tools else (),
             tokens=step.tokens,
             logprobs=step.logprobs,

@@ -73,5 +73,7 @@ class Recorder:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """What went wrong."""
-        return tuple(completion.error for _, completion in self.taken if completion.error)
+        """What the engine failed; a prompt that was over-long is its asker's fault, and told by
+        the reward.
+        """
+        return tuple(completion.error for _, completion in self.taken if completion.broken)

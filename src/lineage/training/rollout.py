@@ -264,9 +264,7 @@ class _Room:
         attempt, visit = draft.attempt, self.visit
         assert attempt is not None
         measured = self._measured(draft.knowledge, "")
-        texts = {decision.text for decision in draft.decisions}
-        opened = [doc.id for doc in draft.knowledge.docs if doc.id in texts]
-        what = opening(draft.knowledge, opened, visit.task, self.plan.world)
+        what = opening(draft.knowledge, attempt.opened, visit.task, self.plan.world)
         if attempt.score is None:
             return Alternative(None, draft.decisions, measured, what, draft.error or "failed")
         families = [one.family for one in self.visits]

@@ -8,7 +8,7 @@ made of the same functions (`summarise`).
 """
 
 from lineage.analysis.measures.contrasts import contrasts, staleness_contrasts
-from lineage.analysis.measures.counts import edits, errors, opens, totals
+from lineage.analysis.measures.counts import edits, errors, opens, totals, unscored
 from lineage.analysis.measures.docsearch import (
     doc_opened_in_vain,
     doc_opened_when_needed,
@@ -97,6 +97,7 @@ __all__ = [
     "summary_distortion",
     "summary_fidelity",
     "totals",
+    "unscored",
     "upgrade_matrix",
     "work_scores",
 ]

@@ -14,7 +14,7 @@ from lineage.analysis.measures.facts import STALE
 from lineage.analysis.measures.ground import prepare
 from lineage.analysis.measures.pooled import VALUES, with_reason
 from lineage.analysis.measures.records import records
-from lineage.analysis.measures.relations import scored
+from lineage.analysis.measures.relations import mean, probes, same_probe
 from lineage.analysis.measures.scoring import INHERITED
 from lineage.metrics import DIFFERENCE
 
@@ -22,15 +22,17 @@ from lineage.metrics import DIFFERENCE
 def contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(over) by arm, `over` and family, in generations that inherited.
 
-    Columns: folder, arm, over, family, mean, low, high, n, p, excludes_zero, starred.
+    Over the probes that both have a score of. Columns: folder, arm, over, family, mean, low, high,
+    n, p, excludes_zero, starred.
     """
     cells = _each_two(
-        scored("arm, family", INHERITED),
-        "a.folder, a.arm, b.arm AS over, a.family, a.pair, a.value - b.value AS value",
-        "AND b.family = a.family",
+        probes(INHERITED, ["family"]),
+        "a.folder, a.arm, b.arm AS over, a.family, a.pair, "
+        f"{mean('a.score', 'a')} - {mean('b.score', 'a')} AS value",
+        same_probe("b", "a", "family"),
     )
     by = ("arm", "over", "family")
-    return starred(log, _alike(log, means(log, cells, by, DIFFERENCE, test=True)))
+    return starred(log, _alike(log, means(log, f"{cells} GROUP BY ALL", by, DIFFERENCE, test=True)))
 
 
 def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -45,17 +47,17 @@ def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
         f"FROM ({STALE}) WHERE entries = 'memories' GROUP BY ALL",
         "a.folder, a.arm, b.arm AS over, a.pair, a.value - b.value AS value, "
         "least(a.known, b.known) AS known",
+        "b.folder = a.folder AND b.pair = a.pair",
     )
     found = means(log, cells, ("arm", "over"), DIFFERENCE, VALUES, test=True)
     found = with_reason(found, "no pair has memories in both arms")
     return starred(log, _alike(log, found))
 
 
-def _each_two(cells: str, columns: str, on: str = "") -> str:
-    """Return SQL for `columns` of each two `cells` a and b of a pair, a of the earlier arm."""
+def _each_two(cells: str, columns: str, same: str) -> str:
+    """Return SQL for `columns` of each two `cells` a and b that are `same`, a of the earlier arm."""
     return (
-        f"WITH cell AS MATERIALIZED ({cells}) SELECT {columns} "
-        f"FROM cell a JOIN cell b ON b.folder = a.folder AND b.pair = a.pair {on} "
+        f"WITH cell AS MATERIALIZED ({cells}) SELECT {columns} FROM cell a JOIN cell b ON {same} "
         "JOIN runs r ON r.folder = a.folder "
         "WHERE a.arm <> r.baseline AND b.arm <> r.baseline "
         "AND list_position(r.arms, a.arm) < list_position(r.arms, b.arm)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
+from lineage.errors import OVERLONG
+
 
 def edits(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the edits by what became of them: folder, arm, generation, version, detail, edits."""
@@ -31,6 +33,19 @@ def errors(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return log.sql(
         "SELECT folder, arm, kind, count(*) AS errors FROM steps "
         "WHERE error <> '' GROUP BY ALL ORDER BY ALL"
+    ).to_arrow_table()
+
+
+def unscored(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the probes that were not answered, a row an arm and family, of 0 too.
+
+    `overlong` score 0: the prompt did not fit. `missing` have no score and are in no mean: an
+    engine or a suite failed. Columns: folder, arm, family, overlong, missing.
+    """
+    return log.sql(
+        f"SELECT folder, arm, family, count(*) FILTER (finish_reason = '{OVERLONG}' "
+        "AND score IS NOT NULL) AS overlong, count(*) FILTER (score IS NULL) AS missing "
+        "FROM steps WHERE kind = 'probe' GROUP BY ALL ORDER BY ALL"
     ).to_arrow_table()
 
 

@@ -3,7 +3,7 @@
 A task needs the facts of its own world that its step names; tasks of other worlds need nothing
 that a doc could state. A doc that only holds a kindred fact (from which the answer follows by a
 rule) does not count as needed: read the family `similar` with that in mind. Only episodes whose
-Knowledge holds docs and that had no error count.
+Knowledge holds docs and that had no error count, but for an over-long prompt, which is its own.
 
 Every table has folder, arm, family (`work` for working episodes, null for all), mean, low, high, n,
 values and reason.
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from lineage.analysis.measures.ground import DOC_STEPS, has_table, prepare
 from lineage.analysis.measures.pooled import pooled
+from lineage.errors import OVERLONG
 from lineage.metrics import SHARE
 
 MOST_RESULTS = 1 << 20
@@ -32,7 +33,7 @@ SELECT row_number() OVER () AS search, struct_pack(g := e.generation, e := e.epi
        e.folder, e.arm, e.pair, e.lineage, e.generation, e.episode, h.shelf,
        if(e.family = '', '{WORK}', e.family) AS family, if(e.world = p.world, e.facts, []) AS needed
 FROM ({DOC_STEPS}) e
-ANTI JOIN (SELECT folder, lineage, generation, episode FROM ({DOC_STEPS}) WHERE error <> '') f
+ANTI JOIN (SELECT folder, lineage, generation, episode FROM ({DOC_STEPS}) WHERE error <> '' AND finish_reason <> '{OVERLONG}') f
 {OF_EPISODE}
 JOIN ground_places p USING (folder, lineage, generation)
 JOIN ground_shelves h ON h.home = p.home AND h.knowledge = e.knowledge_before

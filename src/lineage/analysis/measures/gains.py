@@ -1,6 +1,7 @@
 """What an inheritance is worth, and what it spoils: each arm against the baseline of the run.
 
-Arms are paired by seed: a gain is over the pairs that both have, never over unpaired numbers.
+Arms are paired by seed and by probe: a probe that one side has no score of, because an engine or a
+suite failed, is missing in both.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from lineage.analysis.measures.cells import Cell, means, ratios, starred, where
 from lineage.analysis.measures.records import records
-from lineage.analysis.measures.relations import over_baseline, possible, scored
+from lineage.analysis.measures.relations import over_baseline, possible
 from lineage.analysis.measures.scoring import INHERITED, PROBES
 from lineage.metrics import DIFFERENCE, SHARE, excludes_zero
 
@@ -29,14 +30,13 @@ def inheritance_gain(log: duckdb.DuckDBPyConnection) -> pa.Table:
     the reason says why, where the interval of that holds 0. Arms that other versions serve are left
     out.
     """
-    cells = scored("arm, family", PROBES)
     runs = records(log)
     by = ("arm", "family")
-    gains = means(log, over_baseline(cells, ["family"]), by, DIFFERENCE, test=True)
+    gains = means(log, over_baseline(PROBES, ["family"]), by, DIFFERENCE, test=True)
     gains = where(gains, lambda row: runs[row["folder"]].comparable(row["arm"]))
     wholes = {
         (row["folder"], row["family"]): row
-        for row in means(log, possible(cells, ["family"]), by, DIFFERENCE).to_pylist()
+        for row in means(log, possible(PROBES, ["family"]), by, DIFFERENCE).to_pylist()
     }
     shares = [
         _share(row, wholes.get((row["folder"], row["family"])), runs[row["folder"]].ceiling)
@@ -66,11 +66,10 @@ def gain_by_inheritance(log: duckdb.DuckDBPyConnection) -> pa.Table:
     family, mean, low, high, n, p, excludes_zero, starred.
     """
     told = f"(SELECT *, {INHERITED} AS inherited FROM steps) steps"
-    cells = scored("arm, family, inherited", PROBES, told)
     runs = records(log)
     gains = means(
         log,
-        over_baseline(cells, ["family", "inherited"]),
+        over_baseline(PROBES, ["family", "inherited"], told),
         ("inherited", "arm", "family"),
         DIFFERENCE,
         test=True,
@@ -86,12 +85,9 @@ def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
     arms whose versions differ elsewhere compare too. Columns: folder, version, arm, family, mean,
     low, high, n, p, excludes_zero, starred.
     """
-    by = ["family", "version", "generation"]
-    cells = over_baseline(scored(f"arm, {', '.join(by)}", INHERITED), by)
     gains = means(
         log,
-        "SELECT folder, version, arm, family, pair, avg(value ORDER BY generation) AS value "
-        f"FROM ({cells}) GROUP BY ALL",
+        over_baseline(INHERITED, ["family", "version"]),
         ("version", "arm", "family"),
         DIFFERENCE,
         test=True,
@@ -105,7 +101,7 @@ def forward_transfer(log: duckdb.DuckDBPyConnection) -> pa.Table:
     Forward transfer is what earlier tasks are worth on tasks never met (Lopez-Paz and Ranzato
     2017). Columns: folder, arm, mean, low, high, n, p, excludes_zero, starred.
     """
-    gains = over_baseline(scored("arm", FORWARD))
+    gains = over_baseline(FORWARD)
     return starred(log, means(log, gains, ("arm",), DIFFERENCE, test=True))
 
 

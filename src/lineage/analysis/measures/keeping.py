@@ -33,7 +33,7 @@ def kept(log: duckdb.DuckDBPyConnection) -> pa.Table:
     scores = scored("arm, generation", SAME)
     cells = (
         f"WITH score AS MATERIALIZED ({scores}), tokens AS MATERIALIZED ({TOKENS_LEFT}), "
-        f"gain AS MATERIALIZED ({differences(scores, ['generation'])}), "
+        f"gain AS MATERIALIZED ({differences(SAME, ['generation'])}), "
         "place AS (SELECT DISTINCT folder, arm, generation FROM tokens "
         f"SEMI JOIN score USING (folder, arm, generation) WHERE generation IN {AFTER}) "
         "SELECT p.folder, 'score' AS measure, p.arm, p.generation AS k, g.pair, "

@@ -18,7 +18,7 @@ from lineage.analysis.measures.cells import means, starred
 from lineage.analysis.measures.ground import has_table, prepare, texts_of
 from lineage.analysis.measures.pooled import VALUES, single, with_reason
 from lineage.analysis.measures.records import Record, records
-from lineage.analysis.measures.relations import scored
+from lineage.analysis.measures.relations import mean, probes, same_probe
 from lineage.analysis.measures.transfer import SAME
 from lineage.edits import APPLIED
 from lineage.metrics import AMOUNT, DIFFERENCE, SHARE
@@ -146,10 +146,11 @@ def poison_cost(log: duckdb.DuckDBPyConnection) -> pa.Table:
     rows = ", ".join(["(?, ?, ?)"] * len(compared)) or "('', '', '')"
     cells = (
         f"WITH compared(folder, arm, clean) AS (SELECT * FROM (VALUES {rows})), "
-        f"score AS MATERIALIZED ({scored('arm', SINCE_PLANTED)}) "
-        "SELECT c.folder, c.arm, s.pair, s.value - o.value AS value FROM compared c "
-        "JOIN score s ON s.folder = c.folder AND s.arm = c.arm "
-        "JOIN score o ON o.folder = c.folder AND o.arm = c.clean AND o.pair = s.pair"
+        f"probe AS MATERIALIZED ({probes(SINCE_PLANTED)}) "
+        "SELECT c.folder, c.arm, s.pair, "
+        f"{mean('s.score', 's')} - {mean('o.score', 's')} AS value FROM compared c "
+        "JOIN probe s ON s.folder = c.folder AND s.arm = c.arm "
+        f"JOIN probe o ON o.arm = c.clean AND {same_probe('o', 's')} GROUP BY ALL"
     )
     known = [name for names in compared for name in names]
     return starred(log, means(log, cells, ("arm",), DIFFERENCE, params=known, test=True))

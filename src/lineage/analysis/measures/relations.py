@@ -20,25 +20,52 @@ def scored(by: str, which: str, source: str = "steps") -> str:
     )
 
 
-def over_baseline(cells: str, by: Sequence[str] = ()) -> str:
-    """Return SQL for how each arm but the baseline differs from it, in `cells` by arm and `by`.
+def over_baseline(which: str, by: Sequence[str] = (), source: str = "steps") -> str:
+    """Return SQL for how each arm but the baseline differs from it in the probes `which`, by `by`.
 
-    Only pairs that both have are compared.
+    Only probes that both have a score of are compared.
     """
-    return f"{differences(cells, by)} WHERE a.arm <> r.baseline"
+    return differences(which, by, "a.arm <> r.baseline", source)
 
 
-def possible(cells: str, by: Sequence[str] = ()) -> str:
+def possible(which: str, by: Sequence[str] = ()) -> str:
     """Return SQL for how the ceiling arm differs from the baseline, as `over_baseline` does."""
-    return f"{differences(cells, by)} WHERE a.arm = r.ceiling"
+    return differences(which, by, "a.arm = r.ceiling")
 
 
-def differences(cells: str, by: Sequence[str] = ()) -> str:
-    """Return SQL for how each arm (a) differs from the baseline of its run (r), itself too."""
-    same = " AND ".join(f"b.{column} = a.{column}" for column in ("folder", *by, "pair"))
+def differences(
+    which: str, by: Sequence[str] = (), arms: str = "true", source: str = "steps"
+) -> str:
+    """Return SQL for how each arm (a) differs from the baseline of its run (r), itself too.
+
+    `which` are the steps that are compared, `arms` the arms. A probe that one side has no score of
+    is missing in both: of what is left, each pair's means are compared.
+    """
+    same = same_probe("b", "a", *by)
     keys = ", ".join(f"a.{column}" for column in ("folder", "arm", *by, "pair"))
     return (
-        f"WITH cell AS MATERIALIZED ({cells}) SELECT {keys}, a.value - b.value AS value "
-        "FROM cell a JOIN runs r ON r.folder = a.folder "
-        f"JOIN cell b ON b.arm = r.baseline AND {same}"
+        f"WITH probe AS MATERIALIZED ({probes(which, by, source)}) SELECT {keys}, "
+        f"{mean('a.score', 'a')} - {mean('b.score', 'a')} AS value "
+        "FROM probe a JOIN runs r ON r.folder = a.folder "
+        f"JOIN probe b ON b.arm = r.baseline AND {same} WHERE {arms} GROUP BY ALL"
     )
+
+
+def probes(which: str, by: Sequence[str] = (), source: str = "steps") -> str:
+    """Return SQL for the steps `which` that have a score, with what `same_probe` asks for."""
+    columns = dict.fromkeys(
+        ("folder", "arm", *by, "pair", "generation", "episode", "step", "task", "score")
+    )
+    return f"SELECT {', '.join(columns)} FROM {source} WHERE {which} AND score IS NOT NULL"
+
+
+def same_probe(one: str, other: str, *by: str) -> str:
+    """Return SQL for whether `one` and `other` are one probe, met by two arms of a run."""
+    columns = dict.fromkeys(("folder", "pair", "generation", "episode", "task", *by))
+    return " AND ".join(f"{one}.{column} = {other}.{column}" for column in columns)
+
+
+def mean(value: str, of: str, which: str = "") -> str:
+    """Return SQL for the mean of `value` over the steps `of`, added in the order of `ORDER`."""
+    order = ", ".join(f"{of}.{column}" for column in ORDER.split(", "))
+    return f"avg({value} ORDER BY {order})" + (f" FILTER ({which})" if which else "")

@@ -1,6 +1,7 @@
 """How well the arms do: mean scores, with intervals over pairs.
 
-Rows with an error have no score; they are counted (`counts.errors`) and left out of means.
+What an agent could not do, because its prompt was over-long, scores 0. What an engine or a suite
+failed has no score and is in no mean. `counts.unscored` counts both.
 """
 
 from __future__ import annotations

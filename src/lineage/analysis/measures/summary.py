@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lineage.analysis.measures.cells import INTERVAL, TEST, by_chance
 from lineage.analysis.measures.contrasts import contrasts, staleness_contrasts
-from lineage.analysis.measures.counts import edits, errors, opens, totals
+from lineage.analysis.measures.counts import edits, errors, opens, totals, unscored
 from lineage.analysis.measures.docsearch import doc_search
 from lineage.analysis.measures.facts import (
     duplication,
@@ -81,6 +81,7 @@ MEASURES: dict[str, Measure] = {
     "opens": opens,
     "reward": reward,
     "errors": errors,
+    "unscored": unscored,
     "totals": totals,
 }
 """Every measure of the log alone, by its name in `metrics.json`."""
@@ -185,6 +186,7 @@ def _summary(run: Record, of: Mapping[str, list[Row]]) -> Row:
         "opens": of["opens"],
         "reward": _wide(of["reward"], "part", ("arm", "generation")),
         "errors": of["errors"],
+        "unscored": of["unscored"],
         "totals": of["totals"][0],
         "stars": _stars(run, of),
     }

@@ -1,7 +1,8 @@
 """The writer x reader matrix: what Knowledge that one version wrote is worth to another.
 
 A cell comes from an arm whose last generation is served by the reader and all earlier ones by
-one writer; only that last generation is scored. Baselines are arms that receive nothing.
+one writer; only that last generation is scored. Baselines are arms that receive nothing, and
+only probes that all sides have a score of are compared.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pyarrow as pa
 from lineage.analysis.measures.cells import means, ratios, starred
 from lineage.analysis.measures.gains import SOLVED
 from lineage.analysis.measures.records import Record, records
-from lineage.analysis.measures.relations import scored
+from lineage.analysis.measures.relations import mean, probes, same_probe
 from lineage.analysis.measures.scoring import PROBES
 from lineage.metrics import DIFFERENCE, SHARE
 
@@ -63,30 +64,33 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     cells = [cell for run in records(log).values() for cell in crossings(run)]
     log.register("crossed", pa.Table.from_pylist([asdict(cell) for cell in cells], CROSSED))
     last = ", ".join(sorted({str(cell.last) for cell in cells})) or "NULL"
-    probes = f"{PROBES} AND generation IN ({last})"
+    which = f"{PROBES} AND generation IN ({last})"
     keys = "c.folder, c.place, c.arm, c.writer, c.reader, s.family, s.pair"
     mine = "s.folder = c.folder AND s.arm = c.arm AND s.generation = c.last"
+    cold, both = "b.score IS NOT NULL", "b.score IS NOT NULL AND o.score IS NOT NULL"
     values = (
-        f"WITH score AS MATERIALIZED ({scored('arm, family, generation', probes)}) "
-        f"SELECT {keys}, s.value, b.value AS cold, o.value AS own "
-        f"FROM crossed c JOIN score s ON {mine} "
-        f"LEFT JOIN score b ON {_same('b')} AND b.arm = c.cold "
-        f"LEFT JOIN score o ON {_same('o')} AND o.arm = c.own"
+        f"WITH probe AS MATERIALIZED ({probes(which, ['family'])}) SELECT {keys}, "
+        f"{mean('s.score', 's')} AS value, "
+        f"{mean('s.score', 's', cold)} - {mean('b.score', 's', cold)} AS gain, "
+        f"{mean('s.score', 's', both)} - {mean('b.score', 's', both)} AS above, "
+        f"{mean('o.score', 's', both)} - {mean('b.score', 's', both)} AS below "
+        f"FROM crossed c JOIN probe s ON {mine} "
+        f"LEFT JOIN probe b ON {same_probe('b', 's', 'family')} AND b.arm = c.cold "
+        f"LEFT JOIN probe o ON {same_probe('o', 's', 'family')} AND o.arm = c.own GROUP BY ALL"
     )
     harmed = (
-        f"WITH probe AS (SELECT * FROM steps WHERE {probes} AND score IS NOT NULL) "
+        f"WITH probe AS ({probes(which, ['family'])}) "
         f"SELECT {keys}, avg((s.score < {SOLVED})::DOUBLE ORDER BY s.episode) AS value "
         f"FROM crossed c JOIN probe s ON {mine} "
-        f"JOIN probe b ON {_same('b')} AND b.arm = c.cold "
-        f"AND b.episode = s.episode AND b.task = s.task WHERE b.score = {SOLVED} GROUP BY ALL"
+        f"JOIN probe b ON {same_probe('b', 's', 'family')} AND b.arm = c.cold "
+        f"WHERE b.score = {SOLVED} GROUP BY ALL"
     )
     log.register("crossed_pairs", log.sql(values).to_arrow_table())
-    gains = "value - cold AS above, own - cold AS below FROM crossed_pairs"
-    gained = f"SELECT * EXCLUDE value, above AS value FROM (SELECT *, {gains})"
+    gained = "SELECT * EXCLUDE value, gain AS value FROM crossed_pairs"
     found = (
         means(log, "SELECT * FROM crossed_pairs", BY, SHARE),
         starred(log, means(log, gained, BY, DIFFERENCE, test=True)),
-        ratios(log, f"SELECT *, {gains}", BY, DIFFERENCE),
+        ratios(log, "SELECT * FROM crossed_pairs", BY, DIFFERENCE),
         means(log, harmed, BY, SHARE),
     )
     for name in ("crossed", "crossed_pairs"):
@@ -118,8 +122,3 @@ def crossings(run: Record) -> Iterator[Crossing]:
         yield Crossing(
             run.folder, place, name, writer, reader, cold.get(reader, ""), own.get(reader, ""), last
         )
-
-
-def _same(other: str) -> str:
-    columns = ("folder", "family", "generation", "pair")
-    return " AND ".join(f"{other}.{column} = s.{column}" for column in columns)

@@ -1,0 +1,268 @@
+"""What fails: an engine's failures are no data unless it was well, an agent's own score 0."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vaults
+from helpers import answering, engine_answering, reported, run, steps, surrogate, timeless
+from rich.console import Console
+
+from lineage.config import Config
+from lineage.errors import OVERLONG, LineageError
+from lineage.models.protocol import Completion, Request, Turn
+from lineage.models.surrogate import Surrogate
+from lineage.succession.job import prepare
+from lineage.succession.meter import Meter
+from lineage.training import run as training_run
+from lineage.training.run import execute as train
+
+DOWN = Completion(error="engine down, planted")
+TOO_LONG = Completion(prompt="p", finish_reason=OVERLONG, error="over-long prompt, planted")
+TINY = ("experiment=tiny", "arms.names=[inherit,cold,oracle]", "log.journal_steps=1")
+
+
+# The meter alone.
+
+
+class Told(Surrogate):
+    """An engine that answers as `plan` says of each request and of how many came before it."""
+
+    def __init__(self, plan: Callable[[str, int], Completion], waits: int = 1) -> None:
+        self.plan, self.waits, self.asked = plan, waits, list[Request]()
+
+    async def generate(self, request: Request) -> Completion:
+        place = len(self.asked)
+        self.asked.append(request)
+        for _ in range(self.waits):
+            await asyncio.sleep(0)
+        return self.plan(request.id, place)
+
+
+def ask(id: str) -> Request:
+    return Request(id, "v", (Turn("user", id),), 8, 0.0, seed=7)
+
+
+def metered(engine: Told, ids: str, most: int) -> list[Completion | BaseException]:
+    """Return what comes of requests that are asked together."""
+
+    async def together() -> list[Completion | BaseException]:
+        meter = Meter(engine, lambda tokens: None, most)
+        every = asyncio.gather(*(meter.generate(ask(id)) for id in ids), return_exceptions=True)
+        return await asyncio.wait_for(every, 10)
+
+    return asyncio.run(together())
+
+
+@pytest.mark.parametrize("ids", ["a", "abcdefghi"])
+@pytest.mark.parametrize("most", [1, 2, 3, 8])
+def test_an_engine_that_is_gone_gives_no_completion(ids: str, most: int) -> None:
+    engine = Told(lambda id, place: DOWN)
+    found = metered(engine, ids, most)
+    assert all(isinstance(one, LineageError) for one in found)
+    assert f"{most} requests in a row failed" in str(found[0])
+    assert most <= len(engine.asked) <= most + len(ids)
+
+
+@pytest.mark.parametrize("ids", ["x", "xa", "axbcx", "xxxx"])
+@pytest.mark.parametrize("most", [2, 3, 32])
+def test_a_request_that_no_engine_can_answer_is_data(ids: str, most: int) -> None:
+    if ids.count("x") >= most:
+        return
+    engine = Told(lambda id, place: DOWN if id == "x" else Completion("yes"))
+    found = metered(engine, ids, most)
+    assert [one.error if isinstance(one, Completion) else one for one in found] == [
+        DOWN.error if id == "x" else "" for id in ids
+    ]
+
+
+def test_a_failure_alone_is_tried_again_as_it_was() -> None:
+    engine = Told(lambda id, place: DOWN if place < 5 else Completion("yes"))
+    (found,) = metered(engine, "a", 32)
+    assert isinstance(found, Completion)
+    assert [one for one in engine.asked if one.id == "a"] == [ask("a")] * 3
+    assert found.error == DOWN.error  # the sixth that was asked was a check
+    engine = Told(lambda id, place: DOWN if place < 4 else Completion("yes"))
+    assert metered(engine, "a", 32) == [Completion("yes")]
+
+
+def test_a_failure_waits_for_what_is_under_way() -> None:
+    engine = Told(lambda id, place: DOWN if id == "x" else Completion("yes"))
+    assert metered(engine, "xabc", 32) == [DOWN, *[Completion("yes")] * 3]
+    assert len(engine.asked) == 4
+
+
+def test_an_over_long_prompt_says_nothing_about_the_engine() -> None:
+    engine = Told(lambda id, place: TOO_LONG if id == "l" else DOWN)
+    found = metered(engine, "lllldldldd", 4)
+    assert [one for one in found if not isinstance(one, LineageError)] == [TOO_LONG] * 6
+    assert len([one for one in engine.asked if one.id != "l"]) <= 4
+
+
+def test_a_failure_that_waits_can_be_cancelled_and_others_go_on() -> None:
+    async def cancelled() -> Completion:
+        meter = Meter(Told(lambda id, place: DOWN, waits=3), lambda tokens: None, 1000)
+        first, second = (asyncio.create_task(meter.generate(ask(id))) for id in "ab")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        first.cancel()
+        meter.engine.plan = lambda id, place: Completion("yes")  # type: ignore[attr-defined]
+        found = await asyncio.wait_for(second, 10)
+        assert first.cancelled()
+        return found
+
+    assert asyncio.run(cancelled()).error in ("", DOWN.error)
+
+
+# Runs and trainings.
+
+
+def dies(after: int) -> Callable[[Request, Completion], Completion]:
+    """Return an engine's change that fails every request but the first `after`."""
+    asked: list[str] = []
+
+    def change(request: Request, answer: Completion) -> Completion:
+        asked.append(request.id)
+        return DOWN if len(asked) > after else answer
+
+    return change
+
+
+@pytest.mark.parametrize("after", [0, 9, 30])
+def test_a_run_that_ends_for_want_of_an_engine_leaves_no_failure(
+    after: int, tmp_path: Path
+) -> None:
+    config = surrogate(tmp_path, *TINY, "engine.max_failures=7")
+    whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
+    run(config, whole)
+    with engine_answering(dies(after)), pytest.raises(LineageError, match="in a row failed"):
+        run(config, cut)
+    run(config, cut)
+    assert timeless(cut) == timeless(whole)
+
+
+def test_a_training_that_ends_for_want_of_an_engine_leaves_no_failure(tmp_path: Path) -> None:
+    from test_training import toy
+
+    small = ("train.curricula=[open]", "train.held_out=0", "method.steps=2", "log.journal_steps=1")
+    config = toy(tmp_path, *small, "method.group=2", "engine.max_failures=7")
+    cut = tmp_path / "runs" / "toy"
+    quiet = Console(quiet=True)
+    with (
+        engine_answering(dies(60), training_run),
+        pytest.raises(LineageError, match="in a row failed"),
+    ):
+        train(config, cut, quiet)
+    assert list((cut / "journal").rglob("*.parquet"))
+    train(config, cut, quiet)
+    assert not [s for s in steps(cut) if s["error"]]
+
+
+def test_a_single_failure_is_data(tmp_path: Path) -> None:
+    def poison(request: Request, answer: Completion) -> Completion:
+        return DOWN if "000-inherit/g01/w001/s" in request.id else answer
+
+    folder = tmp_path / "runs" / "one"
+    with engine_answering(poison):
+        run(surrogate(tmp_path, *TINY, "experiment.lineages=1", "engine.max_failures=4"), folder)
+    failed = [s for s in steps(folder) if s["error"]]
+    assert {s["episode"] for s in failed} == {"w001"} and len(failed) == 1
+
+
+# Probes.
+
+
+def last_probes(arm: str, failed: Completion) -> Callable[[Request, Completion], Completion]:
+    """Return a change that fails the probes p000 of the last generation of `arm`."""
+
+    def change(request: Request, answer: Completion) -> Completion:
+        return failed if f"-{arm}/g01/p000/" in request.id else answer
+
+    return change
+
+
+def probed(folder: Path, arm: str) -> list[dict[str, Any]]:
+    return [s for s in steps(folder) if s["kind"] == "probe" and s["arm"] == arm]
+
+
+def counted(summary: dict[str, Any], arm: str, family: str = "same") -> tuple[int, int]:
+    (row,) = [r for r in summary["unscored"] if (r["arm"], r["family"]) == (arm, family)]
+    return row["overlong"], row["missing"]
+
+
+def test_what_an_agent_could_not_do_scores_0_and_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "one"
+    with answering(last_probes("inherit", TOO_LONG)):
+        summary = reported(surrogate(tmp_path, *TINY), folder)
+    lost = [s for s in probed(folder, "inherit") if s["error"]]
+    assert [(s["score"], s["finish_reason"]) for s in lost] == [(0.0, OVERLONG)] * 2
+    assert counted(summary, "inherit") == (2, 0) and counted(summary, "cold") == (0, 0)
+    scores = {pair: [] for pair in (0, 1)}  # type: dict[int, list[float]]
+    for row in (s for s in probed(folder, "inherit") if s["family"] == "same"):
+        scores[row["pair"]].append(row["score"])
+    assert all(len(each) == 4 for each in scores.values())
+    mean = sum(sum(each) / 4 for each in scores.values()) / 2
+    assert summary["scores"]["inherit"]["same"]["mean"] == pytest.approx(mean)
+    # The reward of the handoff knows it too: half of the two same probes.
+    by_family = [s for s in probed(folder, "inherit") if s["generation"] == 1 and s["pair"] == 0]
+    same = [s["score"] for s in by_family if s["family"] == "same"]
+    (reward,) = [
+        s
+        for s in steps(folder)
+        if s["phase"] == "reward" and (s["generation"], s["pair"]) == (1, 0)
+    ]
+    weight = surrogate(tmp_path, *TINY).reward.same
+    assert reward["reward_same"] == pytest.approx(weight * sum(same) / 2)
+
+
+def test_over_long_work_leaves_no_experience_and_is_replayed(tmp_path: Path) -> None:
+    def change(request: Request, answer: Completion) -> Completion:
+        return TOO_LONG if "-inherit/g00/w001/" in request.id else answer
+
+    config = surrogate(tmp_path, *TINY, "experiment.lineages=1")
+    whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
+    with answering(change):
+        run(config, whole)
+    (lost,) = [s for s in steps(whole) if s["error"]]
+    assert (lost["kind"], lost["score"], lost["finish_reason"]) == ("act", 0.0, OVERLONG)
+    assert not [s for s in steps(whole) if s["phase"] == "feedback" and s["episode"] == "w001"]
+    asked: list[str] = []
+
+    def stop(request: Request, answer: Completion) -> Completion:
+        asked.append(request.id)
+        if len(asked) == 30:
+            raise LineageError("planted")
+        return change(request, answer)
+
+    with answering(stop), pytest.raises(LineageError, match="planted"):
+        run(config, cut)
+    with answering(change):
+        run(config, cut)
+    assert timeless(cut) == timeless(whole)
+
+
+def test_what_an_engine_failed_is_missing_on_both_sides(tmp_path: Path) -> None:
+    """By hand: the gain is that of the probes which both arms have, whichever arm lost one."""
+    gains = {}
+    for arm in ("inherit", "cold"):
+        folder = tmp_path / "runs" / arm
+        with answering(last_probes(arm, DOWN)):
+            summary = reported(surrogate(tmp_path, *TINY, f"run.name={arm}"), folder)
+        assert counted(summary, arm) == (0, 2)
+        means = []
+        for pair in (0, 1):
+            both = []
+            for one in probed(folder, "inherit"):
+                for other in probed(folder, "cold"):
+                    key = ("pair", "generation", "episode", "task")
+                    if all(one[k] == other[k] for k in key) and one["family"] == "same":
+                        both.append((one["score"], other["score"]))
+            del pair
+            means.append(both)
+        gains[arm] = summary["gain"]["inherit"]["same"]["mean"]
+    assert gains["inherit"] == gains["cold"]
