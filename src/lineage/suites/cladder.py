@@ -4,7 +4,7 @@ Reads the files of the repository causalNLP/cladder, `data/test-generate-*.json`
 question, with its labels in `meta`. A world is a query type (average treatment effect, collider
 bias, ...), a group is a graph and a story: *similar* is the same query type in a graph and story
 that was met or another, *dissimilar* another query type. What can be carried over is method, so
-the hidden facts are the estimands.
+the hidden facts are the estimands. Scores are as published: what the answer starts with counts.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from lineage.tasks import Fact, Task, World
 
 KEYS = ("question_id", "given_info", "question", "answer", "meta")
 LABELS = ("query_type", "graph_id", "story_id")
+REFUSALS = ("as a", "i'm sorry ", "neither ", "none ")
+"""Starts that the published evaluation takes for no answer."""
 STEPS = ("step2", "step3", "step5", "end")
 """Of `reasoning`: the formal question, the estimand, the calculation, the conclusion."""
 
@@ -93,8 +95,8 @@ class Cladder(FileSuite):
             group=self._label(record, self.group_by),
             prompt=f"{value['given_info']} {value['question']}".strip(),
             answers=(value["answer"],),
-            scorer="choice",
-            options={"choices": ["yes", "no"]},
+            scorer="prefix",
+            options={"choices": ["yes", "no"], "none": list(REFUSALS)},
             facts=facts if estimand else (),
             category=kind,
             context="",

@@ -4,6 +4,7 @@ Reads `finance/data/formula_*.jsonl` of the repository ace-agent/ace: one object
 `context` and `target`. As ACE does, the question is asked without the formula that stands before
 it: which formula it is, is the hidden fact. A group is a formula, a world some of them: *similar*
 is another question on a formula that was met, *dissimilar* one on a formula of another world.
+Scores are as published: the answer is the same float, or it is wrong.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Finance(FileSuite):
             group=name,
             prompt=asked,
             answers=(str(record.value["target"]),),
-            scorer="numeric",
+            scorer="ace",
             facts=(fact,),
             category=name,
         )

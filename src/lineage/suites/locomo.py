@@ -5,9 +5,9 @@ one of its sessions, in order; a question needs the sessions that hold its evide
 "D3:11" is in session 3). So *same* is a question whose sessions were all read, *similar* one on the
 same conversation of which not all was read, *dissimilar* one on another conversation.
 
-Scores follow the published evaluation, without its stemming: token F1; for multi-hop questions the
-mean over the parts of the answer; an adversarial one is right where the worker says that there is
-no such information.
+Scores are as published (`lineage.suites.published.locomo`): token F1 of stems; for multi-hop
+questions the mean over the parts of the answer; an adversarial one is right where the worker says
+that there is no such information.
 """
 
 from __future__ import annotations
@@ -17,16 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lineage.suites import scorers
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
-from lineage.tasks import Referral, Task
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
 SESSION = re.compile(r"session_(\d+)")
 EVIDENCE = re.compile(r"D:?(\d+)")
-NOTHING = ("no information available", "not mentioned")
 
 
 @dataclass(frozen=True)
@@ -62,17 +59,6 @@ class Locomo(FileSuite):
             )
         for number, question in enumerate(asked):
             yield _question(record.line, sample, number, question, numbers)
-
-    def score(self, task: Task, completion: str) -> float | Referral:
-        """Return the published score of the question's category."""
-        if task.category == "adversarial":
-            return float(any(phrase in completion.lower() for phrase in NOTHING))
-        if task.category != "multi-hop":
-            return super().score(task, completion)
-        said = completion.split(",")
-        parts = [part for part in task.answer.split(",") if part.strip()]
-        best = (max(scorers.f1({}, part, one) for one in said) for part in parts)
-        return sum(best) / max(len(parts), 1)
 
     @property
     def source(self) -> str:
@@ -115,7 +101,8 @@ def _question(
         group=f"session {needed[0]}" if needed else "",
         prompt=raw["question"],
         answers=(text.strip(),),
-        scorer="f1",
+        scorer="locomo",
+        options={"category": raw["category"]},
         category=category,
         needs=tuple(_lesson(sample, n) for n in needed),
     )

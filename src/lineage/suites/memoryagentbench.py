@@ -7,10 +7,11 @@ question needs them all, as published ("inject once, query many times"). So *sam
 once the whole text was read, *similar* one before that, *dissimilar* one on another text. The
 category is `metadata.source`, and after a slash the question's type where there is one.
 
-Scores as published where no judge is needed: all elements of the answer for EventQA, share of them
-for RULER's needles, the label for in-context learning, and substring match for all others. Movie
-recommendation needs a table of movies that is no part of the file; summaries need a judge: they are
-left out where `judge` names none.
+Scores as published where no judge is needed (the README's table of metrics): the share of all
+answers for RULER's needles, the label for in-context learning, an exact match for detective
+stories, and a substring match for all others. Movie recommendation needs a table of movies that is
+no part of the file; summaries need a judge: they are left out where `judge` names none. Chats of
+LongMemEval need one too; without, a substring match stands in.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ from lineage.suites.filesuite import FileSuite
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 
+METRICS = {
+    "ruler_niah": "ruler_recall",
+    "icl": "parsed_exact_match",
+    "detective": "exact_match",
+}
+"""By a part of the source's name; of all others substring_exact_match."""
 ENDS = re.compile(r"(?<=[.!?\n])\s+")
 
 
@@ -116,13 +123,10 @@ class MemoryAgentBench(FileSuite):
         judged = ("judge", {"version": self.judge}) if self.judge else None
         if "recsys" in name or "infbench_sum" in name:
             return judged or ("", {})
-        if "longmemeval" in name:
-            return judged or ("contains", {})
-        if "eventqa" in name:
-            return "recall", {"whole": True}
-        if "ruler_niah" in name:
-            return "recall", {}
-        return ("normalised", {}) if "icl" in name else ("contains", {})
+        if "longmemeval" in name and judged:
+            return judged
+        metrics = (metric for part, metric in METRICS.items() if part in name)
+        return "memoryagentbench", {"metric": next(metrics, "substring_exact_match")}
 
 
 def pieces(text: str, most: int) -> Iterator[str]:

@@ -1,38 +1,40 @@
 """Scorers of answers, by name: pure functions of the right answers and a completion.
 
     exact       the completion is a right answer, to the letter
-    normalised  the same without case, punctuation and articles (SQuAD, Rajpurkar et al. 2016)
+    normalised  the same words, but for case, punctuation and articles
+    contains    the words of a right answer stand in the completion
+    recall      share of the answers whose words stand in the completion
+    f1          F1 of the words, the best over the right answers
     numeric     the last number of the first line, within `absolute` or `relative` tolerance
-    f1          token F1 after that normalisation, the best over the right answers (SQuAD)
-    contains    a right answer, normalised, is part of the completion, normalised
-    recall      share of the answers that are part of the completion, but for case
-    choice      the only one of `choices` that the first line names
+    choice      the one of `choices` that is meant
     regex       `pattern`, or each answer as one, matches somewhere
     result      rows of values, compared without order
     judge       a model version says whether the answer means the same
+
+What words are says `lineage.suites.wording`, what numbers are `lineage.suites.numbers`, which
+choice is meant `lineage.suites.choices`. The rules of public benchmarks are scorers too, see
+`lineage.suites.published`. An empty completion is never right, but for a pattern that allows it.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import re
-import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
-from lineage.suites.matching import same_rows
+from lineage.suites import choices, matching, numbers, published, wording
 from lineage.tasks import Referral
 
 Options = Mapping[str, Any]
-NUMBER = re.compile(r"[-+−]?\$?\s?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-ARTICLES = re.compile(r"\b(a|an|the)\b")
 SECONDS = 0.5
 """Longest that a regular expression may search."""
 LONGEST = 20_000
 """Characters of a completion that are looked at."""
+CLOSE = 1e-6
+"""Relative difference of two numbers of a result that are the same."""
 
 
 def score(
@@ -40,14 +42,20 @@ def score(
 ) -> float | Referral:
     """Return the score of `completion` in [0, 1]: the best over the right `answers`.
 
-    The scorer `judge` refers to another version. Raises KeyError for an unknown name.
+    The scorer `judge` refers to another version. Raises KeyError for an unknown name. Options and
+    answers are as `check` wants them.
     """
-    said = completion[:LONGEST].strip()
+    shown = completion[:LONGEST]
+    if name in published.RULES:
+        return published.score(name, options, answers, shown)
+    said = shown.strip()
     if name == "judge":
         return judge(options, answers, prompt, said)
+    if not said and name != "regex":
+        return 0.0
     if name == "recall":
         return recall(options, answers, said)
-    return max(SCORERS[name](options, answer, said) for answer in answers)
+    return max((SCORERS[name](options, answer, said) for answer in answers), default=0.0)
 
 
 def check(name: str, options: Options, answers: Sequence[str]) -> str:
@@ -56,105 +64,71 @@ def check(name: str, options: Options, answers: Sequence[str]) -> str:
     if unknown:
         known = ", ".join(sorted(OPTIONS[name])) or "none"
         return f"scorer {name!r} has no option {min(unknown)!r} (it has {known})"
-    if name == "numeric" and not all(math.isfinite(_number(answer)) for answer in answers):
-        return "scorer 'numeric' needs an answer that is a number"
+    for key, given in options.items():
+        if key in KINDS and not KINDS[key][1](given):
+            return f"option {key!r} of scorer {name!r} is {given!r}: it must be {KINDS[key][0]}"
+    wrong = next((answer for answer in answers if not _usable(name, answer)), None)
+    if wrong is not None:
+        return NEEDS[name].format(wrong)
+    if not all(answer.strip() for answer in answers):
+        return "one of the answers is empty, and would be right for an empty reply: leave it out"
+    if name in published.RULES:
+        return published.check(name, options, answers)
     if name == "choice":
-        choices = options.get("choices")
-        if not isinstance(choices, list) or not all(isinstance(c, str) and c for c in choices):
-            return "scorer 'choice' needs the option 'choices', a list of texts"
-        if not all(plain(answer) in map(plain, choices) for answer in answers):
-            return f"the answer {answers[0]!r} is not among the choices"
-    if name == "judge" and not isinstance(options.get("version"), str):
+        return _bad_choices(options.get("choices"), answers)
+    if name == "judge" and not options.get("version"):
         return "scorer 'judge' needs the option 'version', the name of a model version"
     if name == "regex":
         return _bad_pattern(options.get("pattern"), answers)
-    if name == "result" and any(_rows(answer) is None for answer in answers):
-        return "scorer 'result' needs answers that are JSON lists of rows"
     return ""
 
 
-def plain(text: str) -> str:
-    """Return `text` after `without_articles`, or with them where nothing else is said: "A"."""
-    return without_articles(text) or bare(text)
-
-
-def without_articles(text: str) -> str:
-    """Return `text` in lower case without punctuation, articles and extra space (SQuAD)."""
-    return " ".join(ARTICLES.sub(" ", bare(text)).split())
-
-
-def bare(text: str) -> str:
-    """Return `text` in lower case without punctuation and extra space."""
-    return " ".join("".join(c for c in text.lower() if c not in string.punctuation).split())
-
-
 def exact(options: Options, answer: str, said: str) -> float:
-    """1.0 where the completion is the answer."""
-    return float(said == answer.strip())
+    """1.0 where the completion is the answer, in the same characters (NFC)."""
+    return float(unicodedata.normalize("NFC", said) == unicodedata.normalize("NFC", answer.strip()))
 
 
 def normalised(options: Options, answer: str, said: str) -> float:
-    """1.0 where both are the same text after `plain`."""
-    return float(plain(said) == plain(answer))
+    """1.0 where both are the same words."""
+    return float(wording.same(said, answer))
 
 
 def contains(options: Options, answer: str, said: str) -> float:
-    """1.0 where the answer is part of the completion, both after `plain`."""
-    return float(_holds(said, answer))
+    """1.0 where the words of the answer stand in the completion, one after another."""
+    return float(wording.holds(said, answer))
 
 
 def recall(options: Options, answers: Sequence[str], said: str) -> float:
     """Share of `answers` that the completion holds; with `whole`, 1.0 for all and 0.0 for less."""
-    held = sum(answer.lower() in said.lower() for answer in answers) / len(answers)
+    held = sum(wording.holds(said, answer) for answer in answers) / max(len(answers), 1)
     return float(held == 1.0) if options.get("whole", False) else held
 
 
 def numeric(options: Options, answer: str, said: str) -> float:
     """1.0 where the last number of the first line is the answer, within a tolerance.
 
-    The last one: a calculation ends with its result. Commas and $ do not count.
+    The last one: a calculation ends with its result. Where there is a \boxed{...}, of that.
     """
-    found = NUMBER.findall(said.split("\n", 1)[0])
-    if not found:
+    right = numbers.number(answer)
+    told = numbers.numbers(wording.boxed(said)) or numbers.numbers(wording.first_line(said))
+    if not told or right is None:
         return 0.0
-    value, right = _number(found[-1]), _number(answer)
-    allowed = max(float(options.get("absolute", 0)), abs(right) * float(options.get("relative", 0)))
-    return float(abs(value - right) <= allowed)
+    absolute, relative = (Decimal(str(options.get(key, 0))) for key in ("absolute", "relative"))
+    return float(numbers.close(told[-1], right, absolute, relative))
 
 
 def f1(options: Options, answer: str, said: str) -> float:
-    """Harmonic mean of the shares of common tokens in completion and answer (SQuAD)."""
-    mine, right = without_articles(said).split(), without_articles(answer).split()
+    """Harmonic mean of the shares of common words in completion and answer (SQuAD)."""
+    mine, right = (wording.without_articles(text).split() for text in (said, answer))
     common = sum((Counter(mine) & Counter(right)).values())
     if not common:
-        return float(mine == right)
+        return float(mine == right and bool(wording.bare(said) or wording.same(said, answer)))
     return 2 * common / (len(mine) + len(right))
 
 
 def choice(options: Options, answer: str, said: str) -> float:
-    """1.0 where the first line names the answer and no other choice."""
-    line = said.split("\n", 1)[0]
-    named = {plain(option) for option in options["choices"] if _names(line, option)}
-    # "not applicable" holds "applicable": of nested choices the longest is meant.
-    meant = {
-        one
-        for one in named
-        if not any(one != other and f" {one} " in f" {other} " for other in named)
-    }
-    return float(meant == {plain(answer)})
-
-
-def _names(line: str, option: str) -> bool:
-    if not without_articles(option):
-        # The letter A, and no article: as it is written.
-        return bool(re.search(rf"(?<!\w){re.escape(option.strip())}(?!\w)", line))
-    return _holds(line, option)
-
-
-def _holds(said: str, words: str) -> bool:
-    """Whether `words` are part of `said`, both after `plain`; an article counts as such."""
-    shown = plain(said) if without_articles(words) else bare(said)
-    return f" {plain(words)} " in f" {shown} "
+    """1.0 where the answer is the one of `choices` that is meant."""
+    return float(choices.meant(said, options["choices"]) == wording.plain(answer) != "")
 
 
 def matches(options: Options, answer: str, said: str) -> float:
@@ -163,7 +137,7 @@ def matches(options: Options, answer: str, said: str) -> float:
 
     try:
         found = regex.search(options.get("pattern") or answer, said, timeout=SECONDS)
-    except TimeoutError:
+    except (TimeoutError, regex.error, RecursionError):
         return 0.0
     return float(found is not None)
 
@@ -173,13 +147,15 @@ def result(options: Options, answer: str, said: str) -> float:
 
     Numbers are compared within the `relative` tolerance, rows without order unless `ordered`.
     """
-    mine, right = _rows(said), _rows(answer)
+    mine, right = matching.rows_of(said), matching.rows_of(answer)
     if mine is None or right is None or len(mine) != len(right):
         return 0.0
-    tolerance = float(options.get("relative", 1e-6))
+    tolerance = Decimal(str(options.get("relative", CLOSE)))
     if options.get("ordered", False):
-        return float(all(_same(a, b, tolerance) for a, b in zip(mine, right, strict=True)))
-    return float(same_rows(mine, right, lambda a, b: _same(a, b, tolerance)))
+        pairs = zip(mine, right, strict=True)
+        return float(all(matching.same_row(a, b, tolerance) for a, b in pairs))
+    rows = matching.in_order(mine), matching.in_order(right)
+    return float(matching.same_rows(*rows, lambda a, b: matching.same_row(a, b, tolerance)))
 
 
 def judge(options: Options, answers: Sequence[str], prompt: str, said: str) -> Referral:
@@ -202,6 +178,7 @@ SCORERS: dict[str, Callable[[Options, str, str], float]] = {
 }
 OPTIONS: dict[str, frozenset[str]] = {
     **dict.fromkeys(SCORERS, frozenset[str]()),
+    **published.OPTIONS,
     "numeric": frozenset({"absolute", "relative"}),
     "choice": frozenset({"choices"}),
     "regex": frozenset({"pattern"}),
@@ -209,13 +186,48 @@ OPTIONS: dict[str, frozenset[str]] = {
     "judge": frozenset({"version"}),
     "recall": frozenset({"whole"}),
 }
+WORDS = "the answer {0!r} has no letters or digits, which this scorer compares: use 'exact'"
+NEEDS = {
+    **dict.fromkeys(("normalised", "contains", "recall", "f1"), WORDS),
+    "numeric": "scorer 'numeric' needs an answer that is a number, and {0!r} is none",
+    "result": "scorer 'result' needs answers that are JSON lists of rows, and {0!r} is none",
+}
+"""What to say of an answer that a scorer could never find, or would find everywhere."""
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text.replace(",", "").replace("$", "").replace("−", "-").replace(" ", ""))
-    except ValueError:
-        return math.nan
+def _tolerance(given: object) -> bool:
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    return number and 0 <= given < math.inf
+
+
+def _text(given: object) -> bool:
+    return isinstance(given, str) and bool(given.strip())
+
+
+KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
+    **dict.fromkeys(("absolute", "relative"), ("a number of 0 or more", _tolerance)),
+    **dict.fromkeys(("ordered", "whole"), ("true or false", lambda given: isinstance(given, bool))),
+    **dict.fromkeys(("version", "pattern"), ("a text", _text)),
+}
+"""What the values of options must be."""
+
+
+def _usable(name: str, answer: str) -> bool:
+    if name == "numeric":
+        return numbers.number(answer) is not None
+    if name == "result":
+        return matching.rows_of(answer) is not None
+    return name not in NEEDS or not answer.strip() or bool(wording.bare(answer))
+
+
+def _bad_choices(given: object, answers: Sequence[str]) -> str:
+    if not isinstance(given, list) or not given or not all(map(_text, given)):
+        return "scorer 'choice' needs the option 'choices', a list of texts"
+    if wrong := choices.alike(given):
+        return wrong
+    known = {wording.plain(option) for option in given}
+    missing = next((answer for answer in answers if wording.plain(answer) not in known), None)
+    return "" if missing is None else f"the answer {missing!r} is not among the choices"
 
 
 def _bad_pattern(pattern: object, answers: Sequence[str]) -> str:
@@ -226,31 +238,6 @@ def _bad_pattern(pattern: object, answers: Sequence[str]) -> str:
             regex.compile(str(each))
         except regex.error as error:
             return f"{each!r} is no regular expression: {error}"
+        except RecursionError:
+            return f"the regular expression {str(each)[:40]!r}... has too many brackets in brackets"
     return ""
-
-
-def _rows(text: str) -> list[list[str]] | None:
-    """Return rows of values from JSON, a Markdown table or CSV; None where it is none."""
-    try:
-        found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        lines = [line.strip().strip("|") for line in text.strip().splitlines() if line.strip()]
-        mark = "|" if any("|" in line for line in lines) else ","
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark)]
-        # The rule below a Markdown table's head, and the head.
-        rule = next((n for n, row in enumerate(rows) if set("".join(row)) <= set("-: ")), None)
-        return rows[rule + 1 :] if rule is not None else rows or None
-    if not isinstance(found, list):
-        return [[_cell(found)]]
-    return [[_cell(v) for v in row] if isinstance(row, list) else [_cell(row)] for row in found]
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _same(a: Sequence[str], b: Sequence[str], tolerance: float) -> bool:
-    return len(a) == len(b) and all(
-        x == y or math.isclose(_number(x), _number(y), rel_tol=tolerance, abs_tol=tolerance)
-        for x, y in zip(a, b)
-    )

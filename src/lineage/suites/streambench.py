@@ -11,6 +11,9 @@ The text-to-SQL tasks, DS-1000 and ToolBench are scored by running things that a
 files (databases, code, a judge): they are refused. There are no lessons: work is the stream, in its
 order, with the right answer as feedback. Worlds are made of labels, so that no label is in two of
 them: diagnoses dealt out by `labels_per_world`, types of questions, or blocks of the stream.
+Scores are as published, but for gsm8k: there a model takes the answer out of the reply, and here
+the last number of its first line counts.
+
 *same* is a task that was met, *similar* one with the same label (diagnosis, level), *dissimilar*
 one of another world.
 """
@@ -94,9 +97,7 @@ class StreamBench(FileSuite):
             prompt=f"{record.value['PATIENT_PROFILE'].strip()}\nPossible diagnoses:\n{options}\n"
             "What is the diagnosis, as <number>. <diagnosis>?",
             answers=(f"{number}. {label}",),
-            scorer="regex",
-            # As published: the first number with a point after it is the answer.
-            options={"pattern": rf"\A(?:(?!\d+\.)[\s\S])*+(?<!\d){number}\."},
+            scorer="ddxplus",
             order=record.number,
             category="ddxplus",
         )
@@ -112,7 +113,7 @@ class StreamBench(FileSuite):
             group=str(value.get("level") or ""),
             prompt=f"{read}\n{asked}" if read else asked,
             answers=(str(value["answer"]).strip(),),
-            scorer="normalised",
+            scorer="hotpotqa",
             order=record.number,
             category="hotpotqa",
         )

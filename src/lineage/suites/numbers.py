@@ -1,0 +1,397 @@
+"""Numbers in text: one grammar, read by one parser. Pure, exact, bounded in time.
+
+    line    = { sum | anything else }
+    sum     = product { ("+" | dash) product }
+    product = signed { ("×" | "*" | "·" | "x" | "/" | "÷" | "\\times" | "\\cdot") signed }
+    signed  = power with [ dash | "+" ] before it
+    power   = figure [ ("^" | "**") [ dash | "+" ] figure | superscript ]
+    figure  = [ currency ] literal { scale } [ "%" | "percent" | "per cent" ] [ currency ]
+            | literal " " literal "/" literal | ½ and its kin
+            | "(" sum ")" | "{" sum "}" | "\\frac{" sum "}{" sum "}"
+    literal = digits [ ("." | ",") digits ] [ "e" [ dash | "+" ] digits ]
+    scale   = hundred | thousand | million | billion | trillion; directly after an amount of money
+              also k, m, mn, bn, b, t
+
+A dash is any of Unicode's. It is a sign where its figure follows directly and neither a word nor a
+figure stands directly before it, or after "=" and the like; between spaces it takes away from a
+figure, and is punctuation after anything else. Other operators have a space on both sides or none.
+
+Digits may stand in groups of three, parted by commas, dots, apostrophes, underscores or any space
+("1,23,456" too). "1,234" and "1 234" are groups; "1.234", "3,14" and "0,125" have a decimal sign.
+
+No numbers are: words (H2O, m²), dates and times, ratios, ranges (3/4/2023, 12:30, 3:2, 5-10),
+versions (1.2.3), lists without spaces (1,2,3), roots, multiples of π, what follows ±. Units are
+words. A line without digits is a number where it says no more than a cardinal in English words.
+
+Not `math-verify`: it brings sympy and antlr, bounds its time by an alarm, which the main thread
+alone may set, and looks for formulas. Not `word2number`: unmaintained since 2017, words only.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Context, Decimal
+
+import regex
+
+from lineage.suites.cardinals import SCALES, cardinal
+
+DIGITS = 60
+"""Significant digits of what arithmetic gives; a literal keeps all of its own."""
+EXPONENT = 6
+"""Most digits of an exponent: what has more is no number."""
+DEPTH = 8
+"""Most brackets within brackets: what holds more is no number."""
+
+DASHES = "-‐‑‒–—―−﹘﹣－"
+DASH = rf"[{DASHES}]"
+SHORT_SCALES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12}
+SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"
+SAME = str.maketrans(
+    {"⁄": "/", "∕": "/", "÷": "/", "×": "*", "·": "*", "⋅": "*", "∙": "*", "٫": ".", "٬": ","}
+)
+LATEX = {
+    r"\times": "*",
+    r"\cdot": "*",
+    r"\div": "/",
+    r"\pm": "±",
+    r"\pi": "π",
+    r"\sqrt": "√",
+    r"\left": "",
+    r"\right": "",
+    r"\dfrac": r"\frac",
+    r"\tfrac": r"\frac",
+}
+ESCAPED = (("{,}", ","), (r"\,", " "), (r"\$", "$"), (r"\%", "%"), (r"\{", "("), (r"\}", ")"))
+EQUALS = frozenset("=≈≃≅≤≥<>(~:")
+BRACKETS = {"(": ")", "{": "}"}
+NEVER = frozenset({"π", "pi", "√", "∞"})
+"""After a figure they make it something else."""
+
+TOKEN = regex.compile(
+    rf"""
+    (?P<space>\s+)
+  | (?P<junk> \d[\d.,]*(?:(?::|{DASH})\d[\d.,]*)+ | \d+(?:/\d+){{2,}} )
+  | (?P<number>
+        (?: (?<![\d.,])\d{{1,3}}(?:\s\d{{3}})+(?!\d)(?:[.,]\d+)?
+          | \d+(?:[.,'’_]\d+)* | (?<![\w.)])\.\d+ )
+        (?:[eE](?:\+|{DASH})?\d+)? )
+  | (?P<times> (?<=\d\s?)[xX](?=\s?\d) )
+  | (?P<currency>
+        (?<!\p{{L}})(?:[A-Z]{{1,3}})?\p{{Sc}} | (?:[A-Z]{{3}}|Rs\.?|RM)(?=\s?{DASH}?\d+[.,\d]*) )
+  | (?P<latex> \\[A-Za-z]+ )
+  | (?P<word> \p{{L}}[\p{{L}}\p{{M}}\p{{N}}_]*(?:\^\{{?(?:\+|{DASH})?\d+\}}?)? )
+  | (?P<sign> \*\*|\+/-|. )
+    """,
+    regex.DOTALL | regex.VERBOSE,
+)
+CONTEXT = Context(prec=DIGITS, traps=[])
+HUNDREDTH = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as it was written: of 50% `value` is 50, and `percent` true."""
+
+    value: Decimal
+    percent: bool = False
+
+
+def numbers(line: str) -> list[Number]:
+    """Return the numbers that `line` holds, in order."""
+    tokens = _Tokens(line)
+    if "number" in tokens.kinds or "junk" in tokens.kinds:
+        return [found for found, _ in _sums(tokens)]
+    said = cardinal(line)
+    return [] if said is None else [Number(Decimal(said))]
+
+
+def number(text: str) -> Number | None:
+    """Return the number that `text` is, None where it is none, or is more than one."""
+    tokens = _Tokens(regex.sub(r"^\$(.*)\$$", r"\1", text.strip(), flags=regex.DOTALL).rstrip(". "))
+    found = _sum(tokens, 0, spaced=True)
+    if found and found[1] == len(tokens.kinds):
+        return found[0] if found[0].value.is_finite() else None
+    said = None if "number" in tokens.kinds else cardinal(text)
+    return None if said is None else Number(Decimal(said))
+
+
+def literal(text: str) -> Decimal | None:
+    """Return the value of a cell of a table: a figure with a sign or a currency, and no more."""
+    tokens = _Tokens(text)
+    at = len(tokens.kinds) - 1
+    before = sorted(tokens.words[n] for n in range(at) if tokens.kinds[n] != "currency")
+    if tokens.kind(at) != "number" or before not in ([], ["-"], ["+"]):
+        return None
+    value = _literal(tokens.word(at))
+    return value.copy_negate() if value is not None and before == ["-"] else value
+
+
+def close(one: Number, other: Number, absolute: Decimal, relative: Decimal) -> bool:
+    """Whether `one` is `other`, within `absolute` or the share `relative` of `other`.
+
+    A percentage is what is written, and the hundredth part of it: 50% is 50, and is 0.5.
+    """
+    if near(one.value, other.value, absolute, relative):
+        return True
+    if one.percent == other.percent:
+        return False
+    return near(_plain(one), _plain(other), absolute, relative)
+
+
+def near(value: Decimal, right: Decimal, absolute: Decimal, relative: Decimal) -> bool:
+    """Whether `value` is `right`, within `absolute` or the share `relative` of `right`."""
+    allowed = max(absolute, CONTEXT.multiply(right.copy_abs(), relative))
+    return value == right or CONTEXT.subtract(value, right).copy_abs() <= allowed
+
+
+class _Tokens:
+    """A line as kinds and texts of tokens, each with whether a space stands before it."""
+
+    def __init__(self, line: str) -> None:
+        self.kinds: list[str] = []
+        self.words: list[str] = []
+        self.spaced: list[bool] = []
+        space = True
+        for match in TOKEN.finditer(_written(line)):
+            kind, word = str(match.lastgroup), match[0]
+            if kind == "space":
+                space = True
+                continue
+            if kind == "latex":
+                kind, word = "sign", LATEX.get(word, word)
+            elif kind == "times":
+                kind, word = "sign", "*"
+            elif kind == "word":
+                word = word.casefold()
+            elif word in DASHES:
+                word = "-"
+            if word:
+                self.kinds.append(kind)
+                self.words.append(word)
+                self.spaced.append(space)
+            space = False
+        self.spaced.append(True)
+        self.closing = self._pairs()
+
+    def _pairs(self) -> dict[int, int]:
+        """Return where each bracket closes, of those that do and hold at most DEPTH levels."""
+        opened: list[tuple[int, int]] = []
+        pairs: dict[int, int] = {}
+        for at, word in enumerate(self.words):
+            if word in BRACKETS:
+                opened.append((at, 0))
+            elif word in BRACKETS.values():
+                if not opened or BRACKETS[self.words[opened[-1][0]]] != word:
+                    opened.clear()
+                    continue
+                start, level = opened.pop()
+                if level < DEPTH:
+                    pairs[start] = at
+                if opened:
+                    opened[-1] = opened[-1][0], max(opened[-1][1], level + 1)
+        return pairs
+
+    def kind(self, at: int) -> str:
+        return self.kinds[at] if 0 <= at < len(self.kinds) else ""
+
+    def word(self, at: int) -> str:
+        return self.words[at] if 0 <= at < len(self.words) else ""
+
+    def even(self, at: int) -> bool:
+        """Whether the sign at `at` has a space on both sides, or none."""
+        return self.spaced[at] == self.spaced[at + 1]
+
+
+Found = tuple[Number, int]
+"""A number, and the token after it."""
+
+
+def _sums(tokens: _Tokens) -> Iterator[Found]:
+    """Yield each longest sum of a line that is a number."""
+    at = 0
+    while at < len(tokens.kinds):
+        hidden = tokens.word(at) in ("√", "±", "+/-")
+        found = _sum(tokens, at + hidden)
+        if found is None:
+            at += 1
+            continue
+        if found[0].value.is_finite() and not hidden:
+            yield found
+        at = found[1]
+
+
+def _sum(tokens: _Tokens, at: int, spaced: bool = False) -> Found | None:
+    left = _product(tokens, at, spaced)
+    while left and tokens.word(left[1]) in ("+", "-") and tokens.even(left[1]):
+        right = _product(tokens, left[1] + 1)
+        if right is None:
+            break
+        work = CONTEXT.add if tokens.word(left[1]) == "+" else CONTEXT.subtract
+        left = Number(work(_plain(left[0]), _plain(right[0]))), right[1]
+    return left
+
+
+def _product(tokens: _Tokens, at: int, spaced: bool = False) -> Found | None:
+    left = _signed(tokens, at, spaced)
+    while left and tokens.word(left[1]) in ("*", "/") and tokens.even(left[1]):
+        right = _signed(tokens, left[1] + 1)
+        if right is None:
+            break
+        work = CONTEXT.multiply if tokens.word(left[1]) == "*" else CONTEXT.divide
+        left = Number(work(_plain(left[0]), _plain(right[0]))), right[1]
+    return left
+
+
+def _signed(tokens: _Tokens, at: int, spaced: bool = False) -> Found | None:
+    """Return a figure with its sign and its power; `spaced`: a space may stand between."""
+    sign = tokens.word(at) if tokens.word(at) in ("+", "-") else ""
+    if sign and not (spaced or _is_sign(tokens, at)):
+        return None
+    found = _figure(tokens, at + bool(sign))
+    if found is None:
+        return None
+    base, end = found
+    while tokens.word(end) == "^" or (tokens.word(end) == "**" and tokens.even(end)):
+        minus = tokens.word(end + 1) == "-"
+        exponent = _figure(tokens, end + 1 + (minus or tokens.word(end + 1) == "+"))
+        if exponent is None and tokens.word(end) == "**":
+            break
+        # Powers of powers are no numbers either.
+        plain = _plain(exponent[0]) if exponent and end == found[1] else Decimal("NaN")
+        base = Number(_power(_plain(base), plain.copy_negate() if minus else plain))
+        end = exponent[1] if exponent else end + 1
+    return (Number(base.value.copy_negate(), base.percent) if sign == "-" else base), end
+
+
+def _is_sign(tokens: _Tokens, at: int) -> bool:
+    """Whether the dash or plus at `at` belongs to the figure after it."""
+    before = tokens.kind(at - 1)
+    if tokens.spaced[at + 1]:
+        return before == "sign" and tokens.word(at - 1) in EQUALS
+    joined = before in ("number", "junk", "word") or tokens.word(at - 1) in (")", "}", "]", "%")
+    return tokens.spaced[at] or not joined
+
+
+def _figure(tokens: _Tokens, at: int) -> Found | None:
+    word = tokens.word(at)
+    if word == r"\frac":
+        return _fraction(tokens, at + 1)
+    if word in BRACKETS:
+        found = _sum(tokens, at + 1) if at in tokens.closing else None
+        closed = found and found[1] == tokens.closing[at]
+        return _whole(tokens, found[0], found[1] + 1) if found and closed else None
+    money = tokens.kind(at) == "currency"
+    at += money
+    negative = money and tokens.word(at) == "-" and not tokens.spaced[at + 1]
+    at += negative
+    if tokens.kind(at) != "number":
+        return None
+    value = _literal(tokens.word(at))
+    if value is None:
+        return Number(Decimal("NaN")), at + 1
+    value, at = _mixed(tokens, value, at)
+    while tokens.word(at).removesuffix("s") in SCALES:
+        value = CONTEXT.scaleb(value, SCALES[tokens.word(at).removesuffix("s")])
+        at += 1
+    if money and tokens.word(at) in SHORT_SCALES and not tokens.spaced[at]:
+        value = CONTEXT.scaleb(value, SHORT_SCALES[tokens.word(at)])
+        at += 1
+    return _whole(tokens, Number(value.copy_negate() if negative else value), at)
+
+
+def _whole(tokens: _Tokens, found: Number, at: int) -> Found:
+    """Return a figure with what may stand after it."""
+    if tokens.word(at) in ("%", "percent", "pct"):
+        return Number(_plain(found), True), at + 1
+    if tokens.word(at) == "per" and tokens.word(at + 1) == "cent":
+        return Number(_plain(found), True), at + 2
+    if tokens.word(at) in NEVER:
+        return Number(Decimal("NaN")), at
+    if tokens.kind(at) == "currency" and tokens.kind(at + 1) != "number":
+        return found, at + 1
+    return found, at
+
+
+def _mixed(tokens: _Tokens, value: Decimal, at: int) -> tuple[Decimal, int]:
+    """Return a literal, with the fraction that follows it: 2 1/2."""
+    tight = not tokens.spaced[min(at + 2, len(tokens.kinds))]
+    tight = tight and not tokens.spaced[min(at + 3, len(tokens.kinds))]
+    kinds = (tokens.kind(at + 1), tokens.word(at + 2), tokens.kind(at + 3))
+    if kinds == ("number", "/", "number") and tight and tokens.word(at).isdigit():
+        above, below = _literal(tokens.word(at + 1)), _literal(tokens.word(at + 3))
+        if above is not None and below is not None and above < below:
+            return CONTEXT.add(value, CONTEXT.divide(above, below)), at + 4
+    return value, at + 1
+
+
+def _fraction(tokens: _Tokens, at: int) -> Found | None:
+    above = _figure(tokens, at) if tokens.word(at) == "{" else None
+    below = _figure(tokens, above[1]) if above and tokens.word(above[1]) == "{" else None
+    if above is None or below is None:
+        return None
+    return _whole(tokens, Number(CONTEXT.divide(_plain(above[0]), _plain(below[0]))), below[1])
+
+
+def _power(base: Decimal, exponent: Decimal) -> Decimal:
+    if not exponent.is_finite() or exponent.adjusted() >= EXPONENT:
+        return Decimal("NaN")
+    return CONTEXT.power(base, exponent)
+
+
+def _plain(found: Number) -> Decimal:
+    return CONTEXT.multiply(found.value, HUNDREDTH) if found.percent else found.value
+
+
+def _literal(text: str) -> Decimal | None:
+    """Return the value of a literal, None where it is unclear."""
+    digits, _, exponent = text.casefold().partition("e")
+    exponent = "".join("-" if c in DASHES else c for c in exponent)
+    plain = ungrouped(digits)
+    if plain is None or len(exponent.lstrip("+-")) > EXPONENT:
+        return None
+    return Decimal(f"{plain}e{exponent}" if exponent else plain)
+
+
+def ungrouped(digits: str) -> str | None:
+    """Return digits without their groups and with a point, None where they are no number."""
+    whole, point, rest = digits, "", ""
+    signs = [c for c in digits if not c.isdigit()]
+    last = signs[-1] if signs else ""
+    if last in (".", ",") and signs.count(last) == 1:
+        before, _, after = digits.rpartition(last)
+        grouped = last == "," and len(signs) == 1 and len(after) == 3
+        if not (grouped and 0 < len(before) < 4 and before[0] != "0"):
+            whole, point, rest = before, ".", after
+    marks = {c for c in whole if not c.isdigit()}
+    if marks:
+        first, *groups = regex.split(r"\D", whole)
+        sizes = [len(group) for group in groups]
+        indian = marks == {","} and sizes[-1] == 3 and all(n == 2 for n in sizes[:-1])
+        if len(marks) > 1 or not (indian or set(sizes) == {3}) or len(first) > 3:
+            return None
+        whole = "".join((first, *groups))
+    return f"{whole or 0}{point}{rest}"
+
+
+def _written(line: str) -> str:
+    """Return `line` with what Unicode and LaTeX write otherwise as the grammar has it."""
+    shown = folded(line).translate(SAME)
+    for mark, sign in ESCAPED:
+        shown = shown.replace(mark, sign)
+    return shown
+
+
+def folded(line: str) -> str:
+    """Return `line` in Unicode's compatible form (NFKC), with 10³ as 10^{3} and 2½ as 2 1⁄2."""
+    parts = []
+    for text in regex.split(rf"([{SUPERSCRIPTS}]+|[¼-¾⅐-⅞↉])", line):
+        form = unicodedata.normalize("NFKC", text)
+        if text and text[0] in SUPERSCRIPTS:
+            form = f"^{{{form}}}"
+        elif len(text) == 1 and "fraction" in unicodedata.decomposition(text):
+            form = f" {form}"
+        parts.append(form)
+    return "".join(c for c in "".join(parts) if unicodedata.category(c) != "Cf")
