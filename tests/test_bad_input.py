@@ -80,7 +80,9 @@ def test_a_torn_configuration_is_one_line(tmp_path: Path) -> None:
         conf.load_file(tmp_path / "config.yaml")
 
 
-@pytest.mark.parametrize("override", ["suite.drift=interval(0,1)", "suite.drift=["])
+@pytest.mark.parametrize(
+    "override", ["suite.drift=interval(0,1)", "suite=glob(*)", "suite.drift=["]
+)
 def test_a_sweep_that_cannot_be_listed_is_one_line(override: str) -> None:
     with pytest.raises(LineageError, match=r"^conf: .+$"):
         conf.sweep([override])

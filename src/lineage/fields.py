@@ -6,6 +6,7 @@ A node of the tree is a frozen pydantic dataclass with `NODE`; each of its field
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
@@ -102,7 +103,8 @@ def checked(kind: type[T], values: Any, where: str = "") -> T:
         raise LineageError(_line(kind, values, where, found[0]) + more) from error
 
 
-def schema(kind: type[Any]) -> dict[str, Any]:
+@cache
+def schema(kind: Any) -> dict[str, Any]:
     """Return the JSON schema of `kind`, in which a numeric key has its `unit`."""
     return TypeAdapter(kind).json_schema()
 
