@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,9 @@ def test_a_torn_configuration_is_one_line(tmp_path: Path) -> None:
         conf.load_file(tmp_path / "config.yaml")
 
 
-@pytest.mark.parametrize("override", ["suite.drift=interval(0,1)", "suite.drift=["])
+@pytest.mark.parametrize(
+    "override", ["suite.drift=interval(0,1)", "suite=glob(*)", "suite.drift=["]
+)
 def test_a_sweep_that_cannot_be_listed_is_one_line(override: str) -> None:
     with pytest.raises(LineageError, match=r"^conf: .+$"):
         conf.sweep([override])
@@ -91,8 +94,9 @@ def test_a_version_that_only_an_arm_names_decides_the_hash() -> None:
     names = "arms.names=[inherit,cold,oracle,other]"
     config = conf.load([arm, names])
     before = conf.config_hash(config)
-    config.model.versions["smollm2-135m@w1"].context_window //= 2
-    assert conf.config_hash(config) != before
+    w1 = replace(config.model.versions["smollm2-135m@w1"], context_window=1024)
+    model = replace(config.model, versions={**config.model.versions, "smollm2-135m@w1": w1})
+    assert conf.config_hash(replace(config, model=model)) != before
 
 
 def test_a_missing_checkpoint_names_the_remedy(tmp_path: Path) -> None:

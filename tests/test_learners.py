@@ -40,7 +40,8 @@ RATE = 0.002
 def method(**changes: Any) -> MethodConfig:
     plain = MethodConfig(
         kind="grpo", warm_steps=0, steps=2, groups=2, warm_groups=2, group=2,
-        temperature=TEMPERATURE, learning_rate=RATE, warm_learning_rate=0.01, epochs=1, most=8,
+        temperature=TEMPERATURE, warm_temperature=TEMPERATURE,
+        learning_rate=RATE, warm_learning_rate=0.01, epochs=1, most=8,
         warm_most=8,
         batch=3, rank=4, beta=0.0, clip=0.2, dtype="float32",
     )  # fmt: skip

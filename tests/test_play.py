@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from helpers import answering, reported, run, steps, surrogate, timeless
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineage import conf
 from lineage.agent.condense import pieces
 from lineage.agent.desk import Desk
 from lineage.agent.history import Exchange, Trace
 from lineage.agent.prompt import conversation, record
-from lineage.config import AgentConfig, Config
+from lineage.config import Config
 from lineage.errors import LineageError
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import count_tokens
@@ -310,8 +312,11 @@ def test_what_was_answered_is_not_asked_for_again(
     assert before <= {row["step_id"] for row in steps(tmp_path / "runs" / "one")}
 
 
+AGENT = conf.load([]).agent
+
+
 def desk(**config: int) -> Desk:
-    made = AgentConfig(**config)
+    made = replace(AGENT, **config)  # type: ignore[arg-type]
     return Desk(*(None,) * 3, made, count_tokens, *(None,) * 3)  # type: ignore[arg-type]
 
 

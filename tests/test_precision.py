@@ -33,7 +33,7 @@ def test_auto_is_bfloat16_only_where_the_processor_has_it(
 
 @pytest.mark.parametrize("key", ["engine.vllm.dtype", "method.dtype"])
 def test_an_unknown_precision_is_one_line(key: str) -> None:
-    with pytest.raises(LineageError, match=f"{key} is half: it must be one of auto, bfloat16"):
+    with pytest.raises(LineageError, match=f"{key} is 'half': it must be one of auto, bfloat16"):
         conf.load([f"{key}=half"])
 
 

@@ -207,10 +207,10 @@ def rewritten(**changes: Any) -> Callable[[Path], None]:
     [
         (cut, r"version\.yaml: "),
         (lambda folder: (folder / "version.yaml").unlink(), "missing"),
-        (lambda folder: (folder / "version.yaml").write_text("{"), "while parsing"),
-        (lambda folder: (folder / "version.yaml").write_text("- 1"), "Cannot merge"),
+        (lambda folder: (folder / "version.yaml").write_text("{"), r"in line \d"),
+        (lambda folder: (folder / "version.yaml").write_text("- 1"), "must be a mapping of keys"),
         (lambda folder: (folder / ADAPTER_FILES[1]).unlink(), "no adapter_model.safetensors"),
-        (rewritten(context_window=None), "no context_window"),
+        (rewritten(context_window=None), "'context_window' has no value"),
         (rewritten(context_window="wide"), "'wide'"),
         (rewritten(digest=""), "no digest"),
         (rewritten(adapter="../.."), "is not below it"),
@@ -306,9 +306,11 @@ def test_an_adapter_is_found_from_any_folder_and_checked(
     monkeypatch.chdir(tmp_path)
     put(Path("shelf"))
     config = conf.load(using(Path("shelf"), scheduled(W1)))
-    config.model.versions[W1].checkpoint = CheckpointConfig("folder", str(tmp_path / "base"))
+    base = CheckpointConfig("folder", str(tmp_path / "base"))
+    moved = replace(config.model.versions[W1], checkpoint=base)
+    model = replace(config.model, versions={**config.model.versions, W1: moved})
     monkeypatch.chdir("/")
-    one = registry(config.model)[W1]
+    one = registry(model)[W1]
     folder = locate(one, tmp_path).adapter
     assert folder == (tmp_path / "shelf" / W1).resolve()
     adapter(folder, fill=3.0)

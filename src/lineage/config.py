@@ -33,7 +33,7 @@ class ExperimentConfig:
 
     name: str = key()
     seed: Whole = key("", "seed of every draw", ge=0)
-    lineages: Whole = key("paired seeds; each runs every arm", "pairs", ge=1, le=100_000)
+    lineages: Whole = key("paired seeds; each runs every arm", "pairs", ge=1)
     episodes: Whole = key("of work", "episodes a generation", ge=1, le=10_000)
     working_generations: Whole | None = key(
         "later ones only inherit and probe; null: all work", "generations", default=None, ge=1

@@ -5,7 +5,7 @@ A node of the tree is a frozen pydantic dataclass with `NODE`; each of its field
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -88,24 +88,25 @@ def wrong(line: str) -> PydanticCustomError:
     return PydanticCustomError(LINE, "{line}", {"line": line})
 
 
-def checked(kind: type[T], values: Any) -> T:
-    """Return the node `kind` that `values`, plain dicts, lists and scalars, describe.
+def checked(kind: type[T], values: Any, where: str = "") -> T:
+    """Return the node `kind`, at `where` in the tree, that plain `values` describe.
 
     Raises LineageError with one line: the first thing wrong, and how many more there are.
     """
     try:
-        made: T = _adapter(kind).validate_python(values)
+        made: T = TypeAdapter(kind).validate_python(values)
         return made
     except ValidationError as error:
         # An unknown key is often why another has no value.
         found = sorted(error.errors(include_url=False), key=lambda one: not _is_unknown(one))
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise LineageError(_line(kind, values, found[0]) + more) from error
+        raise LineageError(_line(kind, values, where, found[0]) + more) from error
 
 
-def schema(kind: type[Any]) -> dict[str, Any]:
+@cache
+def schema(kind: Any) -> dict[str, Any]:
     """Return the JSON schema of `kind`, in which a numeric key has its `unit`."""
-    return _schema(kind)
+    return TypeAdapter(kind).json_schema()
 
 
 def keys(kind: type[Any], values: Any) -> set[str]:
@@ -114,28 +115,19 @@ def keys(kind: type[Any], values: Any) -> set[str]:
     return {*_schema_keys(top, top), *_value_keys(values)}
 
 
-@cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-@cache
-def _schema(kind: Hashable) -> dict[str, Any]:
-    return _adapter(kind).json_schema()
-
-
 def _is_unknown(error: Mapping[str, Any]) -> bool:
     return str(error["type"]) == "unexpected_keyword_argument"
 
 
-def _line(kind: type[Any], values: Any, error: Mapping[str, Any]) -> str:
-    name, problem = _dotted(error["loc"]), error["type"]
+def _line(kind: type[Any], values: Any, where: str, error: Mapping[str, Any]) -> str:
+    name, problem = _dotted((where, *error["loc"])), str(error["type"])
     if problem == LINE:
         return str(error["msg"])
     if problem == "missing":
         return f"conf key {name!r} has no value: set it"
     if _is_unknown(error):
-        return f"unknown conf key {name!r}{nearest(name, sorted(keys(kind, values) - {name}))}"
+        known = {_dotted((where, one)) for one in keys(kind, values)}
+        return f"unknown conf key {name!r}{nearest(name, sorted(known - {name}))}"
     field, unit = _field(schema(kind), error["loc"])
     must = str(error["msg"]) if problem == MUST else _must(field, problem)
     # A wrong type says nothing yet about how much.
@@ -220,7 +212,7 @@ def _value_keys(values: Any, prefix: str = "") -> Iterator[str]:
 
 def _dotted(path: Sequence[str | int]) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
+    return text.strip(".")
 
 
 def _shown(value: Any) -> str:

@@ -72,7 +72,7 @@ def check(config: Config) -> tuple[str, ...]:
 
 def check_learning(config: Config) -> None:
     """Raise LineageError where no version could be trained so, whichever it is."""
-    train, method = config.train, config.method
+    train = config.train
     if not train.curricula:
         raise LineageError("train.curricula is empty: name at least one of conf/curricula")
     for name in train.curricula:

@@ -1,0 +1,305 @@
+"""The typed tree: every number has bounds, every wrong value is one line, hashes never change."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, asdict, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lineage import conf, plainyaml
+from lineage.agent.policies import POLICIES
+from lineage.commands.fork import Fork, configured
+from lineage.config import RETIRED, Config, Policy
+from lineage.errors import LineageError
+from lineage.fields import schema
+
+DEFAULT = conf.load(["engine=surrogate"])
+LOWEST = {"minimum", "exclusiveMinimum"}
+
+
+def numbers(
+    top: dict[str, Any], field: dict[str, Any], path: str = ""
+) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield the dotted name of every number below `field`, its schema and the unit of its key."""
+    if "$ref" in field:
+        field = top["$defs"][field["$ref"].rpartition("/")[2]] | {"unit": field.get("unit", "")}
+    unit = field.get("unit", "")
+    for option in field.get("anyOf", [field]):
+        if option.get("type") in ("integer", "number"):
+            yield path.strip("."), option, unit
+        for name, below in option.get("properties", {}).items():
+            yield from numbers(top, below, f"{path}.{name}")
+        for below in (option.get("items"), option.get("additionalProperties")):
+            if isinstance(below, dict):
+                yield from numbers(top, below | {"unit": below.get("unit", unit)}, path)
+
+
+def test_every_number_has_a_bound_and_a_unit() -> None:
+    top = schema(Config)
+    found = list(numbers(top, top))
+    assert len(found) > 90
+    assert not [name for name, field, _ in found if not LOWEST & field.keys()]
+    assert not [name for name, _, unit in found if not unit]
+
+
+def test_handoff_policies_are_those_there_are() -> None:
+    assert get_args(Policy) == tuple(POLICIES)
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("engine.max_failures", 0, "it must be 1 or more (failed requests in a row)"),
+    ("experiment.working_generations", 0, "it must be null or 1 or more (generations)"),
+    ("engine.vllm.gpus", 1.5, "it must be a fraction up to 1, or a whole number (GPUs)"),
+    ("engine.vllm.gpus", -1, "it must be null or 0 or more (GPUs)"),
+    ("train.gpus", 0, "it must be more than 0 (GPUs)"),
+    ("train.workers", 0, "it must be null or 1 or more (processes)"),
+    ("engine.vllm.tensor_parallel", 0, "it must be 1 or more (GPUs)"),
+    ("engine.vllm.cpu_kv_cache_gib", 0, "it must be 1 or more (GiB)"),
+    ("engine.vllm.max_loras", 0, "it must be 1 or more (adapters in one batch)"),
+    (
+        "engine.vllm.gpu_memory_utilization",
+        0,
+        "it must be more than 0 and at most 1 (share of a GPU)",
+    ),
+    ("log.confidence", 1, "it must be more than 0 and less than 1 (level of an interval)"),
+    ("finetune.learning_rate", 0, "it must be more than 0 and at most 1 (of the optimiser)"),
+    ("method.rank", 513, "it must be between 1 and 512 (rank of the LoRA)"),
+    ("experiment.revisit", 1.5, "it must be between 0 and 1 (share of the episodes)"),
+    ("agent.temperature", math.nan, "it must be between 0 and 10 (0: the likeliest token)"),
+    ("reward.same", math.inf, "it must be 0 or more (weight of a mean score)"),
+    ("experiment.seed", -1, "it must be 0 or more (seed of every draw)"),
+    ("experiment.lineages", "many", "it must be a whole number"),
+    ("experiment.lineages", True, "it must be a whole number"),
+    ("experiment.lineages", "8", "it must be a whole number"),
+    ("experiment.lineages", 8.0, "it must be a whole number"),
+    ("experiment.lineages", None, "it must be a whole number"),
+    ("reward.memory", "0.1", "it must be a number"),
+    ("agent.docs", "maybe", "it must be true or false"),
+    ("run.root", ["a"], "it must be text"),
+    ("run.name", {"a": 1}, "it must be null or text"),
+    ("experiment.probes", None, "it must be a mapping of keys"),
+    ("agent.policy", "foo", "it must be one of append, edit, rewrite-all"),
+    ("method.kind", 5, "it must be one of grpo, rft"),
+    ("schedule.versions", [], "it must hold 1 or more (name one version a generation)"),
+    ("schedule.versions", "a", "it must be a list"),
+    ("engine.surrogate.skills.default.recall", [1, 1, 1], "it must hold exactly 4 (chances)"),
+    ("engine.surrogate.skills.default.recall[3]", 2, "it must be between 0 and 1 (chances)"),
+]
+SHOWN = {"nan": "nan", "inf": "inf", "None": "null", "True": "true", "[]": "empty"}
+
+
+@pytest.mark.parametrize(("key", "value", "must"), WRONG)
+def test_a_wrong_value_is_said_in_so_many_words(key: str, value: Any, must: str) -> None:
+    tree: Any = conf.plain(DEFAULT)
+    node = tree
+    *path, last = key.removesuffix("]").replace("[", ".").split(".")
+    for name in path:
+        node = node[name]
+    node[int(last) if isinstance(node, list) else last] = value
+    with pytest.raises(LineageError) as raised:
+        conf.typed(tree)
+    assert str(raised.value) == f"{key} is {SHOWN.get(repr(value), repr(value))}: {must}"
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        (
+            "engine.max_failures=0",
+            "engine.max_failures is 0: it must be 1 or more (failed requests in a row)",
+        ),
+        (
+            "+arms.defined.x={receives: inherit, policy: foo}",
+            "arms.defined.x.policy is 'foo': it must be null or one of append, edit, rewrite-all",
+        ),
+        (
+            "+agent.memry_budget=1",
+            "unknown conf key 'agent.memry_budget': did you mean 'agent.memory_budget'?",
+        ),
+        ("~agent.turns", "conf key 'agent.turns' has no value: set it"),
+        ("arms.baseline=cld", "arms.baseline is 'cld', which is not among arms.names"),
+        ("agent=5", "conf: Config group override must be a string or a list. Got int"),
+    ],
+)
+def test_a_wrong_override_is_one_line(override: str, line: str) -> None:
+    with pytest.raises(LineageError) as raised:
+        conf.load(["engine=surrogate", override])
+    assert str(raised.value) == line
+
+
+def test_of_several_the_first_is_said_and_the_others_counted() -> None:
+    with pytest.raises(LineageError, match=r"^agent\.turns is 0: .*\(actions\) \(and 2 more\)$"):
+        conf.load(["agent.turns=0", "method.steps=0", "run.lineages_in_flight=0"])
+
+
+def test_a_configuration_is_a_value_that_is_checked_wherever_it_is_made() -> None:
+    agent = replace(DEFAULT.agent, memory_budget=99)
+    assert (agent.memory_budget, DEFAULT.agent.memory_budget) == (99, 320)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        replace(DEFAULT.agent, memory_budget=0)
+    with pytest.raises(FrozenInstanceError):
+        DEFAULT.agent.memory_budget = 1  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(DEFAULT)) == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("overrides", "run", "training"),
+    [
+        ("experiment=first-light engine=surrogate", "d764e2d8", "0af9f016"),
+        ("experiment=arms engine=surrogate", "512d4504", "63cb70e9"),
+        ("experiment=upgrade engine=surrogate", "a72fe919", "32954e49"),
+        ("experiment=drift engine=surrogate", "d860ad08", "1e5b065b"),
+        ("experiment=succession engine=surrogate", "1e52d231", "1e52d231"),
+        ("experiment=first-light engine.vllm.dtype=bfloat16", "77bea4f8", "1fe1ab44"),
+        ("experiment=migrations engine.vllm.dtype=bfloat16", "93b6556a", "12a57ab5"),
+        ("experiment=succession engine.vllm.dtype=bfloat16", "0d95fa3a", "0d95fa3a"),
+        ("engine=surrogate suite=warehouse method=rft", "83318fa1", ""),
+        # A whole number where any number will do is 1.0 in the hash.
+        (
+            "engine=surrogate experiment.revisit=1 reward.memory=0 agent.temperature=1 "
+            "train.gpus=1 engine.vllm.cpus=2 run.name=12 method.learning_rate=1e-5",
+            "08e78608",
+            "e3303efa",
+        ),
+    ],
+)
+def test_hashes_stay(overrides: str, run: str, training: str) -> None:
+    config = conf.load(overrides.split())
+    assert conf.config_hash(config) == run
+    assert not training or conf.training_hash(config) == training
+
+
+def saved(folder: Path, **changes: Any) -> Path:
+    """Return a saved configuration with other values at its top."""
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump(conf.plain(DEFAULT) | changes, sort_keys=False))
+    return file
+
+
+def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
+    odd = replace(DEFAULT, run=replace(DEFAULT.run, name="12e34567", root="é: # ${x} ???"))
+    (tmp_path / "config.yaml").write_text(conf.to_yaml(odd))
+    assert conf.load_file(tmp_path / "config.yaml") == odd
+    assert yaml.safe_load(conf.to_yaml(odd)) == conf.plain(odd) == asdict(odd)
+
+
+def test_a_retired_key_is_dropped_from_what_is_saved_and_from_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = saved(tmp_path, log=asdict(DEFAULT.log) | {"flushes": 3})
+    with pytest.raises(LineageError, match=r"unknown conf key 'log\.flushes'"):
+        conf.load_file(file)
+    monkeypatch.setitem(RETIRED, "log.flushes", "every step is durable")
+    monkeypatch.setitem(RETIRED, "old.node.key", "there never was one")
+    assert conf.load_file(file) == DEFAULT
+    with pytest.raises(LineageError, match=r"unknown conf key 'log\.flushes'"):
+        conf.load(["+log.flushes=3"])
+
+
+def test_a_key_that_came_later_has_its_default_in_what_is_saved(tmp_path: Path) -> None:
+    tree = conf.plain(DEFAULT)
+    del tree["start"], tree["experiment"]["working_generations"]
+    (tmp_path / "config.yaml").write_text(json.dumps(tree))
+    assert conf.load_file(tmp_path / "config.yaml") == DEFAULT
+    del tree["agent"]["turns"]
+    (tmp_path / "config.yaml").write_text(json.dumps(tree))
+    with pytest.raises(LineageError, match=r"conf key 'agent\.turns' has no value: set it$"):
+        conf.load_file(tmp_path / "config.yaml")
+
+
+def test_nothing_in_somebody_else_s_configuration_is_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "told")
+    spy = "${oc.env:SECRET}"
+    suite = {"_target_": "lineage.suites.jsonl.JsonlSuite", "name": "jsonl", "path": spy}
+    file = saved(tmp_path, run=asdict(DEFAULT.run) | {"root": spy})
+    assert conf.load_file(file).run.root == spy
+    assert configured(tmp_path, Fork("k-1", 0, 1), ["agent.turns=3"]).run.root == spy
+    with pytest.raises(LineageError) as raised:
+        conf.load_file(saved(tmp_path, suite=suite))
+    assert "told" not in str(raised.value)
+    # What is composed from conf/, by whoever runs it, is.
+    assert conf.load(["run.root=${oc.env:SECRET}"]).run.root == "told"
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (BOMB, "line 1 has an anchor or alias"),
+        ("a: " + "[" * 3000, "nest"),
+        ("a: " + "{b: " * 40, "nests more than 32 deep"),
+        ("a: 1\na: 2", "key 'a' stands twice"),
+        ("a: !!python/object:os.system x", "could not determine a constructor"),
+        ("a: [", "in line"),
+        ("a: \x00", "is no YAML"),
+        ("- a", "it must be a mapping of keys"),
+        ("", "the configuration is null: it must be a mapping of keys"),
+    ],
+    ids=["bomb", "lists", "mappings", "twice", "tag", "torn", "control", "list", "empty"],
+)
+def test_a_hostile_or_torn_configuration_is_one_line(
+    text: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(LineageError) as raised:
+        conf.load_file(tmp_path / "config.yaml")
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+TEXTS = st.text(st.sampled_from("\\${}oc.env:X'\" ab?1e2-~\u00e9"), max_size=12)
+
+
+@given(st.dictionaries(TEXTS, TEXTS | st.integers() | st.lists(TEXTS, max_size=3), max_size=4))
+def test_plain_yaml_reads_what_it_wrote(tree: dict[str, Any]) -> None:
+    assert plainyaml.parse(plainyaml.dump(tree)) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-5", 1e-5),
+        ("'12e34567'", "12e34567"),
+        ("2024-11-01", "2024-11-01"),
+        ("'2024-11-01'", "2024-11-01"),
+        ("0.5", 0.5),
+        ("8", 8),
+        ("null", None),
+        ("'true'", "true"),
+    ],
+)
+def test_plain_yaml_reads_numbers_as_hydra_does_and_dates_as_text(text: str, value: Any) -> None:
+    assert plainyaml.parse(f"a: {text}") == {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "points"),
+    [
+        (["a=1,2", "b=3"], [["a=1", "b=3"], ["a=2", "b=3"]]),
+        (["b=3", "a=choice(x,'y z')"], [["b=3", "a=x"], ["b=3", "a=y\\ z"]]),
+        (["a=range(1,3)", "+b={c:1}"], [["a=1", "+b={c:1}"], ["a=2", "+b={c:1}"]]),
+        (
+            ["a=1,2", "b=[x,y],[z]"],
+            [["a=1", "b=[x,y]"], ["a=1", "b=[z]"], ["a=2", "b=[x,y]"], ["a=2", "b=[z]"]],
+        ),
+        (["a=1", "b=null,1.5e-3", "a=2"], [["a=2", "b=null"], ["a=2", "b=0.0015"]]),
+        ([], [[]]),
+    ],
+)
+def test_a_sweep_goes_in_hydra_s_order(overrides: list[str], points: list[list[str]]) -> None:
+    assert conf.sweep(overrides) == points
