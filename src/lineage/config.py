@@ -296,7 +296,7 @@ class TrainConfig:
 class LogConfig:
     """The step log and what is computed from it."""
 
-    journal_steps: int = MISSING  # finished steps that may wait before they are made durable
+    journal_steps: int = MISSING  # finished steps that are journalled together: a kill costs fewer
     bootstrap: int = MISSING  # resamples of an interval
     confidence: float = MISSING
 
