@@ -38,6 +38,7 @@ examples:
   lineage run experiment=tiny suite.drift=0.1  any key of conf/ can be overridden
   lineage run -m suite.drift=0,0.1,0.2 engine=surrogate
   lineage resume runs/latest                   finish a run that was stopped
+  lineage resume runs/latest --changed         the same, with prompts that were edited since
   lineage ls                                   runs and trainings, newest first
   lineage show runs/latest 2 w003              an episode of generation 2, step by step
   lineage report runs/latest                   its table, metrics, figure and report again

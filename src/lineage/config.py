@@ -321,7 +321,7 @@ class TrainConfig:
 class LogConfig:
     """The step log and what is computed from it."""
 
-    journal_steps: Whole = key("that may wait before they are durable", "finished steps", ge=1)
+    journal_steps: Whole = key("journalled together: a kill costs fewer", "finished steps", ge=1)
     confidence: Number = key("of intervals", "level", gt=0, lt=1)
     correction: Literal["none", "holm", "bh"] = key(
         "of the stars of a table, for there being many in it", default="none"

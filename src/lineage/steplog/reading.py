@@ -65,19 +65,26 @@ def read_records(run: Path) -> Iterator[Record]:
             found = json.loads(file.read_bytes())
             place = Place(found["arm"], found["pair"], found["lineage"], found["generation"])
             yield Record(place, found["steps"], found["steps_sha256"], found["knowledge"])
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise LineageError(f"{file} is no whole record: {error}") from error
 
 
 def rows_of(run: Path, dataset: str, place: Place) -> pa.Table | None:
-    """Return the rows of the generation at `place`; None where the dataset holds none."""
+    """Return the rows of the generation at `place`; None where the dataset holds none.
+
+    Raises LineageError where their file is torn.
+    """
     own, shared = place.file(run / dataset), place.compacted(run / dataset)
-    if own.exists():
-        return pq.read_table(own, partitioning=None)
-    if shared.exists():
+    file = own if own.exists() else shared
+    if not file.exists():
+        return None
+    try:
+        if file == own:
+            return pq.read_table(own, partitioning=None)
         rows = pq.read_table(shared, partitioning=None, filters=[("lineage", "=", place.lineage)])
-        return rows if rows.num_rows else None
-    return None
+    except pa.ArrowInvalid as error:
+        raise LineageError(f"{file} is no whole Parquet file: move it away") from error
+    return rows if rows.num_rows else None
 
 
 def finished(run: Path, place: Place) -> Knowledge | None:
