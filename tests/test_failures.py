@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import vaults
-from helpers import answering, engine_answering, reported, run, steps, surrogate, timeless
+from helpers import answering, engine_answering, run, steps, surrogate, timeless
 from rich.console import Console
 
-from lineage.config import Config
+from lineage.analysis.measures import summarise
 from lineage.errors import OVERLONG, LineageError
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import Surrogate
@@ -24,7 +24,8 @@ from lineage.training.run import execute as train
 
 DOWN = Completion(error="engine down, planted")
 TOO_LONG = Completion(prompt="p", finish_reason=OVERLONG, error="over-long prompt, planted")
-TINY = ("experiment=tiny", "arms.names=[inherit,cold,oracle]", "log.journal_steps=1")
+TINY = ("experiment=tiny", "experiment.lineages=1", "arms.names=[inherit,cold,oracle]")
+TWO = (*TINY, "experiment.lineages=2")
 
 
 # The meter alone.
@@ -83,12 +84,11 @@ def test_a_request_that_no_engine_can_answer_is_data(ids: str, most: int) -> Non
 
 def test_a_failure_alone_is_tried_again_as_it_was() -> None:
     engine = Told(lambda id, place: DOWN if place < 5 else Completion("yes"))
-    (found,) = metered(engine, "a", 32)
-    assert isinstance(found, Completion)
-    assert [one for one in engine.asked if one.id == "a"] == [ask("a")] * 3
-    assert found.error == DOWN.error  # the sixth that was asked was a check
-    engine = Told(lambda id, place: DOWN if place < 4 else Completion("yes"))
     assert metered(engine, "a", 32) == [Completion("yes")]
+    assert [one for one in engine.asked if one.id == "a"] == [ask("a")] * 4
+    # By turns with a check, which any engine that is well can answer.
+    engine = Told(lambda id, place: DOWN if place < 4 else Completion("yes"))
+    assert metered(engine, "a", 32) == [DOWN]
 
 
 def test_a_failure_waits_for_what_is_under_way() -> None:
@@ -154,7 +154,7 @@ def test_a_training_that_ends_for_want_of_an_engine_leaves_no_failure(tmp_path: 
     cut = tmp_path / "runs" / "toy"
     quiet = Console(quiet=True)
     with (
-        engine_answering(dies(60), training_run),
+        engine_answering(dies(25), training_run),
         pytest.raises(LineageError, match="in a row failed"),
     ):
         train(config, cut, quiet)
@@ -169,7 +169,7 @@ def test_a_single_failure_is_data(tmp_path: Path) -> None:
 
     folder = tmp_path / "runs" / "one"
     with engine_answering(poison):
-        run(surrogate(tmp_path, *TINY, "experiment.lineages=1", "engine.max_failures=4"), folder)
+        run(surrogate(tmp_path, *TINY, "engine.max_failures=4"), folder)
     failed = [s for s in steps(folder) if s["error"]]
     assert {s["episode"] for s in failed} == {"w001"} and len(failed) == 1
 
@@ -196,35 +196,29 @@ def counted(summary: dict[str, Any], arm: str, family: str = "same") -> tuple[in
 
 
 def test_what_an_agent_could_not_do_scores_0_and_is_counted(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "one"
+    folder, config = tmp_path / "runs" / "one", surrogate(tmp_path, *TWO)
     with answering(last_probes("inherit", TOO_LONG)):
-        summary = reported(surrogate(tmp_path, *TINY), folder)
-    lost = [s for s in probed(folder, "inherit") if s["error"]]
+        run(config, folder)
+    summary = summarise(folder)
+    found = probed(folder, "inherit")
+    lost = [s for s in found if s["error"]]
     assert [(s["score"], s["finish_reason"]) for s in lost] == [(0.0, OVERLONG)] * 2
     assert counted(summary, "inherit") == (2, 0) and counted(summary, "cold") == (0, 0)
-    scores = {pair: [] for pair in (0, 1)}  # type: dict[int, list[float]]
-    for row in (s for s in probed(folder, "inherit") if s["family"] == "same"):
-        scores[row["pair"]].append(row["score"])
-    assert all(len(each) == 4 for each in scores.values())
-    mean = sum(sum(each) / 4 for each in scores.values()) / 2
-    assert summary["scores"]["inherit"]["same"]["mean"] == pytest.approx(mean)
-    # The reward of the handoff knows it too: half of the two same probes.
-    by_family = [s for s in probed(folder, "inherit") if s["generation"] == 1 and s["pair"] == 0]
-    same = [s["score"] for s in by_family if s["family"] == "same"]
-    (reward,) = [
-        s
-        for s in steps(folder)
-        if s["phase"] == "reward" and (s["generation"], s["pair"]) == (1, 0)
-    ]
-    weight = surrogate(tmp_path, *TINY).reward.same
-    assert reward["reward_same"] == pytest.approx(weight * sum(same) / 2)
+    same = [s["score"] for s in found if s["family"] == "same"]
+    assert len(same) == 8
+    assert summary["scores"]["inherit"]["same"]["mean"] == pytest.approx(sum(same) / 8)
+    # The reward of the handoff knows it too.
+    last = [s for s in steps(folder) if s["pair"] == s["generation"] - 1 == 0]
+    (reward,) = [s["reward_same"] for s in last if s["phase"] == "reward"]
+    mine = [s["score"] for s in last if s in found and s["family"] == "same"]
+    assert reward == pytest.approx(config.reward.same * sum(mine) / 2) and 0.0 in mine
 
 
 def test_over_long_work_leaves_no_experience_and_is_replayed(tmp_path: Path) -> None:
     def change(request: Request, answer: Completion) -> Completion:
         return TOO_LONG if "-inherit/g00/w001/" in request.id else answer
 
-    config = surrogate(tmp_path, *TINY, "experiment.lineages=1")
+    config = surrogate(tmp_path, *TINY)
     whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
     with answering(change):
         run(config, whole)
@@ -247,22 +241,27 @@ def test_over_long_work_leaves_no_experience_and_is_replayed(tmp_path: Path) -> 
 
 
 def test_what_an_engine_failed_is_missing_on_both_sides(tmp_path: Path) -> None:
-    """By hand: the gain is that of the probes which both arms have, whichever arm lost one."""
-    gains = {}
+    gains = []
     for arm in ("inherit", "cold"):
         folder = tmp_path / "runs" / arm
         with answering(last_probes(arm, DOWN)):
-            summary = reported(surrogate(tmp_path, *TINY, f"run.name={arm}"), folder)
+            run(surrogate(tmp_path, *TWO), folder)
+        summary = summarise(folder)
         assert counted(summary, arm) == (0, 2)
-        means = []
-        for pair in (0, 1):
-            both = []
-            for one in probed(folder, "inherit"):
-                for other in probed(folder, "cold"):
-                    key = ("pair", "generation", "episode", "task")
-                    if all(one[k] == other[k] for k in key) and one["family"] == "same":
-                        both.append((one["score"], other["score"]))
-            del pair
-            means.append(both)
-        gains[arm] = summary["gain"]["inherit"]["same"]["mean"]
-    assert gains["inherit"] == gains["cold"]
+        key = ("pair", "generation", "episode", "task")
+        inherit, cold = (
+            {tuple(s[k] for k in key): s["score"] for s in probed(folder, one)}
+            for one in ("inherit", "cold")
+        )
+        both = [
+            (place[0], inherit[place] - cold[place])
+            for place in inherit
+            if place[2] in ("p000", "p001") and None not in (inherit[place], cold[place])
+        ]
+        assert len(both) == 6
+        by_pair = [[change for pair, change in both if pair == one] for one in (0, 1)]
+        mean = sum(sum(changes) / 3 for changes in by_pair) / 2
+        assert summary["gain"]["inherit"]["same"]["mean"] == pytest.approx(mean)
+        gains.append(summary["gain"]["inherit"]["same"]["mean"])
+    # Whichever arm lost them: the same probes are compared.
+    assert gains[0] == gains[1]
