@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import vaults
 from helpers import answering, engine_answering, run, steps, surrogate, timeless
 from rich.console import Console
+from test_training import toy
 
+from lineage.analysis.comparison import compare
 from lineage.analysis.measures import summarise
 from lineage.errors import OVERLONG, LineageError
 from lineage.models.protocol import Completion, Request, Turn
@@ -147,8 +150,6 @@ def test_a_run_that_ends_for_want_of_an_engine_leaves_no_failure(
 
 
 def test_a_training_that_ends_for_want_of_an_engine_leaves_no_failure(tmp_path: Path) -> None:
-    from test_training import toy
-
     small = ("train.curricula=[open]", "train.held_out=0", "method.steps=2", "log.journal_steps=1")
     config = toy(tmp_path, *small, "method.group=2", "engine.max_failures=7")
     cut = tmp_path / "runs" / "toy"
@@ -265,3 +266,106 @@ def test_what_an_engine_failed_is_missing_on_both_sides(tmp_path: Path) -> None:
         gains.append(summary["gain"]["inherit"]["same"]["mean"])
     # Whichever arm lost them: the same probes are compared.
     assert gains[0] == gains[1]
+
+
+def test_a_doc_that_an_engine_failed_to_open_costs_the_score(tmp_path: Path) -> None:
+    def change(request: Request, answer: Completion) -> Completion:
+        return DOWN if "-docs/g01/p000/s01" in request.id else answer
+
+    more = ("agent.opening=choice", "arms.names=[docs,cold]", "arms.ceiling=docs")
+    folder = tmp_path / "runs" / "one"
+    with answering(change):
+        run(surrogate(tmp_path, *TINY, *more), folder)
+    probe = [s for s in steps(folder) if "-docs/g01/p000/" in s["step_id"]]
+    assert [(s["kind"], s["error"]) for s in probe] == [
+        *(("search", ""), ("open", DOWN.error), ("probe", DOWN.error)),
+    ]
+    assert probe[-1]["score"] is None
+
+
+@pytest.mark.parametrize(("failed", "score"), [(TOO_LONG, 0.0), (DOWN, None)])
+def test_a_history_that_cannot_be_summed_up(
+    failed: Completion, score: float | None, tmp_path: Path
+) -> None:
+    """A text that is too long to learn from is the agent's own failure, a dead engine is not."""
+    knobs = vaults.entry(tmp_path / "turns", "turns", noise=4)
+    more = ("agent.history_tokens=60", "agent.summary_tokens=30", "agent.docs=false")
+
+    def change(request: Request, answer: Completion) -> Completion:
+        summing = request.max_tokens == 30 and "/p000/" in request.id
+        return failed if summing else answer
+
+    folder = tmp_path / "runs" / "one"
+    with answering(change):
+        run(surrogate(tmp_path, *knobs, *TINY, *more), folder)
+    cut = {s["step_id"][:-4] for s in steps(folder) if s["kind"] == "summary" and s["error"]}
+    ends = [s for s in steps(folder) if s["kind"] == "probe" and s["step_id"][:-4] in cut]
+    assert ends
+    if score is None:
+        assert all(s["score"] is None and s["error"] == DOWN.error for s in ends)
+    else:
+        assert all(s["score"] is not None and not s["error"] for s in ends)
+
+
+def test_retrieval_is_checked_against_the_window_before_the_start(tmp_path: Path) -> None:
+    arms = ("arms.names=[inherit,retrieval,cold,oracle]",)
+    prepare(surrogate(tmp_path, *arms))
+    with pytest.raises(LineageError, match=r"lower agent\.retrieved_episodes") as raised:
+        prepare(surrogate(tmp_path, *arms, "agent.retrieved_episodes=60"))
+    assert "\n" not in str(raised.value)
+    turns = (*arms, *vaults.entry(tmp_path / "turns", "turns"), "agent.docs=false")
+    with pytest.raises(LineageError, match="retrieval"):
+        prepare(surrogate(tmp_path, *turns, "agent.retrieved_episodes=5"))
+    prepare(surrogate(tmp_path, *turns, "agent.retrieved_episodes=5", "agent.history_tokens=200"))
+
+
+def test_two_runs_are_compared_over_probes_that_both_answered(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
+    run(surrogate(tmp_path, *TWO), whole)
+    with answering(last_probes("inherit", DOWN)):
+        run(surrogate(tmp_path, *TWO), cut)
+    rows = [r for r in compare(whole, cut)["scores"] if r["arm"] == "inherit"]
+    assert all(row["a"] == row["b"] and row["difference"]["mean"] == 0.0 for row in rows)
+
+
+# Trainings.
+
+OPEN = ("train.curricula=[open]", "train.held_out=0", "method.steps=1", "method.warm_steps=0")
+
+
+def alternatives(config: Any, folder: Path) -> list[dict[str, Any]]:
+    train(config, folder, Console(quiet=True))
+    return pq.read_table(folder / "training" / "step=000.parquet").to_pylist()
+
+
+@pytest.mark.parametrize("way", ["choice", "native"])
+def test_what_was_opened_is_known_however_it_was_opened(way: str, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "toy"
+    rows = alternatives(toy(tmp_path, *OPEN, f"curricula.open.opening={way}"), folder)
+    opened = {
+        (s["pair"], s["episode"][:3]) for s in steps(folder) if s["kind"] == "open" and s["entry"]
+    }
+    assert opened and len(opened) < len(rows)
+    for row in rows:
+        place = (int(row["group"].rpartition("/")[2]), row["episode"])
+        assert (row["opened"] in ("needed", "vain")) <= (place in opened)
+        assert (row["opened"] == "spared") <= (place not in opened)
+    assert "needed" in {row["opened"] for row in rows}
+
+
+def test_an_over_long_attempt_is_worth_0_and_a_failed_one_is_missing(tmp_path: Path) -> None:
+    def change(request: Request, answer: Completion) -> Completion:
+        if request.choices:
+            return answer
+        return TOO_LONG if "/a00p" in request.id else DOWN if "/a01p" in request.id else answer
+
+    config, folder = toy(tmp_path, *OPEN), tmp_path / "runs" / "toy"
+    with answering(change, training_run):
+        rows = alternatives(config, folder)
+    for row in rows:
+        parts = (row["reward_same"], row["reward_similar"], row["reward_dissimilar"])
+        if row["alternative"] == 0:
+            assert sum(part or 0.0 for part in parts) == 0.0 and row["reward"] is not None
+            assert not row["error"]
+        if row["alternative"] == 1:
+            assert row["reward"] is None and DOWN.error in row["error"]
