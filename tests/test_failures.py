@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import vaults
-from helpers import answering, engine_answering, reported, run, steps, surrogate, timeless
+from helpers import answering, engine_answering, run, steps, surrogate, timeless
 from rich.console import Console
+from test_training import toy
 
-from lineage.config import Config
+from lineage.analysis.comparison import compare
+from lineage.analysis.measures import summarise
 from lineage.errors import OVERLONG, LineageError
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import Surrogate
@@ -24,7 +27,8 @@ from lineage.training.run import execute as train
 
 DOWN = Completion(error="engine down, planted")
 TOO_LONG = Completion(prompt="p", finish_reason=OVERLONG, error="over-long prompt, planted")
-TINY = ("experiment=tiny", "arms.names=[inherit,cold,oracle]", "log.journal_steps=1")
+TINY = ("experiment=tiny", "experiment.lineages=1", "arms.names=[inherit,cold,oracle]")
+TWO = (*TINY, "experiment.lineages=2")
 
 
 # The meter alone.
@@ -83,12 +87,11 @@ def test_a_request_that_no_engine_can_answer_is_data(ids: str, most: int) -> Non
 
 def test_a_failure_alone_is_tried_again_as_it_was() -> None:
     engine = Told(lambda id, place: DOWN if place < 5 else Completion("yes"))
-    (found,) = metered(engine, "a", 32)
-    assert isinstance(found, Completion)
-    assert [one for one in engine.asked if one.id == "a"] == [ask("a")] * 3
-    assert found.error == DOWN.error  # the sixth that was asked was a check
-    engine = Told(lambda id, place: DOWN if place < 4 else Completion("yes"))
     assert metered(engine, "a", 32) == [Completion("yes")]
+    assert [one for one in engine.asked if one.id == "a"] == [ask("a")] * 4
+    # By turns with a check, which any engine that is well can answer.
+    engine = Told(lambda id, place: DOWN if place < 4 else Completion("yes"))
+    assert metered(engine, "a", 32) == [DOWN]
 
 
 def test_a_failure_waits_for_what_is_under_way() -> None:
@@ -147,14 +150,12 @@ def test_a_run_that_ends_for_want_of_an_engine_leaves_no_failure(
 
 
 def test_a_training_that_ends_for_want_of_an_engine_leaves_no_failure(tmp_path: Path) -> None:
-    from test_training import toy
-
     small = ("train.curricula=[open]", "train.held_out=0", "method.steps=2", "log.journal_steps=1")
     config = toy(tmp_path, *small, "method.group=2", "engine.max_failures=7")
     cut = tmp_path / "runs" / "toy"
     quiet = Console(quiet=True)
     with (
-        engine_answering(dies(60), training_run),
+        engine_answering(dies(25), training_run),
         pytest.raises(LineageError, match="in a row failed"),
     ):
         train(config, cut, quiet)
@@ -169,7 +170,7 @@ def test_a_single_failure_is_data(tmp_path: Path) -> None:
 
     folder = tmp_path / "runs" / "one"
     with engine_answering(poison):
-        run(surrogate(tmp_path, *TINY, "experiment.lineages=1", "engine.max_failures=4"), folder)
+        run(surrogate(tmp_path, *TINY, "engine.max_failures=4"), folder)
     failed = [s for s in steps(folder) if s["error"]]
     assert {s["episode"] for s in failed} == {"w001"} and len(failed) == 1
 
@@ -196,35 +197,29 @@ def counted(summary: dict[str, Any], arm: str, family: str = "same") -> tuple[in
 
 
 def test_what_an_agent_could_not_do_scores_0_and_is_counted(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "one"
+    folder, config = tmp_path / "runs" / "one", surrogate(tmp_path, *TWO)
     with answering(last_probes("inherit", TOO_LONG)):
-        summary = reported(surrogate(tmp_path, *TINY), folder)
-    lost = [s for s in probed(folder, "inherit") if s["error"]]
+        run(config, folder)
+    summary = summarise(folder)
+    found = probed(folder, "inherit")
+    lost = [s for s in found if s["error"]]
     assert [(s["score"], s["finish_reason"]) for s in lost] == [(0.0, OVERLONG)] * 2
     assert counted(summary, "inherit") == (2, 0) and counted(summary, "cold") == (0, 0)
-    scores = {pair: [] for pair in (0, 1)}  # type: dict[int, list[float]]
-    for row in (s for s in probed(folder, "inherit") if s["family"] == "same"):
-        scores[row["pair"]].append(row["score"])
-    assert all(len(each) == 4 for each in scores.values())
-    mean = sum(sum(each) / 4 for each in scores.values()) / 2
-    assert summary["scores"]["inherit"]["same"]["mean"] == pytest.approx(mean)
-    # The reward of the handoff knows it too: half of the two same probes.
-    by_family = [s for s in probed(folder, "inherit") if s["generation"] == 1 and s["pair"] == 0]
-    same = [s["score"] for s in by_family if s["family"] == "same"]
-    (reward,) = [
-        s
-        for s in steps(folder)
-        if s["phase"] == "reward" and (s["generation"], s["pair"]) == (1, 0)
-    ]
-    weight = surrogate(tmp_path, *TINY).reward.same
-    assert reward["reward_same"] == pytest.approx(weight * sum(same) / 2)
+    same = [s["score"] for s in found if s["family"] == "same"]
+    assert len(same) == 8
+    assert summary["scores"]["inherit"]["same"]["mean"] == pytest.approx(sum(same) / 8)
+    # The reward of the handoff knows it too.
+    last = [s for s in steps(folder) if s["pair"] == s["generation"] - 1 == 0]
+    (reward,) = [s["reward_same"] for s in last if s["phase"] == "reward"]
+    mine = [s["score"] for s in last if s in found and s["family"] == "same"]
+    assert reward == pytest.approx(config.reward.same * sum(mine) / 2) and 0.0 in mine
 
 
 def test_over_long_work_leaves_no_experience_and_is_replayed(tmp_path: Path) -> None:
     def change(request: Request, answer: Completion) -> Completion:
         return TOO_LONG if "-inherit/g00/w001/" in request.id else answer
 
-    config = surrogate(tmp_path, *TINY, "experiment.lineages=1")
+    config = surrogate(tmp_path, *TINY)
     whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
     with answering(change):
         run(config, whole)
@@ -247,22 +242,130 @@ def test_over_long_work_leaves_no_experience_and_is_replayed(tmp_path: Path) -> 
 
 
 def test_what_an_engine_failed_is_missing_on_both_sides(tmp_path: Path) -> None:
-    """By hand: the gain is that of the probes which both arms have, whichever arm lost one."""
-    gains = {}
+    gains = []
     for arm in ("inherit", "cold"):
         folder = tmp_path / "runs" / arm
         with answering(last_probes(arm, DOWN)):
-            summary = reported(surrogate(tmp_path, *TINY, f"run.name={arm}"), folder)
+            run(surrogate(tmp_path, *TWO), folder)
+        summary = summarise(folder)
         assert counted(summary, arm) == (0, 2)
-        means = []
-        for pair in (0, 1):
-            both = []
-            for one in probed(folder, "inherit"):
-                for other in probed(folder, "cold"):
-                    key = ("pair", "generation", "episode", "task")
-                    if all(one[k] == other[k] for k in key) and one["family"] == "same":
-                        both.append((one["score"], other["score"]))
-            del pair
-            means.append(both)
-        gains[arm] = summary["gain"]["inherit"]["same"]["mean"]
-    assert gains["inherit"] == gains["cold"]
+        key = ("pair", "generation", "episode", "task")
+        inherit, cold = (
+            {tuple(s[k] for k in key): s["score"] for s in probed(folder, one)}
+            for one in ("inherit", "cold")
+        )
+        both = [
+            (place[0], inherit[place] - cold[place])
+            for place in inherit
+            if place[2] in ("p000", "p001") and None not in (inherit[place], cold[place])
+        ]
+        assert len(both) == 6
+        by_pair = [[change for pair, change in both if pair == one] for one in (0, 1)]
+        mean = sum(sum(changes) / 3 for changes in by_pair) / 2
+        assert summary["gain"]["inherit"]["same"]["mean"] == pytest.approx(mean)
+        gains.append(summary["gain"]["inherit"]["same"]["mean"])
+    # Whichever arm lost them: the same probes are compared.
+    assert gains[0] == gains[1]
+
+
+def test_a_doc_that_an_engine_failed_to_open_costs_the_score(tmp_path: Path) -> None:
+    def change(request: Request, answer: Completion) -> Completion:
+        return DOWN if "-docs/g01/p000/s01" in request.id else answer
+
+    more = ("agent.opening=choice", "arms.names=[docs,cold]", "arms.ceiling=docs")
+    folder = tmp_path / "runs" / "one"
+    with answering(change):
+        run(surrogate(tmp_path, *TINY, *more), folder)
+    probe = [s for s in steps(folder) if "-docs/g01/p000/" in s["step_id"]]
+    assert [(s["kind"], s["error"]) for s in probe] == [
+        *(("search", ""), ("open", DOWN.error), ("probe", DOWN.error)),
+    ]
+    assert probe[-1]["score"] is None
+
+
+@pytest.mark.parametrize(("failed", "score"), [(TOO_LONG, 0.0), (DOWN, None)])
+def test_a_history_that_cannot_be_summed_up(
+    failed: Completion, score: float | None, tmp_path: Path
+) -> None:
+    """A text that is too long to learn from is the agent's own failure, a dead engine is not."""
+    knobs = vaults.entry(tmp_path / "turns", "turns", noise=4)
+    more = ("agent.history_tokens=60", "agent.summary_tokens=30", "agent.docs=false")
+
+    def change(request: Request, answer: Completion) -> Completion:
+        summing = request.max_tokens == 30 and "/p000/" in request.id
+        return failed if summing else answer
+
+    folder = tmp_path / "runs" / "one"
+    with answering(change):
+        run(surrogate(tmp_path, *knobs, *TINY, *more), folder)
+    cut = {s["step_id"][:-4] for s in steps(folder) if s["kind"] == "summary" and s["error"]}
+    ends = [s for s in steps(folder) if s["kind"] == "probe" and s["step_id"][:-4] in cut]
+    assert ends
+    if score is None:
+        assert all(s["score"] is None and s["error"] == DOWN.error for s in ends)
+    else:
+        assert all(s["score"] is not None and not s["error"] for s in ends)
+
+
+def test_retrieval_is_checked_against_the_window_before_the_start(tmp_path: Path) -> None:
+    arms = ("arms.names=[inherit,retrieval,cold,oracle]",)
+    prepare(surrogate(tmp_path, *arms))
+    with pytest.raises(LineageError, match=r"lower agent\.retrieved_episodes") as raised:
+        prepare(surrogate(tmp_path, *arms, "agent.retrieved_episodes=60"))
+    assert "\n" not in str(raised.value)
+    turns = (*arms, *vaults.entry(tmp_path / "turns", "turns"), "agent.docs=false")
+    with pytest.raises(LineageError, match="retrieval"):
+        prepare(surrogate(tmp_path, *turns, "agent.retrieved_episodes=5"))
+    prepare(surrogate(tmp_path, *turns, "agent.retrieved_episodes=5", "agent.history_tokens=200"))
+
+
+def test_two_runs_are_compared_over_probes_that_both_answered(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
+    run(surrogate(tmp_path, *TWO), whole)
+    with answering(last_probes("inherit", DOWN)):
+        run(surrogate(tmp_path, *TWO), cut)
+    rows = [r for r in compare(whole, cut)["scores"] if r["arm"] == "inherit"]
+    assert all(row["a"] == row["b"] and row["difference"]["mean"] == 0.0 for row in rows)
+
+
+# Trainings.
+
+OPEN = ("train.curricula=[open]", "train.held_out=0", "method.steps=1", "method.warm_steps=0")
+
+
+def alternatives(config: Any, folder: Path) -> list[dict[str, Any]]:
+    train(config, folder, Console(quiet=True))
+    return pq.read_table(folder / "training" / "step=000.parquet").to_pylist()
+
+
+@pytest.mark.parametrize("way", ["choice", "native"])
+def test_what_was_opened_is_known_however_it_was_opened(way: str, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "toy"
+    rows = alternatives(toy(tmp_path, *OPEN, f"curricula.open.opening={way}"), folder)
+    opened = {
+        (s["pair"], s["episode"][:3]) for s in steps(folder) if s["kind"] == "open" and s["entry"]
+    }
+    assert opened and len(opened) < len(rows)
+    for row in rows:
+        place = (int(row["group"].rpartition("/")[2]), row["episode"])
+        assert (row["opened"] in ("needed", "vain")) <= (place in opened)
+        assert (row["opened"] == "spared") <= (place not in opened)
+    assert "needed" in {row["opened"] for row in rows}
+
+
+def test_an_over_long_attempt_is_worth_0_and_a_failed_one_is_missing(tmp_path: Path) -> None:
+    def change(request: Request, answer: Completion) -> Completion:
+        if request.choices:
+            return answer
+        return TOO_LONG if "/a00p" in request.id else DOWN if "/a01p" in request.id else answer
+
+    config, folder = toy(tmp_path, *OPEN), tmp_path / "runs" / "toy"
+    with answering(change, training_run):
+        rows = alternatives(config, folder)
+    for row in rows:
+        parts = (row["reward_same"], row["reward_similar"], row["reward_dissimilar"])
+        if row["alternative"] == 0:
+            assert sum(part or 0.0 for part in parts) == 0.0 and row["reward"] is not None
+            assert not row["error"]
+        if row["alternative"] == 1:
+            assert row["reward"] is None and DOWN.error in row["error"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ from lineage.models.versions import lookup, registry
 from lineage.succession.arms import Arm, donor_arm, donor_of, find_arm
 from lineage.succession.start import Start, start_of
 from lineage.suites import make_suite
-from lineage.tasks import Suite, World
+from lineage.tasks import Suite, Task, World
 
 RULES = (
     *("act", "append", "edit", "rewrite-all", "document", "compress", "restate"),
@@ -118,6 +119,8 @@ def prepare(config: Config) -> Job:
                 f"poison.form=fact falsifies a fact, and world {world.id!r} of suite "
                 f"{job.suite.name!r} has none: use poison.form=instruction"
             )
+        if any(arm.receives.retrieval for arm in arms):
+            _check_retrieval(job, world)
         for arm in arms:
             donor_of(config, arm, pair, lambda other: home(other).id)
     return job
@@ -175,6 +178,43 @@ def _check_windows(job: Job) -> None:
             f"agent.summary_tokens is {agent.summary_tokens}: a summary must be shorter than "
             f"agent.history_tokens ({agent.history_tokens}), which it makes room in"
         )
+
+
+def _check_retrieval(job: Job, world: World) -> None:
+    """Raise LineageError where the raw episodes of tasks of `world` exceed a context window.
+
+    They count in full: the longest tasks, and turns of as many tokens as an episode may hold.
+    """
+    versions, agent, suite = registry(job.config.model), job.config.agent, job.suite
+    on_shelf = shelf.names(shelf.folder_of(job.config.model))
+    turns = agent.history_tokens if suite.many_turns else 0
+    asked, past = [0], list[int]()
+    for task in world.tasks:
+        shown = len(task.prompt) // CHARS_PER_TOKEN + turns
+        shown += min(len(task.context) // CHARS_PER_TOKEN, agent.history_tokens)
+        if task.lesson:
+            past.append(shown - turns)
+        else:
+            past.append(shown + agent.act_tokens + _told(suite, task, world))
+            asked.append(shown + agent.act_tokens)
+    past.sort(reverse=True)
+    rules = len(suite.instructions or template("act").template) // CHARS_PER_TOKEN
+    needed = rules + max(asked) + sum(past[: agent.retrieved_episodes])
+    for name in (name for arm in job.arms if arm.receives.retrieval for name in arm.versions):
+        window = lookup(versions, name, on_shelf).context_window
+        if window < needed:
+            raise LineageError(
+                f"the context window of {name} is {window} tokens, but a task with "
+                f"{agent.retrieved_episodes} raw episodes (arm retrieval) may need {needed}: lower "
+                "agent.retrieved_episodes or agent.history_tokens"
+            )
+
+
+def _told(suite: Suite, task: Task, world: World) -> int:
+    """Return about how many tokens the feedback takes; a suite that fails costs its episodes."""
+    with suppress(Exception):
+        return len(suite.feedback(task, world, 0.0)) // CHARS_PER_TOKEN
+    return 0
 
 
 def _check_tools(job: Job) -> None:

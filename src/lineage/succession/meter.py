@@ -101,8 +101,9 @@ class Meter:
     def _failed(self, error: str) -> None:
         """Count a failure. Raises LineageError where it is one too many."""
         self.failures += 1
-        if self.failures >= self.most_failures:
+        if self.failures >= self.most_failures and not self.gone:
             self.gone = f"{self.failures} requests in a row failed, the last with: {error}"
+        if self.gone:
             raise LineageError(self.gone)
 
     def _check(self, request: Request) -> Request:

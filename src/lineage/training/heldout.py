@@ -36,8 +36,8 @@ from lineage.training.guards import measure
 from lineage.training.rollout import Clock, Draw, Group, Rollouts
 from lineage.training.schooling import AFTER, BEFORE, held_out, live, school, worlds_only
 
-Values = dict[str, dict[int, float]]
-"""By measure: the mean of each world."""
+Values = dict[str, dict[int, dict[str, float]]]
+"""By measure and world: the value of each generation, probe or episode, by its name."""
 OPENED = {"needed": 1.0, "missed": 0.0, "vain": 0.0, "spared": 1.0}
 """Whether it was right to open, or not to."""
 SHARES = SHARE, DIFFERENCE
@@ -86,6 +86,7 @@ def _gains(config: Config, course: str, before: Values, after: Values) -> list[G
     sides: dict[str, tuple[dict[str, Any], ...]] = {}
     changes: dict[str, Interval] = {}
     for name in (name for name in before if name in after):
+<<<<<<< HEAD
         both = before[name].keys() & after[name].keys()
         if both:
             old, new = ({pair: side[name][pair] for pair in both} for side in (before, after))
@@ -107,26 +108,34 @@ def _plain(found: Interval) -> dict[str, Any]:
 def _tested(found: Interval, star: bool) -> dict[str, Any]:
     excludes = found.excludes_zero
     return {"p": found.p, "excludes_zero": excludes, "starred": star and excludes}
+=======
+        old, new = _of_both(before[name], after[name])
+        if old:
+            change = shown(paired_difference(new, old), name)
+            gains.append(Gain(course, name, shown(old, name), shown(new, name), change))
+    return gains
+>>>>>>> wt-probes
 
 
 def _lineages(config: Config, run: Path, arm: str) -> Values:
     """Return the measures of one arm of a held-out run, by pair."""
     suite, generations = make_suite(config.suite), len(config.schedule.versions)
-    sums: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    found = _nothing()
     for pair in range(config.experiment.lineages):
         for generation, plan in enumerate(plans(suite, config.experiment, generations, pair)):
             place = place_of(arm, pair, generation)
             left = finished(run, place)
             assert left is not None, "the run is finished"
             for step in read_steps(run, place):
+                place_in = f"{generation:02d}/{step.episode}"
                 if step.phase == "reward" and step.reward is not None:
-                    sums["reward"][pair].append(step.reward)
-                    sums["memory tokens"][pair].append(float(step.memory_tokens))
+                    found["reward"][pair][place_in] = step.reward
+                    found["memory tokens"][pair][place_in] = float(step.memory_tokens)
                     for name, value in _written(left, step.memory_tokens, plan).items():
-                        sums[name][pair].append(value)
+                        found[name][pair][place_in] = value
                 elif step.kind == "probe" and step.score is not None:
-                    sums[step.family][pair].append(step.score)
-    return _means(sums)
+                    found[step.family][pair][place_in] = step.score
+    return found
 
 
 def _written(knowledge: Knowledge, tokens: int, plan: Plan) -> dict[str, float]:
@@ -164,15 +173,24 @@ async def _episodes(
     ]
     serving = train.parent if arm == BEFORE else train.name
     groups = await rollouts.sample(0, serving, draws, 1, Clock())
+<<<<<<< HEAD
     sums: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     rewards: dict[int, list[Reward]] = defaultdict(list)
+=======
+    found = _nothing()
+>>>>>>> wt-probes
     for draw, group in zip(draws, groups, strict=True):
         world = draw.number // visits
         rewards[world] += [a.reward for a in group.alternatives if a.reward is not None]
         for name, value in _acted(group).items():
+<<<<<<< HEAD
             sums[name][world].append(value)
     whole = {world: over_families(of) for world, of in rewards.items() if of}
     return {"reward": whole, **_means(sums)}
+=======
+            found[name][draw.number // visits][f"{draw.number:03d}"] = value
+    return found
+>>>>>>> wt-probes
 
 
 def _acted(group: Group) -> dict[str, float]:
@@ -188,8 +206,21 @@ def _acted(group: Group) -> dict[str, float]:
     return found
 
 
-def _means(sums: Mapping[str, Mapping[int, list[float]]]) -> Values:
-    return {
-        name: {pair: sum(values) / len(values) for pair, values in by_pair.items()}
-        for name, by_pair in sums.items()
-    }
+def _nothing() -> Values:
+    return defaultdict(lambda: defaultdict(dict))
+
+
+def _of_both(
+    before: Mapping[int, Mapping[str, float]], after: Mapping[int, Mapping[str, float]]
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the mean of each world on either side, over what both sides have a value of.
+
+    What an engine failed on one side is missing in both: means over unlike probes do not compare.
+    """
+    old, new = dict[int, float](), dict[int, float]()
+    for pair in before.keys() & after.keys():
+        names = [name for name in before[pair] if name in after[pair]]
+        if names:
+            old[pair] = sum(before[pair][name] for name in names) / len(names)
+            new[pair] = sum(after[pair][name] for name in names) / len(names)
+    return old, new
