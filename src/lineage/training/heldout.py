@@ -86,10 +86,8 @@ def _gains(config: Config, course: str, before: Values, after: Values) -> list[G
     sides: dict[str, tuple[dict[str, Any], ...]] = {}
     changes: dict[str, Interval] = {}
     for name in (name for name in before if name in after):
-<<<<<<< HEAD
-        both = before[name].keys() & after[name].keys()
-        if both:
-            old, new = ({pair: side[name][pair] for pair in both} for side in (before, after))
+        old, new = _of_both(before[name], after[name])
+        if old:
             of, change = RANGES.get(name, SHARES)
             sides[name] = tuple(_plain(interval(side, log.confidence, of)) for side in (old, new))
             changes[name] = interval(paired_difference(new, old), log.confidence, change)
@@ -108,13 +106,6 @@ def _plain(found: Interval) -> dict[str, Any]:
 def _tested(found: Interval, star: bool) -> dict[str, Any]:
     excludes = found.excludes_zero
     return {"p": found.p, "excludes_zero": excludes, "starred": star and excludes}
-=======
-        old, new = _of_both(before[name], after[name])
-        if old:
-            change = shown(paired_difference(new, old), name)
-            gains.append(Gain(course, name, shown(old, name), shown(new, name), change))
-    return gains
->>>>>>> wt-probes
 
 
 def _lineages(config: Config, run: Path, arm: str) -> Values:
@@ -173,24 +164,16 @@ async def _episodes(
     ]
     serving = train.parent if arm == BEFORE else train.name
     groups = await rollouts.sample(0, serving, draws, 1, Clock())
-<<<<<<< HEAD
-    sums: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    rewards: dict[int, list[Reward]] = defaultdict(list)
-=======
     found = _nothing()
->>>>>>> wt-probes
+    rewards: dict[int, list[Reward]] = defaultdict(list)
     for draw, group in zip(draws, groups, strict=True):
         world = draw.number // visits
         rewards[world] += [a.reward for a in group.alternatives if a.reward is not None]
         for name, value in _acted(group).items():
-<<<<<<< HEAD
-            sums[name][world].append(value)
-    whole = {world: over_families(of) for world, of in rewards.items() if of}
-    return {"reward": whole, **_means(sums)}
-=======
-            found[name][draw.number // visits][f"{draw.number:03d}"] = value
-    return found
->>>>>>> wt-probes
+            found[name][world][f"{draw.number:03d}"] = value
+    # A world of which an episode failed has no reward: the sum over families would lack one.
+    whole = {world: {"": over_families(of)} for world, of in rewards.items() if len(of) == visits}
+    return {"reward": whole, **found}
 
 
 def _acted(group: Group) -> dict[str, float]:
