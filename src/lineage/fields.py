@@ -109,7 +109,7 @@ def schema(kind: Any) -> dict[str, Any]:
     return TypeAdapter(kind).json_schema()
 
 
-def keys(kind: type[Any], values: Any) -> set[str]:
+def keys(kind: Any, values: Any) -> set[str]:
     """Return the dotted keys that `kind` has, and those of `values`, which may be more."""
     top = schema(kind)
     return {*_schema_keys(top, top), *_value_keys(values)}
@@ -119,7 +119,7 @@ def _is_unknown(error: Mapping[str, Any]) -> bool:
     return str(error["type"]) == "unexpected_keyword_argument"
 
 
-def _line(kind: type[Any], values: Any, where: str, error: Mapping[str, Any]) -> str:
+def _line(kind: Any, values: Any, where: str, error: Mapping[str, Any]) -> str:
     name, problem = _dotted((where, *error["loc"])), str(error["type"])
     if problem == LINE:
         return str(error["msg"])
