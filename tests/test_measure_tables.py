@@ -128,6 +128,44 @@ def test_gains_are_those_of_sql_to_the_last_digit(log: Log, metrics: dict[str, A
     assert None not in shares
 
 
+def test_gains_have_generation_0_apart_and_arms_are_paired(
+    log: Log, metrics: dict[str, Any]
+) -> None:
+    for inherited, which in ((False, "generation = 0"), (True, "generation > 0")):
+        found = log.sql(
+            "WITH p AS (SELECT arm, family, pair, avg(score ORDER BY step_id) AS score FROM steps "
+            f"WHERE kind = 'probe' AND {which} GROUP BY ALL) "
+            "SELECT a.arm, a.family, avg(a.score - b.score ORDER BY a.pair) "
+            "FROM p a JOIN p b USING (family, pair) WHERE b.arm = 'cold' AND a.arm <> 'cold' "
+            "GROUP BY ALL"
+        ).fetchall()
+        assert {(row["arm"], row["family"], row["mean"]) for row in metrics["gain_by_inheritance"]
+                if row["inherited"] is inherited} == set(found)  # fmt: skip
+    over = log.sql(
+        "WITH p AS (SELECT arm, family, pair, avg(score ORDER BY step_id) AS score FROM steps "
+        "WHERE kind = 'probe' AND generation > 0 GROUP BY ALL) "
+        "SELECT a.family, avg(a.score - b.score ORDER BY a.pair) FROM p a JOIN p b "
+        "USING (family, pair) WHERE a.arm = 'inherit' AND b.arm = 'oracle' GROUP BY ALL"
+    ).fetchall()
+    rows = metrics["contrasts"]
+    assert {(row["arm"], row["over"]) for row in rows} == {("inherit", "oracle")}
+    assert {(row["family"], row["mean"]) for row in rows} == set(over)
+
+
+def test_gains_by_version_are_of_generations_that_inherited(
+    log: Log, metrics: dict[str, Any]
+) -> None:
+    found = log.sql(
+        "WITH p AS (SELECT arm, family, version, generation, pair, avg(score) AS score FROM steps "
+        "WHERE kind = 'probe' AND generation > 0 GROUP BY ALL) "
+        "SELECT a.version, a.arm, a.family, round(avg(a.score - b.score), 9) FROM p a "
+        "JOIN p b USING (family, version, generation, pair) "
+        "WHERE b.arm = 'cold' AND a.arm <> 'cold' GROUP BY ALL"
+    ).fetchall()
+    rows = metrics["gain_by_version"]
+    assert {(r["version"], r["arm"], r["family"], round(r["mean"], 9)) for r in rows} == set(found)
+
+
 def test_sizes_costs_and_rewards_are_those_of_sql(log: Log, metrics: dict[str, Any]) -> None:
     for row in rows(
         log,

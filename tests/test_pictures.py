@@ -166,7 +166,7 @@ def test_scores_are_those_of_the_metrics(made: Any) -> None:
         ]
         assert drawn == expected
         assert all(abs(mark.get_xdata()[0]) < 0.5 for mark in first)
-        assert "inherits\nnothing" in texts(axis)
+        assert "inherits nothing" in texts(axis)
         assert set(summary["arms"]) <= set(texts(axis))
 
 

