@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py                              the published method
     python benchmarks/coverage.py --method percentile          another: see METHODS
-    python benchmarks/coverage.py --json                       one line of JSON a table row, as a list
+    python benchmarks/coverage.py --json                       its rows as JSON
     python benchmarks/coverage.py --pairs 10000                lineages on the surrogate: the truth
 
 Two sources, the truth of both known. Simulated pairs score the mean of 16 probes, each right with a
@@ -162,8 +162,7 @@ def bootstrap_t(data: Numbers, of: Range) -> Sides:
     with np.errstate(invalid="ignore", divide="ignore"):
         t = (sample.mean(axis=2) - mean[:, None]) / (sample.std(axis=2, ddof=1) / root)
     t[~np.isfinite(t)] = np.nan
-    none = np.isnan(t).all(axis=1)
-    t[none] = 0.0
+    t[np.isnan(t).all(axis=1)] = 0.0
     error = data.std(axis=1, ddof=1) / root
     low, high = (np.nanquantile(t, tail, axis=1) for tail in ((1 + NOMINAL) / 2, (1 - NOMINAL) / 2))
     return mean - low * error, mean - high * error
@@ -173,9 +172,10 @@ def linear(mean: Callable[[Numbers, Range], Sides]) -> Callable[[Numbers, Number
     """Return bounds of a ratio that are those of `mean` of the ratio linearised over pairs."""
 
     def of_ratio(above: Numbers, below: Numbers, of: Range) -> Sides:
-        ratio = above.mean(axis=1) / below.mean(axis=1)
-        left = above - ratio[:, None] * below
-        return mean(ratio[:, None] + left / below.mean(axis=1)[:, None], FREE)
+        whole = below.mean(axis=1)
+        divisor = np.where(whole == 0, np.nan, whole)[:, None]
+        ratio = above.mean(axis=1)[:, None] / divisor
+        return mean(ratio + (above - ratio * below) / divisor, FREE)
 
     return of_ratio
 
@@ -227,15 +227,16 @@ def drawn(data: Numbers) -> NDArray[np.int64]:
 
 def resampled_ratio(above: Numbers, below: Numbers) -> Numbers:
     places = drawn(above)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = above[:, places].sum(axis=2) / below[:, places].sum(axis=2)
-    found[~np.isfinite(found)] = np.nan
-    return found
+    whole = below[:, places].sum(axis=2)
+    return above[:, places].sum(axis=2) / np.where(whole == 0, np.nan, whole)
 
 
 def tails(values: Numbers, tail: float) -> Sides:
-    low, high = np.nanquantile(values, [tail, 1 - tail], axis=1)
-    return low, high
+    # No resample of some has anything to divide by: they are not defined.
+    known = ~np.isnan(values).all(axis=1)
+    ends = np.full((2, len(values)), np.nan)
+    ends[:, known] = np.nanquantile(values[known], [tail, 1 - tail], axis=1)
+    return ends[0], ends[1]
 
 
 def generator(*ids: str | int) -> np.random.Generator:
@@ -281,7 +282,7 @@ def simulated(pairs: int) -> Iterator[Trial]:
 
 @dataclass(frozen=True)
 class Lineages:
-    """What each pair of a run on the surrogate has: scores by arm and family, tokens by generation."""
+    """What each pair of a run has: scores by arm and family, memory tokens by generation."""
 
     scores: dict[tuple[str, str], Numbers]
     tokens: tuple[Numbers, Numbers]
@@ -406,12 +407,13 @@ def show(name: str, rows: list[tuple[Row, float]]) -> None:
         f"most {MOST_FALSE:.0%}, from {LEAST} pairs on: "
         + ("holds." if not wrong else f"does not hold in {len(wrong)} of {len(rows)} rows: {where}")
     )
-    table = Table("figure", "pairs", "skewed", "actual", "least of its cells", "false stars", box=None)
+    head = ("figure", "pairs", "skewed", "actual", "least of its cells", "false stars")
+    table = Table(*head, box=None)
     for row, least in rows:
         star = "" if row.false_stars is None else f"{row.false_stars:.3f}"
         skewed, mark = "yes" if row.skewed else "no", " <" if fails(row) else ""
-        cells = (row.figure, str(row.pairs), skewed, f"{row.actual:.3f}{mark}", f"{least:.3f}", star)
-        table.add_row(*cells)
+        actual = f"{row.actual:.3f}{mark}"
+        table.add_row(row.figure, str(row.pairs), skewed, actual, f"{least:.3f}", star)
     console.print(table)
 
 

@@ -31,13 +31,13 @@ Image(picture_bytes(score_by_generation(summary), "png"), width=900)
 # %% [markdown]
 # ## The gain over nothing
 # All arms of a pair meet the same tasks, so a gain is the mean of differences, a pair each, with a
-# bootstrap over pairs. A star marks an interval that excludes 0.
+# interval over pairs. A star marks one that excludes 0, of five pairs or more: of these four none.
 
 # %%
 log = lineage.open(run)
 for row in inheritance_gain(log).to_pylist():
     if row["family"] == "same":
-        star = "*" if row["excludes_zero"] else ""
+        star = "*" if row["starred"] else ""
         print(f"{row['arm']:11}{row['mean']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]{star}")
 
 # %% [markdown]

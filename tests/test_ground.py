@@ -16,12 +16,13 @@ from lineage.analysis.measures import ground
 from lineage.analysis.measures.summary import GROUND
 from lineage.analysis.views import connect
 from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
+from lineage.metrics import AMOUNT, interval
 from lineage.steplog.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
 
 RECORD = {
     "run": "hand-1", "experiment": "hand", "config_hash": "1", "arms": ["inherit", "cold"],
     "families": ["same"], "baseline": "cold", "ceiling": "oracle", "schedule": ["m@r0"] * 4,
-    "bootstrap": 200, "confidence": 0.95,
+    "confidence": 0.95, "correction": "none",
 }  # fmt: skip
 ORIGIN = Origin(0, "m@r0", "w0")
 HOME, AWAY = "codes", "elsewhere"
@@ -161,7 +162,8 @@ def test_signal_density_by_hand(entries: dict[str, Rows]) -> None:
     assert mean(found, generation=None) == (((10 + 2.5 + 4) / 3 + (10 + 0) / 2) / 2, 2)
     assert only(found, generation=None)["values"] == 5
     assert only(found, generation=0)["low"] is None
-    assert only(found, generation=1)["low"] == 2.5 and only(found, generation=1)["high"] == 10
+    expected, one = interval({0: 2.5, 1: 10.0}, 0.95, AMOUNT), only(found, generation=1)
+    assert (one["low"], one["high"]) == (0.0, expected.high)
 
 
 def test_facts_held_by_hand(entries: dict[str, Rows]) -> None:

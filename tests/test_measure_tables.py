@@ -17,12 +17,17 @@ from lineage.analysis.measures import (
     compression,
     forgetting,
     harm,
+    inheritance_gain,
     summarise_all,
 )
+from lineage.analysis.measures.cells import starred
 from lineage.analysis.measures.summary import GROUND, MEASURES
 from lineage.analysis.views import SCORE_SQL, connect, rows
+from lineage.metrics import DIFFERENCE, SHARE, interval, ratio
 
 COUNTS = {"edits", "opens", "errors", "totals", "unscored"}
+UNBOUNDED = {"memory", "costs", "reward", "kept_tokens", "kept", "compression", "signal_density"}
+"""Measures that hold amounts: where these are equal in all pairs nothing bounds them."""
 ALL = MEASURES | GROUND
 Log = duckdb.DuckDBPyConnection
 
@@ -33,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("tables")
     folder = tmp / "runs" / "one"
     more = ("experiment.lineages=11", "experiment.episodes=3", "suite.drift=0.2")
-    reported(surrogate(tmp, *more, "experiment.probes.same=3", "log.bootstrap=200"), folder)
+    reported(surrogate(tmp, *more, "experiment.probes.same=3"), folder)
     return folder
 
 
@@ -60,7 +65,8 @@ def test_every_measure_has_what_it_is_by_and_then_an_interval(log: Log, name: st
     assert len({tuple(row.values()) for row in by}) == len(by), "a row a cell"
     for row in table.to_pylist():
         assert (row["mean"] is None) == (row["n"] == 0)
-        assert (row["low"] is None) == (row["n"] < 2)
+        bounded = name in UNBOUNDED or row["low"] is not None
+        assert bounded if row["n"] > 1 else row["low"] is None
         assert row["low"] is None or row["low"] <= row["high"]
 
 
@@ -166,6 +172,43 @@ def test_gains_by_version_are_of_generations_that_inherited(
     assert {(r["version"], r["arm"], r["family"], round(r["mean"], 9)) for r in rows} == set(found)
 
 
+def test_stars_are_of_enough_pairs_and_of_what_excludes_zero(
+    log: Log, metrics: dict[str, Any]
+) -> None:
+    gains = [row for arm in metrics["gain"].values() for row in arm.values()]
+    assert all(row["starred"] == row["excludes_zero"] == (row["p"] < 0.05) for row in gains)
+    assert any(row["starred"] for row in gains) and not all(row["starred"] for row in gains)
+    few = duckdb.connect()
+    for name, sql in (("steps", "FROM steps WHERE pair < 4"), ("runs", "FROM runs")):
+        few.register(name, log.sql(sql).to_arrow_table())
+    gains = inheritance_gain(few).to_pylist()
+    assert {row["n"] for row in gains} == {4}
+    assert any(row["excludes_zero"] for row in gains)
+    assert not any(row["starred"] for row in gains)
+
+
+def test_a_correction_is_over_the_cells_of_one_table(log: Log) -> None:
+    table = pa.table(
+        {
+            "folder": [*["run"] * 3, *["other"] * 2],
+            "low": [0.1, 0.1, -0.1, 0.1, 0.1],
+            "high": [0.2] * 5,
+            "n": [6] * 5,
+            "p": [0.02, 0.04, 0.5, 0.04, 0.045],
+        }
+    )
+    for correction, expected in (
+        ("none", [True, True, False, True, True]),
+        ("holm", [False, False, False, False, False]),
+        ("bh", [False, False, False, True, True]),
+    ):
+        (record,) = log.sql("FROM runs").to_arrow_table().to_pylist()
+        records = [record | {"folder": one, "correction": correction} for one in ("run", "other")]
+        runs = duckdb.connect()
+        runs.register("runs", pa.Table.from_pylist(records))
+        assert starred(runs, table)["starred"].to_pylist() == expected
+
+
 def test_sizes_costs_and_rewards_are_those_of_sql(log: Log, metrics: dict[str, Any]) -> None:
     for row in rows(
         log,
@@ -203,7 +246,7 @@ def test_a_log_of_two_runs_has_the_metrics_of_each(
 ) -> None:
     other = tmp_path / "runs" / "two"
     more = ("experiment.lineages=2", "experiment.episodes=2", "experiment.seed=7")
-    alone = reported(surrogate(tmp_path, *more, "log.bootstrap=100"), other)
+    alone = reported(surrogate(tmp_path, *more, "log.correction=bh"), other)
     both = duckdb.connect()
     for name in ("steps", "knowledge", "worlds", "runs"):
         tables = [
@@ -211,6 +254,9 @@ def test_a_log_of_two_runs_has_the_metrics_of_each(
         ]
         both.register(name, pa.concat_tables(tables))
     found = json.loads(json.dumps(summarise_all(both)))
+    # Two arms in three families each; of two pairs no cell is tested.
+    assert metrics["stars"]["gain"] == {"cells": 6, "by_chance": 0.3, "correction": "none"}
+    assert alone["stars"]["gain"] == {"cells": 0, "by_chance": 0.0, "correction": "bh"}
     assert found == {str(folder): metrics, str(other): json.loads(json.dumps(alone))}
 
 
@@ -229,8 +275,8 @@ def scored(cells: dict[tuple[str, int, int, int], float]) -> Log:
     )
     record = {
         "folder": "run", "arms": ["inherit", "cold"], "families": ["same"], "baseline": "cold",
-        "ceiling": "oracle", "schedule": ["m@a"] * 3, "bootstrap": 300, "confidence": 0.95,
-        "defined": "{}",
+        "ceiling": "oracle", "schedule": ["m@a"] * 3, "confidence": 0.95,
+        "correction": "none", "defined": "{}",
     }  # fmt: skip
     log.register("runs", pa.Table.from_pylist([record]))
     return log
@@ -256,7 +302,8 @@ def test_forgetting_and_backward_transfer_by_hand() -> None:
     # At g = 1: 0 - 1 and 1 - 1. At g = 2, pair 0: 1 - 0.25 and 0.5 - 0.5; pair 1: 0 and 1 - 0.
     lost = found["forgetting"]
     assert {g: row["mean"] for g, row in lost.items()} == {1: -0.5, 2: (0.375 + 0.5) / 2}
-    assert (lost[2]["low"], lost[2]["high"], lost[2]["n"]) == (0.375, 0.5, 2)
+    expected = interval({0: 0.375, 1: 0.5}, 0.95, DIFFERENCE)
+    assert (lost[2]["low"], lost[2]["high"], lost[2]["n"]) == (expected.low, expected.high, 2)
     # At g = 2, pair 0: 0.25 - 0 and 0.5 - 0.5; pair 1: 0 and 0 - 1.
     changed = found["backward_transfer"]
     assert {g: row["mean"] for g, row in changed.items()} == {1: 0.5, 2: (0.125 - 0.5) / 2}
@@ -269,7 +316,9 @@ def test_harm_is_a_ratio_over_pairs_that_could_be_harmed() -> None:
     cells |= {("inherit", pair, 0, met): float((pair, met) == (1, 0)) for _, pair, _, met in cells}
     (row,) = harm(scored(cells)).to_pylist()
     assert (row["failed"], row["solved_by_baseline"], row["n"]) == (2, 3, 2)
-    assert (row["mean"], row["low"], row["high"]) == (2 / 3, 0.0, 1.0)
+    expected = ratio({0: 2.0, 1: 0.0}, {0: 2.0, 1: 1.0}, 0.95, SHARE)
+    assert expected is not None
+    assert (row["mean"], row["low"], row["high"]) == (2 / 3, expected.low, expected.high)
     alone = {cell: score for cell, score in cells.items() if cell[1] == 0}
     (row,) = harm(scored(alone)).to_pylist()
     assert (row["mean"], row["low"], row["high"], row["n"]) == (1.0, None, None, 1)

@@ -22,6 +22,7 @@ from lineage.analysis.views import SCORE_SQL, connect, rows
 from lineage.analysis.write import write_report
 from lineage.errors import LineageError
 from lineage.knowledge import EMPTY, Memory, Origin
+from lineage.metrics import DIFFERENCE, SHARE, interval
 from lineage.steplog.schema import KNOWLEDGE_SCHEMA, Step, step_id, table
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\x07\ud800\u202e</details>"
@@ -35,8 +36,7 @@ RECORD = {
     "ceiling": "oracle",
     "schedule": ["m@r0", "m@r1"],
     "memory_budget": 320,
-    "bootstrap": 200,
-    "confidence": 0.95,
+    "confidence": 0.5,
 }
 # By arm and family, the scores of each probe: [pair][generation]; None is a failed probe.
 Scores = list[list[list[float | None]]]
@@ -153,8 +153,12 @@ def test_scores_by_hand(summary: dict[str, Any]) -> None:
 def test_gain_and_share_by_hand(summary: dict[str, Any]) -> None:
     gain = summary["gain"]["inherit"]
     assert (gain["same"]["mean"], gain["same"]["share_of_possible"]) == (0.5, 0.5 / 0.75)
-    assert (gain["same"]["low"], gain["same"]["high"]) == (0.25, 0.75)
+    expected = interval({0: 0.75, 1: 0.25}, 0.5, DIFFERENCE)
+    assert (gain["same"]["low"], gain["same"]["high"]) == (expected.low, expected.high)
     assert gain["same"]["excludes_zero"] and gain["same"]["share_reason"] is None
+    # Two pairs earn no star; each of the arms but cold has a gain in each family.
+    assert not gain["same"]["starred"]
+    assert summary["stars"]["gain"] == {"cells": 0, "by_chance": 0.0, "correction": "none"}
     # Oracle and cold are equal on dissimilar tasks: there is nothing to have a share of.
     assert gain["dissimilar"]["share_of_possible"] is None
     assert "holds 0" in gain["dissimilar"]["share_reason"]
@@ -167,7 +171,8 @@ def test_harm_forward_retention_by_hand(summary: dict[str, Any]) -> None:
     assert only(summary["harm"], arm="inherit", family="similar")["harm"] == 1.0
     assert summary["forward_transfer"]["inherit"]["mean"] == 0.375
     met = only(summary["retention"], arm="inherit", generation=1, met=0)
-    assert (met["score"], met["low"], met["high"], met["n"]) == (1.0, 1.0, 1.0, 2)
+    assert (met["score"], met["high"], met["n"]) == (1.0, 1.0, 2)
+    assert met["low"] == interval({0: 1.0, 1: 1.0}, 0.5, SHARE).low < 1
     assert only(summary["retention"], arm="inherit", generation=1, met=1)["score"] == 0.5
 
 

@@ -38,7 +38,7 @@ from lineage.steplog.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA
 
 PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
 EVIL = "[red]x[/red] \x1b[31m\x1b]0;title\x07 \u202e\r<b>\x9b2J end"
-SMALL = ("schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]", "log.bootstrap=200")
+SMALL = ("schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]",)
 WIDTH = 80
 
 

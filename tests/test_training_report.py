@@ -20,11 +20,11 @@ from lineage.analysis.training_report import write_training
 from lineage.analysis.training_tables import show_training, training_sheets
 from lineage.config import LogConfig
 from lineage.errors import LineageError
-from lineage.metrics import Interval, interval
+from lineage.metrics import FREE, Interval, interval
 from lineage.steplog.schema import CURVE_SCHEMA, TRAINING_SCHEMA
 from lineage.training.card import Estimate, HeldOut, Record, card
 
-LOG = LogConfig(journal_steps=1, bootstrap=200, confidence=0.9)
+LOG = LogConfig(journal_steps=1, confidence=0.9)
 EVIL = "<script>alert('x')</script>\x00"
 
 
@@ -115,7 +115,7 @@ def test_means_are_over_groups(tmp_path: Path) -> None:
     assert signal["memory_tokens"] == pytest.approx((30 + 10) / 2)
     assert signal["failed"] == 0.25
     assert signal["learnt"] == 0.5
-    expected = interval({0: 0.3, 1: 0.9}, 200, 0.9, "training", 0, "signal")
+    expected = interval({0: 0.3, 1: 0.9}, 0.9, FREE)
     assert signal["reward"]["low"] == pytest.approx(expected.low)
     assert signal["reward"]["high"] == pytest.approx(expected.high)
     whole = summary["by_step"][0]

@@ -12,8 +12,10 @@ import pytest
 from lineage.analysis.measures import costs, kept, upgrade_matrix
 from lineage.analysis.sheet import Sheet
 from lineage.analysis.tables import sheets
-from lineage.metrics import ratio
+from lineage.metrics import AMOUNT, DIFFERENCE, ratio
 
+PAIRS = 6
+"""As many as it takes to tell the ceiling from nothing."""
 COLUMNS = (
     "arm, pair, generation, episode, step_id, phase, kind, family, task, score, prompt_tokens, "
     "cached_tokens, completion_tokens, memory_tokens, engine_seconds, wall_seconds"
@@ -58,8 +60,8 @@ def record(defined: dict[str, list[str]], **more: Any) -> dict[str, Any]:
     }
     return {
         "arms": list(defined),
-        "bootstrap": 500,
         "confidence": 0.95,
+        "correction": "none",
         "families": ["same"],
         "schedule": next(iter(defined.values())),
         "defined": arms,
@@ -72,11 +74,10 @@ def record(defined: dict[str, list[str]], **more: Any) -> dict[str, Any]:
 def test_a_ratio_is_of_means_over_pairs_and_undefined_over_zero() -> None:
     above = {0: 1.0, 1: 2.0, 2: 3.0, 9: 7.0}
     below = {0: 2.0, 1: 4.0, 2: 6.0}
-    found = ratio(above, below, 500, 0.95, "x")
-    assert found is not None
-    assert (found.mean, found.low, found.high, found.n) == (0.5, 0.5, 0.5, 3)
-    assert ratio(above, {0: 1.0, 1: -1.0, 2: 0.0}, 500, 0.95, "x") is None
-    assert ratio({0: 1.0}, {0: 1.0}, 500, 0.95, "x") is None
+    found = ratio(above, below, 0.5, AMOUNT)
+    assert found is not None and (found.mean, found.n) == (0.5, 3)
+    assert ratio(above, {0: 1.0, 1: -1.0, 2: 0.0}, 0.95, DIFFERENCE) is None
+    assert ratio({0: 1.0}, {0: 1.0}, 0.95, DIFFERENCE) is None
 
 
 def test_the_matrix_scores_only_the_reader_and_compares_it_with_itself() -> None:
@@ -88,7 +89,7 @@ def test_the_matrix_scores_only_the_reader_and_compares_it_with_itself() -> None
         "cold-b": ["m@b", "m@b"],
     }
     last = {
-        # By arm, the scores of four probes, the same in both pairs.
+        # By arm, the scores of four probes, the same in all pairs.
         "a-a": [1, 0, 0, 0],
         "a-b": [1, 1, 0, 0],
         "b-b": [1, 1, 1, 1],
@@ -98,7 +99,7 @@ def test_the_matrix_scores_only_the_reader_and_compares_it_with_itself() -> None
     rows = [
         probe(arm, pair, generation, number, float(score) if generation else 1.0)
         for arm, scores in last.items()
-        for pair in (0, 1)
+        for pair in range(PAIRS)
         for generation in (0, 1)
         for number, score in enumerate(scores)
     ]
@@ -113,7 +114,7 @@ def test_the_matrix_scores_only_the_reader_and_compares_it_with_itself() -> None
     assert found["m@b", "m@b", "retention"] == 1.0
     assert found["m@b", "m@b", "harm"] == 0.0
     assert ("m@a", "m@a", "harm") not in found, "nothing is solved cold"
-    assert all(row["n"] == 2 and row["folder"] == "run" for row in table)
+    assert all(row["n"] == PAIRS and row["folder"] == "run" for row in table)
 
 
 def test_one_writer_and_one_reader_are_no_matrix() -> None:
@@ -131,7 +132,7 @@ def test_versions_that_each_read_their_own_notes_are_no_matrix() -> None:
 def test_what_is_kept_is_a_share_of_the_ceiling_and_of_the_first_tokens() -> None:
     versions = {"all": ["m@a"] * 3, "half": ["m@a"] * 3, "cold": ["m@a"] * 3}
     rows = []
-    for pair in (0, 1):
+    for pair in range(PAIRS):
         for generation in (0, 1, 2):
             for arm, score in (("all", 1.0), ("half", 0.5 ** generation), ("cold", 0.0)):
                 rows.append(probe(arm, pair, generation, 0, score))

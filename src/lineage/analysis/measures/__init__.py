@@ -2,9 +2,8 @@
 
 A measure takes the connection and returns an Arrow table: `folder` (the run), what the measure is
 by, then `mean`, `low`, `high` and `n`, the pairs behind it, then what else it knows; plain counts
-have no mean. Nothing is compared but the same pairs, and every mean has a bootstrap interval over
-them. `metrics.json` is
-made of the same functions (`summarise`).
+have no mean. Nothing is compared but the same pairs, and every mean has an interval over them,
+see `lineage.metrics`. `metrics.json` is made of the same functions (`summarise`).
 """
 
 from lineage.analysis.measures.contrasts import contrasts, staleness_contrasts

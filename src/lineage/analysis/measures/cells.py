@@ -81,9 +81,10 @@ def ratios(
 ) -> pa.Table:
     """Return the ratio of two means over the pairs that have both, laid out as `means` does.
 
-    `by_pair` is SQL for folder, the columns of `by`, pair, above and below. A ratio is undefined,
-    with no mean and n = 0, where the interval of what is divided by holds 0, or there are no two
-    pairs to tell; the share of a part needs only a whole. See `metrics.ratio_bounds`.
+    `by_pair` is SQL for folder, the columns of `by`, pair, above and below. A ratio of gains is
+    undefined, with no mean and n = 0, where the interval of what is divided by holds 0, or there
+    are no two pairs to tell; any other where there is nothing to divide by. See
+    `metrics.ratio_bounds`.
     """
     both = "FILTER (above IS NOT NULL AND below IS NOT NULL)"
     aggregates = {
