@@ -152,8 +152,11 @@ def test_scores_by_hand(summary: dict[str, Any]) -> None:
 
 def test_gain_and_share_by_hand(summary: dict[str, Any]) -> None:
     gain = summary["gain"]["inherit"]
-    assert (gain["same"]["mean"], gain["same"]["share_of_possible"]) == (0.5, 0.5 / 0.75)
-    assert (gain["same"]["low"], gain["same"]["high"]) == (0.25, 0.75)
+    # Pair 0: the probe that failed is missing in cold too, so 3 of 3 less 1 of 3; pair 1: 1/4.
+    by_hand = (2 / 3 + 1 / 4) / 2
+    assert gain["same"]["mean"] == pytest.approx(by_hand)
+    assert gain["same"]["share_of_possible"] == pytest.approx(by_hand / 0.75)
+    assert (gain["same"]["low"], gain["same"]["high"]) == pytest.approx((0.25, 2 / 3))
     assert gain["same"]["excludes_zero"] and gain["same"]["share_reason"] is None
     # Oracle and cold are equal on dissimilar tasks: there is nothing to have a share of.
     assert gain["dissimilar"]["share_of_possible"] is None
@@ -181,6 +184,10 @@ def test_counts_by_hand(summary: dict[str, Any]) -> None:
     reward = only(summary["reward"], generation=0)
     assert (reward["reward"], reward["same"], reward["similar"]) == (0.5, 0.75, None)
     assert summary["errors"] == [{"arm": "inherit", "kind": "probe", "errors": 1}]
+    assert len(summary["unscored"]) == 9
+    lost = only(summary["unscored"], arm="inherit", family="same")
+    assert (lost["overlong"], lost["missing"]) == (0, 1)
+    assert sum(row["overlong"] + row["missing"] for row in summary["unscored"]) == 1
     assert summary["totals"]["prompt_tokens"] == 3 * 2 * 2 * 5 * 10
 
 

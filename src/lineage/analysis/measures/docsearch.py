@@ -32,8 +32,8 @@ SELECT row_number() OVER () AS search, struct_pack(g := e.generation, e := e.epi
        e.folder, e.arm, e.pair, e.lineage, e.generation, e.episode, h.shelf,
        if(e.family = '', '{WORK}', e.family) AS family, if(e.world = p.world, e.facts, []) AS needed
 FROM ({DOC_STEPS}) e
-ANTI JOIN (SELECT folder, lineage, generation, episode FROM ({DOC_STEPS}) WHERE error <> '' AND finish_reason <> '{OVERLONG}') f
-{OF_EPISODE}
+ANTI JOIN (SELECT folder, lineage, generation, episode FROM ({DOC_STEPS})
+           WHERE error <> '' AND finish_reason <> '{OVERLONG}') f {OF_EPISODE}
 JOIN ground_places p USING (folder, lineage, generation)
 JOIN ground_shelves h ON h.home = p.home AND h.knowledge = e.knowledge_before
 SEMI JOIN (SELECT shelf FROM ground_entries WHERE entries = 'docs') d ON d.shelf = h.shelf
