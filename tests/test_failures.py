@@ -358,7 +358,7 @@ def test_an_over_long_attempt_is_worth_0_and_a_failed_one_is_missing(tmp_path: P
             return answer
         return TOO_LONG if "/a00p" in request.id else DOWN if "/a01p" in request.id else answer
 
-    config, folder = toy(tmp_path, *OPEN), tmp_path / "runs" / "toy"
+    config, folder = toy(tmp_path, *OPEN, "method.kind=rft"), tmp_path / "runs" / "toy"
     with answering(change, training_run):
         rows = alternatives(config, folder)
     for row in rows:

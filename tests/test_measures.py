@@ -152,8 +152,11 @@ def test_scores_by_hand(summary: dict[str, Any]) -> None:
 
 def test_gain_and_share_by_hand(summary: dict[str, Any]) -> None:
     gain = summary["gain"]["inherit"]
-    assert (gain["same"]["mean"], gain["same"]["share_of_possible"]) == (0.5, 0.5 / 0.75)
-    expected = interval({0: 0.75, 1: 0.25}, 0.5, DIFFERENCE)
+    # Pair 0: the probe that failed is missing in cold too, so 3 of 3 less 1 of 3; pair 1: 1/4.
+    by_hand = (2 / 3 + 1 / 4) / 2
+    assert gain["same"]["mean"] == pytest.approx(by_hand)
+    assert gain["same"]["share_of_possible"] == pytest.approx(by_hand / 0.75)
+    expected = interval({0: 2 / 3, 1: 1 / 4}, 0.5, DIFFERENCE)
     assert (gain["same"]["low"], gain["same"]["high"]) == (expected.low, expected.high)
     assert gain["same"]["excludes_zero"] and gain["same"]["share_reason"] is None
     # Two pairs earn no star; each of the arms but cold has a gain in each family.
@@ -186,6 +189,10 @@ def test_counts_by_hand(summary: dict[str, Any]) -> None:
     reward = only(summary["reward"], generation=0)
     assert (reward["reward"], reward["same"], reward["similar"]) == (0.5, 0.75, None)
     assert summary["errors"] == [{"arm": "inherit", "kind": "probe", "errors": 1}]
+    assert len(summary["unscored"]) == 9
+    lost = only(summary["unscored"], arm="inherit", family="same")
+    assert (lost["overlong"], lost["missing"]) == (0, 1)
+    assert sum(row["overlong"] + row["missing"] for row in summary["unscored"]) == 1
     assert summary["totals"]["prompt_tokens"] == 3 * 2 * 2 * 5 * 10
 
 

@@ -19,7 +19,8 @@ FROM (SELECT arm, family, pair, avg(score ORDER BY step_id) AS score, count(scor
       WHERE kind = 'probe' GROUP BY ALL)
 GROUP BY ALL ORDER BY ALL
 """
-"""The means of `metrics.json`. Pairs first: a failed probe must not make its pair weigh less.
+"""The means of `metrics.json`. Pairs first: a probe that an engine or a suite failed has no score,
+and must not make its pair weigh less; one that was over-long scores 0.
 Ordered: threads would sum in any order, and the last digit would differ from call to call."""
 
 

@@ -34,8 +34,7 @@ SELECT row_number() OVER () AS search, struct_pack(g := e.generation, e := e.epi
        if(e.family = '', '{WORK}', e.family) AS family, if(e.world = p.world, e.facts, []) AS needed
 FROM ({DOC_STEPS}) e
 ANTI JOIN (SELECT folder, lineage, generation, episode FROM ({DOC_STEPS})
-           WHERE error <> '' AND finish_reason <> '{OVERLONG}') f
-{OF_EPISODE}
+           WHERE error <> '' AND finish_reason <> '{OVERLONG}') f {OF_EPISODE}
 JOIN ground_places p USING (folder, lineage, generation)
 JOIN ground_shelves h ON h.home = p.home AND h.knowledge = e.knowledge_before
 SEMI JOIN (SELECT shelf FROM ground_entries WHERE entries = 'docs') d ON d.shelf = h.shelf
