@@ -35,7 +35,11 @@ def test_cladder_worlds_are_query_types_and_groups_graph_and_story() -> None:
             assert task.group == f"{q['meta']['graph_id']}/{q['meta']['story_id']}"
             assert task.prompt == f"{q['given_info']} {q['question']}"
             assert suite.score(task, f"{q['answer'].capitalize()}, it is.") == 1.0
-            assert suite.score(task, "Yes and no.") == 0.0
+            # As published, what the answer starts with counts, whatever follows.
+            other = {"yes": "No", "no": "Yes"}[q["answer"]]
+            assert suite.score(task, f"{other}, there is no confounder: yes.") == 0.0
+            assert suite.score(task, f"{q['answer']}, there is no confounder: yes.") == 1.0
+            assert suite.score(task, "None of both.") == 0.0
             assert world.fact_texts(task.facts)[0].endswith(f"is {q['meta']['estimand']}.")
             told = suite.feedback(task, world, 0.0)
             assert told.startswith("Wrong. ") and told.endswith(f"The answer is {q['answer']}.")
@@ -66,7 +70,10 @@ def test_finance_asks_as_ace_does_and_keeps_formulas_in_one_world() -> None:
             assert fact.startswith(f"The formula of {task.group} is ")
             assert fact[len(f"The formula of {task.group} is ") : -1] in published["context"]
             assert suite.score(task, f"{float(published['target']):.2f}") == 1.0
+            assert suite.score(task, f"{float(published['target']):,.3f}") == 1.0
+            assert suite.score(task, f'{{"final_answer": "{published["target"]}"}}') == 1.0
             assert suite.score(task, f"{float(published['target']) + 1:.2f}") == 0.0
+            assert suite.score(task, f"${published['target']}") == 0.0, "as published"
             assert suite.feedback(task, world, 0.0).endswith(f"is {published['target']}.")
     large = load_suite(*FINANCE, "suite.min_tasks=30")
     assert len({large.world(seed, 0).id for seed in range(9)}) == 1

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lineage.suites import scorers
+from lineage.suites import numbers, published, scorers
 from lineage.tasks import Referral
+
+CASES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "data" / "scorers.json").read_text(encoding="utf-8")
+)
 
 YES_NO = {"choices": ["yes", "no"]}
 LONG = {"choices": ["applicable", "not applicable"]}
@@ -77,6 +84,21 @@ def test_by_hand(
     assert scorers.score(name, options, ["never this", answer][-1:], "?", said) == score
 
 
+@pytest.mark.parametrize("name", sorted({case["scorer"] for case in CASES}))
+def test_what_people_and_models_write(name: str) -> None:
+    wrong = []
+    for case in CASES:
+        if case["scorer"] == name:
+            given = case["options"], case["answers"], "?", case["said"]
+            found = scorers.score(name, *given)
+            if found != pytest.approx(case["right"], abs=1e-12):
+                wrong.append((given, found))
+            refused = scorers.check(name, case["options"], case["answers"])
+            if bool(refused) != (case["answers"] in (["+"], ["..."]) or "" in case["answers"]):
+                wrong.append((given, refused))
+    assert not wrong
+
+
 def test_the_best_of_several_right_answers_counts() -> None:
     assert scorers.score("exact", {}, ["a", "b"], "?", "b") == 1.0
     assert scorers.score("f1", {}, ["a x", "x y"], "?", "x") == pytest.approx(1.0)
@@ -107,6 +129,38 @@ def test_a_pattern_that_never_ends_is_given_up() -> None:
         ("result", {}, "", "JSON"),
         ("judge", {}, "x", "'version'"),
         ("exact", {"case": 1}, "x", "(it has none)"),
+        ("result", {"relative": "x"}, "[[1]]", "'relative' of scorer 'result' is 'x'"),
+        ("result", {"relative": True}, "[[1]]", "a number of 0 or more"),
+        ("result", {"ordered": 1}, "[[1]]", "true or false"),
+        ("numeric", {"absolute": -1}, "3", "a number of 0 or more"),
+        ("numeric", {"absolute": float("inf")}, "3", "a number of 0 or more"),
+        ("numeric", {"relative": float("nan")}, "3", "a number of 0 or more"),
+        ("numeric", {}, "5 km", "'5 km' is none"),
+        ("numeric", {}, "", "a number"),
+        ("recall", {"whole": "yes"}, "x", "true or false"),
+        ("judge", {"version": 3}, "x", "a text"),
+        ("regex", {"pattern": ""}, "x", "a text"),
+        ("regex", {}, "(" * 2000 + ")" * 2000, "too many brackets"),
+        ("choice", {"choices": ["yes", "Yes!"]}, "yes", "'yes' and 'Yes!' are the same"),
+        ("choice", {"choices": ["yes", ""]}, "yes", "a list of texts"),
+        ("choice", {"choices": ["yes", "-"]}, "yes", "'-' has no letters or digits"),
+        ("choice", {"choices": []}, "yes", "a list of texts"),
+        ("normalised", {}, "+", "use 'exact'"),
+        ("contains", {}, "?!", "use 'exact'"),
+        ("f1", {}, "…", "use 'exact'"),
+        ("recall", {}, "--", "use 'exact'"),
+        ("exact", {}, " ", "is empty"),
+        ("prefix", {}, "yes", "'choices'"),
+        ("prefix", {"choices": ["Yes", "yes"]}, "yes", "the same but for case"),
+        ("prefix", {"choices": "yes"}, "yes", "a list of texts"),
+        ("prefix", {"choices": ["yes"]}, "no", "not among the choices"),
+        ("locomo", {"category": 9}, "x", "'category', 1 to 5"),
+        ("locomo", {"category": 1}, "and", "holds no word"),
+        ("memoryagentbench", {}, "x", "'metric'"),
+        ("memoryagentbench", {"metric": "exact_match"}, "the", "holds no word"),
+        ("hotpotqa", {"metric": "rouge"}, "x", "em, f1"),
+        ("ddxplus", {}, "Asthma", "'12. Asthma'"),
+        ("ace", {"absolute": 1}, "5", "(it has none)"),
     ],
 )
 def test_wrong_options_say_what_is_wrong(
@@ -115,17 +169,102 @@ def test_wrong_options_say_what_is_wrong(
     assert words in scorers.check(name, options, [answer])
 
 
-texts = st.text(max_size=60)
+def test_an_empty_answer_beside_a_right_one_is_refused() -> None:
+    for name in ("exact", "normalised", "contains", "f1", "recall", "regex"):
+        assert "is empty" in scorers.check(name, {}, ["real", ""])
 
 
-@given(texts, texts, st.sampled_from(sorted(set(scorers.SCORERS) - {"choice", "regex"})))
-def test_any_text_has_a_score_and_the_answer_itself_is_right(
-    answer: str, said: str, name: str
-) -> None:
-    score = scorers.score(name, {}, [answer], "?", said)
+# Signs that scorers treat in ways of their own, and any others.
+texts = st.text(
+    st.one_of(st.sampled_from("aA 1.,-–+/^%$€°½²()[]{}\\'’:\n|`x*是\u0301\u200b"), st.characters()),
+    max_size=60,
+)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "choice": {"choices": ["A", "no", "not so", "C++", "-1", "是"]},
+    "prefix": {"choices": ["yes", "no"], "none": ["none "]},
+    "locomo": {"category": 1},
+    "memoryagentbench": {"metric": "parsed_exact_match"},
+    "hotpotqa": {"metric": "f1"},
+}
+NAMES = sorted((scorers.SCORERS.keys() | published.RULES.keys() | {"recall"}) - {"ddxplus"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=40, deadline=None)
+@given(answer=texts, said=texts)
+def test_any_text_has_a_score(name: str, answer: str, said: str) -> None:
+    options = OPTIONS.get(name, {})
+    score = scorers.score(name, options, [answer, "x"], "?", said)
     assert isinstance(score, float) and 0 <= score <= 1
-    if name in ("exact", "normalised", "f1", "contains"):
+    assert isinstance(scorers.check(name, options, [answer]), str)
+    assert scorers.score("ddxplus", {}, ["2. x"], "?", said) in (0, 1)
+
+
+@given(texts, st.sampled_from(["exact", "normalised", "f1", "contains", "recall", "numeric"]))
+def test_an_answer_that_is_not_refused_is_right_and_nothing_is_not(answer: str, name: str) -> None:
+    assume(not scorers.check(name, {}, [answer]))
+    if name != "numeric":  # of which one line is read
         assert scorers.score(name, {}, [answer], "?", answer) == 1.0
+    assert scorers.score(name, {}, [answer], "?", "") == 0.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(texts, min_size=2, max_size=4), texts)
+def test_no_completion_is_right_for_two_choices(choices: list[str], said: str) -> None:
+    options = {"choices": choices}
+    assume(not scorers.check("choice", options, choices))
+    meant = {text: [c for c in choices if scorers.score("choice", options, [c], "?", text)]
+             for text in (said, *choices)}  # fmt: skip
+    assert all(len(each) <= 1 for each in meant.values())
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["9", "(", "(1+", "1+", "9^", "1 234 ", "\\frac{", "1:", "½", "²", "\\boxed{", "A or ", "a.",
+     "answer is A ", "1,", "-", "|", "1\n", "[", "{", "\\", "$-", "是", "\u0301", "```\n"],
+)  # fmt: skip
+def test_twenty_thousand_signs_are_scored(part: str) -> None:
+    said = part * (scorers.LONGEST // len(part))
+    for name in ("choice", "contains", "numeric", "result", "locomo", "hotpotqa", "ace"):
+        score = scorers.score(name, OPTIONS.get(name, {}), ["7"], "?", said)
+        assert isinstance(score, float)
+
+
+def test_rows_in_any_order_are_found_within_the_tolerance() -> None:
+    answer = json.dumps([[n, f"x{n}"] for n in range(900)])
+    said = "\n".join(f"{n}.0000001,x{n}" for n in range(899, 0, -1)) + "\n0,x0"
+    assert scorers.score("result", {"relative": 1e-6}, [answer], "?", said) == 1.0
+    assert scorers.score("result", {"relative": 0}, [answer], "?", said) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("3 cats, -4 dogs and 1/2", "3 -4 0.5"),
+        ("10 - 3, then 10 -3", "7 10 -3"),
+        ("2 * (3 + 4) / 7", "2"),
+        ("-2^2", "-4"),
+        ("((((((((((5))))))))))", "5"),
+        ("in 2020 300 people", "2020 300"),
+        ("1 234 5678", "1234 5678"),
+        ("9^9^9", ""),
+        ("10^9999999", ""),
+        ("1/0", ""),
+        ("1e9999999", ""),
+        ("USD 5, Rs. 7, 8 €", "5 7 8"),
+        ("a-5 covid-19", "5 19"),
+        ("f(2) = 3", "2 3"),
+        ("٣ and ２", "3 2"),
+        ("two hundred and five", "205"),
+        ("five five", ""),
+        ("twenty eleven", ""),
+        ("a thousand", ""),
+        ("it's seven", "7"),
+    ],
+)
+def test_the_grammar_of_numbers(line: str, values: str) -> None:
+    found = [number.value for number in numbers.numbers(line)]
+    assert found == [Decimal(value) for value in values.split()]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["{}", "= {}.", "${}"]))

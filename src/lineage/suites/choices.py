@@ -13,7 +13,8 @@ not meant, nor in 4 one after "not". Of nested choices the longest is named ("no
 
 A choice of a single letter is named by its capital, or by its small letter where nothing else is
 said, before punctuation, or after "option" and the like. But "A" before a word is an article, and
-"I" a pronoun, unless a verb or a conjunction follows ("A is right", "A because ...").
+"I" a pronoun, unless a verb or a conjunction follows ("A is right", "A because ..."); "no" within
+a sentence is a determiner in the same way ("there is no confounder"). "B is wrong" names nothing.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ NAMING = frozenset(("option", "choice", "answer", "letter", "choose", "pick", "s
 PASSED = wording.ARTICLES | NAMING
 GOING_ON = frozenset(
     """
-    is isn't isnt was are because since as and or but for so would should could can seems looks
-    appears has does follows holds then if it it's that
+    is isnt was are because since as and or but for so would should could can seems looks
+    appears has does follows holds then if it its that there this they we he she you given due
+    according when while
     """.split()  # noqa: SIM905
 )
 """Words that no article and no pronoun stands before."""
@@ -54,6 +56,9 @@ OR = frozenset(
 NOT = frozenset(
     "not never neither nor isnt arent wasnt cannot nicht kein keine pas не 不 没 非".split()  # noqa: SIM905
 )
+
+
+WRONG = frozenset({"not", "wrong", "incorrect", "false"})
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def alike(options: Sequence[str]) -> str:
 def _meant(text: str, options: tuple[str, ...]) -> str:
     line = wording.written(text)
     told = wording.words(line)
-    named = list(_mentions(line, told, _keys(options)))
+    named = [m for m in _mentions(line, told, _keys(options)) if not _denied(told, m)]
     if not named:
         return ""
     at_start = named[0] if all(w.text in wording.ARTICLES for w in told[: named[0].first]) else None
@@ -138,7 +143,7 @@ def _mentions(
             continue
         for key in keys.get(word.text, ()):
             end = _end(told, first, key)
-            if end and (len(key[0]) > 1 or len(key) > 1 or _is_letter(line, told, first)):
+            if end and (len(key) > 1 or _is_choice(line, told, first)):
                 yield Mention(" ".join(key), first, end)
                 after = end
                 break
@@ -154,6 +159,21 @@ def _end(told: Sequence[Word], first: int, key: tuple[str, ...]) -> int:
             return 0
         at += 1
     return at
+
+
+def _denied(told: Sequence[Word], one: Mention) -> bool:
+    """Whether a line says "B is wrong", "B isn't", or the like."""
+    after = [word.text for word in told[one.after : one.after + 2]]
+    return after[:1] == ["isnt"] or (len(after) > 1 and after[0] == "is" and after[1] in WRONG)
+
+
+def _is_choice(line: str, told: Sequence[Word], at: int) -> bool:
+    """Whether a word that is a choice stands for it, and is no article, pronoun or the like."""
+    word = told[at]
+    if word.text == "no":  # "there is no confounder"
+        goes_on = at + 1 < len(told) and told[at + 1].text not in GOING_ON
+        return not (goes_on and _goes_on(line, told, at) and not _before_punctuation(line, word))
+    return len(word.text) > 1 or _is_letter(line, told, at)
 
 
 def _is_letter(line: str, told: Sequence[Word], at: int) -> bool:
