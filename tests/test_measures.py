@@ -157,7 +157,9 @@ def test_gain_and_share_by_hand(summary: dict[str, Any]) -> None:
     assert gain["same"]["mean"] == pytest.approx(by_hand)
     assert gain["same"]["share_of_possible"] == pytest.approx(by_hand / 0.75)
     expected = interval({0: 2 / 3, 1: 1 / 4}, 0.5, DIFFERENCE)
-    assert (gain["same"]["low"], gain["same"]["high"]) == (expected.low, expected.high)
+    assert (gain["same"]["low"], gain["same"]["high"]) == pytest.approx(
+        (expected.low, expected.high)
+    )
     assert gain["same"]["excludes_zero"] and gain["same"]["share_reason"] is None
     # Two pairs earn no star; each of the arms but cold has a gain in each family.
     assert not gain["same"]["starred"]
