@@ -73,7 +73,9 @@ class Step:
     detail: Annotated[
         str, "edit: operation and outcome; search: query; turn, act: what it led to"
     ] = ""
-    score: Annotated[float | None, "of an answer, 0 to 1; null: not scored, or engine or suite failed"] = None
+    score: Annotated[
+        float | None, "of an answer, 0 to 1; null: not scored, or engine or suite failed"
+    ] = None
     reward: Annotated[float | None, "of a handoff: the sum of its parts"] = None
     reward_same: Annotated[float | None, "its part for probes of family same, weighted"] = None
     reward_similar: Annotated[
@@ -93,7 +95,9 @@ class Step:
         tuple[int, ...], "ids of the completion, where a training asked for them"
     ] = ()
     logprobs: Annotated[tuple[float, ...], "of these ids, as the engine sampled them"] = ()
-    finish_reason: Annotated[str, "why the engine stopped writing; overlong: the prompt did not fit"] = ""
+    finish_reason: Annotated[
+        str, "why the engine stopped writing; overlong: the prompt did not fit"
+    ] = ""
     seed: Annotated[int, "of the request"] = 0
     error: Annotated[str, "what went wrong; empty: nothing"] = ""
     ended_at: Annotated[float, "seconds since the epoch, at the end of the step"] = 0.0
