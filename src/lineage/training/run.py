@@ -79,7 +79,8 @@ def check_learning(config: Config) -> None:
         if name not in config.curricula:
             hint = nearest(name, sorted(config.curricula))
             raise LineageError(f"train.curricula names {name!r}, which is no curriculum{hint}")
-    runs = [of(config, name) for name in train.curricula for of in (school, held_out)]
+    kinds = (school, held_out) if train.held_out else (school,)
+    runs = [of(config, name) for name in train.curricula for of in kinds]
     if sum((train.probes.same, train.probes.similar, train.probes.dissimilar)) == 0:
         raise LineageError("train.probes are all 0: without a probe there is no reward")
     if make_suite(config.suite).fingerprint:
