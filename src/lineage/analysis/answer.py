@@ -205,7 +205,10 @@ def _scores(summary: Summary) -> str:
 
 def _effects(gains: Mapping[str, Cell], baseline: str) -> str:
     """Return what `gains`, by family, say: what rose, what fell, and what cannot be told."""
-    rose, fell, few, unclear = [], [], [], []
+    rose: list[str] = []
+    fell: list[str] = []
+    few: list[str] = []
+    unclear: list[str] = []
     for family, gain in gains.items():
         said = f"{_interval(gain)} on {family} tasks"
         if starred(gain):
