@@ -1,6 +1,6 @@
 # %% [markdown]
 # # A first lineage
-# Four pairs of lineages, four generations each, on the deterministic engine: a run in seconds, and
+# Five pairs of lineages, four generations each, on the deterministic engine: a run in seconds, and
 # how to read it. Leave out `engine=surrogate` for the real model.
 
 # %%
@@ -18,7 +18,7 @@ from lineage.analysis.terminal import show_summary
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)
-overrides = ["engine=surrogate", "experiment.lineages=4", "run.name=first"]
+overrides = ["engine=surrogate", "experiment.lineages=5", "run.name=first"]
 places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
 command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
 subprocess.run(command, check=True, capture_output=True)
@@ -28,6 +28,8 @@ show_summary(json.loads((folder / "metrics.json").read_text()), console)
 
 # %% [markdown]
 # ## Does a successor profit from inherited knowledge?
+# Generation 0 inherits nothing and stands apart: its probes read what it wrote itself. The lines
+# begin with the first generation that received something.
 
 # %%
 Image((folder / "scores.png").read_bytes(), width=900)

@@ -13,14 +13,15 @@ from pathlib import Path
 from IPython.display import Image
 
 import lineage
-from lineage.analysis.measures.gains import inheritance_gain
+from lineage.analysis.measures.gains import gain_by_inheritance
 from lineage.analysis.measures.scoring import scores
 from lineage.analysis.pictures import picture_bytes, score_by_generation, use_cache
+from lineage.analysis.sheet import gained
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)
 use_cache(root / "cache")
-overrides = ["engine=surrogate", "arms=all-but-weights", "experiment.lineages=4", "run.name=arms"]
+overrides = ["engine=surrogate", "arms=all-but-weights", "experiment.lineages=5", "run.name=arms"]
 places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
 command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
 subprocess.run(command, check=True, capture_output=True)
@@ -30,15 +31,15 @@ Image(picture_bytes(score_by_generation(summary), "png"), width=900)
 
 # %% [markdown]
 # ## The gain over nothing
-# All arms of a pair meet the same tasks, so a gain is the mean of differences, a pair each, with a
-# interval over pairs. A star marks one that excludes 0, of five pairs or more: of these four none.
+# All arms of a pair meet the same tasks, so a gain is the mean of differences, a pair each, with an
+# interval over pairs. Only generations that inherited count: generation 0 has nothing but what it
+# wrote itself. A star marks an interval that excludes 0, from five pairs on.
 
 # %%
 log = lineage.open(run)
-for row in inheritance_gain(log).to_pylist():
-    if row["family"] == "same":
-        star = "*" if row["starred"] else ""
-        print(f"{row['arm']:11}{row['mean']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]{star}")
+for row in gain_by_inheritance(log).to_pylist():
+    if row["inherited"] and row["family"] == "same":
+        print(f"{row['arm']:11}{gained(row)}")
 
 # %% [markdown]
 # ## One figure, four ways

@@ -1,4 +1,4 @@
-"""What a reader is shown: the answer first, n/a, stars, pairs, the engine, where figures come from."""
+"""What a reader is shown: the answer first, n/a, stars, pairs, the engine, the provenance."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def _each_two(cells: str, columns: str, same: str) -> str:
-    """Return SQL for `columns` of each two `cells` that are `same`: a, of the earlier arm, and b."""
+    """Return SQL for `columns` of each two `cells` that are `same`, a of the first arm."""
     return (
         f"WITH cell AS MATERIALIZED ({cells}) SELECT {columns} FROM cell a JOIN cell b ON {same} "
         "JOIN runs r ON r.folder = a.folder "

@@ -76,8 +76,8 @@ def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
         ends.append((y[-1], number))
     if any(point["generation"] == FIRST for point in summary["by_generation"]):
         axis.axvspan(FIRST - 0.5, FIRST + 0.5, color="0.5", alpha=0.12, linewidth=0, zorder=0)
-        said: dict[str, Any] = {"rotation": 90, "ha": "left", "va": "top", "color": "0.35"}
-        axis.text(FIRST - 0.46, 0.98, "inherits nothing", fontsize=7, **said)
+        upright: dict[str, Any] = {"rotation": 90, "ha": "left", "va": "top", "color": "0.35"}
+        axis.text(FIRST - 0.46, 0.98, "inherits nothing", fontsize=7, **upright)
     last = len(versions) - 1
     _name(axis, [canvas.cut(arm) for arm in arms], ends, last)
     changes = [g for g, (old, new) in enumerate(pairwise(versions), start=1) if old != new]
