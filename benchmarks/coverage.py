@@ -137,7 +137,7 @@ def pseudo(data: Numbers, of: Range) -> Sides:
 
 def percentile(data: Numbers, of: Range) -> Sides:
     """The percentile bootstrap over pairs."""
-    return tails(data[:, drawn(data)].mean(axis=2), (1 - NOMINAL) / 2)
+    return tails(data @ drawn(data), (1 - NOMINAL) / 2)
 
 
 def ratio_percentile(above: Numbers, below: Numbers, of: Range) -> Sides:
@@ -147,7 +147,7 @@ def ratio_percentile(above: Numbers, below: Numbers, of: Range) -> Sides:
 
 def widened(data: Numbers, of: Range) -> Sides:
     """The percentile bootstrap with its tails widened to those of Student's t (Hesterberg 2015)."""
-    return tails(data[:, drawn(data)].mean(axis=2), wider(data))
+    return tails(data @ drawn(data), wider(data))
 
 
 def ratio_widened(above: Numbers, below: Numbers, of: Range) -> Sides:
@@ -157,15 +157,15 @@ def ratio_widened(above: Numbers, below: Numbers, of: Range) -> Sides:
 
 def bootstrap_t(data: Numbers, of: Range) -> Sides:
     """The bootstrap of the t statistic; resamples without spread are left out."""
-    sample = data[:, drawn(data)]
-    mean, root = data.mean(axis=1), np.sqrt(data.shape[1])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = (sample.mean(axis=2) - mean[:, None]) / (sample.std(axis=2, ddof=1) / root)
-    t[~np.isfinite(t)] = np.nan
+    weights, mean, pairs = drawn(data), data.mean(axis=1), data.shape[1]
+    left = data - mean[:, None]
+    change = left @ weights
+    variance = (left**2 @ weights - change**2) / (pairs - 1)
+    t = change / np.sqrt(np.where(variance > 1e-12, variance, np.nan))
     t[np.isnan(t).all(axis=1)] = 0.0
-    error = data.std(axis=1, ddof=1) / root
-    low, high = (np.nanquantile(t, tail, axis=1) for tail in ((1 + NOMINAL) / 2, (1 - NOMINAL) / 2))
-    return mean - low * error, mean - high * error
+    error = data.std(axis=1, ddof=1) / np.sqrt(pairs)
+    low, high = tails(t, (1 - NOMINAL) / 2)
+    return mean - high * error, mean - low * error
 
 
 def linear(mean: Callable[[Numbers, Range], Sides]) -> Callable[[Numbers, Numbers, Range], Sides]:
@@ -219,24 +219,32 @@ def wider(data: Numbers) -> float:
     return float(ndtr(-np.sqrt(pairs / (pairs - 1)) * quantile(data)))
 
 
-def drawn(data: Numbers) -> NDArray[np.int64]:
-    """Return which pairs each resample draws, the same for all experiments of one size."""
+def drawn(data: Numbers) -> Numbers:
+    """Return the weight of each pair in each resample, the same for all experiments of one size."""
     pairs = data.shape[1]
-    return generator("resamples", pairs).integers(0, pairs, (RESAMPLES, pairs))
+    draw = generator("resamples", pairs)
+    return draw.multinomial(pairs, [1 / pairs] * pairs, RESAMPLES).T / pairs
 
 
 def resampled_ratio(above: Numbers, below: Numbers) -> Numbers:
-    places = drawn(above)
-    whole = below[:, places].sum(axis=2)
-    return above[:, places].sum(axis=2) / np.where(whole == 0, np.nan, whole)
+    weights = drawn(above)
+    whole = below @ weights
+    return above @ weights / np.where(whole == 0, np.nan, whole)
 
 
 def tails(values: Numbers, tail: float) -> Sides:
-    # No resample of some has anything to divide by: they are not defined.
-    known = ~np.isnan(values).all(axis=1)
-    ends = np.full((2, len(values)), np.nan)
-    ends[:, known] = np.nanquantile(values[known], [tail, 1 - tail], axis=1)
-    return ends[0], ends[1]
+    """Return the quantiles of each row at both tails; what is NaN in it does not count."""
+    ranked = np.sort(values, axis=1)
+    last = np.maximum((~np.isnan(ranked)).sum(axis=1) - 1, 0)
+    rows = np.arange(len(values))
+
+    def quantile_at(share: float) -> Numbers:
+        place = share * last
+        under = np.floor(place).astype(int)
+        low, high = ranked[rows, under], ranked[rows, np.minimum(under + 1, last)]
+        return low + (place - under) * (high - low)
+
+    return quantile_at(tail), quantile_at(1 - tail)
 
 
 def generator(*ids: str | int) -> np.random.Generator:

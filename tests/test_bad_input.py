@@ -80,6 +80,19 @@ def test_a_torn_configuration_is_one_line(tmp_path: Path) -> None:
         conf.load_file(tmp_path / "config.yaml")
 
 
+def test_a_key_that_is_retired_is_no_fault_of_a_saved_configuration(tmp_path: Path) -> None:
+    config = conf.load(["engine=surrogate"])
+    saved = conf.to_yaml(config)
+    old = saved.replace("  correction: none\n", "").replace("log:\n", "log:\n  bootstrap: 2000\n")
+    assert "bootstrap" in old and "correction" not in old
+    (tmp_path / "config.yaml").write_text(old)
+    assert conf.load_file(tmp_path / "config.yaml") == config
+    with pytest.raises(LineageError, match="bootstrap"):
+        conf.load(["log.bootstrap=2000"])
+    with pytest.raises(LineageError, match=r"log\.correction .* none, holm, bh"):
+        conf.load(["log.correction=bonferroni"])
+
+
 @pytest.mark.parametrize(
     "override", ["suite.drift=interval(0,1)", "suite=glob(*)", "suite.drift=["]
 )
