@@ -196,8 +196,9 @@ NEEDS = {
 
 
 def _tolerance(given: object) -> bool:
-    number = isinstance(given, int | float) and not isinstance(given, bool)
-    return number and 0 <= given < math.inf
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return False
+    return 0 <= given < math.inf
 
 
 def _text(given: object) -> bool:
