@@ -136,7 +136,8 @@ def test_memoryagentbench_reads_once_and_asks_many_times(tmp_path: Path) -> None
         ("factconsolidation_sh_6k", 0, "It is town 01.", 1.0),  # as published
         ("factconsolidation_sh_6k", 0, "It is town 1.", 0.0),
         ("eventqa_full", 1, "The mast of the ship broke.", 1.0),
-        ("eventqa_full", 1, "The sail fell.", 0.0),
+        ("eventqa_full", 1, "The sail fell.\nThe mast broke.", 0.0),
+        ("eventqa_full", 1, "I recall it.\nAnswer: the mast broke.", 1.0),
         ("icl_banking77", 1, "11", 1.0),
         ("icl_banking77", 1, "label 11", 0.0),
         ("ruler_niah_mq", 0, "4821", 0.5),

@@ -29,7 +29,6 @@ alone may set, and looks for formulas. Not `word2number`: unmaintained since 201
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -37,18 +36,14 @@ from decimal import Context, Decimal
 import regex
 
 from lineage.suites.cardinals import SCALES, cardinal
+from lineage.suites.figures import DASH, DASHES, EXPONENT, folded, value_of
 
 DIGITS = 60
 """Significant digits of what arithmetic gives; a literal keeps all of its own."""
-EXPONENT = 6
-"""Most digits of an exponent: what has more is no number."""
 DEPTH = 8
 """Most brackets within brackets: what holds more is no number."""
 
-DASHES = "-‐‑‒–—―−﹘﹣－"
-DASH = rf"[{DASHES}]"
 SHORT_SCALES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12}
-SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"
 SAME = str.maketrans(
     {"⁄": "/", "∕": "/", "÷": "/", "×": "*", "·": "*", "⋅": "*", "∙": "*", "٫": ".", "٬": ","}
 )
@@ -125,7 +120,7 @@ def literal(text: str) -> Decimal | None:
     before = sorted(tokens.words[n] for n in range(at) if tokens.kinds[n] != "currency")
     if tokens.kind(at) != "number" or before not in ([], ["-"], ["+"]):
         return None
-    value = _literal(tokens.word(at))
+    value = value_of(tokens.word(at))
     return value.copy_negate() if value is not None and before == ["-"] else value
 
 
@@ -289,7 +284,7 @@ def _figure(tokens: _Tokens, at: int) -> Found | None:
     at += negative
     if tokens.kind(at) != "number":
         return None
-    value = _literal(tokens.word(at))
+    value = value_of(tokens.word(at))
     if value is None:
         return Number(Decimal("NaN")), at + 1
     value, at = _mixed(tokens, value, at)
@@ -321,7 +316,7 @@ def _mixed(tokens: _Tokens, value: Decimal, at: int) -> tuple[Decimal, int]:
     tight = tight and not tokens.spaced[min(at + 3, len(tokens.kinds))]
     kinds = (tokens.kind(at + 1), tokens.word(at + 2), tokens.kind(at + 3))
     if kinds == ("number", "/", "number") and tight and tokens.word(at).isdigit():
-        above, below = _literal(tokens.word(at + 1)), _literal(tokens.word(at + 3))
+        above, below = value_of(tokens.word(at + 1)), value_of(tokens.word(at + 3))
         if above is not None and below is not None and above < below:
             return CONTEXT.add(value, CONTEXT.divide(above, below)), at + 4
     return value, at + 1
@@ -345,53 +340,9 @@ def _plain(found: Number) -> Decimal:
     return CONTEXT.multiply(found.value, HUNDREDTH) if found.percent else found.value
 
 
-def _literal(text: str) -> Decimal | None:
-    """Return the value of a literal, None where it is unclear."""
-    digits, _, exponent = text.casefold().partition("e")
-    exponent = "".join("-" if c in DASHES else c for c in exponent)
-    plain = ungrouped(digits)
-    if plain is None or len(exponent.lstrip("+-")) > EXPONENT:
-        return None
-    return Decimal(f"{plain}e{exponent}" if exponent else plain)
-
-
-def ungrouped(digits: str) -> str | None:
-    """Return digits without their groups and with a point, None where they are no number."""
-    whole, point, rest = digits, "", ""
-    signs = [c for c in digits if not c.isdigit()]
-    last = signs[-1] if signs else ""
-    if last in (".", ",") and signs.count(last) == 1:
-        before, _, after = digits.rpartition(last)
-        grouped = last == "," and len(signs) == 1 and len(after) == 3
-        if not (grouped and 0 < len(before) < 4 and before[0] != "0"):
-            whole, point, rest = before, ".", after
-    marks = {c for c in whole if not c.isdigit()}
-    if marks:
-        first, *groups = regex.split(r"\D", whole)
-        sizes = [len(group) for group in groups]
-        indian = marks == {","} and sizes[-1] == 3 and all(n == 2 for n in sizes[:-1])
-        if len(marks) > 1 or not (indian or set(sizes) == {3}) or len(first) > 3:
-            return None
-        whole = "".join((first, *groups))
-    return f"{whole or 0}{point}{rest}"
-
-
 def _written(line: str) -> str:
     """Return `line` with what Unicode and LaTeX write otherwise as the grammar has it."""
     shown = folded(line).translate(SAME)
     for mark, sign in ESCAPED:
         shown = shown.replace(mark, sign)
     return shown
-
-
-def folded(line: str) -> str:
-    """Return `line` in Unicode's compatible form (NFKC), with 10³ as 10^{3} and 2½ as 2 1⁄2."""
-    parts = []
-    for text in regex.split(rf"([{SUPERSCRIPTS}]+|[¼-¾⅐-⅞↉])", line):
-        form = unicodedata.normalize("NFKC", text)
-        if text and text[0] in SUPERSCRIPTS:
-            form = f"^{{{form}}}"
-        elif len(text) == 1 and "fraction" in unicodedata.decomposition(text):
-            form = f" {form}"
-        parts.append(form)
-    return "".join(c for c in "".join(parts) if unicodedata.category(c) != "Cf")

@@ -98,12 +98,14 @@ def memoryagentbench(options: Options, answer: str, said: str) -> float:
     """The benchmark's `metric`, after SQuAD's normalisation.
 
     substring_exact_match: the answer is part of the completion; exact_match: it is the completion,
-    or what follows "Answer:"; parsed_exact_match: it is what follows "Answer:", or else the first
-    line. The latter is how its in-context learning is scored, and its needles are by ruler_recall:
-    the share of the answers that the completion holds, but for case.
+    or what is parsed out of it: what follows "Answer:", or else the first line. With parsed_ before
+    them only that counts: so EventQA and in-context learning are scored. RULER's needles are by
+    ruler_recall, the share of the answers that the completion holds, but for case.
     """
     right = squad(answer)
     parsed = squad(_after_answer(said))
+    if options["metric"] == "parsed_substring_exact_match":
+        return float(right in parsed)
     if options["metric"] == "substring_exact_match":
         return float(right in squad(said) or right in parsed)
     if options["metric"] == "parsed_exact_match":
@@ -150,7 +152,8 @@ RULES: dict[str, Callable[[Options, str, str], float]] = {
 }
 METRICS = {
     "memoryagentbench": (
-        *("substring_exact_match", "exact_match", "parsed_exact_match", "ruler_recall"),
+        *("substring_exact_match", "parsed_substring_exact_match"),
+        *("exact_match", "parsed_exact_match", "ruler_recall"),
     ),
     "hotpotqa": ("em", "f1"),
 }

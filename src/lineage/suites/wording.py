@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import regex
 
-from lineage.suites.numbers import DASH, DASHES, folded, ungrouped
+from lineage.suites.figures import DASH, DASHES, folded, ungrouped
 
 ARTICLES = frozenset({"a", "an", "the"})
 SINGLE = (
@@ -71,7 +71,7 @@ def words(line: str) -> list[Word]:
 
 def written(text: str) -> str:
     """Return `text` in the one form in which places are counted: NFKC, straight apostrophes."""
-    return regex.sub("[’‘ʼ＇`´](?=\\p{L})(?<=\\p{L}.)", "'", folded(text))
+    return str(regex.sub("[’‘ʼ＇`´](?=\\p{L})(?<=\\p{L}.)", "'", folded(text)))
 
 
 def plain(text: str) -> str:
@@ -130,9 +130,9 @@ def only_articles(found: Sequence[Word]) -> bool:
 
 def _text(match: regex.Match[str]) -> str:
     if match["initials"]:
-        return match[0].replace(".", "").casefold()
+        return str(match[0]).replace(".", "").casefold()
     if not match["number"]:
-        return match[0].replace("'", "").replace("{", "").replace("}", "").casefold()
+        return str(match[0]).replace("'", "").replace("{", "").replace("}", "").casefold()
     if match["digits"]:
         spaced = "".join(match["digits"].split())
         digits = ungrouped(spaced) or spaced.replace(",", " ")
