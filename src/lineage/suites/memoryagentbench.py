@@ -9,9 +9,10 @@ category is `metadata.source`, and after a slash the question's type where there
 
 Scores as published where no judge is needed (the README's table of metrics): the share of all
 answers for RULER's needles, the label for in-context learning, an exact match for detective
-stories, and a substring match for all others (for EventQA of the line that answers). Movie recommendation needs a table of movies that is
-no part of the file; summaries need a judge: they are left out where `judge` names none. Chats of
-LongMemEval need one too; without, a substring match stands in.
+stories, and a substring match for all others (for EventQA of the line that answers). Movie
+recommendation needs a table of movies that is no part of the file; summaries need a judge: they are
+left out where `judge` names none. Chats of LongMemEval need one too; without, a substring match
+stands in.
 """
 
 from __future__ import annotations
