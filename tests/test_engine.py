@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ async def _serve() -> dict[str, Any]:
     """Ask one engine everything, then kill its actor under load and ask again."""
     # One slot: full with the one adapter, which is when a kernel's mix-up would show.
     config = conf.load([f"run.cache={CACHE}", "engine.vllm.max_loras=1"])
-    config.model.versions[R0].tool_parser = "hermes"
+    calling = replace(config.model.versions[R0], tool_parser="hermes")
+    model = replace(config.model, versions={**config.model.versions, R0: calling})
+    config = replace(config, model=model)
     made = make_engine(config)
     assert isinstance(made, Fleet)
     seen: dict[str, Any] = {}

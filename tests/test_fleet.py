@@ -45,9 +45,10 @@ def test_versions_name_the_nearest_and_refuse_cycles() -> None:
     config = conf.load([]).model
     with pytest.raises(LineageError, match="did you mean 'smollm2-135m@r0'"):
         lookup(registry(config), "smollm2-135@r0")
-    config.versions["smollm2-135m@r0"].parent = "smollm2-135m@r1"
+    first = dataclasses.replace(config.versions["smollm2-135m@r0"], parent="smollm2-135m@r1")
+    versions = {**config.versions, "smollm2-135m@r0": first}
     with pytest.raises(LineageError, match="its own ancestor"):
-        registry(config)
+        registry(dataclasses.replace(config, versions=versions))
 
 
 def test_health_restarts_until_its_restarts_are_used_up() -> None:
