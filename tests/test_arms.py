@@ -159,7 +159,7 @@ def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     life = {row["arm"]: row for row in ground["poison_life"]}
     assert "clean" not in life
     assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"
-    assert life["verify"]["high"] < life["verbatim"]["low"]
+    assert life["verify"]["mean"] <= 1.0
     clean = [r for r in steps(folder) if r["arm"] == "clean"]
     assert not any(PAYLOAD in r["prompt"] for r in clean)
 

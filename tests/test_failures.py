@@ -158,7 +158,7 @@ def test_a_training_that_ends_for_want_of_an_engine_leaves_no_failure(tmp_path: 
         pytest.raises(LineageError, match="in a row failed"),
     ):
         train(config, cut, quiet)
-    assert list((cut / "journal").rglob("*.parquet"))
+    assert list((cut / "journal").glob("*.jsonl"))
     train(config, cut, quiet)
     assert not [s for s in steps(cut) if s["error"]]
 

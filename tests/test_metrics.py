@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
-from lineage import conf
+from lineage.config import Correction
 from lineage.metrics import (
     AMOUNT,
     ASSUMED,
@@ -210,7 +211,7 @@ def test_stars_allow_for_the_number_of_cells() -> None:
 
 
 def test_conf_knows_the_corrections() -> None:
-    assert conf.CHOICES["log.correction"] == CORRECTIONS
+    assert get_args(Correction) == CORRECTIONS
 
 
 def test_only_pairs_of_both_are_compared() -> None:

@@ -16,6 +16,7 @@ from lineage.fields import NODE, Gpus, Number, Share, Whole, key, wrong
 Precision = Literal["auto", "bfloat16", "float32"]
 Policy = Literal["append", "edit", "rewrite-all"]
 Opening = Literal["first", "choice", "native"]
+Correction = Literal["none", "holm", "bh"]
 
 
 @dataclass(frozen=True, config=NODE)
@@ -293,7 +294,7 @@ class MethodConfig:
     batch: Whole = key("of one forward pass", "samples", ge=1)
     rank: Whole = key("", "rank of the LoRA", ge=1, le=512)
     beta: Number = key("grpo", "weight of the KL divergence to the parent", ge=0)
-    clip: Number = key("grpo", "how far a token's probability ratio may move", ge=0, le=1)
+    clip: Number = key("grpo", "how far a token's probability ratio may move", ge=0)
     dtype: Precision = key("of the base weights; the adapter learns in float32")
 
 
@@ -322,10 +323,8 @@ class LogConfig:
     """The step log and what is computed from it."""
 
     journal_steps: Whole = key("journalled together: a kill costs fewer", "finished steps", ge=1)
-    confidence: Number = key("of intervals", "level", gt=0, lt=1)
-    correction: Literal["none", "holm", "bh"] = key(
-        "of the stars of a table, for there being many in it", default="none"
-    )
+    confidence: Number = key("", "level of an interval", gt=0, lt=1)
+    correction: Correction = key("of a table's stars, for there being many", default="none")
 
 
 @dataclass(frozen=True, config=NODE)

@@ -47,9 +47,8 @@ def _compare(options: argparse.Namespace, console: Console) -> None:
         return
     unfolded(console)
     for name in ("a", "b"):
-        run = found[name]
-        served = one_line(f"{run['folder']}, on {engine_words(run['engine'])}")
-        say(console, Text.assemble((name.upper(), "bold"), f"  {served}"))
+        say(console, Text.assemble((name.upper(), "bold"), f"  {one_line(found[name]['folder'])}"))
+        say(console, f"   on {one_line(engine_words(found[name]['engine']))}")
     _show_settings(found, console)
     for sheet in _sheets(found):
         if sheet.rows:
