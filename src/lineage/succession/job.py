@@ -183,17 +183,17 @@ def _check_windows(job: Job) -> None:
 def _check_retrieval(job: Job, world: World) -> None:
     """Raise LineageError where the raw episodes of tasks of `world` exceed a context window.
 
-    They count in full: the longest tasks, and turns of as many tokens as an episode may hold.
+    The longest tasks count, in full. How long turns become cannot be known before: an episode whose
+    prompt they make over-long scores 0, and is counted.
     """
     versions, agent, suite = registry(job.config.model), job.config.agent, job.suite
     on_shelf = shelf.names(shelf.folder_of(job.config.model))
-    turns = agent.history_tokens if suite.many_turns else 0
     asked, past = [0], list[int]()
     for task in world.tasks:
-        shown = len(task.prompt) // CHARS_PER_TOKEN + turns
+        shown = len(task.prompt) // CHARS_PER_TOKEN
         shown += min(len(task.context) // CHARS_PER_TOKEN, agent.history_tokens)
         if task.lesson:
-            past.append(shown - turns)
+            past.append(shown)
         else:
             past.append(shown + agent.act_tokens + _told(suite, task, world))
             asked.append(shown + agent.act_tokens)
