@@ -10,7 +10,8 @@ chance of the pair, which is drawn from a beta distribution: its mean is the tru
 within a pair one of `ALIKE`. Lineages on the surrogate are run once; the mean over all of them is
 the truth, and an experiment draws some of them, each anew, so that however few lineages there are
 the truth is exact. A null is two arms of equal distribution. A ratio counts where it is defined.
-A figure is skewed where its mean is far from the middle of its range.
+A figure is skewed where its mean is far from the middle of its range, or, of lineages, by its third
+moment; what is equal in all lineages is left out.
 """
 
 from __future__ import annotations
@@ -332,9 +333,10 @@ def surrogate(of: Lineages, pairs: int) -> Iterator[Trial]:
     def trial(name: str, values: Numbers, its: Range) -> Trial:
         return Trial(name, _skewed(values), float(values.mean()), its, values[places])
 
-    for values in of.scores.values():
+    varied = {place: values for place, values in of.scores.items() if values.std() > 0}
+    for values in varied.values():
         yield trial("score of lineages", values, SHARE)
-    for (arm, family), values in of.scores.items():
+    for (arm, family), values in varied.items():
         cold = of.scores["cold", family]
         if arm != "cold":
             yield trial("gain of lineages", values - cold, DIFFERENCE)

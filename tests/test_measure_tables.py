@@ -27,7 +27,7 @@ from lineage.metrics import DIFFERENCE, SHARE, interval, ratio
 
 COUNTS = {"edits", "opens", "errors", "totals", "unscored"}
 UNBOUNDED = {"memory", "costs", "reward", "kept_tokens", "kept", "compression", "signal_density"}
-"""Measures that hold amounts: where these are equal in all pairs nothing bounds them."""
+"""Measures that hold amounts or rewards: where nothing tells their spread they have no bounds."""
 ALL = MEASURES | GROUND
 Log = duckdb.DuckDBPyConnection
 

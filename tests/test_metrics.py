@@ -172,13 +172,24 @@ def test_equal_differences_have_a_width_and_no_star() -> None:
     assert none.p == 1.0 and not none.starred
 
 
-def test_equal_amounts_are_bounded_by_nothing() -> None:
-    for of in (AMOUNT, FREE):
-        found = interval(pairs(0.1, 0.1, 0.1), 0.95, of)
+def test_where_nothing_tells_the_spread_there_are_no_bounds() -> None:
+    for of, value in ((AMOUNT, 0.0), (FREE, 0.0), (FREE, 0.1)):
+        found = interval(pairs(value, value, value), 0.95, of)
         assert (found.low, found.high, found.p) == (None, None, None)
+
+
+def test_equal_amounts_have_a_width_in_proportion() -> None:
+    one, ten = (interval(pairs(*[value] * 6), 0.95, AMOUNT) for value in (50.0, 500.0))
+    assert one.low is not None and one.high is not None and ten.low is not None
+    assert 48 < one.low < 49.5 and 50.5 < one.high < 52
+    assert ten.low == pytest.approx(10 * one.low)
     kept = ratio(pairs(100.0, 110.0, 120.0), pairs(200.0, 220.0, 240.0), 0.95, AMOUNT)
     assert kept is not None
-    assert (kept.mean, kept.low, kept.high, kept.n) == (0.5, None, None, 3)
+    assert (kept.mean, kept.n) == (0.5, 3)
+    assert kept.low is not None and kept.high is not None and kept.low < 0.48 and kept.high > 0.52
+
+
+def test_a_ratio_of_amounts_over_what_may_be_nothing_has_no_bounds() -> None:
     # There is a ratio, but what it is divided by could be anything down to 0.
     wild = ratio(pairs(1.0, 200.0), pairs(2.0, 90.0), 0.95, AMOUNT)
     assert wild is not None and (wild.low, wild.high, wild.n) == (None, None, 2)

@@ -53,9 +53,9 @@ def means(
     """Return `folder`, the columns of `by`, mean, low, high and n of each cell, then `more`.
 
     `by_pair` is SQL for folder, the columns of `by`, pair and value, a row a pair. A value may be
-    null: a cell without any has no mean, and n = 0. A cell of one pair has no bounds, nor has one
-    of amounts that are equal in all pairs. `more` are aggregates by name. With `test` a column p
-    comes last, for `starred`. Raises ValueError where a value is not finite.
+    null: a cell without any has no mean, and n = 0. A cell of one pair has no bounds, nor have
+    others that tell no spread (`metrics.bounds`). `more` are aggregates by name. With `test` a
+    column p comes last, for `starred`. Raises ValueError where a value is not finite.
     """
     aggregates = {
         "mean": "avg(value ORDER BY pair)",
