@@ -312,10 +312,9 @@ def test_retrieval_is_checked_against_the_window_before_the_start(tmp_path: Path
     with pytest.raises(LineageError, match=r"lower agent\.retrieved_episodes") as raised:
         prepare(surrogate(tmp_path, *arms, "agent.retrieved_episodes=60"))
     assert "\n" not in str(raised.value)
+    # How long turns become is not known before.
     turns = (*arms, *vaults.entry(tmp_path / "turns", "turns"), "agent.docs=false")
-    with pytest.raises(LineageError, match="retrieval"):
-        prepare(surrogate(tmp_path, *turns, "agent.retrieved_episodes=5"))
-    prepare(surrogate(tmp_path, *turns, "agent.retrieved_episodes=5", "agent.history_tokens=200"))
+    prepare(surrogate(tmp_path, *turns, "agent.retrieved_episodes=5"))
 
 
 def test_two_runs_are_compared_over_probes_that_both_answered(tmp_path: Path) -> None:
