@@ -41,7 +41,7 @@ PROBES = 16
 ALIKE = (0.02, 0.125, 0.3)
 """Correlation of the probes of a pair. With 0.125 Student's t holds the truth in 0.87 to 0.89."""
 NOMINAL = 0.95
-EXPERIMENTS, RESAMPLES = 2000, 400
+EXPERIMENTS, RESAMPLES = 10_000, 400
 LOWEST, HIGHEST, LOWEST_SKEWED, MOST_FALSE = 0.93, 0.97, 0.91, 0.06
 LEAST = 6
 """Pairs from which on the coverage is promised; stars are from `metrics.MIN_STARRED` on."""

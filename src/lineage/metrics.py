@@ -59,15 +59,15 @@ PRIOR = 0.008
 """Sum of squares over pairs that a share is given beside its own; a difference has that of two. By
 measurement: with none, intervals of scores near 0 or 1 hold the truth in 85 to 88 of 100 at 24
 pairs that are much alike within; with 0.02, those in the middle of the range do in 98 at 6."""
-PRIOR_AMOUNT = 0.003
+PRIOR_AMOUNT = 0.004
 """Sum of squares that an amount is given beside its own, as a share of its squared mean: as if one
-pair were 5% off. By measurement: token counts take few values, and without it those experiments
+pair were 6% off. By measurement: token counts take few values, and without it those experiments
 that miss a rare one make intervals of the tokens that are kept hold the truth in 80 of 100."""
 ASSUMED = 0.5
 """Factor d of pairs that show no spread: between pairs that are all right or all wrong, 1, and
 pairs of 16 independent probes, 1/16. With 1 a gain of 1.00 in each of six pairs earns no star."""
 MIN_STARRED = 5
-"""Pairs that a star needs. Fewer cannot refuse 0 at 95% even by their signs alone."""
+"""Pairs that a star needs: of fewer, all of one sign would be so by chance in one of 8 or more."""
 EQUAL = 1e-12
 """Share of its mean below which the spread of a figure is that of rounding."""
 CORRECTIONS = ("none", "holm", "bh")
