@@ -54,7 +54,7 @@ def show_totals(summary: dict[str, Any], console: Console) -> None:
 def drawn(sheet: Sheet) -> Table:
     """Return `sheet` as rich draws it. Where there is no room, the names on the left fold."""
     note = _cell(sheet.note) if sheet.note else None
-    table = Table(title=_cell(sheet.title), caption=note, box=None)
+    table = Table(title=_cell(sheet.title), caption=note, box=None, pad_edge=False)
     for number, title in enumerate(sheet.head):
         if number < sheet.left:
             table.add_column(_cell(title), overflow="fold")
