@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lineage.analysis.answer import answer, explained
-from lineage.analysis.headline import banner, provenance
-from lineage.analysis.sheet import Sheet
+from lineage.analysis.headline import MINUTE, banner, provenance
+from lineage.analysis.sheet import NOT_COMPUTED, Sheet
 from lineage.analysis.tables import more, scores
 from lineage.analysis.visible import one_line
 
@@ -42,11 +42,13 @@ def show_banner(engine: str | None, versions: Iterable[str], console: Console) -
 def show_totals(summary: dict[str, Any], console: Console) -> None:
     """Print in a line how much was run, and at what cost."""
     totals = summary["totals"]
+    seconds = totals["seconds"]
+    untimed = f"{NOT_COMPUTED} minutes: no step says when it ended"
     console.print(
         f"{totals['pairs']} pairs, {totals['episodes']:,} episodes, {totals['steps']:,} steps, "
         f"{totals['errors']} errors, {totals['prompt_tokens']:,} prompt and "
         f"{totals['completion_tokens']:,} completion tokens, "
-        f"{(totals['seconds'] or 0) / 60:.1f} minutes",
+        + (untimed if seconds is None else f"{seconds / MINUTE:.1f} minutes"),
         highlight=False,
     )
 

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +28,7 @@ from lineage.origin import Load, origin
 from lineage.progress import Display
 from lineage.steplog.compaction import settle
 from lineage.steplog.reading import check_finished
+from lineage.steplog.sittings import Timer
 from lineage.succession.arms import Arm, donor_of
 from lineage.succession.code import check_code, code
 from lineage.succession.controller import Setting, run_lineage
@@ -105,7 +106,13 @@ def execute(
 async def _run(job: Job, folder: Path, display: Display, release: Release | None) -> None:
     stop_on_signal()
     made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
-    engine = Meter(made, display.completed, job.config.engine.max_failures)
+    timer = Timer(folder)
+
+    def tell(tokens: int) -> None:
+        display.completed(tokens)
+        timer.worked()
+
+    engine = Meter(made, tell, job.config.engine.max_failures)
     unfinished = len(list((folder / "done").glob("*.json"))) < job.places
     before, since = Load.now(), time.monotonic()
     try:
@@ -115,12 +122,14 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
             await engine.start(job.versions)
             display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
-        for span, due in job.stages:
-            await run_lineages(job, folder, engine, display.generation_done, span)
-            # What is trained serves a later generation: where all are done, so is this.
-            for name, parent in due if unfinished else ():
-                assert release is not None, "whoever runs a schedule that trains can train"
-                await release(job.config, name, parent, folder / "training" / name, engine, display)
+        with timer if unfinished else nullcontext():
+            for span, due in job.stages:
+                await run_lineages(job, folder, engine, display.generation_done, span)
+                # What is trained serves a later generation: where all are done, so is this.
+                for name, parent in due if unfinished else ():
+                    assert release is not None, "whoever runs a schedule that trains can train"
+                    place = folder / "training" / name
+                    await release(job.config, name, parent, place, engine, display)
         if unfinished:
             load = Load.now().others_since(before, time.monotonic() - since)
             _note_served(folder, engine.engine, load)
