@@ -143,7 +143,9 @@ def test_a_run_that_an_older_version_began_is_timed_from_now_on(
     assert worked is not None and seconds(old) == pytest.approx(worked + mine.seconds, abs=0.5)
 
 
-@pytest.mark.parametrize("text", ["", "{", "3", "[1]", '[{"began": 1}]', '[{"began":1,"seconds":""}]'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "3", "[1]", '[{"began": 1}]', '[{"began": 1, "seconds": ""}]']
+)
 def test_a_torn_record_of_sittings_is_one_line_that_says_what_to_do(
     text: str, tmp_path: Path
 ) -> None:

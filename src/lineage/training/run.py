@@ -193,7 +193,6 @@ async def train(
         learner=learner,
         sources=sources,
         parent_adapter=parent_adapter,
-        tokens=lambda: display.tokens,
         tell=tell,
     )
     try:
