@@ -25,7 +25,7 @@ from lineage.models.protocol import Completion, Request
 from lineage.steplog import sittings
 from lineage.steplog.sittings import SITTINGS, Sitting, Timer, read_sittings
 
-SMALL = ("experiment.lineages=1", "arms.names=[inherit]", "arms.baseline=inherit")
+SMALL = ("experiment.lineages=1", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]")
 PAUSE = 3600.0
 
 
@@ -62,7 +62,7 @@ def test_of_a_run_that_nobody_timed_the_pause_is_left_out(old: Path) -> None:
     assert worked is not None and 0 < worked < PAUSE / 2
 
     def paused(generation: int, ended: float, wall: float) -> tuple[float, float]:
-        return ended + PAUSE * (generation > 1), wall
+        return ended + PAUSE * generation, wall
 
     retimed(old, paused)
     assert seconds(old) == pytest.approx(worked, abs=5), "two sittings, an hour between them"
@@ -134,7 +134,7 @@ def test_what_a_killed_sitting_did_counts(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_run_that_an_older_version_began_is_timed_from_now_on(
     old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for done in (old / "done").glob("*g03.json"):
+    for done in (old / "done").glob("*g01.json"):
         done.unlink()
     worked = seconds(old)
     run(surrogate(tmp_path, *SMALL), old)

@@ -17,6 +17,7 @@ from lineage.analysis.headline import engine_words
 from lineage.analysis.sheet import STARRED_FROM, gained, name, short
 from lineage.analysis.visible import one_line, say, say_json, unfolded
 from lineage.commands import Commands, add_command
+from lineage.console import on_terminal
 
 if TYPE_CHECKING:
     from lineage.analysis.listing import Listed
@@ -55,7 +56,7 @@ def _ls(options: argparse.Namespace, console: Console) -> None:
         say_json(console, {**document, "states": states})
         return
     if found:
-        unfolded(console).print(_table(found, folded=console.is_terminal))
+        unfolded(console).print(_table(found, folded=on_terminal(console)))
     for one in found:
         if one.trouble:
             say(console, f"broken: {one.trouble}")

@@ -19,9 +19,10 @@ from rich.console import Console
 
 from lineage import conf
 from lineage.config import Config
+from lineage.console import busy
 from lineage.curriculum import Plan, plans
 from lineage.errors import LineageError
-from lineage.files import atomic_write
+from lineage.files import atomic_write, sweep
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
 from lineage.origin import Load, origin
@@ -78,7 +79,7 @@ def execute(
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
     """
     # A large file of tasks takes a while to check.
-    with console.status("checking the configuration and the tasks"):
+    with busy(console, "checking the configuration and the tasks"):
         job = prepare(config)
     with locked(folder):
         describe(job, folder)
@@ -206,6 +207,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise LineageError(f"{folder} is being written by another process") from error
         settle(folder)
+        sweep(folder)
         yield
 
 
