@@ -28,7 +28,6 @@ from lineage.models import shelf
 from lineage.suites import make_suite
 from lineage.tasks import Suite
 
-
 SHARED = "base"
 """The option that holds what all options of its group share: none that is chosen by itself."""
 

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from rich.console import Console
 
 PLAIN = {
-    **{"…": "...", "→": "->", "│": "|", "─": "-", "−": "-", "–": "-", "—": "-", "×": "x"},
-    **{"≥": ">=", "≤": "<=", "·": ".", "‘": "'", "’": "'", "“": '"', "”": '"', "\xa0": " "},
+    "…": "...", "→": "->", "│": "|", "─": "-", "−": "-", "–": "-", "—": "-", "×": "x",
+    "≥": ">=", "≤": "<=", "·": ".", "‘": "'", "’": "'", "“": '"', "”": '"', "\xa0": " ",
 }
 """How signs of ours are written where the output has none but ASCII."""
 ERRORS = "lineage.plain"

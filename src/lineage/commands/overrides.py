@@ -1,4 +1,4 @@
-"""KEY=VALUE, as the commands take them that compose a configuration, and what `--help` says of it."""
+"""KEY=VALUE, as commands take it that compose a configuration, and what `--help` says of it."""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ def _is_run(folder: Path) -> bool:
 
 def _names(place: Path, root: Path) -> list[str]:
     """Return the names of the folders in `place`; none of the working folder, where code is."""
-    if place == Path() != root or not place.is_dir():
+    working = place == Path() and root != Path()
+    if working or not place.is_dir():
         return []
     return [path.name for path in place.iterdir() if path.is_dir()]

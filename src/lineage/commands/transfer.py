@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lineage.commands import add_command
+from lineage.commands.runs import add_run, find_run
 from lineage.errors import LineageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     export = add_command(
         commands, "export", "write a run's Knowledge as a folder of Markdown", EXPORT
     )
-    export.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    add_run(export)
     export.add_argument("folder", type=Path, metavar="FOLDER", help="new, or an earlier export")
     export.add_argument("--at", default="", metavar="KNOWLEDGE", help="an id or LINEAGE@GENERATION")
     export.add_argument("--lineage", default="", metavar="NAME", help="such as 000-inherit")
@@ -59,6 +60,7 @@ def _export(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.views import connect, read_record
     from lineage.transfer import export_knowledge, import_knowledge
 
+    options.run = find_run(options.run)
     record = read_record(options.run)
     snapshots = Snapshots(connect(options.run))
     id, whence = _chosen(snapshots, list(record.get("arms", ())), options.at, options.lineage)
