@@ -37,7 +37,7 @@ RUN = """\
 examples:
   lineage run                                  the default run: a real model in real vLLM
   lineage run engine=surrogate                 the same experiment in seconds, no model
-  lineage run experiment=drift suite=warehouse suite.drift=0.2
+  lineage run experiment=drift engine=surrogate suite.drift=0.2
   lineage run run.name=first 'schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]'
   lineage run -m suite.drift=0,0.1,0.2         a sweep: one run a value
 """

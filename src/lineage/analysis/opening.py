@@ -28,6 +28,7 @@ from lineage.analysis.datasets import (
     quoted,
     whole_files,
 )
+from lineage.analysis.description import Description
 from lineage.analysis.settings import differing, parse_settings
 from lineage.analysis.viewed import VIEWS, View
 from lineage.errors import LineageError, nearest
@@ -144,8 +145,10 @@ def make_views(
     _comment(log)
 
 
-def describe(log: duckdb.DuckDBPyConnection, view: str) -> pa.Table:
+def describe(log: duckdb.DuckDBPyConnection, view: str) -> Description:
     """Return what `view` of `log` holds: columns `column`, `type` and `doc`, a row a column.
+
+    A notebook shows it as a table.
 
     DuckDB's own DESCRIBE leaves comments out. Raises LineageError where there is no such view.
     """
@@ -158,7 +161,13 @@ def describe(log: duckdb.DuckDBPyConnection, view: str) -> pa.Table:
     if not found.num_rows:
         hint = nearest(view, [*SCHEMAS, *(one.name for one in VIEWS), "runs", "skipped"])
         raise LineageError(f"a log has no view {view!r}{hint}")
-    return found
+    said = log.cursor().execute(
+        "SELECT comment FROM duckdb_views() WHERE view_name = $view AND schema_name = 'main' "
+        "UNION ALL "
+        "SELECT comment FROM duckdb_tables() WHERE table_name = $view AND schema_name = 'main'",
+        {"view": view},
+    ).fetchone()
+    return Description(view, str((said or [""])[0] or ""), found)
 
 
 def run_patterns(where: str) -> tuple[str, ...]:

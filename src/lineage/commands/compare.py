@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lineage.analysis.headline import engine_words
 from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, counted, gained, pairs_of, starred
-from lineage.analysis.terminal import drawn
+from lineage.analysis.terminal import show_sheet
 from lineage.analysis.visible import one_line, say, say_json, unfolded
 from lineage.commands import Commands, add_command
 from lineage.commands.runs import add_run, find_run
@@ -52,7 +52,7 @@ def _compare(options: argparse.Namespace, console: Console) -> None:
     _show_settings(found, console)
     for sheet in _sheets(found):
         if sheet.rows:
-            console.print(drawn(sheet))
+            show_sheet(sheet, console)
     for reason in found["reasons"]:
         say(console, Text(one_line(reason), "yellow"))
     say(console, f"{found['pairs']} pairs compared")

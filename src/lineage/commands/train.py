@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lineage import conf
 from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, gained
-from lineage.analysis.terminal import drawn, show_banner
+from lineage.analysis.terminal import show_banner, show_sheet
 from lineage.analysis.training_tables import show_training
 from lineage.analysis.views import read_record
 from lineage.commands import Commands, add_command
@@ -123,4 +123,4 @@ def show_gains(gains: list[dict[str, Any]], console: Console) -> None:
             f"wrote; * the interval excludes 0, {STARRED_FROM} worlds or more"
         )
         title = f"what the training was worth: {course}"
-        console.print(drawn(Sheet(title, ("measure", "before", "after", "gain"), rows, note)))
+        show_sheet(Sheet(title, ("measure", "before", "after", "gain"), rows, note), console)

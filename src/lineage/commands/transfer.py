@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from lineage.analysis.terminal import new_table
 from lineage.commands import add_command
 from lineage.commands.runs import add_run, find_run
 from lineage.errors import LineageError
@@ -120,7 +120,7 @@ def _check(options: argparse.Namespace, console: Console) -> None:
 
     found = read_folder(options.folder)
     knowledge = found.knowledge
-    table = Table(box=None)
+    table = new_table()
     table.add_column("id", no_wrap=True)
     table.add_column("memory, or title of a doc", overflow="ellipsis", no_wrap=True)
     table.add_column("characters", justify="right", no_wrap=True)
