@@ -14,6 +14,7 @@ import pytest
 from helpers import run, steps, surrogate
 
 import lineage
+from lineage.analysis.description import Description
 from lineage.analysis.measures.summary import summarise, summarise_all
 from lineage.analysis.opening import run_patterns
 from lineage.analysis.viewed import VIEWS
@@ -69,13 +70,41 @@ def test_the_views_hold_what_the_files_do(one: Path) -> None:
 def test_entries_are_those_of_the_snapshots(one: Path) -> None:
     log = lineage.open(one)
     wanted = {"memories": set(), "docs": set()}
-    for knowledge, content in log.execute("SELECT knowledge, content FROM snapshots").fetchall():
+    made = "SELECT lineage, generation, knowledge, content FROM knowledge"
+    for *place, content in log.execute(made).fetchall():
         for kind, found in wanted.items():
-            found |= {(knowledge, entry["id"]) for entry in json.loads(content)[kind]}
+            found |= {(*place, entry["id"]) for entry in json.loads(content)[kind]}
+    columns = "lineage, generation, knowledge, entry, created_episode"
     for kind, found in wanted.items():
-        rows = log.execute(f"SELECT knowledge, entry, created_episode FROM {kind}").fetchall()
-        assert {row[:2] for row in rows} == found and len(rows) == len(found)
-        assert found and all(row[2] for row in rows)
+        rows = log.execute(f"SELECT {columns} FROM {kind}").fetchall()
+        assert {row[:4] for row in rows} == found and len(rows) == len(found)
+        assert found and all(row[4] for row in rows)
+
+
+def test_the_memories_that_a_generation_left_are_found_by_lineage_and_generation(one: Path) -> None:
+    log = lineage.open(one)
+    left = log.execute(
+        "SELECT entry FROM memories JOIN generations USING (lineage, generation, knowledge) "
+        "WHERE lineage = '000-inherit' AND generation = 1"
+    ).fetchall()
+    (held,) = log.execute(
+        "SELECT any_value(memories) FROM generations "
+        "WHERE lineage = '000-inherit' AND generation = 1"
+    ).fetchone() or (None,)
+    assert held and len({entry for (entry,) in left}) == held
+
+
+def test_a_notebook_shows_what_a_view_holds_as_a_table(one: Path) -> None:
+    log = lineage.open(one)
+    found = lineage.describe(log, "probes")
+    page = found._repr_html_()
+    assert page.startswith("<table>") and page.count("<tr>") == len(found) + 1 == found.num_rows + 1
+    assert "<code>family</code>" in page and "one row an episode that only measures" in page
+    assert "<th" in page and "score" in repr(found) and "probes: one row" in repr(found)
+    assert pa.table(found) == found.table
+    hostile = Description("v", "<b>", pa.table({"column": ["<i>"], "type": ["&"], "doc": ["<u>"]}))
+    assert not {"<b>:", "<i>", "<u>"} & set(hostile._repr_html_().split())
+    assert "&lt;i&gt;" in hostile._repr_html_()
 
 
 def test_every_view_names_the_folder_first_and_documents_every_column(one: Path) -> None:

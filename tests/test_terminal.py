@@ -115,6 +115,13 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Screen(io.StringIO):
+    """An output that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def printed(*arguments: object, width: int = 0) -> str:
     """Return what a command prints: into a pipe, or on a terminal of `width` columns."""
     parser = argparse.ArgumentParser()
@@ -122,7 +129,7 @@ def printed(*arguments: object, width: int = 0) -> str:
     for command in (ls_command, show_command, compare_command):
         command.register(commands)
     options = parser.parse_args([str(argument) for argument in arguments])
-    file = io.StringIO()
+    file = Screen() if width else io.StringIO()
     terminal = {"force_terminal": True, "width": width, "no_color": True} if width else {}
     options.command(options, Console(file=file, legacy_windows=False, **terminal))  # type: ignore[arg-type]
     return re.sub(r"\x1b\[[\d;]*m", "", file.getvalue()) if width else file.getvalue()

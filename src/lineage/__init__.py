@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import duckdb
-    import pyarrow as pa
+
+    from lineage.analysis.description import Description
 
 __all__ = ["describe", "open"]
 
@@ -25,7 +26,7 @@ def open(
     return open_log(where, skip, connection)
 
 
-def describe(log: duckdb.DuckDBPyConnection, view: str) -> pa.Table:
+def describe(log: duckdb.DuckDBPyConnection, view: str) -> Description:
     """Return what a view of `log` holds, column by column: see `lineage.analysis.opening`."""
     from lineage.analysis import opening
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from lineage import conf
 from lineage.analysis.visible import one_line
 from lineage.commands import (
+    add_command,
     compact,
     compare,
     ls,
@@ -25,11 +24,23 @@ from lineage.commands import (
     suites,
     train,
     transfer,
+    versions,
 )
+from lineage.commands.overrides import add_overrides
+from lineage.commands.runs import add_run, find_run
 from lineage.config import Config
+from lineage.console import fit_streams
 from lineage.errors import LineageError
 from lineage.files import behind
 
+RUN = """\
+examples:
+  lineage run                                  the default run: a real model in real vLLM
+  lineage run engine=surrogate                 the same experiment in seconds, no model
+  lineage run experiment=drift engine=surrogate suite.drift=0.2
+  lineage run run.name=first 'schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]'
+  lineage run -m suite.drift=0,0.1,0.2         a sweep: one run a value
+"""
 EXAMPLES = """\
 examples:
   lineage run                                  the default run: a real model in real vLLM
@@ -37,11 +48,12 @@ examples:
   lineage run suite=warehouse                  on other work: see lineage suites
   lineage run experiment=tiny suite.drift=0.1  any key of conf/ can be overridden
   lineage run -m suite.drift=0,0.1,0.2 engine=surrogate
-  lineage resume runs/latest                   finish a run that was stopped
-  lineage resume runs/latest --changed         the same, with prompts that were edited since
+  lineage resume latest                        finish a run that was stopped
+  lineage resume latest --changed              the same, with prompts that were edited since
   lineage ls                                   runs and trainings, newest first
-  lineage show runs/latest 2 w003              an episode of generation 2, step by step
+  lineage show latest 2 w003                   an episode of generation 2, step by step
   lineage report runs/latest                   its table, metrics, figure and report again
+RUN is a folder, or its name below run.root: latest is runs/latest
 """
 UNWRITABLE = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -55,6 +67,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 an error for the user, 2 usage, 130 stopped."""
+    fit_streams()
     sys.exit(_guarded(_parser().parse_args(arguments)))
 
 
@@ -66,13 +79,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run an experiment")
-    run.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides of conf/")
+    parser.add_argument(
+        "--version", action=versions.ShowVersion, help="show what code this is, and exit"
+    )
+    parser.set_defaults(command=lambda options, console: parser.print_help())
+    commands = parser.add_subparsers(metavar="COMMAND")
+    run = add_command(commands, "run", "run an experiment", RUN)
+    add_overrides(run)
     run.add_argument("-m", "--multirun", action="store_true", help="sweep values given as a,b,c")
     run.set_defaults(command=_run)
     resume = commands.add_parser("resume", help="finish a run or a training that was stopped")
-    resume.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    add_run(resume)
     resume.add_argument(
         "--changed",
         action="store_true",
@@ -80,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     resume.set_defaults(command=_resume)
     report = commands.add_parser("report", help="write a run's report again and show its table")
-    report.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    add_run(report)
     report.set_defaults(command=_report)
     ls.register(commands)
     show.register(commands)
@@ -91,9 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.register(commands)
     suites.register(commands)
     train.register(commands)
-    versions = commands.add_parser("versions", help="list the model versions of the registry")
-    versions.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    versions.set_defaults(command=_versions)
+    versions.register(commands)
     return parser
 
 
@@ -163,7 +178,7 @@ async def _release(*arguments: Any) -> None:
 
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
-    folder = behind(options.run)
+    folder = behind(find_run(options.run))
     config = conf.load_file(folder / "config.yaml")
     if options.changed:
         from lineage.succession.code import accept_changes
@@ -182,35 +197,13 @@ def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.terminal import show_summary
     from lineage.analysis.write import write_report
 
-    config = conf.load_file(options.run / "config.yaml")
-    if train.is_training(options.run):
-        train.report_training(config, options.run, console)
+    folder = find_run(options.run)
+    config = conf.load_file(folder / "config.yaml")
+    if train.is_training(folder):
+        train.report_training(config, folder, console)
         return
-    show_summary(write_report(options.run, Path(config.run.cache)), console)
-    console.print(f"{options.run / 'report.html'}", highlight=False, markup=False)
-
-
-def _versions(options: argparse.Namespace, console: Console) -> None:
-    from lineage.models import shelf
-    from lineage.models.versions import registry, version
-
-    config = conf.load(options.overrides).model
-    place = shelf.folder_of(config)
-    on_shelf = shelf.chosen(config, shelf.names(place))
-    listed = [*registry(config).values(), *(version(name, v) for name, v in on_shelf.items())]
-    table = Table(box=None)
-    table.add_column("version", no_wrap=True)
-    table.add_column("from", no_wrap=True)
-    for head in ("checkpoint", "adapter", "window", "parent", "released"):
-        table.add_column(head, overflow="fold")
-    for one in listed:
-        c = one.checkpoint
-        source = f"{c.package}/{c.path}" if c.package else c.path
-        adapter = str(place / one.name) if one.digest else one.adapter
-        origin = "shelf" if one.digest else "conf"
-        row = (one.name, origin, source, adapter, str(one.context_window), one.parent, one.released)
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
+    show_summary(write_report(folder, Path(config.run.cache)), console)
+    console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -28,12 +28,26 @@ from lineage.models import shelf
 from lineage.suites import make_suite
 from lineage.tasks import Suite
 
+SHARED = "base"
+"""The option that holds what all options of its group share: none that is chosen by itself."""
+
 
 def conf_dir() -> Path:
     """Return the folder of the shipped tree: inside an installed package, or beside `src/`."""
     package = Path(__file__).parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parents[1] / "conf"
+
+
+def groups() -> dict[str, tuple[str, ...]]:
+    """Return the groups of the shipped tree, each with its options, the default first."""
+    root = conf_dir()
+    chosen = plainyaml.parse((root / "config.yaml").read_bytes())["defaults"]
+    found = {}
+    for group, default in (item for one in chosen if isinstance(one, dict) for item in one.items()):
+        options = {file.stem for file in (root / group).glob("*.yaml")} - {SHARED, default}
+        found[group] = (default, *sorted(options))
+    return found
 
 
 def load(overrides: Sequence[str], *versions: str) -> Config:

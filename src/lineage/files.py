@@ -6,12 +6,17 @@ And a link is followed to what it names now.
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 from lineage.errors import LineageError
 
+NONCE = 4
+"""Random bytes in a temporary name."""
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+"""Temporary names as `atomic_write` gives them, and gave them in older versions."""
 LINKS = 40
 """So many links are followed, as Linux does."""
 
@@ -20,22 +25,32 @@ def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path`; a reader sees the old file or the new one, never a part.
 
     The temporary name starts with a dot and ends in `.tmp`, so that no glob over `*.parquet`
-    meets it. Raises OSError, and then leaves no temporary file behind.
+    meets it. Who may read the file is as the umask says. Raises OSError, and then leaves no
+    temporary file behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(NONCE)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in `folder` and below it.
+
+    Nobody else may be writing there.
+    """
+    for file in list(folder.rglob(".*.tmp")):
+        if TEMPORARY.fullmatch(file.name) and file.is_file() and not file.is_symlink():
+            file.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

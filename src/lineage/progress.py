@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from lineage.console import on_terminal, spinner
+
 LINE_SECONDS = 15.0
 """Between two lines of progress where there is no terminal."""
 
@@ -25,10 +27,11 @@ class Display:
 
     def __init__(self, console: Console, total: int, what: str = "generations") -> None:
         self.console, self.total, self.what = console, total, what
+        self.watched = on_terminal(console)
         self.finished = self.requests = self.tokens = 0
         self.began = self.said = time.monotonic()
         self.bars = Progress(
-            SpinnerColumn(),
+            SpinnerColumn(spinner(console)),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -42,7 +45,7 @@ class Display:
         self.bar = self.bars.add_task(what, total=total, rate="")
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
+        if self.watched:
             self.bars.start()
         return self
 
@@ -52,7 +55,8 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.bars.stop()
+        if self.watched:
+            self.bars.stop()
 
     def note(self, text: str) -> None:
         """Say one line."""
@@ -79,7 +83,7 @@ class Display:
         spent = max(now - self.began, 1e-9)
         rate = f"{self.requests} completions, {self.tokens / spent:,.0f} tok/s"
         self.bars.update(self.bar, completed=self.finished, rate=rate)
-        if not self.console.is_terminal and now - self.said >= LINE_SECONDS:
+        if not self.watched and now - self.said >= LINE_SECONDS:
             self.said = now
             guess = ""
             if self.finished:

@@ -62,7 +62,7 @@ def provenance(summary: Mapping[str, Any]) -> str:
         else f"machine {NOT_COMPUTED}",
         f"engine {summary.get('engine') or NOT_COMPUTED}, device "
         f"{served.get('device', NOT_COMPUTED)}, precision {served.get('dtype', NOT_COMPUTED)}",
-        f"{seconds / MINUTE:.1f} minutes" if seconds else f"duration {NOT_COMPUTED}",
+        f"duration {NOT_COMPUTED}" if seconds is None else f"{seconds / MINUTE:.1f} minutes",
         f"other work {NOT_COMPUTED if others is None else format(others, '.0%')}",
         f"command: {origin.get('command') or NOT_COMPUTED}",
     )

@@ -10,7 +10,7 @@ import glob
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ from lineage.analysis.datasets import (
     quoted,
     whole_files,
 )
+from lineage.analysis.description import Description
 from lineage.analysis.settings import differing, parse_settings
 from lineage.analysis.viewed import VIEWS, View
 from lineage.errors import LineageError, nearest
 from lineage.steplog.schema import DOCS
+from lineage.steplog.sittings import SITTINGS, Sitting, parse_sittings
 
 MEMORY_LIMIT = "2GiB"
 """What DuckDB may hold at once; what is more is spilled to disk."""
@@ -51,6 +53,7 @@ RECORD_DOCS = {
     "engine": "what served it: vllm | surrogate, which is a stand-in and no language model",
     "origin": "commit, machine, command, device and precision of the run, as JSON",
     "correction": "of stars for there being many: none | holm | bh",
+    "sittings": "when each began and the seconds that it worked; null: not timed",
 }
 DATASET_DOCS = {
     "steps": "one row a step: everything that a model was asked and wrote",
@@ -70,17 +73,19 @@ RUN_SCHEMA = pa.schema(
         ("confidence", pa.float64()),
         *((name, pa.string()) for name in ("engine", "origin")),
         ("correction", pa.string()),
+        ("sittings", pa.list_(pa.struct([("began", pa.float64()), ("seconds", pa.float64())]))),
     ]
 )
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A folder that is read: its record and its settings by dotted key."""
+    """A folder that is read: its record, its settings by dotted key, and its sittings."""
 
     folder: str
     record: dict[str, Any]
     settings: dict[str, Any]
+    sittings: tuple[Sitting, ...] = ()
 
 
 def open_log(
@@ -140,8 +145,10 @@ def make_views(
     _comment(log)
 
 
-def describe(log: duckdb.DuckDBPyConnection, view: str) -> pa.Table:
+def describe(log: duckdb.DuckDBPyConnection, view: str) -> Description:
     """Return what `view` of `log` holds: columns `column`, `type` and `doc`, a row a column.
+
+    A notebook shows it as a table.
 
     DuckDB's own DESCRIBE leaves comments out. Raises LineageError where there is no such view.
     """
@@ -154,7 +161,13 @@ def describe(log: duckdb.DuckDBPyConnection, view: str) -> pa.Table:
     if not found.num_rows:
         hint = nearest(view, [*SCHEMAS, *(one.name for one in VIEWS), "runs", "skipped"])
         raise LineageError(f"a log has no view {view!r}{hint}")
-    return found
+    said = log.cursor().execute(
+        "SELECT comment FROM duckdb_views() WHERE view_name = $view AND schema_name = 'main' "
+        "UNION ALL "
+        "SELECT comment FROM duckdb_tables() WHERE table_name = $view AND schema_name = 'main'",
+        {"view": view},
+    ).fetchone()
+    return Description(view, str((said or [""])[0] or ""), found)
 
 
 def run_patterns(where: str) -> tuple[str, ...]:
@@ -193,13 +206,15 @@ def _found(
             if not skip:
                 raise LineageError(f"{file} is no whole JSON file: {error}") from error
             skipped.append(Skipped(folder, file, "no whole JSON file"))
-    return [_with_settings(log, one) for one in found.values()]
+    return [_with_files(log, one) for one in found.values()]
 
 
-def _with_settings(log: duckdb.DuckDBPyConnection, one: Opened) -> Opened:
+def _with_files(log: duckdb.DuckDBPyConnection, one: Opened) -> Opened:
     place = one.folder if URL in one.folder else glob.escape(one.folder)
     for file, text in _texts(log, f"{place}/config.yaml"):
-        return replace(one, settings=parse_settings(text, file))
+        one = replace(one, settings=parse_settings(text, file))
+    for file, text in _texts(log, f"{place}/{SITTINGS}"):
+        one = replace(one, sittings=parse_sittings(text, file))
     return one
 
 
@@ -245,6 +260,7 @@ def _record_row(one: Opened) -> dict[str, Any]:
         "confidence": record.get("confidence", settings.get("log.confidence")),
         "engine": settings.get("engine.kind") or (record.get("engine") or {}).get("kind"),
         "origin": json.dumps({name: record[name] for name in ORIGIN if name in record}),
+        "sittings": [asdict(sitting) for sitting in one.sittings],
         # Of runs from before there was one, no star was corrected.
         "correction": record.get("correction", settings.get("log.correction", "none")),
     }

@@ -192,7 +192,7 @@ def provenance(record: Record) -> str:
         f"commit {_commit(record['commit'], record['dirty'])}",
         f"configuration `{record['config_hash']}`",
         record["date"],
-        f"{record['minutes']:.1f} minutes",
+        f"{NOTHING if record['minutes'] is None else format(record['minutes'], '.1f')} minutes",
         f"{record['engine']} on {record['device'] or NOTHING} in {record['precision'] or NOTHING}",
         f"{machine.get('processor', NOTHING)}, {machine.get('cores', NOTHING)} cores, "
         f"{machine.get('memory_gib', NOTHING)} GiB",

@@ -59,7 +59,7 @@ def stored(
         "precision": served.get("dtype"),
         "machine": run.get("machine"),
         "date": time.strftime("%Y-%m-%d", time.gmtime(run["began"])),
-        "minutes": round((totals["seconds"] or 0.0) / 60, 1),
+        "minutes": None if totals["seconds"] is None else round(totals["seconds"] / 60, 1),
         "others": run.get("others"),
         "lineage": libraries.get("lineage"),
         "vllm": next((libraries[name] for name in VLLM if name in libraries), None),

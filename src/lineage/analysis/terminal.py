@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from rich.box import Box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lineage.analysis.answer import answer, explained
-from lineage.analysis.headline import banner, provenance
-from lineage.analysis.sheet import Sheet
+from lineage.analysis.headline import MINUTE, banner, provenance
+from lineage.analysis.sheet import NOT_COMPUTED, Sheet
 from lineage.analysis.tables import more, scores
 from lineage.analysis.visible import one_line
+
+RULED = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
+"""A rule below the heads and an empty line between sections, with a column's gap of a space."""
 
 
 def show_summary(summary: dict[str, Any], console: Console) -> None:
     """Print what was found and the tables of `summary` (see `measures.summarise`)."""
     show_headline(summary, console)
     for sheet in more(summary):
-        console.print(drawn(sheet))
+        show_sheet(sheet, console)
+    console.print()
     show_totals(summary, console)
 
 
@@ -29,7 +34,7 @@ def show_headline(summary: dict[str, Any], console: Console) -> None:
     show_banner(summary.get("engine"), summary["schedule"], console)
     console.print(_cell(answer(summary)), style="bold", highlight=False)
     console.print(_cell(explained(summary)), style="dim", highlight=False)
-    console.print(drawn(scores(summary)))
+    show_sheet(scores(summary), console)
     console.print(_cell(provenance(summary)), style="dim", highlight=False)
 
 
@@ -42,19 +47,32 @@ def show_banner(engine: str | None, versions: Iterable[str], console: Console) -
 def show_totals(summary: dict[str, Any], console: Console) -> None:
     """Print in a line how much was run, and at what cost."""
     totals = summary["totals"]
+    seconds = totals["seconds"]
+    untimed = f"{NOT_COMPUTED} minutes: no step says when it ended"
     console.print(
         f"{totals['pairs']} pairs, {totals['episodes']:,} episodes, {totals['steps']:,} steps, "
         f"{totals['errors']} errors, {totals['prompt_tokens']:,} prompt and "
         f"{totals['completion_tokens']:,} completion tokens, "
-        f"{(totals['seconds'] or 0) / 60:.1f} minutes",
+        + (untimed if seconds is None else f"{seconds / MINUTE:.1f} minutes"),
         highlight=False,
     )
+
+
+def show_sheet(sheet: Sheet, console: Console) -> None:
+    """Print `sheet`, parted by an empty line from what is above it."""
+    console.print()
+    console.print(drawn(sheet))
+
+
+def new_table(**more: Any) -> Table:
+    """Return an empty table as all of ours look: a rule below the heads, and none elsewhere."""
+    return Table(box=RULED, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, **more)
 
 
 def drawn(sheet: Sheet) -> Table:
     """Return `sheet` as rich draws it. Where there is no room, the names on the left fold."""
     note = _cell(sheet.note) if sheet.note else None
-    table = Table(title=_cell(sheet.title), caption=note, box=None, pad_edge=False)
+    table = new_table(title=_cell(sheet.title), caption=note)
     for number, title in enumerate(sheet.head):
         if number < sheet.left:
             table.add_column(_cell(title), overflow="fold")
@@ -65,7 +83,6 @@ def drawn(sheet: Sheet) -> Table:
             table.add_row(*(_cell(cell) for cell in row))
         else:
             table.add_section()
-            table.add_row()
     return table
 
 

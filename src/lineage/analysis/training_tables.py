@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from lineage.analysis.sheet import Sheet, bounds
-from lineage.analysis.terminal import drawn
+from lineage.analysis.terminal import show_sheet
 from lineage.analysis.training import OPENED, PARTS
 
 WRITTEN = {
@@ -27,7 +27,7 @@ MINUTE = 60
 def show_training(summary: dict[str, Any], console: Console) -> None:
     """Print the tables of `summary` (see `training.summarise_training`) and what to look at."""
     for sheet in (rewards(summary), written(summary), times(summary)):
-        console.print(drawn(sheet))
+        show_sheet(sheet, console)
     for line in summary["signs"]:
         console.print(f"look at its samples: {line}", markup=False, highlight=False)
 

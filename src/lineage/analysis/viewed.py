@@ -14,6 +14,12 @@ ORIGIN_DOCS = {
     for what in ("generation", "version", "episode")
 }
 
+_MAKER = "folder, arm, pair, lineage, generation"
+_MAKER_DOCS = {
+    "lineage": "in which the snapshot was made, or came in",
+    "generation": "of that lineage, in which it was",
+}
+
 
 @dataclass(frozen=True)
 class View:
@@ -26,7 +32,7 @@ class View:
 
 
 def _entries(kind: str, fields: tuple[str, ...]) -> str:
-    """Return SQL for a row an entry of `kind` and snapshot."""
+    """Return SQL for a row an entry of `kind`, snapshot and generation that made it."""
     texts = ", ".join(f'"{field}": "VARCHAR"' for field in ("id", *fields))
     shape = f'[{{{texts}, "created": {ORIGIN}, "edited": {ORIGIN}}}]'
     origins = ", ".join(
@@ -36,9 +42,9 @@ def _entries(kind: str, fields: tuple[str, ...]) -> str:
     )
     columns = ", ".join(f"e.{field}" for field in fields)
     return (
-        f"SELECT folder, knowledge, e.id AS entry, {columns}, {origins} FROM ("
-        f"SELECT folder, knowledge, unnest(from_json({CONTENT} -> '$.{kind}', '{shape}')) AS e "
-        "FROM snapshots)"
+        f"SELECT {_MAKER}, knowledge, e.id AS entry, {columns}, {origins} FROM ("
+        f"SELECT {_MAKER}, knowledge, unnest(from_json({CONTENT} -> '$.{kind}', '{shape}')) AS e "
+        "FROM knowledge)"
     )
 
 
@@ -144,21 +150,23 @@ VIEWS = (
     View(
         "memories",
         _entries("memories", ("text",)),
-        "one row a memory and snapshot",
+        "one row a memory, snapshot and generation that made it, or received it",
         {"knowledge": "id of the snapshot", "entry": "id of the memory", "text": "the note"}
-        | ORIGIN_DOCS,
+        | ORIGIN_DOCS
+        | _MAKER_DOCS,
     ),
     View(
         "docs",
         _entries("docs", ("title", "body")),
-        "one row a doc and snapshot",
+        "one row a doc, snapshot and generation that made it, or received it",
         {
             "knowledge": "id of the snapshot",
             "entry": "id of the doc",
             "title": "by which it is found",
             "body": "what is read when it is opened",
         }
-        | ORIGIN_DOCS,
+        | ORIGIN_DOCS
+        | _MAKER_DOCS,
     ),
     View("generations", _GENERATIONS, "one row a generation of a lineage of a run", _COUNTS),
     View(

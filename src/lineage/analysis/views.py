@@ -11,6 +11,7 @@ import duckdb
 from lineage.analysis.opening import Opened, make_views, new_connection
 from lineage.analysis.settings import read_settings
 from lineage.errors import LineageError
+from lineage.steplog.sittings import read_sittings
 
 SCORE_SQL = """\
 SELECT arm, family, avg(score ORDER BY pair) AS score, sum(probes)::BIGINT AS probes
@@ -33,7 +34,7 @@ def connect(run: Path) -> duckdb.DuckDBPyConnection:
     log = new_connection()
     record = read_record(run) if (run / "run.json").exists() else {}
     settings = read_settings(run) if (run / "config.yaml").exists() else {}
-    make_views(log, [Opened(str(run), record, settings)], False, [])
+    make_views(log, [Opened(str(run), record, settings, read_sittings(run))], False, [])
     return log
 
 

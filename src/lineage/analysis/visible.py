@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from lineage.console import on_terminal
+
 WIDE = 10_000
 """Columns of an output that is no terminal: other tools search and cut it, nobody folds it."""
 
@@ -56,6 +58,6 @@ def strict(value: Any) -> Any:
 
 def unfolded(console: Console) -> Console:
     """Return `console`, as wide as its tables want to be where it is no terminal."""
-    if not console.is_terminal:
+    if not on_terminal(console):
         console.width = WIDE
     return console

@@ -12,6 +12,8 @@ from rich.progress import track
 
 from lineage.analysis.visible import one_line, say
 from lineage.commands import Commands, add_command
+from lineage.commands.runs import add_run, find_run
+from lineage.console import on_terminal
 
 EXAMPLES = """\
 examples:
@@ -25,16 +27,14 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     what = "put the small files of finished generations together, sorted, for faster queries"
     compact = add_command(commands, "compact", what, EXAMPLES)
-    compact.add_argument(
-        "run", type=Path, nargs="+", metavar="RUN", help="a run, training or sweep"
-    )
+    add_run(compact, what="the folder of a run, training or sweep", nargs="+")
     compact.set_defaults(command=_compact)
 
 
 def _compact(options: argparse.Namespace, console: Console) -> None:
     from lineage.succession.run import locked
 
-    for run in dict.fromkeys(run for where in options.run for run in _runs(where)):
+    for run in dict.fromkeys(run for where in options.run for run in _runs(find_run(where))):
         with locked(run):
             # A training in a run is guarded by the lock of that run.
             inner = {file.parents[1] for file in run.glob("**/done/*.json")}
@@ -60,7 +60,8 @@ def _one(folder: Path, console: Console) -> None:
     shown = one_line(str(folder))
 
     def tracked(files: list[Path]) -> Iterable[Path]:
-        return track(files, shown, console=console, transient=True)
+        watched = on_terminal(console)
+        return track(files, shown, console=console, transient=True, disable=not watched)
 
     before = size(folder)
     compact(folder, tracked)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,9 +11,10 @@ from rich.text import Text
 
 from lineage.analysis.headline import engine_words
 from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, counted, gained, pairs_of, starred
-from lineage.analysis.terminal import drawn
+from lineage.analysis.terminal import show_sheet
 from lineage.analysis.visible import one_line, say, say_json, unfolded
 from lineage.commands import Commands, add_command
+from lineage.commands.runs import add_run, find_run
 
 EXAMPLES = """\
 examples:
@@ -31,8 +31,8 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     what = "compare two runs over the tasks that both met: scores, memory, cost, settings"
     compare = add_command(commands, "compare", what, EXAMPLES)
-    compare.add_argument("a", type=Path, metavar="RUN", help="the folder of the first, A")
-    compare.add_argument("b", type=Path, metavar="RUN", help="the folder of the second, B")
+    add_run(compare, "a", "the folder of the first, A")
+    add_run(compare, "b", "the folder of the second, B")
     compare.add_argument("--json", action="store_true", help="one JSON document")
     compare.set_defaults(command=_compare)
 
@@ -41,7 +41,7 @@ def _compare(options: argparse.Namespace, console: Console) -> None:
     # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
     from lineage.analysis.comparison import compare
 
-    found = compare(options.a, options.b)
+    found = compare(find_run(options.a), find_run(options.b))
     if options.json:
         say_json(console, found)
         return
@@ -52,7 +52,7 @@ def _compare(options: argparse.Namespace, console: Console) -> None:
     _show_settings(found, console)
     for sheet in _sheets(found):
         if sheet.rows:
-            console.print(drawn(sheet))
+            show_sheet(sheet, console)
     for reason in found["reasons"]:
         say(console, Text(one_line(reason), "yellow"))
     say(console, f"{found['pairs']} pairs compared")

@@ -19,8 +19,6 @@ from lineage.errors import LineageError
 from lineage.files import behind
 from lineage.plainyaml import literal
 
-SHARED = "base"
-"""The option that holds what all options of its group share: choosing one does not reset that."""
 WORLD = ("experiment.name", "experiment.seed", "suite.")
 """Keys that decide the worlds; `suite.` stands for all that begin with it."""
 
@@ -144,7 +142,7 @@ def _option(group: str, option: str) -> Any:
     own: Any = OmegaConf.create(text)
     found: Any = OmegaConf.create({})
     for built_on in own.pop("defaults", []):
-        if isinstance(built_on, str) and built_on not in ("_self_", SHARED):
+        if isinstance(built_on, str) and built_on not in ("_self_", conf.SHARED):
             found = OmegaConf.merge(found, _option(group, built_on))
     whole = "@package _global_" in text.partition("\n")[0]
     return OmegaConf.merge(found, own if whole else {group: own})

@@ -15,8 +15,10 @@ from rich.text import Text
 
 from lineage.analysis.headline import engine_words
 from lineage.analysis.sheet import STARRED_FROM, gained, name, short
+from lineage.analysis.terminal import new_table
 from lineage.analysis.visible import one_line, say, say_json, unfolded
 from lineage.commands import Commands, add_command
+from lineage.console import on_terminal
 
 if TYPE_CHECKING:
     from lineage.analysis.listing import Listed
@@ -55,7 +57,7 @@ def _ls(options: argparse.Namespace, console: Console) -> None:
         say_json(console, {**document, "states": states})
         return
     if found:
-        unfolded(console).print(_table(found, folded=console.is_terminal))
+        unfolded(console).print(_table(found, folded=on_terminal(console)))
     for one in found:
         if one.trouble:
             say(console, f"broken: {one.trouble}")
@@ -76,7 +78,7 @@ def _plain(one: Listed) -> dict[str, Any]:
 
 def _table(found: list[Listed], folded: bool) -> Table:
     """Return a row a run; `folded`: what it is stands below its name, for want of width."""
-    table = Table(box=None, caption=Text(NOTE), caption_justify="left")
+    table = new_table(caption=Text(NOTE), caption_justify="left")
     table.add_column("run", overflow="fold")
     if not folded:
         table.add_column("what")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lineage import conf
 from lineage.commands import add_command
+from lineage.console import busy
 from lineage.errors import LineageError
 
 EXAMPLE = """\
@@ -49,7 +50,7 @@ def _migrate(options: argparse.Namespace, console: Console) -> None:
     if folder.exists():
         # Its answers would be replayed, to whatever was asked there.
         raise LineageError(f"{folder} is there already: choose another run.name")
-    with locked(folder), console.status(f"{config.migration.kind} to {version}"):
+    with locked(folder), busy(console, f"{config.migration.kind} to {version}"):
         left = carry(config, came, version, folder)
     export_knowledge(left, target)
     console.print(

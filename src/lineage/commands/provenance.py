@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lineage.commands import add_command
+from lineage.commands.runs import add_run, find_run
 from lineage.config import Config
 from lineage.errors import LineageError
 
@@ -52,7 +53,7 @@ def register(
     log = add_command(
         commands, "log", "show where an entry or a snapshot of Knowledge comes from", LOG
     )
-    log.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    add_run(log)
     log.add_argument("name", metavar="ENTRY|KNOWLEDGE", help="m3, d4; an id or LINEAGE@GENERATION")
     log.add_argument("--lineage", default="", metavar="NAME", help="such as 000-inherit")
     log.add_argument("--json", action="store_true", help="one JSON document")
@@ -60,7 +61,7 @@ def register(
     diff = add_command(
         commands, "diff", "show what changed between two snapshots of Knowledge", DIFF
     )
-    diff.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    add_run(diff)
     diff.add_argument("a", metavar="A", help="an id or LINEAGE@GENERATION")
     diff.add_argument("b", metavar="B", nargs="?", help="without it, A is compared with its parent")
     diff.add_argument("--json", action="store_true", help="one JSON document")
@@ -68,7 +69,7 @@ def register(
     fork = add_command(
         commands, "fork", "go on from a snapshot of a run, under other settings", FORK
     )
-    fork.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    add_run(fork)
     fork.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of RUN's conf")
     # They may follow --at too, where argparse would not take them for the argument above.
     fork.add_argument(
@@ -88,6 +89,7 @@ def _log(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.visible import say_json
     from lineage.commands.provenance_text import show_chain, show_entry
 
+    options.run = find_run(options.run)
     record = read_record(options.run)
     snapshots = _snapshots(options.run)
     if _names_entry(snapshots, options.name):
@@ -141,6 +143,7 @@ def _diff(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.visible import say_json
     from lineage.commands.provenance_text import show_differences
 
+    options.run = find_run(options.run)
     snapshots = _snapshots(options.run)
     if options.b is None:
         before, after = snapshots.came_from(options.a), snapshots.find(options.a)
@@ -172,7 +175,7 @@ def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> No
     from lineage.succession.job import prepare
     from lineage.succession.run import new_folder
 
-    at, *more = options.at
+    options.run, (at, *more) = find_run(options.run), options.at
     fork = forks.find_fork(_snapshots(options.run), at)
     config = forks.configured(options.run, fork, [*options.overrides, *more])
     changed = forks.changes(options.run, config)

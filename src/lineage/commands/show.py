@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from lineage.analysis.visible import say_json, unfolded
 from lineage.commands import Commands, add_command
+from lineage.commands.runs import add_run, find_run
 from lineage.commands.train import HELD_OUT, show_gains
 
 EXAMPLES = """\
@@ -28,7 +28,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     what = "show a run, one generation of it, or one episode step by step"
     show = add_command(commands, "show", what, EXAMPLES)
-    show.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    add_run(show)
     show.add_argument(
         "generation", type=int, nargs="?", metavar="GENERATION", help="of a training: the step"
     )
@@ -46,6 +46,7 @@ def _show(options: argparse.Namespace, console: Console) -> None:
     # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
     from lineage.analysis.browsing import open_record
 
+    options.run = find_run(options.run)
     record, training = open_record(options.run), "training"
     if options.episode is not None:
         _show_episode(options, console)

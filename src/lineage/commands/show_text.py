@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lineage.analysis.sheet import NOT_COMPUTED, Sheet, name, short
-from lineage.analysis.terminal import drawn, show_headline, show_totals
+from lineage.analysis.terminal import show_headline, show_sheet, show_totals
 from lineage.analysis.training import PARTS
 from lineage.analysis.training_tables import SHORT
 from lineage.analysis.visible import one_line, say, visible
@@ -102,6 +102,7 @@ def _has(row: dict[str, Any], part: str) -> bool:
 def _show_knowledge(console: Console, shown: dict[str, Any], full: bool) -> None:
     memories, docs = shown["memories"], shown["docs"]
     counts = f"{len(memories)} memories, {len(docs)} docs"
+    console.print()
     say_title(console, f"what {shown['name']} left: {counts}")
     lines = [_entry(one["id"], one["text"], one["edited"], full) for one in memories] + [
         _entry(one["id"], one["title"], one["edited"], full) for one in docs
@@ -111,7 +112,7 @@ def _show_knowledge(console: Console, shown: dict[str, Any], full: bool) -> None
 
 def _entry(id: str, text: str, edited: dict[str, Any], full: bool) -> Text:
     by = f"  generation {edited['generation']}, {name(edited['version'])}"
-    line = Text.assemble((f"  {id:<5}", "yellow"), cut_line(one_line(text), full))
+    line = Text.assemble((f"  {id:<4} ", "yellow"), cut_line(one_line(text), full))
     return line.append(visible(by), "dim")
 
 
@@ -119,11 +120,12 @@ def _show_edits(console: Console, edits: list[dict[str, Any]], full: bool) -> No
     if not edits:
         return
     made = sum(edit["made"] for edit in edits)
+    console.print()
     say_title(console, f"edits: {made} made, {len(edits) - made} refused")
     lines = []
     for edit in edits:
         line = Text.assemble(
-            (f"  {visible(edit['episode']):<8}", "dim"),
+            (f"  {visible(edit['episode']):<7} ", "dim"),
             (visible(edit["detail"]), "" if edit["made"] else "red"),
             f"  {visible(edit['entry'])}",
         )
@@ -195,7 +197,7 @@ def _table(console: Console, sheet: Sheet, full: bool) -> None:
     shown = sheet.rows if full else sheet.rows[:ROWS]
     left = len(sheet.rows) - len(shown)
     note = sheet.note + (f"; {left} more rows: --full" if left else "")
-    console.print(drawn(Sheet(sheet.title, sheet.head, shown, note, sheet.left)))
+    show_sheet(Sheet(sheet.title, sheet.head, shown, note, sheet.left), console)
 
 
 def _short(head: str) -> str:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lineage import conf
+from lineage.analysis.terminal import new_table
 from lineage.commands import Commands, add_command
 from lineage.config import ExperimentConfig, ProbeConfig
 from lineage.curriculum import Visit, plans
@@ -122,7 +123,7 @@ def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _suites(options: argparse.Namespace, console: Console) -> None:
-    table = Table(box=None)
+    table = new_table()
     table.add_column("suite", no_wrap=True)
     table.add_column("what", overflow="fold")
     for head in ("turns", "tasks from", "needs"):

@@ -13,11 +13,13 @@ from rich.console import Console
 
 from lineage import conf
 from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, gained
-from lineage.analysis.terminal import drawn, show_banner
+from lineage.analysis.terminal import show_banner, show_sheet
 from lineage.analysis.training_tables import show_training
 from lineage.analysis.views import read_record
 from lineage.commands import Commands, add_command
+from lineage.commands.overrides import add_overrides
 from lineage.config import Config
+from lineage.errors import LineageError
 from lineage.files import behind
 
 EXAMPLES = """\
@@ -33,13 +35,15 @@ examples:
 
 
 HELD_OUT = "held-out.json"
+OF_TRAINING = ("school", "curve", "adapters")
+"""What only a training has."""
 
 
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     what = "train a version to write memories, and register what comes of it"
     train = add_command(commands, "train", what, EXAMPLES)
-    train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides of conf/")
+    add_overrides(train)
     train.set_defaults(command=_train)
 
 
@@ -60,8 +64,21 @@ def _with_log(config: Config) -> Config:
 
 
 def is_training(folder: Path) -> bool:
-    """Whether `folder` is a training's, finished or not."""
-    return "training" in read_record(folder)
+    """Whether `folder` is a training's, finished or not; where its record is lost, what it holds
+    tells.
+
+    Raises LineageError where that is nothing.
+    """
+    if (folder / "run.json").exists():
+        return "training" in read_record(folder)
+    if any((folder / name).exists() for name in OF_TRAINING):
+        return True
+    if any(folder.glob("done/*.json")):
+        return False
+    raise LineageError(
+        f"{folder} has no run.json, and nothing in it is finished: begin again, with lineage run "
+        "or lineage train"
+    )
 
 
 def report_training(config: Config, folder: Path, console: Console) -> None:
@@ -106,4 +123,4 @@ def show_gains(gains: list[dict[str, Any]], console: Console) -> None:
             f"wrote; * the interval excludes 0, {STARRED_FROM} worlds or more"
         )
         title = f"what the training was worth: {course}"
-        console.print(drawn(Sheet(title, ("measure", "before", "after", "gain"), rows, note)))
+        show_sheet(Sheet(title, ("measure", "before", "after", "gain"), rows, note), console)

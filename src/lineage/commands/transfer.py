@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from lineage.analysis.terminal import new_table
 from lineage.commands import add_command
+from lineage.commands.runs import add_run, find_run
 from lineage.errors import LineageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     export = add_command(
         commands, "export", "write a run's Knowledge as a folder of Markdown", EXPORT
     )
-    export.add_argument("run", type=Path, metavar="RUN", help="its folder")
+    add_run(export)
     export.add_argument("folder", type=Path, metavar="FOLDER", help="new, or an earlier export")
     export.add_argument("--at", default="", metavar="KNOWLEDGE", help="an id or LINEAGE@GENERATION")
     export.add_argument("--lineage", default="", metavar="NAME", help="such as 000-inherit")
@@ -59,6 +60,7 @@ def _export(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.views import connect, read_record
     from lineage.transfer import export_knowledge, import_knowledge
 
+    options.run = find_run(options.run)
     record = read_record(options.run)
     snapshots = Snapshots(connect(options.run))
     id, whence = _chosen(snapshots, list(record.get("arms", ())), options.at, options.lineage)
@@ -118,7 +120,7 @@ def _check(options: argparse.Namespace, console: Console) -> None:
 
     found = read_folder(options.folder)
     knowledge = found.knowledge
-    table = Table(box=None)
+    table = new_table()
     table.add_column("id", no_wrap=True)
     table.add_column("memory, or title of a doc", overflow="ellipsis", no_wrap=True)
     table.add_column("characters", justify="right", no_wrap=True)

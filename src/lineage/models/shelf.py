@@ -18,8 +18,8 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -29,7 +29,7 @@ from typing import Any
 from lineage.config import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.errors import LineageError
 from lineage.fields import checked
-from lineage.files import sync_folder
+from lineage.files import NONCE, sync_folder
 from lineage.models.checkpoint import ADAPTER_FILES, digest
 from lineage.plainyaml import dump, parse
 
@@ -186,8 +186,8 @@ def parameters(adapter: Path) -> int:
 @contextmanager
 def _unfinished(shelf: Path, name: str) -> Iterator[Path]:
     """Give a folder beside the versions that is gone afterwards, unless it was renamed."""
-    folder = Path(tempfile.mkdtemp(dir=shelf, prefix=f".{name}."))
-    folder.chmod(0o755)
+    folder = shelf / f".{name}.{secrets.token_hex(NONCE)}"
+    folder.mkdir()
     try:
         yield folder
     finally:

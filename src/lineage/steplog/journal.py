@@ -77,7 +77,7 @@ class Journal:
             self.wait()
         data = b"".join(map(_line, answers))
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
+        with os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as file:
             file.seek(self.size)
             # What was torn may be longer than what comes now.
             file.truncate()

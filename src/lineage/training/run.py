@@ -37,7 +37,7 @@ from lineage.steplog.reading import check_finished
 from lineage.succession.code import check_code, code
 from lineage.succession.job import prepare
 from lineage.succession.meter import Meter
-from lineage.succession.run import locked, point_latest, stop_on_signal
+from lineage.succession.run import locked, lost, point_latest, stop_on_signal
 from lineage.suites import make_suite
 from lineage.training.batch import Learner
 from lineage.training.heldout import Gain, measure_gain
@@ -193,7 +193,6 @@ async def train(
         learner=learner,
         sources=sources,
         parent_adapter=parent_adapter,
-        tokens=lambda: display.tokens,
         tell=tell,
     )
     try:
@@ -248,7 +247,10 @@ def make_learner(config: Config, fleet: Engine, folder: Path) -> tuple[Learner, 
 
 
 def describe(config: Config, folder: Path) -> None:
-    """Write `run.json` and `config.yaml`; refuse a folder that holds something else."""
+    """Write `run.json` and then `config.yaml`; refuse a folder that holds something else.
+
+    A record that was lost is written again, without what only it knew.
+    """
     file, found = folder / "run.json", conf.training_hash(config)
     if file.exists():
         record: dict[str, Any] = json.loads(file.read_bytes())
@@ -265,5 +267,8 @@ def describe(config: Config, folder: Path) -> None:
         "began": time.time(),
         "code": code(),
     }
-    atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
+    if any(folder.glob("curve/*.parquet")):
+        record |= lost(folder, record)
+    # In this order: where there is a config.yaml, the training can be resumed.
     atomic_write(file, json.dumps(record, indent=1).encode())
+    atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())

@@ -54,7 +54,7 @@ from lineage.analysis.views import connect, read_record, rows
 Row = dict[str, Any]
 Measure = Callable[[duckdb.DuckDBPyConnection], pa.Table]
 
-METRICS_VERSION = 3
+METRICS_VERSION = 4
 KEPT = ("run", "experiment", "config_hash", "schedule", "confidence", "engine")
 NOTHING = {"mean": None, "low": None, "high": None, "n": 0}
 MEASURES: dict[str, Measure] = {

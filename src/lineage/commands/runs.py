@@ -1,0 +1,55 @@
+"""RUN, as the commands take it: a folder, or its name below `run.root`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lineage.errors import LineageError, nearest
+from lineage.files import behind
+
+FILES = ("run.json", "config.yaml", "*/run.json")
+"""What a run has, or a training, or a folder of runs such as a sweep."""
+
+
+def add_run(
+    parser: argparse.ArgumentParser, name: str = "run", what: str = "its folder", **more: Any
+) -> None:
+    """Let `parser` take a RUN as `name`."""
+    parser.add_argument(
+        name, type=Path, metavar="RUN", help=f"{what}, or its name below run.root", **more
+    )
+
+
+def find_run(given: Path) -> Path:
+    """Return the folder of the run `given`: itself, or the one of that name below `run.root`.
+
+    Raises LineageError where there is neither, with the nearest name.
+    """
+    if _is_run(given):
+        return given
+    # Hydra takes a moment to load, which a folder that is there need not wait for.
+    from lineage import conf
+
+    root = Path(conf.load([]).run.root)
+    below = root / given
+    if not given.is_absolute() and below.is_dir():
+        return below
+    behind(given)
+    if given.exists():
+        return given
+    beside = {name for place in (given.parent, below.parent) for name in _names(place, root)}
+    raise LineageError(f"there is no run {given}{nearest(given.name, sorted(beside))}")
+
+
+def _is_run(folder: Path) -> bool:
+    return folder.is_dir() and any(next(folder.glob(name), None) for name in FILES)
+
+
+def _names(place: Path, root: Path) -> list[str]:
+    """Return the names of the folders in `place`; none of the working folder, where code is."""
+    working = place == Path() and root != Path()
+    if working or not place.is_dir():
+        return []
+    return [path.name for path in place.iterdir() if path.is_dir()]

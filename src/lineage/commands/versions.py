@@ -1,0 +1,101 @@
+"""`lineage versions`: the versions of the registry and of the shelf; and what code this is."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lineage import conf
+from lineage.analysis.sheet import Sheet
+from lineage.analysis.terminal import show_sheet
+from lineage.analysis.visible import say, say_json, unfolded
+from lineage.commands import Commands, add_command
+from lineage.console import on_terminal
+from lineage.models import shelf
+from lineage.models.versions import ModelVersion, registry, version
+
+EXAMPLES = """\
+examples:
+  lineage versions                     of conf/model and of the shelf, where training puts them
+  lineage versions model=mine
+  lineage versions --json | jq '.versions[] | select(.from == "shelf") | .name'
+"""
+NAMED = ("version", "from", "window", "parent", "released")
+PLACES = ("checkpoint", "adapter")
+NOTE = "window: tokens of the context; from: conf/model, or the shelf of lineage train"
+
+
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    what = "list the model versions of the registry and the shelf"
+    versions = add_command(commands, "versions", what, EXAMPLES)
+    versions.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of conf/")
+    versions.add_argument("--json", action="store_true", help="one JSON document")
+    versions.set_defaults(command=_versions)
+
+
+def _versions(options: argparse.Namespace, console: Console) -> None:
+    config = conf.load(options.overrides).model
+    place = shelf.folder_of(config)
+    on_shelf = shelf.chosen(config, shelf.names(place))
+    listed = [*registry(config).values(), *(version(name, v) for name, v in on_shelf.items())]
+    found = [_plain(one, place) for one in listed]
+    if options.json:
+        say_json(console, {"shelf": str(place), "versions": found})
+        return
+    rows = [tuple(_cell(one, head) for head in (*NAMED, *PLACES)) for one in found]
+    if on_terminal(console):
+        # Places are long: they have a table of their own, where they can be folded.
+        named = tuple(row[: len(NAMED)] for row in rows)
+        show_sheet(Sheet("versions", NAMED, named, NOTE, left=len(NAMED)), console)
+        places = tuple((row[0], *row[len(NAMED) :]) for row in rows)
+        head = ("version", *PLACES)
+        show_sheet(Sheet("where they are", head, places, left=len(head)), console)
+    else:
+        head = (*NAMED, *PLACES)
+        show_sheet(Sheet("versions", head, tuple(rows), NOTE, left=len(head)), unfolded(console))
+    say(console, f"{len(listed)} versions, {len(on_shelf)} of them on the shelf, {place}")
+
+
+def _plain(one: ModelVersion, place: Path) -> dict[str, Any]:
+    """Return a version as JSON has it."""
+    of_shelf = bool(one.digest)
+    adapter = str(place / one.name) if of_shelf else one.adapter
+    return {**asdict(one), "adapter": adapter, "from": "shelf" if of_shelf else "conf"}
+
+
+def _cell(one: dict[str, Any], head: str) -> str:
+    if head == "checkpoint":
+        at = one["checkpoint"]
+        return f"{at['package']}/{at['path']}" if at["package"] else str(at["path"])
+    names = {"version": "name", "window": "context_window"}
+    return str(one[names.get(head, head)])
+
+
+class ShowVersion(argparse.Action):
+    """`--version`: prints what code this is, with the libraries that a run rests on, and exits."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: object) -> None:
+        """Print and exit. Nothing of it is asked for before somebody wants to know."""
+        print(version_text())
+        parser.exit()
+
+
+def version_text() -> str:
+    """Return the version of lineage with its commit, then of Python and the libraries, by line."""
+    from lineage.analysis.sheet import NOT_COMPUTED
+    from lineage.origin import libraries, origin
+
+    here, found = origin(), libraries("vllm")
+    lineage = found.pop("lineage", NOT_COMPUTED)
+    state = {True: ", with changes", False: "", None: ""}[here["dirty"]]
+    commit = f" (commit {here['commit'][:12]}{state})" if here["commit"] else ""
+    lines = [f"lineage {lineage}{commit}", f"Python {here['machine']['python']}"]
+    return "\n".join((*lines, *(f"{name} {version}" for name, version in found.items())))

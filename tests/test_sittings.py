@@ -1,0 +1,165 @@
+"""How long a run took: the working time of its sittings, not the clock between two steps."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from helpers import answering, run, steps, surrogate
+from rich.console import Console
+
+from lineage.agent import desk
+from lineage.analysis.measures import totals
+from lineage.analysis.terminal import show_totals
+from lineage.analysis.views import connect
+from lineage.errors import LineageError
+from lineage.models.protocol import Completion, Request
+from lineage.steplog import sittings
+from lineage.steplog.sittings import SITTINGS, Sitting, Timer, read_sittings
+
+SMALL = ("experiment.lineages=1", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]")
+PAUSE = 3600.0
+
+
+def seconds(folder: Path) -> float | None:
+    (row,) = totals(connect(folder)).to_pylist()
+    found: float | None = row["seconds"]
+    return found
+
+
+def retimed(folder: Path, change: Any) -> None:
+    """Let `change` see and replace generation, `ended_at` and `wall_seconds` of each step."""
+    for file in sorted((folder / "steps").rglob("*.parquet")):
+        rows = pq.read_table(file, partitioning=None)
+        generation = int(file.parent.name.partition("=")[2])
+        pairs = zip(rows["ended_at"].to_pylist(), rows["wall_seconds"].to_pylist())
+        ended, wall = zip(*(change(generation, *pair) for pair in pairs))
+        for name, values in (("ended_at", ended), ("wall_seconds", wall)):
+            place = rows.schema.get_field_index(name)
+            rows = rows.set_column(place, name, pa.array(values, pa.float64()))
+        pq.write_table(rows, file)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A run that an older version made: nobody timed it."""
+    folder = tmp_path / "runs" / "old"
+    run(surrogate(tmp_path, *SMALL), folder)
+    (folder / SITTINGS).unlink(missing_ok=True)
+    return folder
+
+
+def test_of_a_run_that_nobody_timed_the_pause_is_left_out(old: Path) -> None:
+    worked = seconds(old)
+    assert worked is not None and 0 < worked < PAUSE / 2
+
+    def paused(generation: int, ended: float, wall: float) -> tuple[float, float]:
+        return ended + PAUSE * generation, wall
+
+    retimed(old, paused)
+    assert seconds(old) == pytest.approx(worked, abs=5), "two sittings, an hour between them"
+
+
+def test_a_long_request_is_no_pause(old: Path) -> None:
+    last = max(step["ended_at"] for step in steps(old))
+
+    def slow(generation: int, ended: float, wall: float) -> tuple[float, float]:
+        return (last + PAUSE, PAUSE) if ended == last else (ended, wall)
+
+    before = seconds(old)
+    retimed(old, slow)
+    assert before is not None and seconds(old) == pytest.approx(before + PAUSE, abs=1)
+
+
+def test_without_any_time_it_is_not_computed_and_says_why(old: Path) -> None:
+    retimed(old, lambda generation, ended, wall: (0.0, wall))
+    (row,) = totals(connect(old)).to_pylist()
+    assert row["seconds"] is None
+    file = io.StringIO()
+    show_totals({"totals": row}, Console(file=file, width=200))
+    assert file.getvalue().endswith("n/a minutes: no step says when it ended\n")
+
+
+def test_a_run_of_two_sittings_took_what_they_worked_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, config = tmp_path / "runs" / "two", surrogate(tmp_path, *SMALL)
+    asked = []
+
+    def stop(request: Request, completion: Completion) -> Completion:
+        asked.append(request)
+        if len(asked) == 60:
+            raise LineageError("stopped")
+        return completion
+
+    with answering(stop), pytest.raises(LineageError, match="stopped"):
+        run(config, folder)
+    (first,) = read_sittings(folder)
+    # The clock is set while nobody works, and the run is gone on with.
+    later = SimpleNamespace(time=lambda: time.time() + PAUSE, monotonic=time.monotonic)
+    monkeypatch.setattr(desk, "time", later)
+    run(config, folder)
+    found = read_sittings(folder)
+    assert len(found) == 2 and found[0] == first
+    assert all(one.seconds is not None and one.seconds > 0 for one in found)
+    clock = [step["ended_at"] for step in steps(folder)]
+    assert max(clock) - min(clock) > PAUSE, "what the clock says"
+    assert seconds(folder) == pytest.approx(sum(one.seconds or 0 for one in found))
+    before = read_sittings(folder)
+    run(config, folder)
+    assert read_sittings(folder) == before, "nothing was left to do"
+
+
+def test_what_a_killed_sitting_did_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sittings, "EVERY", 0.0)
+    folder, noted = tmp_path / "runs" / "killed", []
+
+    def look(request: Request, completion: Completion) -> Completion:
+        noted.append(read_sittings(folder)[0].seconds)
+        return completion
+
+    with answering(look):
+        run(surrogate(tmp_path, *SMALL), folder)
+    assert len(noted) > 50 and 0 < noted[50] < noted[-1], "while it works, not at its end"
+
+
+def test_a_run_that_an_older_version_began_is_timed_from_now_on(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for done in (old / "done").glob("*g01.json"):
+        done.unlink()
+    worked = seconds(old)
+    run(surrogate(tmp_path, *SMALL), old)
+    untimed, mine = read_sittings(old)
+    assert untimed == Sitting(0.0, None) and mine.seconds is not None
+    assert worked is not None and seconds(old) == pytest.approx(worked + mine.seconds, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "3", "[1]", '[{"began": 1}]', '[{"began": 1, "seconds": ""}]']
+)
+def test_a_torn_record_of_sittings_is_one_line_that_says_what_to_do(
+    text: str, tmp_path: Path
+) -> None:
+    (tmp_path / SITTINGS).write_text(text)
+    with pytest.raises(LineageError, match=rf"{SITTINGS} is no record of sittings.*remove it"):
+        Timer(tmp_path)
+
+
+def test_sittings_are_written_as_they_are(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Timer(tmp_path) as timer:
+            timer.worked()
+    found = json.loads((tmp_path / SITTINGS).read_text())
+    assert [replace(Sitting(**one), seconds=0.0).began for one in found] == sorted(
+        one["began"] for one in found
+    )
+    assert len(found) == 2
