@@ -101,6 +101,7 @@ def open_log(
     log = new_connection() if connection is None else connection
     skipped: list[Skipped] = []
     make_views(log, _found(log, str(where), skip, skipped), skip, skipped)
+    _comment(log)
     return log
 
 
@@ -137,7 +138,6 @@ def make_views(
     for view in VIEWS:
         log.execute(f"CREATE VIEW {view.name} AS {view.sql}")
     _skipped(log, skipped)
-    _comment(log)
 
 
 def describe(log: duckdb.DuckDBPyConnection, view: str) -> pa.Table:
