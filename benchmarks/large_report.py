@@ -64,7 +64,7 @@ def notes(root: Path, bullets: int) -> Path:
     """Write a folder with an index of so many bullets, unless it is there."""
     folder = root / f"bullets-{bullets}"
     if not folder.exists():
-        lines = (f"- The code of pump {number} is {number * 7919 % 9973}." for number in range(bullets))
+        lines = (f"- pump {number}: {number * 7919 % 9973}" for number in range(bullets))
         atomic_write(folder / "MEMORY.md", "\n".join(("# Memory", "", *lines, "")).encode())
     return folder
 

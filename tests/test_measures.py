@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from lineage.analysis import gathering, generations, write
+from lineage.analysis import gathering, generations
+from lineage.analysis import write as writing
 from lineage.analysis.measures import summarise, summarise_all
 from lineage.analysis.report import report_html
 from lineage.analysis.terminal import show_summary
@@ -292,7 +293,7 @@ def test_a_report_reads_each_file_of_a_run_once(
             shutil.rmtree(run / name, ignore_errors=True)
         return summarise_all(log)
 
-    monkeypatch.setattr(write, "summarise_all", gone)
+    monkeypatch.setattr(writing, "summarise_all", gone)
     write_report(run, tmp_path)
     assert {name: (run / name).read_bytes() for name in wanted} == wanted
 

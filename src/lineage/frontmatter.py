@@ -8,6 +8,7 @@ ignored: nothing is ever built but texts, lists and mappings.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -169,7 +170,7 @@ def _node(event: Any, events: Iterator[Any], depth: int, flaws: list[Flaw]) -> N
         elif event.value in entries:
             flaws.append(Flaw(f"{event.value!r} stands twice: keep one", _line(event)))
         else:
-            key = event.value
+            key = sys.intern(event.value)  # of a million mappings, most have the same
         _node(event, events, depth + 1, flaws)
         entries[key] = _node(next(events), events, depth + 1, flaws)
     return Node(entries, line)

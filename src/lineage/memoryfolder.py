@@ -356,8 +356,9 @@ def _check_keys(
     for key in wanted:
         if key not in values:
             raise Flaw(f"{key} is missing: put it back", line)
+    known = {*wanted, *allowed}
     for key, node in values.items():
-        if key not in (*wanted, *allowed):
+        if key not in known:
             raise Flaw(f"unknown key {key!r}: move it into the text below", node.line)
 
 

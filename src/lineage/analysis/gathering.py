@@ -28,10 +28,12 @@ def gathered(run: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     What it holds goes with it. Raises LineageError as `connect` does, and where the folder for
     temporary files has no room for it.
     """
-    with tempfile.TemporaryDirectory(prefix="lineage-gathered-") as folder:
-        with closing(connect(run)) as log:
-            _gather(log, Path(folder))
-            yield log
+    with (
+        tempfile.TemporaryDirectory(prefix="lineage-gathered-") as folder,
+        closing(connect(run)) as log,
+    ):
+        _gather(log, Path(folder))
+        yield log
 
 
 def _gather(log: duckdb.DuckDBPyConnection, folder: Path) -> None:
