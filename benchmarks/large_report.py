@@ -5,7 +5,8 @@
 A small run of the surrogate is written again as other pairs of one large run, as
 `benchmarks/log_queries.py` does: N pairs, and `--times` as many. The report of each is made in a
 process of its own, which says how much processor time that took and the most memory that it held;
-so is `lineage check` of an index of so many bullets. Work that is linear takes the same time a
+so is `lineage check` of an index of so many bullets, and of an export of a tenth as many memories,
+each of which has provenance. Work that is linear takes the same time a
 pair, or a bullet, whatever the size, less what any process takes to start: the last column is the
 time of each at the larger size over that at the smaller one. Processor time, not that of a clock: a
 machine that does other work meanwhile changes it little.
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from log_queries import peak_memory, write
@@ -31,7 +33,9 @@ from lineage import conf
 from lineage.analysis.write import write_report
 from lineage.cli import main as lineage
 from lineage.files import atomic_write
+from lineage.knowledge import Knowledge, Memory, Origin
 from lineage.succession.run import execute
+from lineage.transfer import export_knowledge
 
 MIB = 2**20
 TEMPLATE_PAIRS = 10
@@ -61,11 +65,27 @@ def large_run(root: Path, pairs: int, console: Console) -> Path:
 
 
 def notes(root: Path, bullets: int) -> Path:
-    """Write a folder with an index of so many bullets, unless it is there."""
+    """Write a folder with an index of so many bullets, as somebody else wrote it.
+
+    They are short: such a file may have no more than a MiB.
+    """
     folder = root / f"bullets-{bullets}"
     if not folder.exists():
-        lines = (f"- pump {number}: {number * 7919 % 9973}" for number in range(bullets))
-        atomic_write(folder / "MEMORY.md", "\n".join(("# Memory", "", *lines, "")).encode())
+        lines = (f"- {number % 90 + 10}" for number in range(bullets))
+        atomic_write(folder / "MEMORY.md", "\n".join((*lines, "")).encode())
+    return folder
+
+
+def export(root: Path, memories: int) -> Path:
+    """Write a folder with an index of so many memories, as lineage exports them."""
+    folder = root / f"memories-{memories}"
+    if not folder.exists():
+        of = Origin(0, "smollm2-135m@r0", "w0")
+        held = (
+            Memory(f"m{number}", f"The code of pump {number} is {number * 7919 % 9973}.", of, of)
+            for number in range(1, memories + 1)
+        )
+        export_knowledge(Knowledge(tuple(held), (), memories + 1), folder)
     return folder
 
 
@@ -74,7 +94,8 @@ def report(run: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    lineage(["check", str(folder)])
+    with suppress(SystemExit):
+        lineage(["check", str(folder)])
 
 
 WORK: dict[str, Callable[[Path], None]] = {"report": report, "check": check}
@@ -124,18 +145,21 @@ def measure(root: Path, pairs: int, bullets: int, times: int) -> None:
     console = Console(width=100)
     head = ("work", "of", "processor s", "clock s", "peak MiB", "ms each", "over the smaller")
     table = Table(*head, box=None)
-    sizes = {"report": (pairs, pairs * times), "check": (bullets, bullets * times)}
-    for name, (small, large) in sizes.items():
+    of: dict[str, tuple[str, str, int, Callable[[int], Path]]] = {
+        "report": ("report", "pairs", pairs, lambda size: large_run(root, size, console)),
+        "check": ("check", "bullets", bullets, lambda size: notes(root, size)),
+        "check of an export": ("check", "memories", bullets // 10, lambda size: export(root, size)),
+    }
+    for name, (work, what, least, make) in of.items():
         first = 0.0
-        for size in filter(None, (small, large)):
-            folder = notes(root, size) if name == "check" else large_run(root, size, console)
-            found = asked(name, folder)
+        for size in (least, least * times):
+            found = asked(work, make(size))
             each = found["cpu"] / size
             told = "" if not first else f"{each / first:.2f}"
             first = first or each
             table.add_row(
                 name,
-                f"{size:,} {'bullets' if name == 'check' else 'pairs'}",
+                f"{size:,} {what}",
                 f"{found['cpu']:,.1f}",
                 f"{found['clock']:,.1f}",
                 f"{found['memory'] / MIB:,.0f}",
