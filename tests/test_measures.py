@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from lineage.analysis import generations
-from lineage.analysis.measures import summarise
+from lineage.analysis import gathering, generations
+from lineage.analysis import write as writing
+from lineage.analysis.measures import summarise, summarise_all
 from lineage.analysis.report import report_html
 from lineage.analysis.terminal import show_summary
 from lineage.analysis.views import SCORE_SQL, connect, rows
@@ -276,6 +279,32 @@ def test_a_long_report_is_cut(
     short = report_html(folder, summary)
     assert len(short) < len(whole) and "of 12 generations" in short
     assert "12 of 12" not in short and "more characters" in short
+
+
+def test_a_report_reads_each_file_of_a_run_once(
+    folder: Path, summary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of a large run, to open its files for each question was nearly all of the work.
+    wanted = {name: (folder / name).read_bytes() for name in ("metrics.json", "report.html")}
+    run = Path(shutil.copytree(folder, tmp_path / folder.name))
+
+    def gone(log: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+        for name in ("steps", "knowledge", "worlds"):
+            shutil.rmtree(run / name, ignore_errors=True)
+        return summarise_all(log)
+
+    monkeypatch.setattr(writing, "summarise_all", gone)
+    write_report(run, tmp_path)
+    assert {name: (run / name).read_bytes() for name in wanted} == wanted
+
+
+def test_no_room_for_the_log_of_a_report_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = nullcontext(str(tmp_path / "missing"))
+    monkeypatch.setattr(gathering.tempfile, "TemporaryDirectory", lambda **_: missing)
+    with pytest.raises(LineageError, match=r"the log cannot be gathered in .*: IO Error"):
+        summarise(folder)
 
 
 def test_a_handoff_without_a_reward_is_shown(tmp_path: Path) -> None:

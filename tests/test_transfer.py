@@ -653,3 +653,18 @@ def test_check_shows_what_a_folder_holds(
     assert "m4" in out and "d10" in out
     assert ends("check", tmp_path / "nothing") == 1
     assert capsys.readouterr().err.startswith("lineage: ")
+
+
+def test_check_lists_so_many_entries_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineage.commands.transfer.MOST_ROWS", 3)
+    write(tmp_path, {"MEMORY.md": "- a\n- b\n", "x.md": "# x", "y.md": "# y"})
+    assert ends("check", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert " m2 " in out and " d3 " in out and " d4 " not in out
+    assert "the first 3 of 4 entries; all of them with --all" in out
+    assert "2 memories, 2 docs" in out
+    assert ends("check", tmp_path, "--all") == 0
+    out = capsys.readouterr().out
+    assert " d4 " in out and "the first" not in out

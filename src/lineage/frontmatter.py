@@ -8,7 +8,8 @@ ignored: nothing is ever built but texts, lists and mappings.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ DEPTH = 16
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 """What not every editor and tool leaves as it is: control characters but tab and line feed, other
 line breaks, byte order marks, non-characters and lone surrogates."""
+_BROKEN = "broken YAML front matter"
+_FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""An index that we wrote may have a million lines, which take this an eighth of the time."""
 _NUMBER = re.compile(r"-?[0-9]{1,1000}")
 
 
@@ -31,7 +35,7 @@ class Flaw(Exception):
         self.reason, self.line = reason, line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """A value of front matter and the line of the file in which it begins."""
 
@@ -63,18 +67,21 @@ def parse(front: str) -> dict[str, Node]:
 
     Raises Flaw where it is no YAML, no mapping, or more than plain texts, lists and mappings.
     """
+    text = plain(front)
     try:
-        root = _Loader(plain(front)).get_single_node()
+        try:
+            node = _document(text, _FAST)
+        except yaml.YAMLError:
+            node = _document(text, yaml.SafeLoader)  # it tells better where and what
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context or "it cannot be read"
-        raise Flaw(f"broken YAML front matter: {problem}", mark.line + 2 if mark else 1) from error
+        raise Flaw(f"{_BROKEN}: {problem}", mark.line + 2 if mark else 1) from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise Flaw(f"broken YAML front matter: {reason}", 1) from error
-    if root is None:
+        raise Flaw(f"{_BROKEN}: {reason}", 1) from error
+    if node is None:
         return {}
-    node = _built(root)
     if not isinstance(node.value, dict):
         raise Flaw("the front matter is no mapping: write lines of the form key: value", node.line)
     return node.value
@@ -121,38 +128,57 @@ def mapping_of(node: Node, name: str) -> dict[str, Node]:
     return node.value
 
 
-def _built(node: yaml.Node) -> Node:
-    line = node.start_mark.line + 2  # counted from 0, below the first ---
-    if isinstance(node, yaml.SequenceNode):
-        return Node([_built(item) for item in node.value], line)
-    if not isinstance(node, yaml.MappingNode):
-        return Node(str(node.value), line)
+def _document(text: str, loader: Any) -> Node | None:
+    """Return the one document in `text`, None where there is none."""
+    events = yaml.parse(text, Loader=loader)
+    next(events)  # the stream begins
+    if isinstance(next(events), yaml.StreamEndEvent):
+        return None
+    flaws: list[Flaw] = []
+    root = _node(next(events), events, 0, flaws)
+    next(events)  # the document ends
+    after = next(events)
+    if not isinstance(after, yaml.StreamEndEvent):
+        raise Flaw(f"{_BROKEN}: but found another document", _line(after))
+    if flaws:
+        raise flaws[0]
+    return root
+
+
+def _node(event: Any, events: Iterator[Any], depth: int, flaws: list[Flaw]) -> Node:
+    """Return what begins with `event`; what is wrong in YAML that can be read goes into `flaws`.
+
+    An alias could make a small file huge, so anchors are refused as well.
+    """
+    line = _line(event)
+    if event.anchor is not None:
+        raise Flaw("anchors and aliases (& and *) are refused: write the value out", line)
+    if depth >= DEPTH:
+        raise Flaw(f"the front matter nests more than {DEPTH} deep: make it flatter", line)
+    if isinstance(event, yaml.ScalarEvent):
+        return Node(event.value, line)
+    if isinstance(event, yaml.SequenceStartEvent):
+        items = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            items.append(_node(event, events, depth + 1, flaws))
+        return Node(items, line)
     entries: dict[str, Node] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise Flaw("a key of the front matter must be text", key.start_mark.line + 2)
-        if key.value in entries:
-            raise Flaw(f"{key.value!r} stands twice: keep one", key.start_mark.line + 2)
-        entries[key.value] = _built(value)
+    while not isinstance(event := next(events), yaml.MappingEndEvent):
+        key = ""
+        if not isinstance(event, yaml.ScalarEvent):
+            flaws.append(Flaw("a key of the front matter must be text", _line(event)))
+        elif event.value in entries:
+            flaws.append(Flaw(f"{event.value!r} stands twice: keep one", _line(event)))
+        else:
+            key = sys.intern(event.value)  # of a million mappings, most have the same
+        _node(event, events, depth + 1, flaws)
+        entries[key] = _node(next(events), events, depth + 1, flaws)
     return Node(entries, line)
 
 
-class _Loader(yaml.SafeLoader):
-    """Composes nodes; an alias could make a small file huge, so anchors are refused as well."""
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        line = event.start_mark.line + 2
-        if getattr(event, "anchor", None) is not None:
-            raise Flaw("anchors and aliases (& and *) are refused: write the value out", line)
-        if self.depth >= DEPTH:
-            raise Flaw(f"the front matter nests more than {DEPTH} deep: make it flatter", line)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
+def _line(event: Any) -> int:
+    number: int = event.start_mark.line
+    return number + 2  # counted from 0, below the first ---
 
 
 class _Dumper(yaml.SafeDumper):

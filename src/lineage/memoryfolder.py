@@ -160,6 +160,7 @@ class _Folder:
     place: str
     memories: list[Memory] = field(default_factory=list)
     docs: list[Doc] = field(default_factory=list)
+    doc_ids: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
     next_id: int = 1
     exported: str = ""
@@ -172,7 +173,7 @@ class _Folder:
         for path in listed:
             if path not in self.files:
                 self._fail(INDEX, f"{path} is listed but missing: put it back, or take it off docs")
-        others = [path for path in sorted(self.files) if path not in (*listed, INDEX)]
+        others = sorted(self.files.keys() - {*listed, INDEX})
         for path in (*listed, *others):
             with self._naming(path):
                 self._read_doc(path, *split(self.files[path]))
@@ -248,8 +249,9 @@ class _Folder:
             self._warn_of_control(path)
             return
         doc = _own_doc(values, body.removesuffix("\n"))
-        if any(known.id == doc.id for known in self.docs):
+        if doc.id in self.doc_ids:
             raise Flaw(f"two files have the doc id {doc.id}: give one another", values["id"].line)
+        self.doc_ids.add(doc.id)
         self.docs.append(doc)
 
     def _warn_of_control(self, path: str) -> None:
@@ -354,8 +356,9 @@ def _check_keys(
     for key in wanted:
         if key not in values:
             raise Flaw(f"{key} is missing: put it back", line)
+    known = {*wanted, *allowed}
     for key, node in values.items():
-        if key not in (*wanted, *allowed):
+        if key not in known:
             raise Flaw(f"unknown key {key!r}: move it into the text below", node.line)
 
 

@@ -106,6 +106,7 @@ def open_log(
     log = new_connection() if connection is None else connection
     skipped: list[Skipped] = []
     make_views(log, _found(log, str(where), skip, skipped), skip, skipped)
+    _comment(log)
     return log
 
 
@@ -142,7 +143,6 @@ def make_views(
     for view in VIEWS:
         log.execute(f"CREATE VIEW {view.name} AS {view.sql}")
     _skipped(log, skipped)
-    _comment(log)
 
 
 def describe(log: duckdb.DuckDBPyConnection, view: str) -> Description:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from lineage.analysis import pictures
 from lineage.analysis.answer import answer, explained
 from lineage.analysis.generations import tell
@@ -26,12 +28,15 @@ LINKS = {
 """Where the top of the page leads to."""
 
 
-def report_html(run: Path, summary: dict[str, Any]) -> str:
+def report_html(
+    run: Path, summary: dict[str, Any], log: duckdb.DuckDBPyConnection | None = None
+) -> str:
     """Return the page for `run`: tables, pictures, and the lineages with what they handed over.
 
-    `summary` is that of `measures.summarise`. Raises LineageError where the run cannot be read.
+    `summary` is that of `measures.summarise`, `log` a connection with the views of the run (None:
+    one is made). Raises LineageError where the run cannot be read.
     """
-    connection = connect(run)
+    connection = connect(run) if log is None else log
     totals = summary["totals"]
     warning = banner(summary.get("engine"), summary["schedule"])
     how = pictured(

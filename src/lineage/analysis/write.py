@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lineage.analysis.measures import summarise
+from lineage.analysis.gathering import gathered
+from lineage.analysis.measures import summarise_all
 from lineage.analysis.pictures import picture_bytes, score_by_generation, use_cache
 from lineage.analysis.report import report_html
+from lineage.analysis.views import read_record
 from lineage.files import atomic_write
 
 
@@ -17,12 +19,14 @@ def write_report(run: Path, cache: Path) -> dict[str, Any]:
 
     Matplotlib keeps its own files in `cache`. Raises LineageError where the run cannot be read.
     """
-    summary = summarise(run)
-    use_cache(cache)
-    atomic_write(run / "metrics.json", json.dumps(summary, indent=1).encode())
-    scores = score_by_generation(summary)
-    if scores is not None:
-        for kind in ("png", "svg"):
-            atomic_write(run / f"scores.{kind}", picture_bytes(scores, kind))
-    atomic_write(run / "report.html", report_html(run, summary).encode())
+    read_record(run)
+    with gathered(run) as log:
+        (summary,) = summarise_all(log).values()
+        use_cache(cache)
+        atomic_write(run / "metrics.json", json.dumps(summary, indent=1).encode())
+        scores = score_by_generation(summary)
+        if scores is not None:
+            for kind in ("png", "svg"):
+                atomic_write(run / f"scores.{kind}", picture_bytes(scores, kind))
+        atomic_write(run / "report.html", report_html(run, summary, log).encode())
     return summary

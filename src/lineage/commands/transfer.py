@@ -21,6 +21,8 @@ PREFERRED = "inherit"
 """The arm whose Knowledge is exported where none is named."""
 SHOWN = 40
 """Characters of an entry in a table."""
+MOST_ROWS = 1000
+"""Entries in a table, unless all are asked for: rich takes a millisecond for each."""
 
 EXPORT = """\
 examples:
@@ -29,8 +31,9 @@ examples:
   lineage export runs/latest notes/ --at 193de821        any snapshot; see lineage log
 """
 CHECK = """\
-example:
+examples:
   lineage check notes/
+  lineage check notes/ --all
 
 Each bullet of MEMORY.md is a memory; every other .md file below the folder is a doc.
 """
@@ -51,6 +54,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         commands, "check", "show what a folder of Markdown holds as Knowledge", CHECK
     )
     check.add_argument("folder", type=Path, metavar="FOLDER")
+    check.add_argument(
+        "--all", action="store_true", help=f"list every entry, not the first {MOST_ROWS:,}"
+    )
     check.set_defaults(command=_check)
 
 
@@ -125,14 +131,20 @@ def _check(options: argparse.Namespace, console: Console) -> None:
     table.add_column("memory, or title of a doc", overflow="ellipsis", no_wrap=True)
     table.add_column("characters", justify="right", no_wrap=True)
     table.add_column("written by", overflow="fold")
-    for memory in knowledge.memories:
+    most = None if options.all else MOST_ROWS
+    memories = knowledge.memories[:most]
+    docs = knowledge.docs[: None if most is None else most - len(memories)]
+    for memory in memories:
         table.add_row(*_cells(memory.id, memory.text, len(memory.text), memory.edited.version))
-    if knowledge.memories and knowledge.docs:
+    if memories and docs:
         table.add_row()
-    for doc in knowledge.docs:
+    for doc in docs:
         table.add_row(*_cells(doc.id, doc.title, len(doc.body), doc.edited.version))
     if table.row_count:
         console.print(table)
+    shown, entries = len(memories) + len(docs), len(knowledge.memories) + len(knowledge.docs)
+    if shown < entries:
+        _say(console, f"the first {shown:,} of {entries:,} entries; all of them with --all")
     for warning in found.warnings:
         _say(console, f"warning: {_line(warning)}")
     counts = f"{len(knowledge.memories)} memories, {len(knowledge.docs)} docs"

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from lineage.analysis.gathering import gathered
 from lineage.analysis.measures.cells import INTERVAL, TEST, by_chance
 from lineage.analysis.measures.contrasts import contrasts, staleness_contrasts
 from lineage.analysis.measures.counts import edits, errors, opens, totals, unscored
@@ -49,7 +50,7 @@ from lineage.analysis.measures.summaries import summary_distortion, summary_fide
 from lineage.analysis.measures.transfer import backward_transfer, forgetting, retention
 from lineage.analysis.measures.upgrade import MEASURES as CROSSED
 from lineage.analysis.measures.upgrade import upgrade_matrix
-from lineage.analysis.views import connect, read_record, rows
+from lineage.analysis.views import read_record, rows
 
 Row = dict[str, Any]
 Measure = Callable[[duckdb.DuckDBPyConnection], pa.Table]
@@ -107,7 +108,8 @@ def summarise(run: Path) -> Row:
     Raises LineageError where the run cannot be read.
     """
     read_record(run)
-    (found,) = summarise_all(connect(run)).values()
+    with gathered(run) as log:
+        (found,) = summarise_all(log).values()
     return found
 
 
