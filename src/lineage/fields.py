@@ -120,19 +120,19 @@ def _is_unknown(error: Mapping[str, Any]) -> bool:
 
 
 def _line(kind: Any, values: Any, where: str, error: Mapping[str, Any]) -> str:
-    name, problem = _dotted((where, *error["loc"])), str(error["type"])
+    name, problem = dotted((where, *error["loc"])), str(error["type"])
     if problem == LINE:
         return str(error["msg"])
     if problem == "missing":
         return f"conf key {name!r} has no value: set it"
     if _is_unknown(error):
-        known = {_dotted((where, one)) for one in keys(kind, values)}
+        known = {dotted((where, one)) for one in keys(kind, values)}
         return f"unknown conf key {name!r}{nearest(name, sorted(known - {name}))}"
     field, unit = _field(schema(kind), error["loc"])
     must = str(error["msg"]) if problem == MUST else _must(field, problem)
     # A wrong type says nothing yet about how much.
     counted = f" ({unit})" if unit and not problem.endswith(WRONG_TYPE) else ""
-    return f"{name or 'the configuration'} is {_shown(error['input'])}: it must {must}{counted}"
+    return f"{name or 'the configuration'} is {shown(error['input'])}: it must {must}{counted}"
 
 
 def _must(field: Mapping[str, Any], problem: str) -> str:
@@ -210,12 +210,12 @@ def _value_keys(values: Any, prefix: str = "") -> Iterator[str]:
             yield from _value_keys(below, f"{prefix}{name}.")
 
 
-def _dotted(path: Sequence[str | int]) -> str:
+def dotted(path: Sequence[str | int]) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.strip(".")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, dict)) and not value:

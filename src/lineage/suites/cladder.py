@@ -13,19 +13,67 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, ConfigDict
+from pydantic_core import PydanticCustomError
+
+from lineage.fields import MUST
 from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.filesuite import FileSuite
-from lineage.suites.records import Problem, Record, records
+from lineage.suites.formats import Described, Differs, Name, Text, read
+from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 from lineage.tasks import Fact, Task, World
 
-KEYS = ("question_id", "given_info", "question", "answer", "meta")
-LABELS = ("query_type", "graph_id", "story_id")
+FORMAT = "not the format of CLadder's test-generate-*.json"
 REFUSALS = ("as a", "i'm sorry ", "neither ", "none ")
 """Starts that the published evaluation takes for no answer."""
 STEPS = ("step2", "step3", "step5", "end")
 """Of `reasoning`: the formal question, the estimand, the calculation, the conclusion."""
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, str | int | float):
+        raise PydanticCustomError(MUST, "be a text, a number, or true or false, to name tasks by")
+    return value
+
+
+Label = Annotated[Any, BeforeValidator(_scalar)]
+
+
+@dataclass(frozen=True)
+class _Kin:
+    world: str
+    group: str
+
+
+class _Meta(Described):
+    """Labels; others than these may be named by `world_by` and `group_by`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    query_type: Text
+    graph_id: Text
+    story_id: Text
+    estimand: str | None = None
+    formal_form: str | None = None
+
+
+class _Reasoning(Described):
+    step2: str | None = None
+    step3: str | None = None
+    step5: str | None = None
+    end: str | None = None
+
+
+class _Question(Described):
+    question_id: Name
+    given_info: str
+    question: str
+    answer: Literal["yes", "no"]
+    meta: _Meta
+    reasoning: _Reasoning | None = None
 
 
 @dataclass(frozen=True)
@@ -46,18 +94,30 @@ class Cladder(FileSuite):
         """Yield the questions of worlds that are large enough."""
         sizes: Counter[str] = Counter()
         self._small.clear()
-        for record in records(self.file):
-            if isinstance(record, Record) and not _wrong(record):
-                sizes[self._label(record, self.world_by)] += 1
-        for record in records(self.file):
-            if isinstance(record, Problem):
-                yield record
-            elif wrong := _wrong(record):
-                yield Problem(record.line, wrong)
-            elif sizes[self._label(record, self.world_by)] >= self.min_tasks:
-                yield from self.rows(record)
+        for found in self._asked():
+            if not isinstance(found, Problem):
+                sizes[found[2].world] += 1
+        for found in self._asked():
+            if isinstance(found, Problem):
+                yield found
+            elif sizes[found[2].world] >= self.min_tasks:
+                yield _row(*found)
             else:
-                self._small[self._label(record, self.world_by)] = None
+                self._small[found[2].world] = None
+
+    def _asked(self) -> Iterator[tuple[Record, _Question, _Kin] | Problem]:
+        """Yield each question with its world and its group."""
+        for found in self.described(_Question, FORMAT):
+            if isinstance(found, Problem):
+                yield found
+                continue
+            record, asked = found
+            try:
+                kin = _Kin(_label(asked.meta, self.world_by), _label(asked.meta, self.group_by))
+            except Differs as error:
+                yield Problem(record.at, str(error))
+            else:
+                yield record, asked, kin
 
     @cached_property
     def _small(self) -> dict[str, None]:
@@ -75,33 +135,8 @@ class Cladder(FileSuite):
         return "; ".join(part for part in parts if part)
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
-        """Yield the row of one question."""
-        value, meta = record.value, record.value["meta"]
-        kind, graph = meta["query_type"], meta["graph_id"]
-        estimand = str(meta.get("estimand") or meta.get("formal_form") or "")
-        facts = (
-            Fact(
-                f"estimand/{kind}/{graph}",
-                estimand,
-                f"The estimand of {kind} in graph {graph} is {estimand}.",
-            ),
-        )
-        steps = value.get("reasoning") or {}
-        told = (str(steps.get(step, "")) for step in STEPS)
-        yield Row(
-            line=record.line,
-            id=str(value["question_id"]),
-            world=self._label(record, self.world_by),
-            group=self._label(record, self.group_by),
-            prompt=f"{value['given_info']} {value['question']}".strip(),
-            answers=(value["answer"],),
-            scorer="prefix",
-            options={"choices": ["yes", "no"], "none": list(REFUSALS)},
-            facts=facts if estimand else (),
-            category=kind,
-            context="",
-            hint=" ".join(" ".join(told).split()),
-        )
+        """Not used: how large a world is, needs all records."""
+        raise NotImplementedError
 
     def solution(self, task: Task, world: World) -> str:
         """Return the answer, and the file's reasoning in brief where `feedback_tells` it."""
@@ -116,23 +151,38 @@ class Cladder(FileSuite):
         """Which file is wanted, for an error's advice."""
         return "test-generate-easy.json of the repository causalNLP/cladder, folder data"
 
-    def _label(self, record: Record, names: list[str]) -> str:
-        return "/".join(str(record.value["meta"].get(name, "")) for name in names)
+
+def _row(record: Record, asked: _Question, kin: _Kin) -> Row:
+    """Return the row of one question."""
+    kind, graph = asked.meta.query_type, asked.meta.graph_id
+    estimand = asked.meta.estimand or asked.meta.formal_form or ""
+    facts = (
+        Fact(
+            f"estimand/{kind}/{graph}",
+            estimand,
+            f"The estimand of {kind} in graph {graph} is {estimand}.",
+        ),
+    )
+    steps = asked.reasoning or _Reasoning()
+    told = (getattr(steps, step) or "" for step in STEPS)
+    return Row(
+        at=record.at,
+        id=asked.question_id,
+        world=kin.world,
+        group=kin.group,
+        prompt=f"{asked.given_info} {asked.question}".strip(),
+        answers=(asked.answer,),
+        scorer="prefix",
+        options={"choices": ["yes", "no"], "none": list(REFUSALS)},
+        facts=facts if estimand else (),
+        category=kind,
+        context="",
+        hint=" ".join(" ".join(told).split()),
+    )
 
 
-def _wrong(record: Record) -> str:
-    """Return how a record differs from the format, "" where it does not."""
-    missing = [key for key in KEYS if key not in record.value]
-    meta = record.value.get("meta")
-    if not missing and isinstance(meta, dict):
-        missing = [f"meta.{label}" for label in LABELS if not meta.get(label)]
-    elif not missing:
-        missing = ["meta as an object"]
-    if missing:
-        found = ", ".join(sorted(map(str, record.value))[:8])
-        return (
-            f"no {missing[0]}: not the format of CLadder's test-generate-*.json (found {found})"
-        )
-    if record.value["answer"] not in ("yes", "no"):
-        return f"answer is {record.value['answer']!r}: it must be 'yes' or 'no'"
-    return ""
+def _label(meta: _Meta, names: list[str]) -> str:
+    values = dict(meta)
+    for name in names:
+        read(Label, values.get(name, ""), "meta", name, needs=FORMAT)
+    return "/".join(str(values.get(name, "")) for name in names)

@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from lineage.errors import LineageError, nearest
 from lineage.seeds import derive, rng
 from lineage.suites import scorers
 from lineage.suites.checks import require_choice, require_counts
+from lineage.suites.formats import Differs, read
+from lineage.suites.options import OPTIONS
 from lineage.suites.records import Problem, Record, records
 from lineage.suites.rows import Row
 from lineage.tasks import Fact, Referral, Suite, Task, World
@@ -32,14 +34,16 @@ HASHED = 1 << 20
 HELD_OUT = 3
 """One world in so many is held out from training."""
 
+T = TypeVar("T")
+
 
 @dataclass
 class Places:
-    """Where the rows of one world are: byte offset, length, and line of each."""
+    """Where the rows of one world are: byte offset and length of each; `first`: `at` of one."""
 
+    first: str
     starts: array[int] = field(default_factory=lambda: array("Q"))
     lengths: array[int] = field(default_factory=lambda: array("Q"))
-    lines: array[int] = field(default_factory=lambda: array("Q"))
     lessons: array[int] = field(default_factory=lambda: array("B"))
     gone: set[int] = field(default_factory=set)  # places of rows that were left out later
 
@@ -78,15 +82,34 @@ class FileSuite(Suite):
 
     @abstractmethod
     def rows(self, record: Record) -> Iterator[Row | Problem]:
-        """Yield what one record of the file becomes: one row, several, or a problem."""
+        """Yield what one record of the file becomes: one row, several, or a problem.
+
+        It may raise `Differs`, which is a problem of the record.
+        """
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield what all records become; for formats whose records belong together."""
         for record in records(self.file):
             if isinstance(record, Problem):
                 yield record
-            else:
+                continue
+            try:
                 yield from self.rows(record)
+            except Differs as error:
+                yield Problem(record.at, str(error))
+
+    def described(self, kind: type[T], needs: str) -> Iterator[tuple[Record, T] | Problem]:
+        """Yield each record with its value as `kind` describes it (see `formats.read`)."""
+        for record in records(self.file):
+            if isinstance(record, Problem):
+                yield record
+                continue
+            try:
+                value = read(kind, record.value, needs=needs)
+            except Differs as error:
+                yield Problem(record.at, str(error))
+            else:
+                yield record, value
 
     @property
     def file(self) -> Path:
@@ -199,12 +222,12 @@ class _Pass:
         for id, row, place in self.needed:
             if id not in self.ids and place not in self.worlds[row.world].gone:
                 names = ", ".join(map(repr, row.needs))
-                self._bad(Problem(row.line, f"it needs {names}, which are not all ids of rows"))
+                self._bad(Problem(row.at, f"it needs {names}, which are not all ids of rows"))
                 self.worlds[row.world].gone.add(place)
         for name, places in list(self.worlds.items()):
             if places.questions < 2:
                 what = f"world {name!r} has no second question, so nothing is similar"
-                self._bad(Problem(places.lines[0], f"{what}: give it more rows, or another world"))
+                self._bad(Problem(places.first, f"{what}: give it more rows, or another world"))
                 del self.worlds[name]
         if not self.worlds:
             why = f"; the first: {self.left_out[0]}" if self.left_out else ""
@@ -217,31 +240,31 @@ class _Pass:
         """Return what is wrong with a row, None where nothing is."""
         id = derive(row.id)
         if not row.id or not row.world:
-            return Problem(row.line, "a row needs an 'id' and a 'world' that are not empty")
+            return Problem(row.at, "a row needs an 'id' and a 'world' that are not empty")
         if id in self.ids:
-            return Problem(row.line, f"id {row.id!r} is there twice: give each row its own")
+            return Problem(row.at, f"id {row.id!r} is there twice: give each row its own")
         self.ids.add(id)
         if not row.prompt and not row.context:
-            return Problem(row.line, "a row needs a 'prompt', or as a lesson a 'context'")
+            return Problem(row.at, "a row needs a 'prompt', or as a lesson a 'context'")
         if not row.prompt:
             return None
         if not any(answer.strip() for answer in row.answers):
-            return Problem(row.line, "a row with a prompt needs an 'answer' that is not empty")
+            return Problem(row.at, "a row with a prompt needs an 'answer' that is not empty")
         longest = max(map(len, row.answers))
         if longest > self.suite.answer_chars:
             return Problem(
-                row.line,
+                row.at,
                 f"an answer has {longest} characters, more than suite.answer_chars "
                 f"({self.suite.answer_chars}): no answer of such length fits a window",
             )
-        if row.scorer not in scorers.OPTIONS:
-            known = nearest(row.scorer, list(scorers.OPTIONS))
-            return Problem(row.line, f"scorer {row.scorer!r} is unknown{known}")
+        if row.scorer not in OPTIONS:
+            known = nearest(row.scorer, list(OPTIONS))
+            return Problem(row.at, f"scorer {row.scorer!r} is unknown{known}")
         wrong = scorers.check(row.scorer, row.options, row.answers)
-        return Problem(row.line, wrong) if wrong else None
+        return Problem(row.at, wrong) if wrong else None
 
     def _bad(self, problem: Problem) -> None:
-        located = f"{self.suite.path}:{problem.line}: {problem.text}"
+        located = f"{self.suite.path}:{problem.at}: {problem.text}"
         if self.suite.on_bad == "stop":
             raise LineageError(f"{located} (suite.on_bad=skip leaves such rows out)")
         self.count += 1
@@ -250,12 +273,11 @@ class _Pass:
 
     def _keep(self, row: Row) -> None:
         data = json.dumps(asdict(row)).encode()
-        places = self.worlds.setdefault(row.world, Places())
+        places = self.worlds.setdefault(row.world, Places(row.at))
         bare = replace(row, prompt="", context="")
-        self.needed += [(derive(id), bare, len(places.lines)) for id in row.needs]
+        self.needed += [(derive(id), bare, len(places.starts)) for id in row.needs]
         places.starts.append(self.store.tell())
         places.lengths.append(len(data))
-        places.lines.append(row.line)
         places.lessons.append(not row.prompt)
         self.store.write(data)
         if row.scorer == "judge":

@@ -15,10 +15,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lineage.fields import shown
 from lineage.seeds import rng
 from lineage.suites.checks import require_counts
 from lineage.suites.filesuite import FileSuite
-from lineage.suites.records import Problem, Record, records
+from lineage.suites.formats import Answer, Described
+from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 from lineage.tasks import Fact, Task, World
 
@@ -28,6 +30,13 @@ CONTEXT = re.compile(
     re.DOTALL,
 )
 QUOTES = "\"“”' "
+
+FORMAT = "not the format of ACE's formula_*.jsonl"
+
+
+class _Question(Described):
+    context: str
+    target: Answer
 
 
 @dataclass(frozen=True)
@@ -45,15 +54,12 @@ class Finance(FileSuite):
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the questions, each in the world that its formula fell to."""
         names: Counter[str] = Counter()
-        for record in records(self.file):
-            if isinstance(record, Record) and (parts := _parts(record)):
+        for found in self.described(_Question, FORMAT):
+            if not isinstance(found, Problem) and (parts := _parts(found[1])):
                 names[parts["name"]] += 1
         worlds = self._worlds(names)
-        for record in records(self.file):
-            if isinstance(record, Problem):
-                yield record
-            else:
-                yield self._row(record, worlds)
+        for found in self.described(_Question, FORMAT):
+            yield found if isinstance(found, Problem) else self._row(*found, worlds)
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Not used: the worlds need all records."""
@@ -79,40 +85,38 @@ class Finance(FileSuite):
         dealt = sorted(shuffled, key=lambda name: -names[name])
         return {name: f"{place % count:02d}" for place, name in enumerate(dealt)}
 
-    def _row(self, record: Record, worlds: dict[str, str]) -> Row | Problem:
-        parts = _parts(record)
+    def _row(self, record: Record, asked: _Question, worlds: dict[str, str]) -> Row | Problem:
+        parts = _parts(asked)
         if not parts:
-            found = ", ".join(sorted(map(str, record.value))[:8])
             return Problem(
-                record.line,
-                "not the format of ACE's formula_*.jsonl: 'context' must read \"Use formula NAME "
-                "to answer the question. ... Formula: ... Question: ... Answer:\" "
-                f"(found {found})",
+                record.at,
+                f"{FORMAT}: context must read \"Use formula NAME to answer the question. ... "
+                'Formula: ... Question: ... Answer:"',
             )
         try:
-            target = float(str(record.value.get("target", "")).replace(",", ""))
+            target = float(asked.target.replace(",", ""))
         except ValueError:
             target = math.nan
         if not math.isfinite(target):
-            return Problem(record.line, "'target' must be a number")
+            return Problem(record.at, f"target is {shown(asked.target)}: it must be a number")
         name, formula = parts["name"], parts["formula"]
         fact = Fact(f"formula/{name}", formula, f"The formula of {name} is {formula}.")
         question = parts["question"].strip(QUOTES)
-        asked = f"{fact.text} {question}" if self.show_formula else question
+        prompt = f"{fact.text} {question}" if self.show_formula else question
         return Row(
-            line=record.line,
+            at=record.at,
             id=str(record.number),
             world=worlds[name],
             group=name,
-            prompt=asked,
-            answers=(str(record.value["target"]),),
+            prompt=prompt,
+            answers=(asked.target,),
             scorer="ace",
             facts=(fact,),
             category=name,
         )
 
 
-def _parts(record: Record) -> dict[str, str]:
-    """Return the parts of a record's `context`, {} where it is of another form."""
-    found = CONTEXT.search(str(record.value.get("context", "")))
+def _parts(asked: _Question) -> dict[str, str]:
+    """Return the parts of a question's `context`, {} where it is of another form."""
+    found = CONTEXT.search(asked.context)
     return {key: text.strip() for key, text in found.groupdict("").items()} if found else {}

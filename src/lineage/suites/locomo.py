@@ -18,12 +18,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineage.suites.filesuite import FileSuite
+from lineage.suites.formats import Answer, Described, Differs, Text, read
+from lineage.suites.options import Category
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
-SESSION = re.compile(r"session_(\d+)")
-EVIDENCE = re.compile(r"D:?(\d+)")
+SESSION = re.compile(r"session_(\d{1,9})", re.ASCII)
+EVIDENCE = re.compile(r"D:?(\d{1,9})(?!\d)", re.ASCII)
+
+
+FORMAT = "not the format of LoCoMo's locomo10.json"
+
+
+class _Turn(Described):
+    speaker: str = "?"
+    text: str = ""
+    blip_caption: str | None = None
+
+
+class _Conversation(Described):
+    sample_id: Text
+    conversation: dict[str, Any]  # session_N: turns, session_N_date_time, and names of speakers
+    qa: list[Any]
+
+
+class _Question(Described):
+    question: Text
+    category: Category
+    answer: Answer | None = None
+    evidence: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,33 +56,24 @@ class Locomo(FileSuite):
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the lessons and questions of one conversation."""
-        sample, talk = record.value.get("sample_id"), record.value.get("conversation")
-        asked = record.value.get("qa")
-        if not isinstance(sample, str) or not isinstance(talk, dict) or not isinstance(asked, list):
-            found = ", ".join(sorted(record.value)[:8])
-            yield Problem(
-                record.line,
-                "no sample_id, conversation and qa: not the format of LoCoMo's locomo10.json "
-                f"(found {found})",
-            )
-            return
-        numbers = sorted(
-            int(match[1])
-            for key, turns in talk.items()
-            if (match := SESSION.fullmatch(key)) and isinstance(turns, list) and turns
-        )
-        for number in numbers:
+        talk: _Conversation = read(_Conversation, record.value, needs=FORMAT)
+        sessions = _sessions(talk.conversation)
+        for number, text in sessions.items():
             yield Row(
-                line=record.line,
-                id=_lesson(sample, number),
-                world=sample,
+                at=record.at,
+                id=_lesson(talk.sample_id, number),
+                world=talk.sample_id,
                 group=f"session {number}",
                 order=number,
-                context=_session(talk, number),
+                context=text,
                 category="session",
             )
-        for number, question in enumerate(asked):
-            yield _question(record.line, sample, number, question, numbers)
+        for number, raw in enumerate(talk.qa):
+            try:
+                asked = read(_Question, raw, "qa", number, needs=FORMAT)
+                yield _question(record.at, talk.sample_id, number, asked, list(sessions))
+            except Differs as error:
+                yield Problem(record.at, str(error))
 
     @property
     def source(self) -> str:
@@ -70,39 +85,42 @@ def _lesson(sample: str, number: int) -> str:
     return f"{sample}/session-{number}"
 
 
-def _session(talk: dict[str, Any], number: int) -> str:
-    """Return one session as text, a line a turn; a picture is told by its caption."""
-    lines = [f"Conversation of {talk.get(f'session_{number}_date_time', 'an unknown day')}"]
-    for turn in talk[f"session_{number}"]:
-        seen = f" (shares a picture: {turn['blip_caption']})" if turn.get("blip_caption") else ""
-        lines.append(f"{turn.get('speaker', '?')}: {turn.get('text', '')}{seen}")
-    return "\n".join(lines)
+def _sessions(talk: dict[str, Any]) -> dict[int, str]:
+    """Return each session as text, a line a turn; a picture is told by its caption."""
+    found: dict[int, str] = {}
+    for number, key in sorted((int(m[1]), m[0]) for m in map(SESSION.fullmatch, talk) if m):
+        turns: list[_Turn] = read(list[_Turn], talk[key], "conversation", key, needs=FORMAT)
+        day = f"{key}_date_time"
+        told = read(str, talk.get(day, "an unknown day"), "conversation", day, needs=FORMAT)
+        if number in found:
+            raise Differs(f"conversation.{key} is session {number} a second time: number it anew")
+        if turns:
+            found[number] = "\n".join((f"Conversation of {told}", *map(_line, turns)))
+    return found
 
 
-def _question(
-    line: int, sample: str, number: int, raw: Any, sessions: list[int]
-) -> Row | Problem:
-    name = f"{sample}, question {number}"
-    if not isinstance(raw, dict) or not raw.get("question"):
-        return Problem(line, f"{name}: it needs a 'question'")
-    category = CATEGORIES.get(raw.get("category", 0))
-    if category is None:
-        return Problem(line, f"{name}: category {raw.get('category')!r} is not one of 1 to 5")
-    answer = "not mentioned" if category == "adversarial" else raw.get("answer")
+def _line(turn: _Turn) -> str:
+    seen = f" (shares a picture: {turn.blip_caption})" if turn.blip_caption else ""
+    return f"{turn.speaker}: {turn.text}{seen}"
+
+
+def _question(at: str, sample: str, number: int, asked: _Question, sessions: list[int]) -> Row:
+    category = CATEGORIES[asked.category]
+    answer = "not mentioned" if category == "adversarial" else asked.answer
     if answer is None:
-        return Problem(line, f"{name}: it needs an 'answer'")
-    text = str(answer).split(";")[0] if category == "open-domain" else str(answer)
-    evidence = {int(n) for part in raw.get("evidence") or () for n in EVIDENCE.findall(str(part))}
+        raise Differs(f"no qa[{number}].answer: a question of category {asked.category} needs it")
+    text = answer.split(";")[0] if category == "open-domain" else answer
+    evidence = {int(n) for part in asked.evidence or () for n in EVIDENCE.findall(part)}
     needed = sorted(evidence & set(sessions))
     return Row(
-        line=line,
+        at=at,
         id=f"{sample}/question-{number}",
         world=sample,
         group=f"session {needed[0]}" if needed else "",
-        prompt=raw["question"],
+        prompt=asked.question,
         answers=(text.strip(),),
         scorer="locomo",
-        options={"category": raw["category"]},
+        options={"category": asked.category},
         category=category,
         needs=tuple(_lesson(sample, n) for n in needed),
     )

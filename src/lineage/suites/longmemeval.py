@@ -2,7 +2,8 @@
 
 Reads `longmemeval_oracle.json`, `longmemeval_s*.json` or `longmemeval_m*.json`. An instance has a
 question and a history of its own, so a world is `questions_per_world` instances in the order of the
-file, with their sessions as lessons by date. A question needs the sessions that hold its evidence
+file, with their sessions as lessons by date: one that several instances share is read once, and no
+other is left out, whatever its id. A question needs the sessions that hold its evidence
 (`answer_session_ids`): *same* once all of them were read, *similar* before, *dissimilar* of another
 world. The category is the question's type, or "abstention" (ids that end in `_abs`).
 
@@ -14,15 +15,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lineage.suites.checks import require_counts
 from lineage.suites.filesuite import FileSuite
-from lineage.suites.records import Problem, Record, records
+from lineage.suites.formats import Answer, Described, Text
+from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 
-LISTS = ("haystack_session_ids", "haystack_dates", "haystack_sessions", "answer_session_ids")
-KEYS = ("question_id", "question_type", "question", "answer", "question_date", *LISTS)
+FORMAT = "not the format of LongMemEval's files"
+
+
+class _Turn(Described):
+    role: str = "?"
+    content: str = ""
+
+
+class _Instance(Described):
+    question_id: Text
+    question_type: str
+    question: Text
+    answer: Answer
+    question_date: str
+    haystack_session_ids: list[Text]
+    haystack_dates: list[str]
+    haystack_sessions: list[list[_Turn]]
+    answer_session_ids: list[str]
+
+
+@dataclass(frozen=True)
+class _Session:
+    name: str  # its id, with a number where another session has the id too
+    date: str
+    at: str
+    turns: Sequence[_Turn]
 
 
 @dataclass(frozen=True)
@@ -38,14 +63,19 @@ class LongMemEval(FileSuite):
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the rows of one world after another."""
-        held: list[Record] = []
+        held: list[tuple[Record, _Instance]] = []
         number = 0
-        for record in records(self.file):
-            wrong = "" if isinstance(record, Problem) else _wrong(record.value)
-            if isinstance(record, Problem) or wrong:
-                yield record if isinstance(record, Problem) else Problem(record.line, wrong)
+        for found in self.described(_Instance, FORMAT):
+            if isinstance(found, Problem):
+                yield found
                 continue
-            held.append(record)
+            record, value = found
+            lists = (value.haystack_session_ids, value.haystack_dates, value.haystack_sessions)
+            if len(set(map(len, lists))) > 1:
+                what = "haystack_session_ids, haystack_dates and haystack_sessions differ in length"
+                yield Problem(record.at, what)
+                continue
+            held.append(found)
             if len(held) == self.questions_per_world:
                 yield from self._world_rows(f"{number:04d}", held)
                 held, number = [], number + 1
@@ -61,61 +91,62 @@ class LongMemEval(FileSuite):
         """Which file is wanted, for an error's advice."""
         return "longmemeval_oracle.json or longmemeval_s_cleaned.json of xiaowu0162/LongMemEval"
 
-    def _world_rows(self, world: str, held: Sequence[Record]) -> Iterator[Row | Problem]:
-        sessions: dict[str, tuple[str, int, Any]] = {}
-        for record in held:
-            value = record.value
-            several = (value[key] for key in LISTS[:3])
-            for id, date, turns in zip(*several, strict=True):
-                # Instances may share a session.
-                sessions.setdefault(id, (str(date), record.line, turns))
-        by_date = sorted(sessions, key=lambda id: (sessions[id][0], id))
-        for order, id in enumerate(by_date):
-            date, line, turns = sessions[id]
+    def _world_rows(
+        self, world: str, held: Sequence[tuple[Record, _Instance]]
+    ) -> Iterator[Row | Problem]:
+        sessions: dict[str, list[_Session]] = {}
+        needed = [_met(sessions, record, value) for record, value in held]
+        every = (session for each in sessions.values() for session in each)
+        for order, session in enumerate(sorted(every, key=lambda one: (one.date, one.name))):
             yield Row(
-                line=line,
-                id=f"{world}/{id}",
+                at=session.at,
+                id=f"{world}/{session.name}",
                 world=world,
-                group=id,
+                group=session.name,
                 order=order,
-                context=_text(date, turns),
+                context=_text(session),
                 category="session",
             )
-        for record in held:
-            yield self._question(world, record, sessions.keys())
+        for (record, value), names in zip(held, needed, strict=True):
+            yield self._question(world, record, value, names)
 
-    def _question(self, world: str, record: Record, sessions: Any) -> Row:
-        value = record.value
-        abstains = value["question_id"].endswith("_abs")
-        needed = [id for id in value["answer_session_ids"] if id in sessions]
+    def _question(
+        self, world: str, record: Record, value: _Instance, needed: Sequence[str]
+    ) -> Row:
+        abstains = value.question_id.endswith("_abs")
         return Row(
-            line=record.line,
-            id=f"{world}/{value['question_id']}",
+            at=record.at,
+            id=f"{world}/{value.question_id}",
             world=world,
             group=needed[0] if needed else "",
-            prompt=f"(Asked on {value['question_date']}.) {value['question']}",
-            answers=(str(value["answer"]),),
+            prompt=f"(Asked on {value.question_date}.) {value.question}",
+            answers=(value.answer,),
             scorer="judge" if self.judge else "f1",
             options={"version": self.judge} if self.judge else {},
-            category="abstention" if abstains else value["question_type"],
-            needs=tuple(f"{world}/{id}" for id in needed),
+            category="abstention" if abstains else value.question_type,
+            needs=tuple(f"{world}/{name}" for name in needed),
         )
 
 
-def _wrong(value: dict[str, Any]) -> str:
-    """Return how an instance differs from the format, "" where it does not."""
-    missing = [key for key in KEYS if key not in value]
-    missing += [f"{key} as a list" for key in LISTS if not isinstance(value.get(key, []), list)]
-    if missing:
-        found = ", ".join(sorted(value)[:8])
-        return f"no {missing[0]}: not the format of LongMemEval's files (found {found})"
-    lengths = {len(value[key]) for key in LISTS[:3]}
-    if len(lengths) > 1:
-        return "haystack_session_ids, haystack_dates and haystack_sessions differ in length"
-    return ""
+def _met(sessions: dict[str, list[_Session]], record: Record, value: _Instance) -> list[str]:
+    """Add to `sessions`, by id, those of an instance; return the names of its evidence.
+
+    A session of the same id and turns in another instance is the same one.
+    """
+    names: dict[str, list[str]] = {}
+    lists = (value.haystack_session_ids, value.haystack_dates, value.haystack_sessions)
+    for id, date, turns in zip(*lists, strict=True):
+        known, own = sessions.setdefault(id, []), names.setdefault(id, [])
+        same = (one.name for one in known if one.turns == turns and one.name not in own)
+        name = next(same, "")
+        if not name:
+            name = f"{id}#{len(known) + 1}" if known else id
+            known.append(_Session(name, date, record.at, turns))
+        own.append(name)
+    return [name for id in value.answer_session_ids for name in names.get(id, ())]
 
 
-def _text(date: str, turns: Any) -> str:
+def _text(session: _Session) -> str:
     """Return one session as text, a line a turn."""
-    lines = (f"{turn.get('role', '?')}: {turn.get('content', '')}" for turn in turns)
-    return "\n".join((f"Chat of {date}", *lines))
+    lines = (f"{turn.role}: {turn.content}" for turn in session.turns)
+    return "\n".join((f"Chat of {session.date}", *lines))

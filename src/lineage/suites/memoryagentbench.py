@@ -24,6 +24,7 @@ from typing import Any
 
 from lineage.suites.checks import require_counts
 from lineage.suites.filesuite import FileSuite
+from lineage.suites.formats import Answers, Described, Differs, Text, read
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 
@@ -35,6 +36,21 @@ METRICS = {
 }
 """By a part of the source's name; of all others substring_exact_match."""
 ENDS = re.compile(r"(?<=[.!?\n])\s+")
+
+
+FORMAT = "not the format of MemoryAgentBench"
+
+
+class _Metadata(Described):
+    source: str | None = None
+    question_types: list[str | None] | None = None
+
+
+class _Text(Described):
+    context: Text
+    questions: list[Any]
+    answers: list[Any]  # of each question one, or several of which any is right
+    metadata: _Metadata | None = None
 
 
 @dataclass(frozen=True)
@@ -50,29 +66,18 @@ class MemoryAgentBench(FileSuite):
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the lessons and questions of one text."""
-        value = record.value
-        context, asked, answers = (value.get(key) for key in ("context", "questions", "answers"))
-        if (
-            not isinstance(context, str)
-            or not isinstance(asked, list)
-            or not isinstance(answers, list)
-            or len(asked) != len(answers)
-        ):
-            found = ", ".join(sorted(value)[:8])
-            yield Problem(
-                record.line,
-                "no context, questions and as many answers: not the format of MemoryAgentBench "
-                f"(found {found})",
-            )
-            return
-        metadata = value.get("metadata") or {}
-        source = str(metadata.get("source") or "unknown")
+        text: _Text = read(_Text, record.value, needs=FORMAT)
+        asked = len(text.questions)
+        if len(text.answers) != asked:
+            raise Differs(f"there are {asked} questions and {len(text.answers)} answers")
+        metadata = text.metadata or _Metadata()
+        source = metadata.source or "unknown"
         world = f"{record.number:04d}-{source}"
         lessons = []
-        for order, piece in enumerate(pieces(context, self.chunk_chars)):
+        for order, piece in enumerate(pieces(text.context, self.chunk_chars)):
             lessons.append(f"{world}/piece-{order}")
             yield Row(
-                line=record.line,
+                at=record.at,
                 id=lessons[-1],
                 world=world,
                 group="text",
@@ -80,55 +85,45 @@ class MemoryAgentBench(FileSuite):
                 context=piece,
                 category=source,
             )
-        types = metadata.get("question_types") or []
-        for number, (question, answer) in enumerate(zip(asked, answers, strict=True)):
-            found_type = f"/{types[number]}" if number < len(types) and types[number] else ""
-            yield self._question(
-                record.line, world, number, (question, answer), source, found_type, tuple(lessons)
-            )
+        types = metadata.question_types or []
+        for number in range(asked):
+            kind = types[number] if number < len(types) else ""
+            category = f"{source}/{kind}" if kind else source
+            try:
+                yield Row(
+                    at=record.at,
+                    id=f"{world}/question-{number}",
+                    world=world,
+                    group="text",
+                    prompt=read(Text, text.questions[number], "questions", number, needs=FORMAT),
+                    answers=tuple(
+                        read(Answers, text.answers[number], "answers", number, needs=FORMAT)
+                    ),
+                    category=category,
+                    needs=tuple(lessons),
+                    **self._scorer(source),
+                )
+            except Differs as error:
+                yield Problem(record.at, str(error))
 
     @property
     def source(self) -> str:
         """Which file is wanted, for an error's advice."""
         return "a Parquet file of the dataset ai-hyz/MemoryAgentBench"
 
-    def _question(
-        self,
-        line: int,
-        world: str,
-        number: int,
-        pair: tuple[Any, Any],
-        source: str,
-        kind: str,
-        lessons: tuple[str, ...],
-    ) -> Row | Problem:
-        question, answer = pair
-        answers = tuple(map(str, answer if isinstance(answer, list) else [answer]))
-        scorer, options = self._scorer(source)
-        if not scorer:
-            return Problem(line, f"questions of {source} cannot be scored here: set suite.judge")
-        return Row(
-            line=line,
-            id=f"{world}/question-{number}",
-            world=world,
-            group="text",
-            prompt=str(question),
-            answers=answers,
-            scorer=scorer,
-            options=options,
-            category=f"{source}{kind}",
-            needs=lessons,
-        )
-
-    def _scorer(self, source: str) -> tuple[str, dict[str, Any]]:
+    def _scorer(self, source: str) -> dict[str, Any]:
+        """Return the scorer and its options of questions of `source`; raises Differs."""
         name = source.lower()
-        judged = ("judge", {"version": self.judge}) if self.judge else None
+        judged = {"scorer": "judge", "options": {"version": self.judge}} if self.judge else None
         if "recsys" in name or "infbench_sum" in name:
-            return judged or ("", {})
+            if not judged:
+                raise Differs(f"questions of {source} cannot be scored here: set suite.judge")
+            return judged
         if "longmemeval" in name and judged:
             return judged
         metrics = (metric for part, metric in METRICS.items() if part in name)
-        return "memoryagentbench", {"metric": next(metrics, "substring_exact_match")}
+        metric = next(metrics, "substring_exact_match")
+        return {"scorer": "memoryagentbench", "options": {"metric": metric}}
 
 
 def pieces(text: str, most: int) -> Iterator[str]:

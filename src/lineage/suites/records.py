@@ -1,35 +1,42 @@
-"""Records of a file, one after another, each with the line it stands on: nothing is read whole.
+"""Records of a file, one after another, each with the place where it stands.
 
-JSON Lines (`.jsonl`), a JSON array of objects (`.json`), and Parquet (`.parquet`), where the number
-of the row stands for the line. A record that cannot be read is a `Problem`; the next one follows.
+JSON Lines, a JSON array of objects (as it is, or as the only key of one object), and Parquet, where
+the number of the row stands for the line. Nothing is read whole, but one record. A record that
+cannot be read is a `Problem`; the next one follows. What is yielded holds no lone surrogate, no key
+twice in one object, and no whole number of more digits than Python converts.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lineage.errors import LineageError
+from lineage.fields import dotted
 
 CHUNK = 1 << 16
 """Bytes that are read at once from a JSON array; the chunk grows with the object in it."""
+DIGITS = 4300
+"""Most digits of a whole number: Python's own limit."""
+SPACE = " \t\r\n"
+BOM = codecs.BOM_UTF8
+ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of a character beyond 16 bits, as JSON may write it."""
+DEEP = "lists and objects are nested too deeply"
+NO_MORE = "(no row after it can be told from it)"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One object of a file; `start` and `length` are its bytes in a JSON Lines file, else 0.
-
-    `place` counts the elements of a JSON array from 1; 0: each record has a line of its own.
-    """
+    """One object of a file; `place` counts the elements of a JSON array from 1, else it is 0."""
 
     line: int
     value: dict[str, Any]
-    start: int = 0
-    length: int = 0
     place: int = 0
 
     @property
@@ -37,18 +44,23 @@ class Record:
         """What tells the record from the others of its file."""
         return self.place or self.line
 
+    @property
+    def at(self) -> str:
+        """Where it stands, for an error: the line, and in an array the number of the row."""
+        return _at(self.line, self.place)
+
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with the record on `line`, and what to change."""
+    """What is wrong with the record that stands `at` some line, and what to change."""
 
-    line: int
+    at: str
     text: str
 
 
 def records(path: Path) -> Iterator[Record | Problem]:
-    """Yield the records of `path`, by its suffix. Raises LineageError where it cannot be read."""
-    readers = {".jsonl": _lines, ".json": _array, ".parquet": _parquet}
+    """Yield the records of `path`. Raises LineageError where it cannot be read as a whole."""
+    readers = {".jsonl": _lines, ".json": _json, ".parquet": _parquet}
     if path.suffix not in readers:
         known = ", ".join(readers)
         raise LineageError(f"{path} has suffix {path.suffix!r}: it must be one of {known}")
@@ -60,50 +72,181 @@ def records(path: Path) -> Iterator[Record | Problem]:
         raise LineageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def parse(line: int, data: bytes, start: int = 0) -> Record | Problem:
-    """Return the record of one line of JSON."""
-    try:
-        value = json.loads(data.decode())
-    except UnicodeDecodeError:
-        return Problem(line, "not UTF-8: save the file as UTF-8")
-    except (json.JSONDecodeError, RecursionError) as error:
-        return Problem(line, f"not JSON: {error}")
+class _Refused(ValueError):
+    """JSON that Python reads, and that would lose something or fail later."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _Refused(f"the key {twice!r} stands twice in one object")
+    return value
+
+
+def _whole(digits: str) -> int:
+    if len(digits.lstrip("-")) > DIGITS:
+        raise _Refused(f"a whole number has more than {DIGITS} digits: write it as a text")
+    return int(digits)
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole)
+LENIENT = json.JSONDecoder(parse_int=str)
+"""Tells where a value ends that the strict one refuses."""
+
+
+def _at(line: int, place: int = 0) -> str:
+    return f"{line}: row {place}" if place else f"{line}"
+
+
+def _record(line: int, place: int, value: Any, written: bool) -> Record | Problem:
+    """Return the record of a value; `written`: it may hold half a character."""
     if not isinstance(value, dict):
-        return Problem(line, f"not a JSON object but {_kind(value)}")
-    return Record(line, value, start, len(data))
+        return Problem(_at(line, place), f"not a JSON object but {_kind(value)}")
+    if written and (lone := _lone(value)):
+        return Problem(
+            _at(line, place),
+            f"{lone} holds half of a character (a lone surrogate): write it whole, or leave it out",
+        )
+    return Record(line, value, place)
+
+
+def _lone(value: Any) -> str:
+    """Return the path of the first text with a lone surrogate, "" where none has."""
+    left: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while left:
+        path, one = left.pop()
+        if isinstance(one, str):
+            if not _encodes(one):
+                return dotted(path)
+        elif isinstance(one, dict):
+            if wrong := next((key for key in one if not _encodes(key)), None):
+                return f"the key {dotted((*path, ascii(wrong)))}"
+            left += reversed([((*path, key), held) for key, held in one.items()])
+        elif isinstance(one, list):
+            left += reversed([((*path, n), held) for n, held in enumerate(one)])
+    return ""
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_encodings(path: Path, head: bytes) -> None:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
+        raise LineageError(f"{path} is UTF-16 or UTF-32, not UTF-8: save it as UTF-8")
 
 
 def _lines(path: Path) -> Iterator[Record | Problem]:
-    start = 0
     with path.open("rb") as file:
         for line, data in enumerate(file, start=1):
+            if line == 1:
+                _refuse_encodings(path, data[:4])
+                data = data.removeprefix(BOM)
             if data.strip():
-                yield parse(line, data, start)
-            start += len(data)
+                yield _line(line, data)
 
 
-def _array(path: Path) -> Iterator[Record | Problem]:
-    decoder, place = json.JSONDecoder(), 0
+def _line(line: int, data: bytes) -> Record | Problem:
+    if line == 1 and data.lstrip().startswith(b"["):
+        what = "not a JSON object but a list: if the file is a JSON array, name it .json"
+        return Problem(_at(line), what)
+    try:
+        text = data.decode()
+        value = STRICT.decode(text)
+    except UnicodeDecodeError:
+        return Problem(_at(line), "not UTF-8: save the file as UTF-8")
+    except json.JSONDecodeError as error:
+        return Problem(_at(line), f"not JSON: {error.msg} (column {error.colno})")
+    except RecursionError:
+        return Problem(_at(line), DEEP)
+    except _Refused as error:
+        return Problem(_at(line), str(error))
+    return _record(line, 0, value, bool(ESCAPED.search(text)))
+
+
+def _json(path: Path) -> Iterator[Record | Problem]:
+    """Yield the records of a JSON array, or of what else is named so."""
     with path.open("rb") as file:
+        _refuse_encodings(path, file.read(4))
+        file.seek(0)
         text = _Text(file)
-        if text.skip(" \t\r\n\ufeff") != "[":
-            yield Problem(text.line, "a JSON array of objects is expected")
-            return
-        text.take(1)
-        while (mark := text.skip(" \t\r\n,")) != "]":
-            line, place = text.line, place + 1
-            if not mark:
-                yield Problem(line, "the JSON array does not end: the file is cut off")
-                return
-            try:
-                value = text.decode(decoder)
-            except (json.JSONDecodeError, RecursionError) as error:
-                yield Problem(line, f"not JSON: {error}")
-                return  # where the next element begins cannot be told
-            if isinstance(value, dict):
-                yield Record(line, value, place=place)
+        try:
+            sign = text.skip(SPACE)
+            if sign == "[":
+                yield from _array(text)
+            elif sign == "{":
+                yield from _objects(path, text)
             else:
-                yield Problem(line, f"not a JSON object but {_kind(value)}")
+                yield Problem(_at(text.line), "a JSON array of objects is expected")
+        except UnicodeDecodeError:
+            yield Problem(_at(text.line), f"not UTF-8: save the file as UTF-8 {NO_MORE}")
+
+
+def _array(text: _Text, end: str = "") -> Iterator[Record | Problem]:
+    """Yield the elements of the array that comes next; after it is nothing but `end`."""
+    place = 0
+    text.take(1)
+    while (sign := text.skip(f"{SPACE},")) != "]":
+        line, place = text.line, place + 1
+        if not sign:
+            yield Problem(_at(line), "the JSON array does not end: the file is cut off")
+            return
+        try:
+            found = _element(text, line, place)
+        except json.JSONDecodeError as error:
+            at = _at(line + error.lineno - 1, place)
+            yield Problem(at, f"not JSON: {error.msg} {NO_MORE}")
+            return
+        except RecursionError:
+            yield Problem(_at(line, place), f"{DEEP} {NO_MORE}")
+            return
+        yield found
+    text.take(1)
+    if text.skip(SPACE + end):
+        yield Problem(_at(text.line), "more follows the end of the JSON array: keep one array")
+
+
+def _element(text: _Text, line: int, place: int) -> Record | Problem:
+    try:
+        return _record(line, place, *text.decode(STRICT))
+    except _Refused as error:
+        text.decode(LENIENT)
+        return Problem(_at(line, place), str(error))
+
+
+def _objects(path: Path, text: _Text) -> Iterator[Record | Problem]:
+    """Yield the records of a file that starts with an object: a line each, or all in one list."""
+    first = text.line
+    try:
+        value, _ = text.decode(LENIENT)
+    except (json.JSONDecodeError, RecursionError):
+        value = None
+    last = text.line
+    if value is None or (text.skip(SPACE) == "{" and first == last):
+        yield from _lines(path)
+        return
+    lists = [key for key, held in value.items() if isinstance(held, list)]
+    if text.skip(SPACE) or len(value) != 1 or not lists:
+        held = f", or save what stands under {lists[0]!r} as the file" if len(lists) == 1 else ""
+        yield Problem(
+            _at(first),
+            f"not a JSON array of objects: put [ ] around rows, and commas between{held}",
+        )
+        return
+    with path.open("rb") as file:
+        inside = _Text(file)
+        inside.skip(SPACE)
+        inside.take(1)
+        inside.skip(SPACE)
+        inside.decode(LENIENT)
+        inside.skip(f"{SPACE}:")
+        yield from _array(inside, "}")
 
 
 class _Text:
@@ -111,11 +254,15 @@ class _Text:
 
     def __init__(self, file: Any) -> None:
         self._file, self._held, self.line = file, "", 1
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
 
     def _more(self, size: int) -> bool:
         data = self._file.read(size)
-        self._held += self._decode(data, final=not data)
+        try:
+            self._held += self._decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            self.line += self._held.count("\n") + error.object.count(b"\n", 0, error.start)
+            raise
         return bool(data)
 
     def take(self, count: int) -> None:
@@ -130,8 +277,11 @@ class _Text:
             if rest or not self._more(CHUNK):
                 return rest[:1]
 
-    def decode(self, decoder: json.JSONDecoder) -> Any:
-        """Take one whole JSON value, reading on until it is whole."""
+    def decode(self, decoder: json.JSONDecoder) -> tuple[Any, bool]:
+        """Take one whole JSON value, reading on until it is whole.
+
+        Return it, and whether it may hold half a character.
+        """
         size = CHUNK
         while True:
             try:
@@ -142,8 +292,9 @@ class _Text:
                 size *= 2
                 continue
             # A number at the end of what was read may go on; objects and texts are closed.
+            written = bool(ESCAPED.search(self._held, 0, end))
             self.take(end)
-            return value
+            return value, written
 
 
 def _parquet(path: Path) -> Iterator[Record | Problem]:
@@ -156,8 +307,9 @@ def _parquet(path: Path) -> Iterator[Record | Problem]:
             for value in batch.to_pylist():
                 line += 1
                 yield Record(line, value)
-    except pa.ArrowInvalid as error:
-        raise LineageError(f"{path} is no whole Parquet file: {error}") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise LineageError(f"{path} is no whole Parquet file: {first}") from error
 
 
 def _kind(value: object) -> str:

@@ -11,14 +11,14 @@ from lineage.tasks import Fact
 
 @dataclass(frozen=True)
 class Row:
-    """One task of a file. `line` is where it stands there (without lines, the record's number).
+    """One task of a file, which stands there `at` some line (see `records.Record.at`).
 
     Any of `answers` is right; `scorer` names how that is judged, with `options` of its own. A row
     without `prompt` is a lesson: its `context` is read, and nothing asked. `needs` are the ids of
     the lessons that a question is about, `hint` what feedback may tell besides the answer.
     """
 
-    line: int
+    at: str
     id: str
     world: str
     group: str = ""

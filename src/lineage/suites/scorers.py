@@ -19,6 +19,7 @@ choice is meant `lineage.suites.choices`. The rules of public benchmarks are sco
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,8 @@ from decimal import Decimal
 from typing import Any
 
 from lineage.suites import choices, matching, numbers, published, wording
+from lineage.suites.options import CLOSE
+from lineage.suites.options import check as check_options
 from lineage.tasks import Referral
 
 Options = Mapping[str, Any]
@@ -33,8 +36,12 @@ SECONDS = 0.5
 """Longest that a regular expression may search."""
 LONGEST = 20_000
 """Characters of a completion that are looked at."""
-CLOSE = 1e-6
-"""Relative difference of two numbers of a result that are the same."""
+SHOWN = 40
+"""Characters of a pattern that an error quotes."""
+TIMES = 10_000
+"""Most repetitions that a pattern asks for at least."""
+REPEATED = re.compile(r"\{\s*(\d+)")
+RECURSION = re.compile(r"\(\?(?:R\)|\d+\)|&)")
 
 
 def score(
@@ -60,13 +67,8 @@ def score(
 
 def check(name: str, options: Options, answers: Sequence[str]) -> str:
     """Return what is wrong with a scorer's options or answers, "" where nothing is."""
-    unknown = options.keys() - OPTIONS[name]
-    if unknown:
-        known = ", ".join(sorted(OPTIONS[name])) or "none"
-        return f"scorer {name!r} has no option {min(unknown)!r} (it has {known})"
-    for key, given in options.items():
-        if key in KINDS and not KINDS[key][1](given):
-            return f"option {key!r} of scorer {name!r} is {given!r}: it must be {KINDS[key][0]}"
+    if bad := check_options(name, options):
+        return bad
     wrong = next((answer for answer in answers if not _usable(name, answer)), None)
     if wrong is not None:
         return NEEDS[name].format(wrong)
@@ -75,9 +77,7 @@ def check(name: str, options: Options, answers: Sequence[str]) -> str:
     if name in published.RULES:
         return published.check(name, options, answers)
     if name == "choice":
-        return _bad_choices(options.get("choices"), answers)
-    if name == "judge" and not options.get("version"):
-        return "scorer 'judge' needs the option 'version', the name of a model version"
+        return _bad_choices(options["choices"], answers)
     if name == "regex":
         return _bad_pattern(options.get("pattern"), answers)
     return ""
@@ -176,16 +176,6 @@ SCORERS: dict[str, Callable[[Options, str, str], float]] = {
     "regex": matches,
     "result": result,
 }
-OPTIONS: dict[str, frozenset[str]] = {
-    **dict.fromkeys(SCORERS, frozenset[str]()),
-    **published.OPTIONS,
-    "numeric": frozenset({"absolute", "relative"}),
-    "choice": frozenset({"choices"}),
-    "regex": frozenset({"pattern"}),
-    "result": frozenset({"relative", "ordered"}),
-    "judge": frozenset({"version"}),
-    "recall": frozenset({"whole"}),
-}
 WORDS = "the answer {0!r} has no letters or digits, which this scorer compares: use 'exact'"
 NEEDS = {
     **dict.fromkeys(("normalised", "contains", "recall", "f1"), WORDS),
@@ -193,24 +183,6 @@ NEEDS = {
     "result": "scorer 'result' needs answers that are JSON lists of rows, and {0!r} is none",
 }
 """What to say of an answer that a scorer could never find, or would find everywhere."""
-
-
-def _tolerance(given: object) -> bool:
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        return False
-    return 0 <= given < math.inf
-
-
-def _text(given: object) -> bool:
-    return isinstance(given, str) and bool(given.strip())
-
-
-KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
-    **dict.fromkeys(("absolute", "relative"), ("a number of 0 or more", _tolerance)),
-    **dict.fromkeys(("ordered", "whole"), ("true or false", lambda given: isinstance(given, bool))),
-    **dict.fromkeys(("version", "pattern"), ("a text", _text)),
-}
-"""What the values of options must be."""
 
 
 def _usable(name: str, answer: str) -> bool:
@@ -221,9 +193,7 @@ def _usable(name: str, answer: str) -> bool:
     return name not in NEEDS or not answer.strip() or bool(wording.bare(answer))
 
 
-def _bad_choices(given: object, answers: Sequence[str]) -> str:
-    if not isinstance(given, list) or not given or not all(map(_text, given)):
-        return "scorer 'choice' needs the option 'choices', a list of texts"
+def _bad_choices(given: Sequence[str], answers: Sequence[str]) -> str:
     if wrong := choices.alike(given):
         return wrong
     known = {wording.plain(option) for option in given}
@@ -234,11 +204,25 @@ def _bad_choices(given: object, answers: Sequence[str]) -> str:
 def _bad_pattern(pattern: object, answers: Sequence[str]) -> str:
     import regex
 
-    for each in [pattern] if pattern is not None else answers:
+    for each in map(str, [pattern] if pattern is not None else answers):
+        start = each if len(each) <= SHOWN else f"{each[:SHOWN]}..."
+        if RECURSION.search(each):
+            return f"the regular expression {start!r} calls itself, and could search for ever"
+        if _times(each) > TIMES:
+            return f"the regular expression {start!r} repeats a part more than {TIMES} times"
         try:
-            regex.compile(str(each))
-        except regex.error as error:
-            return f"{each!r} is no regular expression: {error}"
+            regex.compile(each)
         except RecursionError:
-            return f"the regular expression {str(each)[:40]!r}... has too many brackets in brackets"
+            return f"the regular expression {start!r} has too many brackets in brackets"
+        except (regex.error, OverflowError, MemoryError) as error:
+            return f"{start!r} is no regular expression: {error}"
     return ""
+
+
+def _times(pattern: str) -> int:
+    """Return how often repetitions within each other repeat a part at least, or more.
+
+    `regex` writes them out when it compiles, for which no time limit holds.
+    """
+    # More digits are more than enough, and int() takes only so many.
+    return math.prod(max(int(count[:9]), 1) for count in REPEATED.findall(pattern))

@@ -5,6 +5,7 @@ which of its tasks a row is of, its keys tell:
 
     ddxplus   PATIENT_PROFILE, PATHOLOGY    diagnosis out of all that the file names
     hotpotqa  question, answer, supporting_facts, context, type, level    multi-hop questions
+              (as HotpotQA's own files have them too: paragraphs as [title, [sentence, ...]])
     gsm8k     question, answer with "####"  school mathematics
 
 The text-to-SQL tasks, DS-1000 and ToolBench are scored by running things that are no part of their
@@ -23,12 +24,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Self
 
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from lineage.fields import MUST
 from lineage.seeds import rng
 from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.filesuite import FileSuite
-from lineage.suites.records import Problem, Record, records
+from lineage.suites.formats import Answer, Described, Name, Text, names, read
+from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 
 REFUSED = {
@@ -36,6 +42,87 @@ REFUSED = {
     "reference_code": "DS-1000 is scored by running code, which lineage does not do",
     "api_name": "ToolBench is scored by a judge of API calls, which lineage has not",
 }
+FORMAT = "not the format of a StreamBench task"
+MARK = "####"
+"""Before the result, in an answer of gsm8k."""
+
+
+Lax = Field(strict=False)
+"""JSON's lists are no tuples otherwise."""
+
+
+def _with_mark(text: str) -> str:
+    if MARK not in text:
+        raise PydanticCustomError(MUST, f"have its result after {MARK}")
+    return text
+
+
+class _Patient(Described):
+    PATIENT_PROFILE: Text
+    PATHOLOGY: Text
+
+
+class _Paragraphs(Described):
+    """Of which the n-th has the n-th title."""
+
+    title: list[str]
+    sentences: list[list[str]]
+
+    @model_validator(mode="after")
+    def _even(self) -> Self:
+        if len(self.title) != len(self.sentences):
+            raise PydanticCustomError(MUST, "hold as many sentences as title")
+        return self
+
+
+class _Supporting(Described):
+    title: list[str]
+
+
+class _MultiHop(Described):
+    """A question of HotpotQA, as the dataset of StreamBench has it."""
+
+    id: Name | None = None
+    question: Text
+    answer: Answer
+    type: str | None = None
+    level: str | None = None
+    supporting_facts: _Supporting | None = None
+    context: _Paragraphs | None = None
+
+    def paragraphs(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield each title with its sentences."""
+        if self.context:
+            yield from zip(self.context.title, self.context.sentences, strict=True)
+
+    def supporting(self) -> set[str]:
+        """Return the titles of the paragraphs that tell the answer."""
+        return set(self.supporting_facts.title) if self.supporting_facts else set()
+
+
+class _Official(Described):
+    """The same, as HotpotQA's own files have it."""
+
+    id: Name | None = Field(default=None, alias="_id")
+    question: Text
+    answer: Answer
+    type: str | None = None
+    level: str | None = None
+    supporting_facts: list[Annotated[tuple[str, Any], Lax]]
+    context: list[Annotated[tuple[str, list[str]], Lax]]
+
+    def paragraphs(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield each title with its sentences."""
+        yield from self.context
+
+    def supporting(self) -> set[str]:
+        """Return the titles of the paragraphs that tell the answer."""
+        return {title for title, _ in self.supporting_facts}
+
+
+class _School(Described):
+    question: Text
+    answer: Annotated[str, AfterValidator(_with_mark)]
 
 
 @dataclass(frozen=True)
@@ -56,17 +143,19 @@ class StreamBench(FileSuite):
         value = record.value
         for key, why in REFUSED.items():
             if key in value:
-                yield Problem(record.line, why)
+                yield Problem(record.at, why)
                 return
-        if isinstance(value.get("PATIENT_PROFILE"), str) and value.get("PATHOLOGY"):
-            yield self._diagnosis(record)
-        elif "supporting_facts" in value and "question" in value and "answer" in value:
-            yield self._hotpot(record)
-        elif "####" in str(value.get("answer", "")) and "question" in value:
-            yield self._gsm8k(record)
+        if "PATIENT_PROFILE" in value:
+            yield self._diagnosis(record, read(_Patient, value, needs=FORMAT))
+        elif "supporting_facts" in value:
+            official = isinstance(value.get("context"), list)
+            kind = _Official if official else _MultiHop
+            yield self._hotpot(record, read(kind, value, needs=FORMAT))
+        elif {"question", "answer"} <= value.keys() and "context" not in value:
+            yield self._gsm8k(record, read(_School, value, needs=FORMAT))
         else:
-            found = ", ".join(sorted(value)[:8])
-            yield Problem(record.line, f"no task of StreamBench that is known (found {found})")
+            what = "no task of StreamBench that is known"
+            yield Problem(record.at, f"{what} (found {names(value)})")
 
     @property
     def source(self) -> str:
@@ -76,8 +165,8 @@ class StreamBench(FileSuite):
     @cached_property
     def _labels(self) -> list[str]:
         """All diagnoses that the file names, in alphabetical order, as the published list is."""
-        values = (r.value for r in records(self.file) if isinstance(r, Record))
-        return sorted({str(v["PATHOLOGY"]).strip() for v in values if v.get("PATHOLOGY")})
+        found = self.described(_Patient, FORMAT)
+        return sorted({one[1].PATHOLOGY.strip() for one in found if not isinstance(one, Problem)})
 
     @cached_property
     def _world_of(self) -> dict[str, str]:
@@ -85,16 +174,16 @@ class StreamBench(FileSuite):
         count = max(len(dealt) // self.labels_per_world, 1)
         return {label: f"{place % count:02d}" for place, label in enumerate(dealt)}
 
-    def _diagnosis(self, record: Record) -> Row:
-        label = str(record.value["PATHOLOGY"]).strip()
+    def _diagnosis(self, record: Record, patient: _Patient) -> Row:
+        label = patient.PATHOLOGY.strip()
         number = self._labels.index(label)
         options = "\n".join(f"{n}. {name}" for n, name in enumerate(self._labels))
         return Row(
-            line=record.line,
+            at=record.at,
             id=f"{record.number}",
             world=self._world_of[label],
             group=label,
-            prompt=f"{record.value['PATIENT_PROFILE'].strip()}\nPossible diagnoses:\n{options}\n"
+            prompt=f"{patient.PATIENT_PROFILE.strip()}\nPossible diagnoses:\n{options}\n"
             "What is the diagnosis, as <number>. <diagnosis>?",
             answers=(f"{number}. {label}",),
             scorer="ddxplus",
@@ -102,43 +191,39 @@ class StreamBench(FileSuite):
             category="ddxplus",
         )
 
-    def _hotpot(self, record: Record) -> Row:
-        value = record.value
-        read = _paragraphs(value, self.paragraphs)
-        asked = str(value["question"]).strip()
+    def _hotpot(self, record: Record, asked: _MultiHop | _Official) -> Row:
+        read = _paragraphs(asked, self.paragraphs)
+        question = asked.question.strip()
         return Row(
-            line=record.line,
-            id=str(value.get("id") or record.number),
-            world=str(value.get("type") or "hotpotqa"),
-            group=str(value.get("level") or ""),
-            prompt=f"{read}\n{asked}" if read else asked,
-            answers=(str(value["answer"]).strip(),),
+            at=record.at,
+            id=asked.id or str(record.number),
+            world=asked.type or "hotpotqa",
+            group=asked.level or "",
+            prompt=f"{read}\n{question}" if read else question,
+            answers=(asked.answer.strip(),),
             scorer="hotpotqa",
             order=record.number,
             category="hotpotqa",
         )
 
-    def _gsm8k(self, record: Record) -> Row:
-        value = record.value
+    def _gsm8k(self, record: Record, asked: _School) -> Row:
         return Row(
-            line=record.line,
+            at=record.at,
             id=f"{record.number}",
             world=f"{(record.number - 1) // self.block:04d}",
-            prompt=str(value["question"]).strip(),
-            answers=(str(value["answer"]).rpartition("####")[2].strip(),),
+            prompt=asked.question.strip(),
+            answers=(asked.answer.rpartition(MARK)[2].strip(),),
             scorer="numeric",
             order=record.number,
             category="gsm8k",
         )
 
 
-def _paragraphs(value: dict[str, Any], which: str) -> str:
-    """Return the paragraphs of a HotpotQA row as text, a line each."""
-    context, facts = value.get("context") or {}, value["supporting_facts"] or {}
-    wanted = set(facts.get("title", ()))
-    titles, bodies = context.get("title", ()), context.get("sentences", ())
+def _paragraphs(asked: _MultiHop | _Official, which: str) -> str:
+    """Return the paragraphs of a question of HotpotQA as text, a line each."""
+    wanted = asked.supporting()
     return "\n".join(
         f"{title}: {''.join(body).strip()}"
-        for title, body in zip(titles, bodies, strict=False)
+        for title, body in asked.paragraphs()
         if which == "all" or (which == "supporting" and title in wanted)
     )
