@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,13 @@ from lineage.steplog.schema import CLOCK_COLUMNS
 from lineage.succession import run as run_module
 from lineage.succession.meter import Meter
 from lineage.succession.run import execute
+
+
+class Screen(io.StringIO):
+    """An output that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def surrogate(tmp: Path, *overrides: str) -> Config:

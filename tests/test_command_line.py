@@ -9,12 +9,11 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from helpers import run, surrogate, timeless
+from helpers import Screen, run, surrogate, timeless
 from rich.console import Console
 
 from lineage import conf
@@ -103,14 +102,12 @@ def test_versions_fit_a_narrow_terminal_and_have_json(
     assert by_name["smollm2-135m@r0"]["from"] == "conf"
     piped = said(capsys, "versions")
     assert any(all(word in line for word in ("@r1", "conf", "2048")) for line in piped.splitlines())
-    monkeypatch.setattr(io.StringIO, "isatty", lambda self: True)
     monkeypatch.setenv("COLUMNS", str(WIDTH))
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
     with pytest.raises(SystemExit):
         main(["versions"])
-    shown = re.sub(r"\x1b\[[\d;]*m", "", sys.stdout.getvalue())  # type: ignore[attr-defined]
+    shown = re.sub(r"\x1b\[[\d;]*m", "", screen.getvalue())
     lines = shown.splitlines()
     assert max(map(len, lines)) <= WIDTH and "…" not in shown
     assert any(all(word in line for word in ("@r1", "conf", "2048")) for line in lines)
@@ -137,7 +134,7 @@ def test_a_run_is_found_by_its_name_below_the_root(
     said(capsys, "report", name)
     assert [folder.resolve() for folder in reported] == [here / "runs" / "20260101-first"]
     assert "20260101-first/report.html" in said(capsys, "resume", name)
-    assert "files" in said(capsys, "compact", name)
+    assert "nothing to put together" in said(capsys, "compact", name)
 
 
 def test_a_run_that_is_nowhere_names_the_nearest(
@@ -256,15 +253,26 @@ class Ascii(io.TextIOWrapper):
     """An output that holds ASCII alone."""
 
     def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="ascii", errors="strict", write_through=True)
+        self.bytes = io.BytesIO()
+        super().__init__(self.bytes, encoding="ascii", errors="strict", write_through=True)
+
+    @property
+    def held(self) -> bytes:
+        """All that was written."""
+        return self.bytes.getvalue()
 
 
 @pytest.fixture
-def ascii_streams(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ascii]:
-    streams = Ascii(), Ascii()
-    for name, stream in zip(("stdout", "stderr"), streams):
-        monkeypatch.setattr(sys, name, stream)
-    yield streams[0]
+def streams(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Ascii]]:
+    """What makes standard output and error, of the test that calls it, such outputs."""
+
+    def make() -> list[Ascii]:
+        made = {name: Ascii() for name in ("stdout", "stderr")}
+        for name, stream in made.items():
+            monkeypatch.setattr(sys, name, stream)
+        return list(made.values())
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -279,19 +287,22 @@ def ascii_streams(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ascii]:
     ids=" ".join,
 )
 def test_nothing_is_too_much_for_ascii(
-    arguments: tuple[str, ...], here: Path, ascii_streams: Ascii
+    arguments: tuple[str, ...], here: Path, streams: Callable[[], list[Ascii]]
 ) -> None:
+    out, error = streams()
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert (stopped.value.code or 0) == (1 if "nöwhere" in arguments else 0)
-    stream: Any = sys.stderr if stopped.value.code else ascii_streams
-    assert len(stream.buffer.getvalue()) > 20
+    assert len((error if stopped.value.code else out).held) > 20
 
 
-def test_our_signs_are_written_in_ascii_and_others_as_escapes(ascii_streams: Ascii) -> None:
+def test_our_signs_are_written_in_ascii_and_others_as_escapes(
+    streams: Callable[[], list[Ascii]],
+) -> None:
+    out, _ = streams()
     fit_streams()
     print("a → b … │ é \U0001f600")
-    assert ascii_streams.buffer.getvalue() == b"a -> b ... | \\xe9 \\U0001f600\n"  # type: ignore[attr-defined]
+    assert out.held == b"a -> b ... | \\xe9 \\U0001f600\n"
     assert all(text.isascii() for text in PLAIN.values())
 
 

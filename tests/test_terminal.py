@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import answering, reported, steps, surrogate
+from helpers import Screen, answering, reported, steps, surrogate
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -113,13 +113,6 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
             table = pa.Table.from_pylist(data, schema=schema)
             pq.write_table(table, folder / name / f"step={step:03d}.parquet")
     return folder
-
-
-class Screen(io.StringIO):
-    """An output that somebody looks at."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def printed(*arguments: object, width: int = 0) -> str:

@@ -63,11 +63,13 @@ class Timer:
         self.file, self.earlier = run / SITTINGS, read_sittings(run)
         if not self.file.exists() and (any(run.glob("done/*")) or any(run.glob("journal/*"))):
             self.earlier = (Sitting(0.0, None),)
+        self.mine: Sitting | None = None
+        self.since = self.written = 0.0
 
     def __enter__(self) -> Timer:
         self.mine = Sitting(time.time(), 0.0)
         self.since = time.monotonic()
-        self._write()
+        self._write(self.mine)
         return self
 
     def __exit__(
@@ -76,14 +78,16 @@ class Timer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._write()
+        if self.mine is not None:
+            self._write(self.mine)
 
     def worked(self) -> None:
         """Note the time up to now, where the last note is `EVERY` seconds old."""
-        if time.monotonic() - self.since - (self.mine.seconds or 0.0) >= EVERY:
-            self._write()
+        if self.mine is not None and time.monotonic() - self.written >= EVERY:
+            self._write(self.mine)
 
-    def _write(self) -> None:
-        self.mine = replace(self.mine, seconds=round(time.monotonic() - self.since, 3))
-        sittings = [asdict(one) for one in (*self.earlier, self.mine)]
+    def _write(self, mine: Sitting) -> None:
+        self.written = time.monotonic()
+        mine = replace(mine, seconds=round(self.written - self.since, 3))
+        sittings = [asdict(one) for one in (*self.earlier, mine)]
         atomic_write(self.file, json.dumps(sittings, indent=1).encode())
