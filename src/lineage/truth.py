@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,11 +19,13 @@ from lineage.tasks import Fact
 
 # A word may go on after a hyphen or slash, and after a point or comma where a digit follows:
 # "north-east" is not "north", and "3.5" is not "3".
-_WORD_ENDS = r"(?!\w|[-/]\w|[.,:]\d)"
-_ENDS = re.compile(_WORD_ENDS)
+_ENDS = re.compile(r"(?!\w|[-/]\w|[.,:]\d)")
+_STARTS = re.compile(r"(?<!\w)")
 _WORD = re.compile(r"[-+]?\w+(?:[-/]\w+|[.,:]\d\w*)*")
 _MORE_WORDS = re.compile(r"\s\w")
 _TAIL_OF_WHOLE = " .!?"
+_HEAD = 8
+"""Characters of a phrase, or fewer, that are looked for in a text before the whole of it is."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,13 @@ class Truth:
             ]
             for phrase in claims
         }
-        longest_first = sorted(claims, key=len, reverse=True)
-        alternatives = "|".join(re.escape(phrase) for phrase in longest_first)
-        # Literals only, and zero-width: no text makes it backtrack, and phrases may overlap.
-        self._phrases = re.compile(rf"(?<!\w)(?=({alternatives}))") if claims else None
+        # Not a pattern of all phrases: to compile one for each world takes longer than to read.
+        # How they begin is much the same in all worlds of a suite.
+        head = min(_HEAD, lengths[-1]) if lengths else 0
+        self._headed: dict[str, list[str]] = defaultdict(list)
+        for phrase in sorted(claims, key=len, reverse=True):
+            self._headed[phrase[:head]].append(phrase)
+        self._heads = _pattern(tuple(sorted(self._headed))) if head else None
 
     def stated(self, text: str) -> frozenset[str]:
         """Return the keys of the facts that `text` states as they are."""
@@ -95,22 +100,29 @@ class Truth:
         """
         stated: set[str] = set()
         denied: set[str] = set()
-        if self._phrases is not None:
-            text, breaks = _flat(text)
-            for match in self._phrases.finditer(text):
-                for phrase in self._nested[match[1]]:
-                    end = match.start() + len(phrase)
-                    true, false = self._read_after(text, phrase, end)
-                    if end - 1 in breaks:
-                        false = set()
-                    stated |= true
-                    denied |= false
-                    if true or false:
-                        # A shorter phrase may still be followed by its value, but words that a
-                        # longer one explains are no other value of it.
-                        stated |= self._stated_by_shorter(text, phrase, match.start())
-                        break
+        text, breaks = _flat(text)
+        for start, longest in self._phrases(text):
+            for phrase in self._nested[longest]:
+                end = start + len(phrase)
+                true, false = self._read_after(text, phrase, end)
+                if end - 1 in breaks:
+                    false = set()
+                stated |= true
+                denied |= false
+                if true or false:
+                    # A shorter phrase may still be followed by its value, but words that a
+                    # longer one explains are no other value of it.
+                    stated |= self._stated_by_shorter(text, phrase, start)
+                    break
         return Said(frozenset(stated), frozenset(denied))
+
+    def _phrases(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yield where phrases begin, each with the longest that does; they may overlap."""
+        for match in self._heads.finditer(text) if self._heads else ():
+            for phrase in self._headed[match[1]]:
+                if text.startswith(phrase, match.start()):
+                    yield match.start(), phrase
+                    break
 
     def _read_after(self, text: str, phrase: str, end: int) -> tuple[set[str], set[str]]:
         """Return what `text` says of the facts of `phrase`, which ends at `end`."""
@@ -143,6 +155,13 @@ def truth_of(facts: tuple[Fact, ...]) -> Truth:
     return Truth(facts)
 
 
+@lru_cache(maxsize=64)
+def _pattern(heads: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what finds each of `heads`, all of one length, where a word may begin."""
+    # Literals only, and zero-width: no text makes it backtrack, and phrases may overlap.
+    return re.compile(rf"(?<!\w)(?=({'|'.join(map(re.escape, heads))}))")
+
+
 def normalised(text: str) -> str:
     """Return `text` in one letter case, with single spaces."""
     return " ".join(text.casefold().split())
@@ -161,13 +180,23 @@ def _flat(text: str) -> tuple[str, set[int]]:
 def _split(fact: Fact) -> tuple[str, _Claim]:
     """Return the phrase that announces `fact`, and what must follow it."""
     text, value = normalised(fact.text), normalised(fact.value)
-    places = re.finditer(rf"(?<!\w){re.escape(value)}{_WORD_ENDS}", text) if value else ()
     # The last one: names come before values ("Pump 4 stands in zone 4").
-    start = max((match.start() for match in places), default=0)
+    start = max(_places(text, value), default=0)
     if start == 0:
         return text.rstrip(_TAIL_OF_WHOLE), _Claim(fact.key, "", "")
     tail = text[start + len(value) :].rstrip(_TAIL_OF_WHOLE)
     return text[:start], _Claim(fact.key, value, tail)
+
+
+def _places(text: str, value: str) -> Iterator[int]:
+    """Yield where `value` stands in `text` as whole words; no two places overlap."""
+    start = text.find(value) if value else -1
+    while start >= 0:
+        end = start + len(value)
+        whole = _STARTS.match(text, start) and _ENDS.match(text, end)
+        if whole:
+            yield start
+        start = text.find(value, end if whole else start + 1)
 
 
 def _states(text: str, claim: _Claim, end: int, strict: bool) -> bool:
