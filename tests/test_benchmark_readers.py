@@ -220,12 +220,12 @@ def test_streambench_mathematics() -> None:
             "locomo",
             '[{"sample_id": "c", "conversation": {}, "qa": [{"question": "?", "answer": "!", '
             '"category": 9}]}]',
-            "c, question 0: category 9",
+            "qa[0].category is 9: it must be 5 or less",
         ),
         (
             "longmemeval",
             '[{"question_id": "a", "history": []}]',
-            "no question_type: not the format",
+            "no question_type: not the format of LongMemEval's files (found history, question_id)",
         ),
         ("memoryagentbench", '[{"context": "x", "qa": []}]', "not the format of MemoryAgentBench"),
         (

@@ -69,22 +69,22 @@ def test_rows_become_worlds_and_tasks(tmp_path: Path) -> None:
     [
         ("{", "not JSON"),
         ("[1]", "not a JSON object but a list"),
-        ({k: v for k, v in row(9).items() if k != "id"}, "key 'id' is missing"),
+        ({k: v for k, v in row(9).items() if k != "id"}, "no id: each row needs it"),
         (row(9, id="q1"), "id 'q1' is there twice"),
         (row(9, scorer="numerical"), "scorer 'numerical' is unknown: did you mean 'numeric'?"),
-        (row(9, scorer={"name": "judge"}), "'version'"),
-        (row(9, scorer={"choices": []}), "needs a 'name'"),
+        (row(9, scorer={"name": "judge"}), "no scorer.version: scorer 'judge' needs it"),
+        (row(9, scorer={"choices": []}), "no scorer.name"),
         (row(9, anser="x"), "unknown key 'anser': did you mean 'answer'?"),
-        (row(9, answer=7), "'answer' must be a text or a list"),
-        (row(9, answer=["a", 7]), "'answer' must hold texts only"),
+        (row(9, answer=7), "answer is 7: it must be a text or a list of texts"),
+        (row(9, answer=["a", 7]), "answer[1] is 7: it must be a text"),
         (row(9, answer=""), "needs an 'answer'"),
         (row(9, answer="x" * 3000), "3000 characters, more than suite.answer_chars (2000)"),
         (row(9, prompt="", context=""), "needs a 'prompt', or as a lesson a 'context'"),
-        (row(9, world=""), "'world'"),
-        (row(9, order="first"), "'order' must be a whole number"),
-        (row(9, order=True), "'order' must be a whole number"),
-        (row(9, facts=["ok is 1", 3]), "a fact is a sentence"),
-        (row(9, facts=[{"key": "k", "text": "t"}]), "a fact is a sentence"),
+        (row(9, world=""), "world is '': it must be a text that is not empty"),
+        (row(9, order="first"), "order is 'first': it must be a whole number"),
+        (row(9, order=True), "order is true: it must be a whole number"),
+        (row(9, facts=["ok is 1", 3]), "facts[1] is 3: it must be a sentence, or an object"),
+        (row(9, facts=[{"key": "k", "text": "t"}]), "facts[0] is an object: it must be a sentence"),
         (row(9, scorer={"name": "regex", "pattern": "("}), "no regular expression"),
         (row(9, needs=["q1", "l7"]), "it needs 'q1', 'l7', which are not all ids of rows"),
         (row(9, world="alone"), "world 'alone' has no second question"),
@@ -159,10 +159,10 @@ def test_records_of_an_array_have_their_lines(tmp_path: Path) -> None:
     assert [(r.line, r.number) for r in found] == [(1, n) for n in range(1, 7)]
     path.write_text(json.dumps(values)[:-9])
     *_, last = records(path)
-    assert isinstance(last, Problem) and last.line == 1
+    assert isinstance(last, Problem) and last.at == "1: row 6"
     path.write_text('[{"n": 1},\n 7,\n {"n": 2}]')
-    kinds = [(type(r).__name__, r.line) for r in records(path)]
-    assert kinds == [("Record", 1), ("Problem", 2), ("Record", 3)]
+    kinds = [(type(r).__name__, r.at) for r in records(path)]
+    assert kinds == [("Record", "1: row 1"), ("Problem", "2: row 2"), ("Record", "3: row 3")]
     path.write_text('{"n": 1}')
     (only,) = records(path)
     assert isinstance(only, Problem) and "array of objects" in only.text

@@ -100,14 +100,14 @@ def test_a_run_on_the_file(suite: tuple[str, ...], tmp_path: Path) -> None:
             "c.json",
             '[\n{"question_id": 1, "given_info": "", "question": "?", "answer": "yes",'
             ' "meta": {"query_type": "ate", "graph_id": "x"}}]',
-            "c.json:2: no meta.story_id",
+            "c.json:2: row 1: no meta.story_id: not the format of CLadder's",
         ),
         (
             "cladder",
             "c.json",
             '[{"question_id": 1, "given_info": "", "question": "?", "answer": "maybe",'
             ' "meta": {"query_type": "ate", "graph_id": "x", "story_id": "y"}}]',
-            "it must be 'yes' or 'no'",
+            "answer is 'maybe': it must be 'yes' or 'no'",
         ),
         ("finance", "f.jsonl", '{"question": "?", "answer": "1"}', "found answer, question"),
         (
@@ -115,7 +115,7 @@ def test_a_run_on_the_file(suite: tuple[str, ...], tmp_path: Path) -> None:
             "f.jsonl",
             '{"context": "Use formula A to answer the question. Formula: A = B, Explanation: C.'
             ' Question: D?. Answer:", "target": "many"}',
-            "f.jsonl:1: 'target' must be a number",
+            "f.jsonl:1: target is 'many': it must be a number",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -77,6 +78,16 @@ def sample(kind: type[FileSuite], file: str, most: int = 3, **more: Any) -> Form
     return Format(made, rows[:most], lines)
 
 
+def talk(found: Format) -> Format:
+    """Return LoCoMo's sample with one session, and a question of each category."""
+    (row,) = found.rows
+    asked = {question["category"]: question for question in row["qa"]}
+    kept = re.compile(r"speaker|session_1(?!\d)")
+    said = {key: held for key, held in row["conversation"].items() if kept.match(key)}
+    found.rows[0] = {"sample_id": "c", "qa": list(asked.values()), "conversation": said}
+    return found
+
+
 def own(scorer: Any, answer: str | list[str]) -> Format:
     first = {"id": "q", "world": "w", "prompt": "?", "answer": answer, "scorer": scorer}
     if scorer == "exact":
@@ -90,15 +101,15 @@ def own(scorer: Any, answer: str | list[str]) -> Format:
 FORMATS: dict[str, Callable[[], Format]] = {
     "cladder": lambda: sample(Cladder, "cladder.json", min_tasks=1, **CLADDER),
     "finance": lambda: sample(Finance, "finance-formula.jsonl", **FINANCE),
-    "locomo": lambda: sample(Locomo, "locomo10.json", most=1),
+    "locomo": lambda: talk(sample(Locomo, "locomo10.json", most=1)),
     "longmemeval": lambda: sample(
-        LongMemEval, "longmemeval_oracle.json", questions_per_world=2, judge=""
+        LongMemEval, "longmemeval_oracle.json", most=2, questions_per_world=2, judge=""
     ),
     "memoryagentbench": lambda: sample(
         MemoryAgentBench, "memoryagentbench.json", most=1, chunk_chars=9999, judge=""
     ),
     "ddxplus": lambda: sample(StreamBench, "streambench-ddxplus.jsonl", **STREAM),
-    "hotpotqa": lambda: sample(StreamBench, "streambench-hotpotqa.json", **STREAM),
+    "hotpotqa": lambda: sample(StreamBench, "streambench-hotpotqa.json", most=4, **STREAM),
     "hotpotqa, official": lambda: sample(StreamBench, "hotpotqa-official.json", **STREAM),
     "gsm8k": lambda: sample(StreamBench, "streambench-gsm8k.jsonl", **STREAM),
     "jsonl": lambda: own("exact", ["x", "y"]),

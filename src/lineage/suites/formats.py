@@ -31,8 +31,8 @@ WANTED = {
     "too_long": "a list of {max_length} values at most",
     "dict_type": "an object",
     "model_type": "an object",
-    "greater_than_equal": "{ge} or more",
-    "less_than_equal": "{le} or less",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:g} or less",
     "literal_error": "{expected}",
 }
 """What a value must be, by pydantic's type of an error."""

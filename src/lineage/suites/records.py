@@ -28,7 +28,7 @@ BOM = codecs.BOM_UTF8
 ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a character beyond 16 bits, as JSON may write it."""
 DEEP = "lists and objects are nested too deeply"
-NO_MORE = "(no row after it can be told from it)"
+NO_MORE = "(where the next row begins cannot be told: none after it is read)"
 
 
 @dataclass(frozen=True)
