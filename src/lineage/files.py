@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from lineage.errors import LineageError
 
+MARK = ".lineage"
+"""The file by which a folder is known as one that lineage made, such as its cache."""
 LINKS = 40
 """So many links are followed, as Linux does."""
 
@@ -63,6 +66,21 @@ def put_folder(unfinished: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     unfinished.replace(target)
     sync_folder(target.parent)
+
+
+def mark(folder: Path) -> None:
+    """Make `folder`, and note in it that lineage keeps files of its own there.
+
+    A folder that refuses that is left as it is: whoever writes there says so.
+    """
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
+
+
+def marked(folder: Path) -> bool:
+    """Whether lineage keeps files of its own in `folder`."""
+    return (folder / MARK).is_file()
 
 
 def behind(folder: Path) -> Path:

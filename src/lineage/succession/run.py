@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,14 +22,16 @@ from lineage import conf
 from lineage.config import Config
 from lineage.curriculum import Plan, plans
 from lineage.errors import LineageError
-from lineage.files import atomic_write
+from lineage.files import atomic_write, mark, marked
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
+from lineage.models.shelf import VERSION_FILE, folder_of
 from lineage.names import LATEST, check_name
 from lineage.origin import Load, origin
 from lineage.progress import Display
 from lineage.steplog.compaction import settle
 from lineage.steplog.reading import check_finished
+from lineage.steplog.record import read_record
 from lineage.succession.arms import Arm, donor_of
 from lineage.succession.code import check_code, code
 from lineage.succession.controller import Setting, run_lineage
@@ -60,6 +63,27 @@ def named_folder(config: Config, what: str) -> Path:
     return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
 
 
+def at_home(config: Config, folder: Path) -> Config:
+    """Return the saved `config` of the run in `folder`, to be gone on with where it lies.
+
+    It may be somebody else's: where it says that runs, cache and shelf are is taken for that only
+    where lineage has put the link to the latest run, or its mark. Else there is no link to move,
+    and cache and shelf are those of `conf/`.
+    """
+    roots = (root for root in folder.absolute().parents[:2] if (root / LATEST).is_symlink())
+    cache, shelf = config.run.cache, config.model.shelf
+    if not marked(Path(cache)):
+        cache = conf.load([]).run.cache
+    place = folder_of(config.model)
+    if not marked(place) and not any(place.glob(f"*/{VERSION_FILE}")):
+        shelf = conf.load([]).model.shelf
+    return replace(
+        config,
+        model=replace(config.model, shelf=shelf),
+        run=replace(config.run, root=str(next(roots, folder)), cache=cache),
+    )
+
+
 def execute(
     config: Config,
     folder: Path,
@@ -78,6 +102,7 @@ def execute(
     # A large file of tasks takes a while to check.
     with console.status("checking the configuration and the tasks"):
         job = prepare(config)
+    mark(Path(config.run.cache))
     with locked(folder):
         describe(job, folder)
         check_finished(folder)
@@ -205,14 +230,14 @@ def describe(job: Job, folder: Path) -> None:
     """Write `run.json` and `config.yaml`; refuse a folder that holds another run."""
     file, config, source = folder / "run.json", job.config, job.suite.fingerprint
     if file.exists():
-        record = json.loads(file.read_bytes())
+        record = read_record(folder)
         found = record.get("config_hash")
         if found != job.hash:
             raise LineageError(
                 f"{folder} holds a run of another configuration ({found}, not {job.hash}): "
                 "choose another run.name"
             )
-        if record.get("suite", {}).get("fingerprint", source) != source:
+        if (record.get("suite") or {}).get("fingerprint", source) != source:
             raise LineageError(
                 f"the file of suite {job.suite.name!r} has changed since {folder} was begun: "
                 "restore it, or begin another run"
@@ -250,8 +275,8 @@ def _note_served(folder: Path, engine: Engine, others: float) -> None:
     """
     describe = getattr(engine, "describe", None)
     file = folder / "run.json"
-    record = json.loads(file.read_bytes())
-    served = {} if describe is None else {"engine": record.get("engine", {}) | describe()}
+    record = read_record(folder)
+    served = {} if describe is None else {"engine": (record.get("engine") or {}) | describe()}
     record |= served | {"others": round(others, 4)}
     atomic_write(file, json.dumps(record, indent=1).encode())
 
@@ -276,7 +301,8 @@ def point_latest(root: Path, folder: Path) -> None:
     link = root / LATEST
     if link.exists() and not link.is_symlink():
         return
-    if not folder.resolve().is_relative_to(root.resolve()):
+    inside, home = folder.resolve(), root.resolve()
+    if inside == home or not inside.is_relative_to(home):
         return
     temporary = root / f".latest-{folder.name}"
     temporary.unlink(missing_ok=True)
