@@ -118,10 +118,10 @@ def test_an_arm_of_somebody_else_writes_nothing_outside(
     edited(given, arms={"names": [arm, "cold", "oracle"], "defined": {arm: {"receives": "cold"}}})
     before = everything(tmp_path)
     assert "arms.names" in fails(capsys, "resume", str(given))
-    with pytest.raises(LineageError, match="arms.names: .* is no name") as refused:
+    with pytest.raises(LineageError, match=r"arms\.names: .* is no name") as refused:
         conf.load_file(given / "config.yaml")
     assert str(given / "config.yaml") in str(refused.value)
-    with pytest.raises(LineageError, match="arms.names: .* is no name"):
+    with pytest.raises(LineageError, match=r"arms\.names: .* is no name"):
         configured(given, Fork("k-1", 0, 0), [])
     assert everything(tmp_path) == before
 

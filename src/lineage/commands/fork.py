@@ -20,6 +20,7 @@ from lineage.fields import checked
 from lineage.files import behind
 from lineage.names import POINT
 from lineage.plainyaml import literal
+from lineage.succession.run import at_home
 
 SHARED = "base"
 """The option that holds what all options of its group share: choosing one does not reset that."""
@@ -72,7 +73,7 @@ def find_fork(snapshots: Snapshots, at: str) -> Fork:
 def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start."""
     run = behind(run)
-    saved = conf.plain(conf.load_file(run / "config.yaml"))
+    saved = conf.plain(at_home(conf.load_file(run / "config.yaml"), run))
     tree: Any = OmegaConf.create(literal(saved))
     # It lies beside the run that it is forked from: a name of its own would be that one's folder.
     point = POINT.fullmatch(run.name) is not None

@@ -57,6 +57,11 @@ def named_folder(config: Config, what: str) -> Path:
     Raises LineageError where that would be no name of one folder.
     """
     root = Path(config.run.root)
+    if "://" in config.run.root:
+        raise LineageError(
+            f"run.root is {config.run.root!r}: runs are written to a folder of this machine, not "
+            "to a URL: name a folder, and copy it there"
+        )
     if config.run.name:
         return root / config.run.name
     check_name("experiment.name", what)
