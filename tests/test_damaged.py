@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import damage
 import pytest
@@ -18,7 +19,7 @@ from test_bad_input import fails
 
 import lineage
 from lineage import conf
-from lineage.analysis import write
+from lineage.analysis import browsing, write
 from lineage.cli import main
 from lineage.commands.fork import Fork, configured
 from lineage.errors import LineageError
@@ -35,7 +36,9 @@ CHEAP = ("ls", "open", "compact")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with its metrics, that tests copy."""
     tmp = tmp_path_factory.mktemp("one")
-    reported(surrogate(tmp, *TINY), tmp / "runs" / "one")
+    with pytest.MonkeyPatch.context() as patch:
+        _without_pictures(patch)
+        reported(surrogate(tmp, *TINY), tmp / "runs" / "one")
     return tmp / "runs" / "one"
 
 
@@ -90,6 +93,11 @@ def outcome(command: Callable[[Path], None], run: Path) -> str:
     return ""
 
 
+def _without_pictures(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(write, "report_html", lambda run, summary: "")
+    patch.setattr(write, "score_by_generation", lambda summary: None)
+
+
 @pytest.mark.parametrize("file", damage.FILES)
 def test_whatever_is_damaged_is_named_in_one_line(
     file: str,
@@ -98,8 +106,16 @@ def test_whatever_is_damaged_is_named_in_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(write, "report_html", lambda run, summary: "")
-    monkeypatch.setattr(write, "score_by_generation", lambda summary: None)
+    told = json.loads((one / "metrics.json").read_bytes())
+
+    def summarised(run: Path) -> dict[str, Any]:
+        # As `summarise` does before it measures, which takes long and reads nothing else.
+        opened(run)
+        return dict(told)
+
+    for module in (write, browsing):
+        monkeypatch.setattr(module, "summarise", summarised)
+    _without_pictures(monkeypatch)
     found, every = Counter[str](), commands(one)
     others = [name for name in every if name not in CHEAP]
     first = damage.FILES.index(file)
@@ -158,7 +174,7 @@ def test_a_suite_of_somebody_else_is_not_imported(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(write, "report_html", lambda run, summary: "")
+    _without_pictures(monkeypatch)
     told = evil(tmp_path, monkeypatch)
     edited(spoilt, suite={"_target_": "evil_suite.Suite"})
     if command == "resume":
@@ -209,7 +225,7 @@ def test_a_package_of_somebody_else_is_not_imported(
 def test_a_run_of_somebody_else_writes_nothing_outside_of_its_folder(
     spoilt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "report_html", lambda run, summary: "")
+    _without_pictures(monkeypatch)
     here, mine = tmp_path / "here", tmp_path / "mine"
     here.mkdir()
     mine.mkdir()
