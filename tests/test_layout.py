@@ -19,7 +19,7 @@ GROUND = ("knowledge", "tasks", "truth", "seeds", "reward", "metrics", "edits")
 # What the ground floor may import of lineage: itself, and modules as pure as it is.
 PURE = (
     *GROUND,
-    *("errors", "config", "fields", "plainyaml", "curriculum"),
+    *("errors", "config", "fields", "names", "plainyaml", "curriculum"),
     *("suites.codebook", "suites.words", "suites.checks"),
 )
 IMPURE = frozenset(

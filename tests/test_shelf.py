@@ -176,7 +176,7 @@ def test_two_that_register_at_once_leave_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b", "ä", "-x", "x" * 101, "a\n"])
 def test_names_must_be_safe(name: str, tmp_path: Path) -> None:
     made = adapter(tmp_path / "adapter")
-    with pytest.raises(LineageError, match="is no name for a version"):
+    with pytest.raises(LineageError, match="is no name, it becomes"):
         register(tmp_path / "shelf", name, version(), made, "", {})
     assert names(tmp_path / "shelf") == ()
 

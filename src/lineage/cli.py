@@ -58,6 +58,7 @@ RUN is a folder, or its name below run.root: latest is runs/latest
 UNWRITABLE = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EFBIG: "a file would be larger than this process or file system allows: see ulimit -f",
     errno.EROFS: "the file system is read-only: choose another run.root and run.cache",
     errno.EACCES: "no permission: choose another run.root and run.cache",
     errno.EPERM: "no permission: choose another run.root and run.cache",
@@ -95,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on though the prompts or the version of lineage have changed since",
     )
+    resume.add_argument(
+        "--trust", action="store_true", help="import the suite that RUN names, of whatever module"
+    )
     resume.set_defaults(command=_resume)
     report = commands.add_parser("report", help="write a run's report again and show its table")
     add_run(report)
@@ -121,12 +125,29 @@ def _guarded(options: argparse.Namespace) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("stopped" + _then(options), INTERRUPTED)
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
+    except Exception as error:
+        if (line := _of_the_disk(error)) is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        return _fail(UNWRITABLE[error.errno] + where + _then(options))
+        return _fail(line + _then(options))
     return 0
+
+
+def _of_the_disk(error: Exception) -> str | None:
+    """Return in a line what the disk refuses or holds damaged; None where it is something else."""
+    if isinstance(error, OSError):
+        name = error.filename2 or error.filename
+        if error.errno in UNWRITABLE:
+            return UNWRITABLE[error.errno] + (f" ({name})" if name else "")
+        if name is not None:
+            return f"{name}: {error.strerror or error}: restore it, or move it away"
+    # Loaded only where a file was read with them.
+    for module, kind in (("duckdb", "Error"), ("pyarrow", "ArrowException")):
+        known = getattr(sys.modules.get(module), kind, None)
+        stopped = type(error).__name__ == "InterruptException"
+        if known is not None and isinstance(error, known) and not stopped:
+            said = " ".join(str(error).split())
+            return f"a file of the run cannot be read: {said}: restore it, or move it away"
+    return None
 
 
 def _then(options: argparse.Namespace) -> str:
@@ -179,10 +200,15 @@ async def _release(*arguments: Any) -> None:
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = behind(find_run(options.run))
-    config = conf.load_file(folder / "config.yaml")
+    from lineage.succession.run import at_home, locked
+
+    config = at_home(conf.load_file(folder / "config.yaml"), folder)
+    if not options.trust:
+        conf.check_suite(
+            config, folder / "config.yaml", f"if you trust it: lineage resume {folder} --trust"
+        )
     if options.changed:
         from lineage.succession.code import accept_changes
-        from lineage.succession.run import locked
 
         with locked(folder):
             accept_changes(folder)
@@ -196,9 +222,10 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
 def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.analysis.terminal import show_summary
     from lineage.analysis.write import write_report
+    from lineage.succession.run import at_home
 
     folder = find_run(options.run)
-    config = conf.load_file(folder / "config.yaml")
+    config = at_home(conf.load_file(folder / "config.yaml"), folder)
     if train.is_training(folder):
         train.report_training(config, folder, console)
         return

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,9 @@ from lineage import plainyaml
 from lineage.config import IDENTITY, RETIRED, TRAINING, Config
 from lineage.errors import LineageError, nearest
 from lineage.fields import checked, keys
+from lineage.jsonfile import read_file
 from lineage.models import shelf
+from lineage.names import SAFE
 from lineage.suites import make_suite
 from lineage.tasks import Suite
 
@@ -103,18 +106,58 @@ def load_suite(name: str, *overrides: str) -> Suite:
 def load_file(path: Path) -> Config:
     """Return the configuration that a run folder's `config.yaml` holds, as plain values.
 
-    It may be somebody else's: nothing in it is resolved. Keys of `RETIRED` are left out. Raises
-    LineageError where there is none, or where it is not of this version's tree.
+    It may be somebody else's: nothing in it is resolved, and no suite is imported that is none of
+    lineage's own (see `check_suite`). Keys of `RETIRED` are left out, and so is a `run.name` that
+    is no name: the run is where it is. Raises LineageError where there is none, or where it is not
+    of this version's tree.
     """
     if not path.exists():
         raise LineageError(f"{path.parent} is no run folder: it has no {path.name}")
     try:
-        tree = plainyaml.parse(path.read_bytes())
+        tree = plainyaml.parse(read_file(path))
     except ValueError as error:
         raise LineageError(f"{path} is no YAML: {error}") from error
     for key in RETIRED:
         _drop(tree, key.split("."))
-    return typed(tree)
+    run = tree.get("run") if isinstance(tree, dict) else None
+    if isinstance(run, dict) and not SAFE.fullmatch(str(run.get("name"))):
+        run["name"] = None
+    try:
+        config = checked(Config, tree)
+        if _target(config) in own_suites():
+            make_suite(config.suite)
+    except LineageError as error:
+        raise LineageError(f"{path}: {error}") from error
+    return config
+
+
+def check_suite(
+    config: Config, path: Path, remedy: str, deliberate: Collection[str] = ()
+) -> None:
+    """Raise LineageError, ending with `remedy`, where the suite that `path` names is not known.
+
+    To make it would run the code of whatever module it names. Known are the suites of `conf/suite`,
+    and the `_target_`s that are named `deliberate`ly, by whoever runs the command.
+    """
+    target = _target(config)
+    if target not in own_suites() and target not in deliberate:
+        raise LineageError(
+            f"{path}: suite._target_ is {target!r}, which is none of lineage's own, and its code "
+            f"would be run: {remedy}"
+        )
+
+
+@cache
+def own_suites() -> frozenset[str]:
+    """Return the `_target_`s of the entries of `conf/suite`."""
+    files = sorted((conf_dir() / "suite").glob("*.yaml"))
+    trees = (plainyaml.parse(file.read_bytes()) for file in files)
+    entries = (tree.get("suite", tree) for tree in trees)
+    return frozenset(str(entry["_target_"]) for entry in entries if "_target_" in entry)
+
+
+def _target(config: Config) -> str:
+    return str(config.suite.get("_target_", ""))
 
 
 def _drop(tree: Any, path: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from lineage.fields import NODE, Gpus, Number, Share, Whole, key, wrong
+from lineage.names import check_names, check_run_name
 
 Precision = Literal["auto", "bfloat16", "float32"]
 Policy = Literal["append", "edit", "rewrite-all"]
@@ -72,6 +73,11 @@ class ModelConfig:
 
     shelf: str = key("folder that `lineage train` registers its versions in")
     versions: dict[str, VersionConfig] = key(factory=dict)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names("model.versions", self.versions)
+        return self
 
 
 @dataclass(frozen=True, config=NODE)
@@ -153,6 +159,7 @@ class ArmsConfig:
 
     @model_validator(mode="after")
     def _named(self) -> Self:
+        check_names("arms.names", self.names)
         for node, named in (("baseline", self.baseline), ("ceiling", self.ceiling)):
             if named not in self.names:
                 raise wrong(f"arms.{node} is {named!r}, which is not among arms.names")
@@ -207,6 +214,11 @@ class ScheduleConfig:
 
     versions: list[str] = key("", "name one version a generation", least=1)
     trained: dict[str, str] = key("name: parent; trained when first due", factory=dict)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names("schedule.trained", self.trained)
+        return self
 
 
 @dataclass(frozen=True, config=NODE)
@@ -317,6 +329,12 @@ class TrainConfig:
     )
     gpus: Gpus = key("a worker, where the engines leave some; a fraction shares one", "GPUs", gt=0)
 
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names("train.name", (self.name,))
+        check_names("train.curricula", self.curricula)
+        return self
+
 
 @dataclass(frozen=True, config=NODE)
 class LogConfig:
@@ -336,6 +354,12 @@ class RunConfig:
     cache: str = key()
     lineages_in_flight: Whole = key("that work at the same time", "lineages", ge=1)
     ray_address: str | None = key("null: a Ray of our own, stopped at the end", default=None)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.name is not None:
+            check_run_name(self.name)
+        return self
 
 
 @dataclass(frozen=True, config=NODE)

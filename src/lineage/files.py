@@ -9,10 +9,13 @@ import os
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from lineage.errors import LineageError
 
+MARK = ".lineage"
+"""The file by which a folder is known as one that lineage made, such as its cache."""
 NONCE = 4
 """Random bytes in a temporary name."""
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
@@ -78,6 +81,21 @@ def put_folder(unfinished: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     unfinished.replace(target)
     sync_folder(target.parent)
+
+
+def mark(folder: Path) -> None:
+    """Make `folder`, and note in it that lineage keeps files of its own there.
+
+    A folder that refuses that is left as it is: whoever writes there says so.
+    """
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
+
+
+def marked(folder: Path) -> bool:
+    """Whether lineage keeps files of its own in `folder`."""
+    return (folder / MARK).is_file()
 
 
 def behind(folder: Path) -> Path:

@@ -107,5 +107,5 @@ def knowledge_from_json(text: str, parent: str = "") -> Knowledge:
             next_id=raw["next_id"],
             parent=parent,
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"not a Knowledge snapshot: {error!r}") from error

@@ -19,6 +19,7 @@ from lineage.analysis.views import read_record, rows
 from lineage.config import LogConfig
 from lineage.errors import LineageError, nearest
 from lineage.fields import checked
+from lineage.jsonfile import read_json
 from lineage.steplog.schema import PARTITION, STEP_SCHEMA
 
 COLUMNS = tuple(dict.fromkeys((*PARTITION, *STEP_SCHEMA.names)))
@@ -57,8 +58,8 @@ def current_summary(run: Path) -> dict[str, Any]:
     newest = max((one.stat().st_mtime_ns for one in done), default=0)
     if file.exists() and file.stat().st_mtime_ns >= newest:
         try:
-            summary: dict[str, Any] = json.loads(file.read_bytes())
-        except ValueError:
+            summary: dict[str, Any] = read_json(file, dict[str, Any])
+        except LineageError:
             return summarise(run)
         if summary.get("schema") == METRICS_VERSION:
             return summary

@@ -19,6 +19,7 @@ from lineage.analysis.settings import differing, read_settings
 from lineage.analysis.views import connect
 from lineage.errors import LineageError
 from lineage.metrics import AMOUNT, DIFFERENCE, FREE, SHARE, Range
+from lineage.steplog.record import require
 
 Asked = dict[tuple[str, str, int, int], str]
 """By arm, family, pair and generation: which probes there were."""
@@ -91,6 +92,7 @@ def _record(folder: Path) -> dict[str, Any]:
     record = open_record(folder)
     if "training" in record:
         raise LineageError(f"{folder} is a training: lineage compare takes two runs")
+    require(record, folder, "arms", "families", "confidence")
     return record
 
 

@@ -18,6 +18,7 @@ from lineage.steplog.compaction import COMPACTING
 from lineage.steplog.reading import check_end, check_file
 from lineage.steplog.schema import (
     CURVE_SCHEMA,
+    KEYS,
     OF_GENERATION,
     PARTITION,
     RENAMED,
@@ -75,7 +76,7 @@ def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -
                 # Of very many files the first and the last say which schema they are of: it
                 # changes only where a newer lineage went on with a run.
                 inner = len(those) > ASKED and 0 < number < len(those) - 1
-                (check_end if inner else check_file)(file)
+                check_end(file) if inner else check_file(file, KEYS[name])
                 kept[name].append(file)
             except LineageError as error:
                 if not skip:

@@ -6,7 +6,7 @@ A folder that cannot be read is listed as broken, with what is wrong, and stops 
 from __future__ import annotations
 
 import fcntl
-import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,12 +14,16 @@ from typing import Any
 
 import duckdb
 
+from lineage.analysis.gains import read_gains
 from lineage.analysis.settings import differing, read_settings
 from lineage.analysis.sheet import starred
 from lineage.analysis.training import connect_training
 from lineage.analysis.views import connect, read_record
 from lineage.errors import LineageError
+from lineage.jsonfile import ODD, read_json, what
+from lineage.names import POINT
 from lineage.steplog.reading import check_end, check_file
+from lineage.steplog.schema import KEYS
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "in progress", "stopped", "broken"
 FAMILY = "same"
@@ -83,12 +87,19 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _points(folder: Path) -> list[Path]:
-    """Return the runs of a sweep, whose folders are numbers; empty where it is something else."""
+    """Return the runs of a sweep, whose folders are numbers; empty where it is something else.
+
+    A run whose name is a number may lie among other runs and sweeps: then that is no sweep.
+    """
     try:
         if (folder / "run.json").exists():
             return []
-        below = [path for path in _folders(folder) if path.name.isdecimal()]
-        return below if any((point / "run.json").exists() for point in below) else []
+        below = list(_folders(folder))
+        numbers = [path for path in below if POINT.fullmatch(path.name)]
+        others = (path for path in below if path not in numbers)
+        if any((path / "run.json").exists() or any(path.glob("*/run.json")) for path in others):
+            return []
+        return numbers if any((point / "run.json").exists() for point in numbers) else []
     except OSError:
         return []
 
@@ -126,8 +137,9 @@ def _read(folder: Path, name: str, held: bool = False) -> Listed:
         return describe(folder, name, held or _held(folder), record, settings)
     except (LineageError, OSError, duckdb.Error) as error:
         return Listed(name, BROKEN, trouble=" ".join(str(error).split()))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Listed(name, BROKEN, trouble=f"{folder}: its record lacks or garbles {error}")
+    except ODD as error:
+        trouble = f"{folder}: its record or configuration lacks or garbles {what(error)}"
+        return Listed(name, BROKEN, trouble=trouble)
 
 
 def _check_log(folder: Path) -> None:
@@ -137,7 +149,7 @@ def _check_log(folder: Path) -> None:
         check_end(file)
     # All have one schema, and its version takes a while to read.
     for file in files[:1]:
-        check_file(file)
+        check_file(file, KEYS["steps"])
 
 
 def _run(
@@ -148,9 +160,9 @@ def _run(
     before = int(settings["start.generation"]) + 1 if forked else 0
     planned = (len(record["schedule"]) - before) * pairs * len(record["arms"])
     finished = len(list(folder.glob("done/*.json")))
-    metrics = _json(folder / "metrics.json")
+    metrics = _metrics(folder)
     state = _state(held, finished >= planned and metrics is not None)
-    errors = metrics["totals"]["errors"] if state == FINISHED and metrics else _errors(folder)
+    errors = metrics["errors"] if state == FINISHED and metrics else _errors(folder)
     return Listed(
         folder=name,
         state=state,
@@ -163,8 +175,23 @@ def _run(
         finished=finished,
         planned=planned,
         errors=int(errors),
-        headline=_gain(metrics) if metrics else None,
+        headline=metrics["gain"] if metrics else None,
     )
+
+
+def _metrics(folder: Path) -> dict[str, Any] | None:
+    """Return the `errors` and the `gain` that `metrics.json` holds, None where there is none yet.
+
+    Raises LineageError where it is damaged.
+    """
+    file, remedy = folder / "metrics.json", f"lineage report {folder} makes it again"
+    if not file.exists():
+        return None
+    found = read_json(file, dict[str, Any], remedy)
+    try:
+        return {"errors": int(found["totals"]["errors"]), "gain": _gain(found)}
+    except ODD as error:
+        raise LineageError(f"{file} is damaged ({what(error)}): {remedy}") from error
 
 
 def _gain(metrics: dict[str, Any]) -> dict[str, Any] | None:
@@ -203,7 +230,7 @@ def _training(
     if finished:
         failed = "SELECT count(*) FROM training WHERE error <> ''"
         errors = (connect_training(folder).execute(failed).fetchone() or (0,))[0]
-    gains = _json(folder / "held-out.json") or []
+    gains = read_gains(folder)
     measured = bool(gains) or not settings["train.held_out"]
     written = (folder / "training.json").exists()
     gain = next((one for one in gains if one["measure"] == HEADLINE), None)
@@ -244,7 +271,9 @@ def _state(held: bool, whole: bool) -> str:
 def _held(folder: Path) -> bool:
     """Whether a process is writing the folder: it holds the lock as long as it lives."""
     try:
-        with (folder / ".lock").open("rb") as file:
+        # Without waiting: a pipe of that name is nobody's lock.
+        lock = os.open(folder / ".lock", os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(lock, "rb", 0) as file:
             # Shared and given back at once: two readers never keep each other out.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
@@ -253,13 +282,3 @@ def _held(folder: Path) -> bool:
         return True
     return False
 
-
-def _json(file: Path) -> Any:
-    """Return what a file holds, None where there is none; raises LineageError where it is torn."""
-    if not file.exists():
-        return None
-    try:
-        return json.loads(file.read_bytes())
-    except ValueError as error:
-        remedy = f"lineage resume {file.parent} makes it again"
-        raise LineageError(f"{file} is no whole JSON file: {remedy}") from error

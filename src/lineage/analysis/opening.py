@@ -32,6 +32,8 @@ from lineage.analysis.description import Description
 from lineage.analysis.settings import differing, parse_settings
 from lineage.analysis.viewed import VIEWS, View
 from lineage.errors import LineageError, nearest
+from lineage.jsonfile import read_file
+from lineage.steplog.record import parse_record
 from lineage.steplog.schema import DOCS
 from lineage.steplog.sittings import SITTINGS, Sitting, parse_sittings
 
@@ -137,11 +139,17 @@ def make_views(
             skipped.append(Skipped(one.folder, "", str(error)))
     if not whole:
         raise LineageError(f"nothing can be read; left out, of {len(skipped)}: {skipped[0].reason}")
-    for name in SCHEMAS:
-        log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files)}")
-    _runs(log, whole)
-    for view in VIEWS:
-        log.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+    try:
+        for name in SCHEMAS:
+            log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files)}")
+        _runs(log, whole)
+        for view in VIEWS:
+            log.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error as error:
+        where = ", ".join(one.folder for one in whole)
+        raise LineageError(f"{where} cannot be read: {str(error).splitlines()[0]}") from error
     _skipped(log, skipped)
 
 
@@ -187,7 +195,7 @@ def _found(
     """Return the runs and trainings that `where` names, in the order of their folders."""
     for pattern in run_patterns(where):
         try:
-            records = _texts(log, pattern)
+            records = _files(log, pattern)
         except duckdb.Error as error:
             raise LineageError(f"{where} cannot be read: {str(error).splitlines()[0]}") from error
         if records:
@@ -197,38 +205,42 @@ def _found(
             f"{where} is no run folder: it has no run.json, and no folder in it has one"
         )
     found: dict[str, Opened] = {}
-    for file, text in records:
+    for file in records:
         folder = file.removesuffix("/run.json")
         try:
-            record = json.loads(text)
-            found.setdefault(_real(folder), Opened(folder, record, {}))
-        except ValueError as error:
+            record = parse_record(_held(log, file), file)
+            one = _with_files(log, Opened(folder, record, {}))
+            found.setdefault(_real(folder), one)
+        except (LineageError, OSError, duckdb.Error) as error:
+            reason = " ".join(str(error).split())
             if not skip:
-                raise LineageError(f"{file} is no whole JSON file: {error}") from error
-            skipped.append(Skipped(folder, file, "no whole JSON file"))
-    return [_with_files(log, one) for one in found.values()]
+                raise LineageError(reason) from error
+            skipped.append(Skipped(folder, file, reason))
+    if not found:
+        raise LineageError(f"nothing can be read; left out, of {len(skipped)}: {skipped[0].reason}")
+    return list(found.values())
 
 
 def _with_files(log: duckdb.DuckDBPyConnection, one: Opened) -> Opened:
     place = one.folder if URL in one.folder else glob.escape(one.folder)
-    for file, text in _texts(log, f"{place}/config.yaml"):
-        one = replace(one, settings=parse_settings(text, file))
-    for file, text in _texts(log, f"{place}/{SITTINGS}"):
-        one = replace(one, sittings=parse_sittings(text, file))
+    for file in _files(log, f"{place}/config.yaml"):
+        one = replace(one, settings=parse_settings(_held(log, file), file))
+    for file in _files(log, f"{place}/{SITTINGS}"):
+        one = replace(one, sittings=parse_sittings(_held(log, file), file))
     return one
 
 
-def _texts(log: duckdb.DuckDBPyConnection, pattern: str) -> list[tuple[str, str]]:
-    """Return name and text of the files that `pattern` hits, in the order of their names."""
-    try:
-        found: list[tuple[str, str]] = log.execute(
-            "SELECT filename, content FROM read_text(?) ORDER BY filename", [pattern]
-        ).fetchall()
-    except duckdb.IOException as error:
-        if "No files found" in str(error):
-            return []
-        raise
-    return found
+def _files(log: duckdb.DuckDBPyConnection, pattern: str) -> list[str]:
+    """Return the names of the files that `pattern` hits, in their order."""
+    found = log.execute("SELECT file FROM glob(?) ORDER BY file", [pattern]).fetchall()
+    return [str(row[0]) for row in found]
+
+
+def _held(log: duckdb.DuckDBPyConnection, file: str) -> bytes:
+    if URL not in file:
+        return read_file(Path(file))
+    found = log.execute("SELECT content FROM read_blob(?)", [file]).fetchone()
+    return bytes(found[0]) if found else b""
 
 
 def _real(folder: str) -> str:

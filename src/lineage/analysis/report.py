@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from lineage.analysis.headline import banner, engine_words, provenance, versions
 from lineage.analysis.page import configuration, drawn, page, pictured, text, warned
 from lineage.analysis.tables import more, scores
 from lineage.analysis.views import connect
+from lineage.errors import LineageError
+from lineage.jsonfile import ODD, read_json, what
 
 PAIRS = 3
 """Pairs whose lineages are shown."""
@@ -83,7 +84,12 @@ def _trainings(run: Path) -> list[Any]:
     """Return a picture of each training of the run that is finished, by name of its version."""
     found = []
     for file in sorted(run.glob("training/*/training.json")):
-        figure = pictures.reward_by_step(json.loads(file.read_bytes()))
+        remedy = f"lineage report {file.parent} makes it again"
+        found_in = read_json(file, dict[str, Any], remedy)
+        try:
+            figure = pictures.reward_by_step(found_in)
+        except ODD as error:
+            raise LineageError(f"{file} is damaged ({what(error)}): {remedy}") from error
         if figure is not None:
             figure.suptitle(f"{figure.get_suptitle()} ({file.parent.name})")
             found.append(figure)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lineage.errors import LineageError
+from lineage.jsonfile import read_file
 from lineage.plainyaml import parse
 
+TEXTS = ("engine.kind", "train.parent")
+"""Keys whose values are shown as they are."""
 WHERE = "run."
 """How the keys begin that say where and under which name a run is, not what it is."""
 
@@ -22,7 +25,7 @@ def read_settings(run: Path) -> dict[str, Any]:
     file = run / "config.yaml"
     if not file.exists():
         raise LineageError(f"{run} is no run folder: it has no {file.name}")
-    return parse_settings(file.read_bytes(), str(file))
+    return parse_settings(read_file(file), str(file))
 
 
 def parse_settings(text: str | bytes, file: str) -> dict[str, Any]:
@@ -33,7 +36,10 @@ def parse_settings(text: str | bytes, file: str) -> dict[str, Any]:
         raise LineageError(f"{file} is no whole YAML file: {error}") from error
     if not isinstance(tree, dict):
         raise LineageError(f"{file} is no whole YAML file: it holds no keys")
-    return leaves(tree)
+    found = leaves(tree)
+    for key in (key for key in TEXTS if not isinstance(found.get(key, ""), str)):
+        raise LineageError(f"{file} is damaged ({key} is no text): restore it")
+    return found
 
 
 def leaves(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -171,7 +171,7 @@ class Snapshots:
             ).fetchone()
             if content is None:
                 return EMPTY if id == EMPTY.id else None
-            self._contents[id] = knowledge_from_json(content[0])
+            self._contents[id] = _knowledge(id, content[0])
         return self._contents[id]
 
     def of_lineage(self, lineage: str) -> dict[str, Knowledge]:
@@ -180,7 +180,7 @@ class Snapshots:
             "SELECT DISTINCT knowledge, content FROM knowledge WHERE lineage = ?", [lineage]
         ).fetchall():
             if id not in self._contents:
-                self._contents[id] = knowledge_from_json(content)
+                self._contents[id] = _knowledge(id, content)
         return {id: self._contents[id] for of, id in self._parents if of == lineage}
 
     def parent(self, id: str, lineage: str = "") -> str:
@@ -249,6 +249,13 @@ class Snapshots:
             if event.before != event.after:
                 made.setdefault(event.after, []).append(event)
         return made
+
+
+def _knowledge(id: str, content: str) -> Knowledge:
+    try:
+        return knowledge_from_json(content)
+    except ValueError as error:
+        raise LineageError(f"the snapshot {id} is damaged ({error}): restore knowledge/") from error
 
 
 def _event(row: dict[str, object]) -> Event:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import duckdb
 
 from lineage.analysis.opening import Opened, make_views, new_connection
 from lineage.analysis.settings import read_settings
-from lineage.errors import LineageError
+from lineage.steplog.record import read_record as read_record
 from lineage.steplog.sittings import read_sittings
 
 SCORE_SQL = """\
@@ -36,18 +35,6 @@ def connect(run: Path) -> duckdb.DuckDBPyConnection:
     settings = read_settings(run) if (run / "config.yaml").exists() else {}
     make_views(log, [Opened(str(run), record, settings, read_sittings(run))], False, [])
     return log
-
-
-def read_record(run: Path) -> dict[str, Any]:
-    """Return `run.json`. Raises LineageError where there is none, or where it is torn."""
-    file = run / "run.json"
-    if not file.exists():
-        raise LineageError(f"{run} is no run folder: it has no run.json")
-    try:
-        record: dict[str, Any] = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise LineageError(f"{file} is no whole JSON file: {error}") from error
-    return record
 
 
 def rows(

@@ -16,8 +16,11 @@ from lineage.analysis.snapshots import Snapshots
 from lineage.analysis.views import connect
 from lineage.config import Config
 from lineage.errors import LineageError
+from lineage.fields import checked
 from lineage.files import behind
+from lineage.names import POINT
 from lineage.plainyaml import literal
+from lineage.succession.run import at_home
 
 WORLD = ("experiment.name", "experiment.seed", "suite.")
 """Keys that decide the worlds; `suite.` stands for all that begin with it."""
@@ -68,10 +71,11 @@ def find_fork(snapshots: Snapshots, at: str) -> Fork:
 def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start."""
     run = behind(run)
-    saved = conf.plain(conf.load_file(run / "config.yaml"))
+    saved = conf.plain(at_home(conf.load_file(run / "config.yaml"), run))
     tree: Any = OmegaConf.create(literal(saved))
-    # A name of its own would be the folder of the run that this one is forked from.
-    tree.run.name = None
+    # It lies beside the run that it is forked from: a name of its own would be that one's folder.
+    point = POINT.fullmatch(run.name) is not None
+    tree.run.name, tree.run.root = None, str(run.parent.parent if point else run.parent)
     parsed = _parsed(overrides)
     with conf.one_line():
         for group, option in parsed:
@@ -88,6 +92,10 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
         "generation": fork.generation,
     }
     values = conf.resolved(tree) | {"start": start}
+    target = str(values["suite"].get("_target_"))
+    named = (str(value) for key, value in parsed if key == "suite._target_")
+    remedy = f"to fork it all the same, add suite._target_={target}"
+    conf.check_suite(checked(Config, values), run / "config.yaml", remedy, tuple(named))
     return conf.with_shelf(conf.typed(values))
 
 

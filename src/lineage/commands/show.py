@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
+from lineage.analysis.gains import read_gains
 from lineage.analysis.visible import say_json, unfolded
 from lineage.commands import Commands, add_command
 from lineage.commands.runs import add_run, find_run
-from lineage.commands.train import HELD_OUT, show_gains
+from lineage.commands.train import show_gains
+from lineage.errors import LineageError
+from lineage.jsonfile import ODD, what
+from lineage.steplog.record import require
 
 EXAMPLES = """\
 examples:
@@ -69,7 +72,14 @@ def _show_run(options: argparse.Namespace, console: Console) -> None:
     of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
     found = browsing.generations(connection, of)
     if not options.json:
-        show_run(unfolded(console), summary, found, options.full)
+        try:
+            show_run(unfolded(console), summary, found, options.full)
+        except ODD as error:
+            file = options.run / "metrics.json"
+            if not file.exists():
+                raise
+            remedy = f"lineage report {options.run} makes it again"
+            raise LineageError(f"{file} is damaged ({what(error)}): {remedy}") from error
         return
     listed = [
         {**asdict(one), "generations": [row for row in found if row["lineage"] == one.name]}
@@ -100,6 +110,7 @@ def _show_generation(options: argparse.Namespace, record: dict[str, Any], consol
         document = {"run": str(options.run), "generation": number}
         say_json(console, {**document, "lineages": found, "shown": shown})
     else:
+        require(record, options.run, "schedule", "families")
         _warn(options, record["schedule"], console)
         show_generation(unfolded(console), found, shown, record["families"], options.full)
 
@@ -130,12 +141,11 @@ def _show_training(options: argparse.Namespace, record: dict[str, Any], console:
     from lineage.analysis.browsing import training_summary
     from lineage.analysis.training_tables import show_training
 
-    summary, file = training_summary(options.run), options.run / HELD_OUT
-    gains = json.loads(file.read_bytes()) if file.exists() else []
+    summary, gains = training_summary(options.run), read_gains(options.run)
     if options.json:
         say_json(console, {"run": str(options.run), "training": summary, "held_out": gains})
         return
-    _warn(options, [record["parent"]], console)
+    _warn(options, [str(record.get("parent"))], console)
     show_training(summary, unfolded(console))
     if gains:
         show_gains(gains, console)
@@ -151,7 +161,7 @@ def _show_step(options: argparse.Namespace, record: dict[str, Any], console: Con
     if options.json:
         say_json(console, {"run": str(options.run), "step": step, "alternatives": found})
     else:
-        _warn(options, [record["parent"]], console)
+        _warn(options, [str(record.get("parent"))], console)
         show_alternatives(unfolded(console), step, found, options.full)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from lineage import conf
+from lineage.analysis.gains import read_gains
 from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, gained
 from lineage.analysis.terminal import show_banner, show_sheet
 from lineage.analysis.training_tables import show_training
@@ -34,7 +34,6 @@ examples:
 """
 
 
-HELD_OUT = "held-out.json"
 OF_TRAINING = ("school", "curve", "adapters")
 """What only a training has."""
 
@@ -87,9 +86,8 @@ def report_training(config: Config, folder: Path, console: Console) -> None:
 
     show_banner(config.engine.kind, [config.train.parent], console)
     show_training(write_training(folder, Path(config.run.cache), config.log), console)
-    file = folder / HELD_OUT
-    if file.exists():
-        show_gains(json.loads(file.read_bytes()), console)
+    if gains := read_gains(folder):
+        show_gains(gains, console)
     console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
 
 

@@ -85,8 +85,10 @@ def _hub(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
 
 
 def _package_gguf(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
-    # Not imported: such a package may have dependencies that are not installed.
-    spec = importlib.util.find_spec(checkpoint.package) if checkpoint.package else None
+    # Not imported: such a package may have dependencies that are not installed, or be whatever
+    # somebody else's configuration names. To find one within another would import that.
+    named = checkpoint.package.isidentifier()
+    spec = importlib.util.find_spec(checkpoint.package) if named else None
     places = list(spec.submodule_search_locations or ()) if spec else []
     source = Path(places[0]) / checkpoint.path if places else None
     if source is None or not source.exists():

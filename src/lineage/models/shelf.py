@@ -17,7 +17,6 @@ import errno
 import json
 import math
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -26,6 +25,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lineage import names as names_of_paths
 from lineage.config import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.errors import LineageError
 from lineage.fields import checked
@@ -36,7 +36,6 @@ from lineage.plainyaml import dump, parse
 VERSION_FILE = "version.yaml"
 CARD_FILE = "README.md"
 RECORD_FILE = "training.json"
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 LENGTH_BYTES = 8
 """Of a safetensors file, at its start: how long its header is."""
 HERE = "."
@@ -117,11 +116,7 @@ def folder_of(config: ModelConfig) -> Path:
 
 def check_name(config: ModelConfig, name: str) -> None:
     """Raise LineageError where no new version may be called `name`: before it is trained."""
-    if not SAFE_NAME.fullmatch(name):
-        raise LineageError(
-            f"{name!r} is no name for a version: use letters, digits and . _ @ -, at most 100, "
-            "a letter or digit first"
-        )
+    names_of_paths.check_name("train.name", name)
     if name in config.versions and not config.versions[name].digest:
         raise LineageError(f"model version {name!r} is of conf: choose another train.name")
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from lineage.config import SkillConfig, SurrogateConfig
 from lineage.errors import LineageError
+from lineage.jsonfile import read_json
 from lineage.models.dice import Dice
 from lineage.models.protocol import Completion, Example, Request, TokenCounter, ToolCall
 from lineage.seeds import rng
@@ -69,7 +70,7 @@ class Surrogate:
         """Serve `name`: the skills of `base`, but for those that `folder` holds."""
         if name in self.folders:
             return
-        trained = json.loads((folder / TRAINED).read_text())
+        trained = read_json(folder / TRAINED, dict[str, Any])
         self.folders[name] = folder
         self.skills[name] = replace(self.skills.get(base, self.skills[DEFAULT]), **trained)
 

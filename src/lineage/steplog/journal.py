@@ -178,7 +178,7 @@ def _answer(line: bytes) -> Answer | None:
         known: dict[str, Any] = {name: columns[name] for name in DEFAULTS if name in columns}
         known |= {name: tuple(known[name]) for name in LISTS if name in known}
         return Answer(Step(**known), str(asked))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,36 +10,52 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lineage.errors import LineageError
+from lineage.fields import Whole
+from lineage.jsonfile import read_json
 from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
+from lineage.names import check_name
 from lineage.steplog.place import Place, done_file
-from lineage.steplog.schema import LISTS, PARTITION, SCHEMA_VERSION, Step
+from lineage.steplog.record import OPEN
+from lineage.steplog.schema import KEYS, LISTS, PARTITION, SCHEMA_VERSION, Step
 
+AGAIN = "remove it, and lineage resume makes its generation again"
+"""What to do with a damaged record."""
 PARQUET = b"PAR1"
 """How a whole Parquet file ends (Apache Parquet, file format)."""
 
 
 def check_end(file: Path) -> None:
     """Raise LineageError where `file` does not end as a Parquet file does."""
+    if not file.is_file():
+        raise LineageError(f"{file} is no file: move it away")
     with file.open("rb") as data:
         data.seek(max(0, file.stat().st_size - len(PARQUET)))
         if data.read() != PARQUET:
             raise LineageError(f"{file} is no whole Parquet file: move it away")
 
 
-def check_file(file: Path) -> None:
-    """Raise LineageError where `file` is torn, or of a newer schema than this lineage reads."""
+def check_file(file: Path, column: str = "") -> None:
+    """Raise LineageError where `file` is torn, or of a newer schema than this lineage reads.
+
+    And where it lacks the `column` that files of its dataset have (see `schema.KEYS`).
+    """
+    check_end(file)
     try:
         schema = pq.read_schema(file)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise LineageError(f"{file} is no whole Parquet file: move it away") from error
     check_newer(file, schema)
+    if column and column not in schema.names:
+        raise LineageError(f"{file} has no column {column}, it is of another dataset: restore it")
 
 
 def check_newer(file: Path, schema: pa.Schema) -> None:
     """Raise LineageError where `file`, of `schema`, is newer than this lineage reads."""
-    found = int((schema.metadata or {}).get(b"lineage.schema_version", b"1"))
+    told = (schema.metadata or {}).get(b"lineage.schema_version", b"1")
+    found = int(told) if told.isdigit() else 1
     if found > SCHEMA_VERSION:
         raise LineageError(
             f"{file} has schema {found}, this lineage reads up to {SCHEMA_VERSION}: upgrade lineage"
@@ -58,15 +73,32 @@ class Record:
     knowledge: str
 
 
+@checked_dataclass(frozen=True, config=OPEN)
+class _Done:
+    arm: str
+    pair: Whole
+    lineage: str
+    generation: Whole
+    steps: Whole
+    steps_sha256: str
+    knowledge: str
+
+
 def read_records(run: Path) -> Iterator[Record]:
-    """Yield the record of every finished generation; raises LineageError where one is torn."""
+    """Yield the record of every finished generation; raises LineageError where one is damaged."""
     for file in sorted((run / "done").glob("*.json")):
-        try:
-            found = json.loads(file.read_bytes())
-            place = Place(found["arm"], found["pair"], found["lineage"], found["generation"])
-            yield Record(place, found["steps"], found["steps_sha256"], found["knowledge"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise LineageError(f"{file} is no whole record: {error}") from error
+        yield _record(file)
+
+
+def _record(file: Path) -> Record:
+    found = read_json(file, _Done, AGAIN)
+    place = Place(found["arm"], found["pair"], found["lineage"], found["generation"])
+    # It may be somebody else's, and its names are parts of paths.
+    for key in ("arm", "lineage"):
+        check_name(f"{file}, {key}", found[key])
+    if file.stem != place.name:
+        raise LineageError(f"{file} is the record of {place.name}: {AGAIN}")
+    return Record(place, found["steps"], found["steps_sha256"], found["knowledge"])
 
 
 def rows_of(run: Path, dataset: str, place: Place) -> pa.Table | None:
@@ -78,11 +110,12 @@ def rows_of(run: Path, dataset: str, place: Place) -> pa.Table | None:
     file = own if own.exists() else shared
     if not file.exists():
         return None
+    check_file(file, KEYS[dataset])
     try:
         if file == own:
             return pq.read_table(own, partitioning=None)
         rows = pq.read_table(shared, partitioning=None, filters=[("lineage", "=", place.lineage)])
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise LineageError(f"{file} is no whole Parquet file: move it away") from error
     return rows if rows.num_rows else None
 
@@ -92,12 +125,20 @@ def finished(run: Path, place: Place) -> Knowledge | None:
     record_file = done_file(run, place)
     if not record_file.exists():
         return None
-    wanted = json.loads(record_file.read_bytes())["knowledge"]
+    wanted = _record(record_file).knowledge
     snapshots = rows_of(run, "knowledge", place)
     for row in [] if snapshots is None else snapshots.to_pylist():
         if row["knowledge"] == wanted:
-            return knowledge_from_json(row["content"], row["parent"])
+            return knowledge_of(row["content"], row["parent"], run)
     return EMPTY if wanted == EMPTY.id else None
+
+
+def knowledge_of(content: str, parent: str, run: Path) -> Knowledge:
+    """Return the Knowledge that `run` logged as `content`; raises LineageError where it is none."""
+    try:
+        return knowledge_from_json(content, parent)
+    except ValueError as error:
+        raise LineageError(f"{run / 'knowledge'} is damaged ({error}): restore it") from error
 
 
 def check_finished(folder: Path) -> None:
@@ -135,6 +176,7 @@ def read_snapshots(run: Path, pair: int) -> list[tuple[str, str, str]]:
     """
     found = []
     for file in sorted((run / "knowledge").glob("**/*.parquet"), key=_in_order):
+        check_file(file, KEYS["knowledge"])
         rows = pq.read_table(file, partitioning=None, filters=[("pair", "=", pair)])
         for row in rows.to_pylist():
             found.append((row["knowledge"], row["parent"], row["content"]))
@@ -155,7 +197,14 @@ def read_steps(run: Path, place: Place) -> list[Step]:
 def steps_of(rows: pa.Table, place: Place) -> list[Step]:
     """Return the rows of the generation at `place` as steps."""
     partition = {name: getattr(place, name) for name in PARTITION}
-    return [
-        Step(**row | {name: tuple(row[name] or ()) for name in LISTS if name in row}, **partition)
-        for row in rows.to_pylist()
-    ]
+    try:
+        return [
+            Step(
+                **row | {name: tuple(row[name] or ()) for name in LISTS if name in row},
+                **partition,
+            )
+            for row in rows.to_pylist()
+        ]
+    except TypeError as error:
+        line = f"the rows of {place.at} are no steps ({error}): restore them"
+        raise LineageError(line) from error

@@ -224,6 +224,16 @@ def step_id(run: str, lineage: str, generation: int, episode: str, step: int) ->
     return f"{run}/{lineage}/g{generation:02d}/{episode}/s{step:02d}"
 
 
+KEYS = {
+    "steps": "step_id",
+    "knowledge": "content",
+    "worlds": "key",
+    "training": "alternative",
+    "curve": "step",
+}
+"""By dataset, a column that its files have, of whatever version: others are files of another."""
+
+
 def clean(text: str) -> str:
     """Return `text` such that it can be stored as UTF-8: lone surrogates become "?"."""
     return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from lineage.errors import LineageError
 from lineage.files import atomic_write
+from lineage.jsonfile import read_file
 
 SITTINGS = "sittings.json"
 EVERY = 2.0
@@ -36,7 +37,7 @@ def read_sittings(run: Path) -> tuple[Sitting, ...]:
     Raises LineageError where their file is torn.
     """
     file = run / SITTINGS
-    return parse_sittings(file.read_bytes(), str(file)) if file.exists() else ()
+    return parse_sittings(read_file(file), str(file)) if file.exists() else ()
 
 
 def parse_sittings(text: str | bytes, file: str) -> tuple[Sitting, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from lineage.errors import LineageError
 from lineage.files import atomic_write
+from lineage.steplog.record import read_record
 
 DIGITS = 12
 """Hexadecimal digits of the hash of the prompts."""
@@ -53,10 +54,10 @@ def accept_changes(folder: Path) -> None:
     """
     now = code()
     for file in sorted(folder.rglob("run.json")):
-        record = json.loads(file.read_bytes())
+        record = read_record(file.parent)
         then = record.get("code") or now
         if any(_other(then, now, name) for name in now):
-            changes = [*record.get("changes", []), {**then, "until": time.time()}]
+            changes = [*(record.get("changes") or ()), {**then, "until": time.time()}]
             record |= {"code": now, "changes": changes}
             atomic_write(file, json.dumps(record, indent=1).encode())
 

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,17 @@ from lineage.config import Config
 from lineage.console import busy
 from lineage.curriculum import Plan, plans
 from lineage.errors import LineageError
-from lineage.files import atomic_write, sweep
+from lineage.files import atomic_write, mark, marked, sweep
+from lineage.jsonfile import read_json
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
+from lineage.models.shelf import VERSION_FILE, folder_of
+from lineage.names import LATEST, check_name
 from lineage.origin import Load, libraries, origin
 from lineage.progress import Display
 from lineage.steplog.compaction import settle
 from lineage.steplog.reading import check_finished
+from lineage.steplog.record import read_record
 from lineage.steplog.sittings import Timer
 from lineage.succession.arms import Arm, donor_of
 from lineage.succession.code import check_code, code
@@ -38,10 +43,6 @@ from lineage.tasks import FAMILIES
 
 Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
 """Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""
-LATEST = "latest"
-"""The link in `run.root` to the run that was begun or resumed last."""
-
-
 LOST = ("commit", "dirty", "machine", "command", "code")
 """What only the record of a run knows of those who made it."""
 
@@ -54,13 +55,39 @@ def new_folder(config: Config) -> Path:
 def named_folder(config: Config, what: str) -> Path:
     """Return the folder that is named by `run.name`, or by time and `what`.
 
-    Raises LineageError for the name of the link to the latest one.
+    Raises LineageError where that would be no name of one folder.
     """
     root = Path(config.run.root)
-    folder = root / (config.run.name or f"{time.strftime('%Y%m%d-%H%M%S')}-{what}")
-    if os.path.normpath(folder) == os.path.normpath(root / LATEST):
-        raise LineageError(f"run.name={LATEST} names the link to the latest run: choose another")
-    return folder
+    if "://" in config.run.root:
+        raise LineageError(
+            f"run.root is {config.run.root!r}: runs are written to a folder of this machine, not "
+            "to a URL: name a folder, and copy it there"
+        )
+    if config.run.name:
+        return root / config.run.name
+    check_name("experiment.name", what)
+    return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
+
+
+def at_home(config: Config, folder: Path) -> Config:
+    """Return the saved `config` of the run in `folder`, to be gone on with where it lies.
+
+    It may be somebody else's: where it says that runs, cache and shelf are is taken for that only
+    where lineage has put the link to the latest run, or its mark. Else there is no link to move,
+    and cache and shelf are those of `conf/`.
+    """
+    roots = (root for root in folder.absolute().parents[:2] if (root / LATEST).is_symlink())
+    cache, shelf = config.run.cache, config.model.shelf
+    if not marked(Path(cache)):
+        cache = conf.load([]).run.cache
+    place = folder_of(config.model)
+    if not marked(place) and not any(place.glob(f"*/{VERSION_FILE}")):
+        shelf = conf.load([]).model.shelf
+    return replace(
+        config,
+        model=replace(config.model, shelf=shelf),
+        run=replace(config.run, root=str(next(roots, folder)), cache=cache),
+    )
 
 
 def execute(
@@ -81,6 +108,7 @@ def execute(
     # A large file of tasks takes a while to check.
     with busy(console, "checking the configuration and the tasks"):
         job = prepare(config)
+    mark(Path(config.run.cache))
     with locked(folder):
         describe(job, folder)
         check_finished(folder)
@@ -197,9 +225,11 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = file.open("w")
+        # As a pipe of that name can be opened too, without waiting for its other end.
+        lock = os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666), "r+b", 0)
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        raise LineageError(f"{error.filename} is in the way of {file}: move it away") from error
+        above = (one for one in (folder, *folder.parents) if one.exists() and not one.is_dir())
+        raise LineageError(f"{next(above, file)} is in the way of {file}: move it away") from error
     # The file stays: one that was removed could be locked by two, each with its own.
     with lock:
         try:
@@ -218,14 +248,14 @@ def describe(job: Job, folder: Path) -> None:
     """
     file, config, source = folder / "run.json", job.config, job.suite.fingerprint
     if file.exists():
-        record = json.loads(file.read_bytes())
+        record = read_record(folder)
         found = record.get("config_hash")
         if found != job.hash:
             raise LineageError(
                 f"{folder} holds a run of another configuration ({found}, not {job.hash}): "
                 "choose another run.name"
             )
-        if record.get("suite", {}).get("fingerprint", source) != source:
+        if (record.get("suite") or {}).get("fingerprint", source) != source:
             raise LineageError(
                 f"the file of suite {job.suite.name!r} has changed since {folder} was begun: "
                 "restore it, or begin another run"
@@ -266,7 +296,7 @@ def describe(job: Job, folder: Path) -> None:
 
 def _hashes(folder: Path) -> set[str]:
     """Return the hashes of the configurations that the finished generations of a run are of."""
-    records = [json.loads(done.read_bytes()) for done in folder.glob("done/*.json")]
+    records = [read_json(done, dict[str, Any]) for done in folder.glob("done/*.json")]
     return {str(one["config_hash"]) for one in records if "config_hash" in one}
 
 
@@ -287,8 +317,8 @@ def _note_served(folder: Path, engine: Engine, others: float) -> None:
     """
     describe = getattr(engine, "describe", None)
     file = folder / "run.json"
-    record = json.loads(file.read_bytes())
-    served = {} if describe is None else {"engine": record.get("engine", {}) | describe()}
+    record = read_record(folder)
+    served = {} if describe is None else {"engine": (record.get("engine") or {}) | describe()}
     record |= served | {"others": round(others, 4)}
     atomic_write(file, json.dumps(record, indent=1).encode())
 
@@ -301,7 +331,8 @@ def point_latest(root: Path, folder: Path) -> None:
     link = root / LATEST
     if link.exists() and not link.is_symlink():
         return
-    if not folder.resolve().is_relative_to(root.resolve()):
+    inside, home = folder.resolve(), root.resolve()
+    if inside == home or not inside.is_relative_to(home):
         return
     temporary = root / f".latest-{folder.name}"
     temporary.unlink(missing_ok=True)

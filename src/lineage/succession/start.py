@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lineage.config import Config
 from lineage.errors import LineageError
-from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
-from lineage.steplog.reading import read_snapshots
+from lineage.knowledge import EMPTY, Knowledge
+from lineage.steplog.reading import knowledge_of, read_snapshots
 from lineage.transfer import import_knowledge
 
 
@@ -45,7 +45,7 @@ def start_of(config: Config) -> Start:
     snapshots = {EMPTY.id: EMPTY}
     for id, parent, content in read_snapshots(Path(start.run), start.pair):
         # The first parent counts: content that comes back later would close a circle.
-        snapshots.setdefault(id, knowledge_from_json(content, parent))
+        snapshots.setdefault(id, knowledge_of(content, parent, Path(start.run)))
     if start.knowledge not in snapshots:
         raise LineageError(f"{start.run} has no Knowledge {start.knowledge!r}: see lineage log")
     chain = [snapshots[start.knowledge]]

@@ -7,7 +7,7 @@ arXiv 2605.21768).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,13 +17,16 @@ from lineage.agent.history import Experience, restore
 from lineage.config import Config
 from lineage.curriculum import Plan, plans
 from lineage.errors import LineageError
-from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
-from lineage.steplog.reading import finished, read_snapshots, read_steps
+from lineage.knowledge import EMPTY, Knowledge
+from lineage.steplog.reading import finished, knowledge_of, read_snapshots, read_steps
 from lineage.steplog.schema import Step
 from lineage.succession.arms import Arm, find_arm
 from lineage.succession.controller import place_of
 from lineage.suites import make_suite
 from lineage.tasks import Suite
+
+TRAIN_ON = "to train on it all the same, name that suite._target_ on the command line"
+"""What to do where `train.log` is a run of a suite that is not lineage's own."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,15 @@ class Source:
     histories: tuple[History, ...]
 
 
-def read_source(run: Path, horizon: int) -> Source:
+def read_source(run: Path, horizon: int, suites: Collection[str] = ()) -> Source:
     """Return the histories of the finished generations of `run` that a handoff can be made from.
 
     One that has fewer than `horizon` generations ahead of it, counting its own, is left out.
-    Raises LineageError where nothing is left.
+    `suites` are `_target_`s that may be imported beside lineage's own. Raises LineageError where
+    nothing is left, or the suite is none of these.
     """
     config = conf.load_file(run / "config.yaml")
+    conf.check_suite(config, run / "config.yaml", TRAIN_ON, suites)
     suite = make_suite(config.suite)
     found = tuple(_histories(run, config, suite, horizon))
     if not found:
@@ -78,7 +83,7 @@ def _histories(run: Path, config: Config, suite: Suite, horizon: int) -> Iterato
     for pair in range(config.experiment.lineages):
         snapshots: dict[str, Knowledge] = {EMPTY.id: EMPTY}
         for id, parent, content in read_snapshots(run, pair):
-            snapshots.setdefault(id, knowledge_from_json(content, parent))
+            snapshots.setdefault(id, knowledge_of(content, parent, run))
         for arm in (arm for arm in arms if arm.receives.hands_over):
             for generation in range(generations - horizon + 1):
                 ahead = planned(pair)[generation:]

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -25,7 +24,7 @@ from lineage import conf
 from lineage.analysis.training_report import write_training
 from lineage.config import Config
 from lineage.errors import LineageError, nearest
-from lineage.files import atomic_write
+from lineage.files import atomic_write, mark
 from lineage.models import shelf
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
@@ -34,6 +33,7 @@ from lineage.models.surrogate import DEFAULT, Surrogate
 from lineage.models.versions import lookup, registry
 from lineage.progress import Display
 from lineage.steplog.reading import check_finished
+from lineage.steplog.record import read_record
 from lineage.succession.code import check_code, code
 from lineage.succession.job import prepare
 from lineage.succession.meter import Meter
@@ -41,6 +41,7 @@ from lineage.succession.run import locked, lost, point_latest, stop_on_signal
 from lineage.suites import make_suite
 from lineage.training.batch import Learner
 from lineage.training.heldout import Gain, measure_gain
+from lineage.training.histories import TRAIN_ON
 from lineage.training.loop import Progress, Trainer
 from lineage.training.record import curve_file
 from lineage.training.schooling import held_out, read_course, school
@@ -91,8 +92,12 @@ def check_learning(config: Config) -> None:
 
 def _judges(config: Config) -> tuple[str, ...]:
     """Return the versions that judge answers in what is trained on."""
-    log = config.train.log
-    return make_suite((conf.load_file(Path(log) / "config.yaml") if log else config).suite).judges
+    if config.train.log is None:
+        return make_suite(config.suite).judges
+    file = Path(config.train.log) / "config.yaml"
+    trained_on = conf.load_file(file)
+    conf.check_suite(trained_on, file, TRAIN_ON, (str(config.suite.get("_target_")),))
+    return make_suite(trained_on.suite).judges
 
 
 def _check_shelf(config: Config, folder: Path) -> None:
@@ -110,7 +115,9 @@ def execute(config: Config, folder: Path, console: Console) -> Made:
     """
     versions = check(config)
     _check_shelf(config, folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    mark(Path(config.run.cache))
+    if config.engine.kind != "surrogate":
+        mark(shelf.folder_of(config.model))
     with locked(folder):
         describe(config, folder)
         check_finished(folder)
@@ -253,7 +260,7 @@ def describe(config: Config, folder: Path) -> None:
     """
     file, found = folder / "run.json", conf.training_hash(config)
     if file.exists():
-        record: dict[str, Any] = json.loads(file.read_bytes())
+        record = read_record(folder)
         if record.get("training_hash") != found:
             raise LineageError(f"{folder} holds another training or a run: choose another run.name")
         check_code(folder, record)

@@ -97,13 +97,14 @@ def _ancestors(config: Config) -> dict[str, str]:
 async def read_course(config: Config, course: str, folder: Path, engine: Engine) -> Source:
     """Return the histories of `course`: of `train.log`, or of a run that is made in `folder`."""
     curriculum, horizon = config.curricula[course], config.train.horizon
+    suites = (str(config.suite.get("_target_")),)
     if config.train.log is not None:
-        return read_source(Path(config.train.log), horizon)
+        return read_source(Path(config.train.log), horizon, suites)
     run = school(config, course)
     if curriculum.trains == "episode" and curriculum.library == "ideal":
         return worlds_only(run)
     await live(run, folder, engine)
-    return read_source(folder, horizon)
+    return read_source(folder, horizon, suites)
 
 
 async def live(config: Config, folder: Path, engine: Engine) -> None:

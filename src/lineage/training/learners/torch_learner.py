@@ -13,9 +13,12 @@ from typing import Any
 from lineage.config import MethodConfig
 from lineage.errors import LineageError
 from lineage.files import put_folder
+from lineage.jsonfile import read_json
 from lineage.models.tuner import trained
 from lineage.training.batch import Batch, Learnt
 
+AGAIN = "remove its folder, and the step is learnt again"
+"""What to do where that is damaged."""
 FIGURES = "learnt.json"
 """What a step did, in its folder: a run that is resumed logs the same."""
 
@@ -24,7 +27,7 @@ def learnt_of(folder: Path) -> Learnt | None:
     """Return what the step that left `folder` did; None where it is not whole."""
     if not (trained(folder) and (folder / FIGURES).exists()):
         return None
-    return Learnt(**json.loads((folder / FIGURES).read_text()))
+    return Learnt(**read_json(folder / FIGURES, Learnt, AGAIN))
 
 
 def unfinished(folder: Path) -> Path:

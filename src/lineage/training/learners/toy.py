@@ -19,10 +19,11 @@ from statistics import fmean
 from lineage.config import MethodConfig
 from lineage.errors import LineageError
 from lineage.files import put_folder
+from lineage.jsonfile import read_json
 from lineage.models.dice import SKILLS
 from lineage.models.surrogate import TRAINED
 from lineage.training.batch import Batch, Learnt, Sample
-from lineage.training.learners.torch_learner import FIGURES, unfinished
+from lineage.training.learners.torch_learner import AGAIN, FIGURES, unfinished
 
 LEAST, MOST = 0.01, 0.99
 """Chances end there: a skill of 0 or 1 would never be tried otherwise again."""
@@ -117,7 +118,7 @@ class ToyLearner:
         """Learn `batch`. Raises LineageError where it is none of a surrogate's."""
         began, target = time.monotonic(), Path(batch.folder)
         if (target / FIGURES).exists():
-            return Learnt(**json.loads((target / FIGURES).read_text()))
+            return Learnt(**read_json(target / FIGURES, Learnt, AGAIN))
         before = read_skills(Path(batch.start)) if batch.start else self.skills
         samples = [one for group in batch.groups for one in group]
         tokens = sum(len(one.tokens) for one in samples)
@@ -156,5 +157,5 @@ def read_skills(folder: Path) -> dict[str, float]:
     try:
         found = json.loads((folder / TRAINED).read_text())
         return {name: float(found[name]) for name in SKILLS}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LineageError(f"{folder} holds no skills: remove it and train again") from error

@@ -1,0 +1,306 @@
+"""Damaged run folders, and what somebody else's may name: one line, no traceback, no waiting."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import damage
+import pytest
+import yaml
+from helpers import reported, surrogate
+from test_bad_input import fails
+
+import lineage
+from lineage import conf
+from lineage.analysis import browsing, write
+from lineage.cli import main
+from lineage.commands.fork import Fork, configured
+from lineage.errors import LineageError
+from lineage.names import LATEST
+
+TINY = ("experiment=tiny", "experiment.lineages=1", "arms.names=[inherit,cold,oracle]")
+WAIT_S = 120
+"""So long a command may take before it counts as one that hangs."""
+CHEAP = ("ls", "open", "compact")
+"""Commands that every damage is tried on; of the others each file meets some."""
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with its metrics, that tests copy."""
+    tmp = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patch:
+        _without_pictures(patch)
+        reported(surrogate(tmp, *TINY), tmp / "runs" / "one")
+    return tmp / "runs" / "one"
+
+
+@pytest.fixture
+def spoilt(one: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(one, tmp_path / "runs" / "spoilt"))
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    def hangs(*_: object) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def opened(run: Path) -> None:
+    with lineage.open(run) as log:
+        log.execute("SELECT count(*) FROM memories").fetchall()
+
+
+def commands(good: Path) -> dict[str, Callable[[Path], None]]:
+    """Return what reads a run folder, by name: called as the command line calls it."""
+    return {
+        "ls": lambda run: main(["ls", str(run.parent)]),
+        "open": opened,
+        "compact": lambda run: main(["compact", str(run)]),
+        "resume": lambda run: main(["resume", str(run)]),
+        "report": lambda run: main(["report", str(run)]),
+        "show": lambda run: main(["show", str(run)]),
+        "show a generation": lambda run: main(["show", str(run), "0"]),
+        "log": lambda run: main(["log", str(run), "m1"]),
+        "compare": lambda run: main(["compare", str(run), str(good)]),
+    }
+
+
+def outcome(command: Callable[[Path], None], run: Path) -> str:
+    """Return what a command says on stderr, "" where it is done; anything else is raised."""
+    with within(WAIT_S):
+        try:
+            command(run)
+        except LineageError as error:
+            return f"lineage: {error}\n"
+        except SystemExit as stopped:
+            return "" if stopped.code == 0 else "?"
+    return ""
+
+
+def _without_pictures(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(write, "report_html", lambda run, summary: "")
+    patch.setattr(write, "score_by_generation", lambda summary: None)
+
+
+@pytest.mark.parametrize("file", damage.FILES)
+def test_whatever_is_damaged_is_named_in_one_line(
+    file: str,
+    one: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = json.loads((one / "metrics.json").read_bytes())
+
+    def summarised(run: Path) -> dict[str, Any]:
+        # As `summarise` does before it measures, which takes long and reads nothing else.
+        opened(run)
+        return dict(told)
+
+    for module in (write, browsing):
+        monkeypatch.setattr(module, "summarise", summarised)
+    _without_pictures(monkeypatch)
+    found, every = Counter[str](), commands(one)
+    others = [name for name in every if name not in CHEAP]
+    first = damage.FILES.index(file)
+    for number, harm in enumerate(damage.DAMAGES):
+        if harm is damage.broken and not file.endswith(".parquet"):
+            continue
+        names = (*CHEAP, others[(first + number) % len(others)])
+        for name in names:
+            run = Path(shutil.copytree(one, tmp_path / f"{number}-{name}" / "spoilt"))
+            harm(run / file)
+            capsys.readouterr()
+            said = outcome(every[name], run)
+            said = capsys.readouterr().err if said == "?" else said
+            assert said == "" or (said.startswith("lineage: ") and said.count("\n") == 1), said
+            assert not said or "spoilt" in said, f"{name} of {harm.__name__}: {said}"
+            found["line" if said else "done"] += 1
+    assert found["done"] and sum(found.values()) >= 4 * (len(damage.DAMAGES) - 1)
+    # What nothing reads may be whatever it is.
+    assert found["line"] or file == "metrics.json", found
+
+
+@pytest.mark.parametrize("name", ["steps", "knowledge", "done", "journal"])
+def test_a_file_in_place_of_a_folder_is_one_line(
+    name: str, spoilt: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(spoilt / name, ignore_errors=True)
+    (spoilt / name).write_text("")
+    for command in ("show", "resume"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, str(spoilt)])
+        said = capsys.readouterr().err
+        assert stopped.value.code == 0 or said.count("\n") == 1, said
+
+
+def evil(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file by which is known that a module of somebody else was imported."""
+    told = folder / "imported"
+    (folder / "evil_suite.py").write_text(f"open({str(told)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(folder))
+    return told
+
+
+def edited(run: Path, **nodes: dict[str, object]) -> None:
+    file = run / "config.yaml"
+    tree = yaml.safe_load(file.read_text())
+    for node, values in nodes.items():
+        tree[node] |= values
+    file.write_text(yaml.safe_dump(tree))
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "report", "compact", "resume"])
+def test_a_suite_of_somebody_else_is_not_imported(
+    command: str,
+    spoilt: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _without_pictures(monkeypatch)
+    told = evil(tmp_path, monkeypatch)
+    edited(spoilt, suite={"_target_": "evil_suite.Suite"})
+    if command == "resume":
+        said = fails(capsys, command, str(spoilt))
+        assert "'evil_suite.Suite'" in said and f"lineage resume {spoilt} --trust" in said
+        assert not told.exists()
+        # Whoever says so means it.
+        assert "evil_suite" in fails(capsys, command, str(spoilt), "--trust") and told.exists()
+        return
+    with pytest.raises(SystemExit) as stopped:
+        main([command, str(spoilt.parent if command == "ls" else spoilt)])
+    assert stopped.value.code == 0, capsys.readouterr().err
+    assert not told.exists()
+
+
+def test_a_suite_of_somebody_else_is_neither_forked_nor_trained_on(
+    spoilt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lineage.training.run import check
+
+    told = evil(tmp_path, monkeypatch)
+    edited(spoilt, suite={"_target_": "evil_suite.Suite"})
+    with pytest.raises(LineageError, match=r"add suite\._target_=evil_suite\.Suite$"):
+        configured(spoilt, Fork("k-1", 0, 0), [])
+    with pytest.raises(LineageError, match=r"name that suite\._target_ on the command line$"):
+        check(conf.load(["engine=surrogate", "agent=writer", f"train.log={spoilt}"]))
+    assert not told.exists()
+    with pytest.raises(LineageError, match="cannot be imported"):
+        configured(spoilt, Fork("k-1", 0, 0), ["suite._target_=evil_suite.Suite"])
+
+
+def test_a_package_of_somebody_else_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lineage.models.checkpoint import locate
+    from lineage.models.versions import Checkpoint, ModelVersion
+
+    (tmp_path / "evil_package").mkdir()
+    told = tmp_path / "imported"
+    (tmp_path / "evil_package" / "__init__.py").write_text(f"open({str(told)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    held = Checkpoint("package_gguf", "x.gguf", "evil_package.inner", "install it")
+    with pytest.raises(LineageError, match="install it"):
+        locate(ModelVersion("m@r0", held, "", 2048, "", ""), tmp_path)
+    assert not told.exists()
+
+
+def test_a_run_of_somebody_else_writes_nothing_outside_of_its_folder(
+    spoilt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_pictures(monkeypatch)
+    here, mine = tmp_path / "here", tmp_path / "mine"
+    here.mkdir()
+    mine.mkdir()
+    (mine / LATEST).symlink_to("elsewhere")
+    # As if the folder lay below what it names, and with a cache there.
+    edited(spoilt, run={"root": str(tmp_path), "cache": str(mine / "cache")})
+    monkeypatch.chdir(here)
+    for command in ("resume", "report"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, str(spoilt)])
+        assert stopped.value.code == 0
+    assert not (tmp_path / LATEST).is_symlink() and not (spoilt.parent / LATEST).is_symlink()
+    assert [path.name for path in mine.iterdir()] == [LATEST]
+    assert {path.name for path in here.iterdir()} <= {".cache"}
+    # A link that lies beside the run is moved: that is where the run is.
+    (spoilt.parent / LATEST).symlink_to("elsewhere")
+    with pytest.raises(SystemExit):
+        main(["resume", str(spoilt)])
+    assert (spoilt.parent / LATEST).readlink() == Path("spoilt")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("schedule=1", "conf"),
+        ("~engine=1", "conf"),
+        ("~engine", "conf key 'engine' has no value: set it"),
+        ("engine.vllm.gpus=1.5", "engine.vllm.gpus is 1.5: it must be a fraction up to 1, or a"),
+        ("engine.vllm.gpus=-1", "engine.vllm.gpus is -1"),
+        ("arms=3", "conf"),
+        ("experiment=null", "conf"),
+        ("run=x", "conf"),
+        (f"experiment.seed={'9' * 5000}", "conf"),
+        ("+arms.names.x=1", "conf"),
+        ("suite=[1]", "conf"),
+        ("run.root=s3://bucket/runs", "run.root"),
+    ],
+)
+def test_an_odd_override_is_one_line(
+    override: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert words in fails(capsys, "run", f"run.root={tmp_path}", "engine=surrogate", override)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_may_not_grow_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import os
+
+    from lineage import files
+
+    def full(handle: int) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    said = fails(capsys, "run", "engine=surrogate", *TINY, f"run.root={tmp_path / 'r'}")
+    assert "ulimit -f" in said
+
+
+def test_a_damaged_record_of_a_training_s_gains_is_named(
+    spoilt: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lineage.analysis.gains import HELD_OUT, read_gains
+
+    assert read_gains(spoilt) == []
+    for text in ("[", "{}", '[{"curriculum": 7}]', "[" * damage.DEEP):
+        (spoilt / HELD_OUT).write_text(text)
+        with pytest.raises(LineageError, match=f"{HELD_OUT} is .*makes it again$"):
+            read_gains(spoilt)
+    row = {"curriculum": "c", "measure": "reward"}
+    cell = {"mean": 0.5, "low": None, "high": None, "n": 1}
+    rows = [{**row, "before": cell, "after": cell, "gain": cell}]
+    (spoilt / HELD_OUT).write_text(json.dumps(rows))
+    assert read_gains(spoilt) == rows
