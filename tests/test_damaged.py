@@ -158,8 +158,8 @@ def evil(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return told
 
 
-def edited(run: Path, **nodes: dict[str, object]) -> None:
-    file = run / "config.yaml"
+def edited(folder: Path, **nodes: dict[str, object]) -> None:
+    file = folder / "config.yaml"
     tree = yaml.safe_load(file.read_text())
     for node, values in nodes.items():
         tree[node] |= values
@@ -247,6 +247,24 @@ def test_a_run_of_somebody_else_writes_nothing_outside_of_its_folder(
     assert (spoilt.parent / LATEST).readlink() == Path("spoilt")
 
 
+@pytest.mark.parametrize("place", ["steps", "journal", "journal/000-cold-g01.jsonl", ".lock"])
+def test_a_link_out_of_a_run_s_folder_is_not_followed(
+    place: str, spoilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "mine"
+    target.mkdir()
+    link = spoilt / place
+    link.parent.mkdir(exist_ok=True)
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    link.symlink_to(target if "." not in place else target / "file")
+    (spoilt / "done" / "000-cold-g01.json").unlink()
+    for command in ("resume", "compact"):
+        assert str(link) in fails(capsys, command, str(spoilt))
+    assert not list(target.iterdir())
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -257,10 +275,10 @@ def test_a_run_of_somebody_else_writes_nothing_outside_of_its_folder(
         ("engine.vllm.gpus=-1", "engine.vllm.gpus is -1"),
         ("arms=3", "conf"),
         ("experiment=null", "conf"),
-        ("run=x", "conf"),
+        ("run=x", "run is 'x': it must be a mapping of keys"),
         (f"experiment.seed={'9' * 5000}", "conf"),
         ("+arms.names.x=1", "conf"),
-        ("suite=[1]", "conf"),
+        ("suite=[1]", "takes the name of one option"),
         ("run.root=s3://bucket/runs", "run.root"),
     ],
 )

@@ -59,7 +59,7 @@ def test_two_names_that_are_one_folder_are_refused() -> None:
         ("arms.names=[inherit,cold,oracle,'a=b']", "arms.names: 'a=b'"),
         ("arms.names=[inherit,cold,oracle,'x/y']", "arms.names: 'x/y'"),
         ("arms.names=[inherit,cold,cold,oracle]", "arms.names names 'cold' twice"),
-        ("+schedule.trained={a=b:smollm2-135m@r0}", "schedule.trained: 'a=b'"),
+        ("+schedule.trained={_x:smollm2-135m@r0}", "schedule.trained: '_x'"),
         ("train.name='a/b'", "train.name: 'a/b'"),
         ("train.curricula=['a/b']", "train.curricula: 'a/b'"),
         ("run.name='..'", "run.name: '..'"),

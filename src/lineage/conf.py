@@ -67,6 +67,13 @@ def load(overrides: Sequence[str], *versions: str) -> Config:
             # Hydra raises ValueError for a group that is set to a number or null.
             except (HydraException, OmegaConfBaseException, ValueError) as error:
                 raise LineageError(_explain(error, compose("config"))) from error
+            # What Hydra itself does not expect, such as a list of numbers for a group.
+            except (TypeError, AttributeError, AssertionError) as error:
+                given = " ".join(map(str, overrides))
+                raise LineageError(
+                    f"conf: {given} cannot be put together ({error}): a group such as suite takes "
+                    "the name of one option"
+                ) from error
     finally:
         GlobalHydra.instance().clear()
     return with_shelf(typed(resolved(tree)), *versions)

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -96,6 +97,20 @@ def mark(folder: Path) -> None:
 def marked(folder: Path) -> bool:
     """Whether lineage keeps files of its own in `folder`."""
     return (folder / MARK).is_file()
+
+
+def links_out(folder: Path) -> Iterator[Path]:
+    """Yield the links in `folder`, however deep, that lead out of it."""
+    home, below = folder.resolve(), [folder]
+    while below:
+        with os.scandir(below.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_symlink():
+                    if not Path(os.path.realpath(path)).is_relative_to(home):
+                        yield path
+                elif entry.is_dir():
+                    below.append(path)
 
 
 def behind(folder: Path) -> Path:

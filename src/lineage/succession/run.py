@@ -22,7 +22,7 @@ from lineage.config import Config
 from lineage.console import busy
 from lineage.curriculum import Plan, plans
 from lineage.errors import LineageError
-from lineage.files import atomic_write, mark, marked, sweep
+from lineage.files import atomic_write, links_out, mark, marked, sweep
 from lineage.jsonfile import read_json
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
@@ -225,8 +225,9 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # As a pipe of that name can be opened too, without waiting for its other end.
-        lock = os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666), "r+b", 0)
+        # A pipe is not waited for, nor a link followed.
+        how = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+        lock = os.fdopen(os.open(file, how, 0o666), "r+b", 0)
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         above = (one for one in (folder, *folder.parents) if one.exists() and not one.is_dir())
         raise LineageError(f"{next(above, file)} is in the way of {file}: move it away") from error
@@ -236,6 +237,11 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LineageError(f"{folder} is being written by another process") from error
+        for link in links_out(folder):
+            raise LineageError(
+                f"{link} is a link out of the run's folder, in which all is written: put there "
+                "what it leads to"
+            )
         settle(folder)
         sweep(folder)
         yield
