@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import json
 import os
-import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine
 from lineage.origin import Load, origin
 from lineage.progress import Display
+from lineage.signals import Stoppable
 from lineage.steplog.compaction import settle
 from lineage.steplog.reading import check_finished
 from lineage.succession.arms import Arm, donor_of
@@ -79,7 +79,7 @@ def execute(
     # A large file of tasks takes a while to check.
     with console.status("checking the configuration and the tasks"):
         job = prepare(config)
-    with locked(folder):
+    with Stoppable() as stoppable, locked(folder):
         describe(job, folder)
         check_finished(folder)
         point_latest(Path(config.run.root), folder)
@@ -90,10 +90,7 @@ def execute(
             )
             if job.suite.notice:
                 display.note(f"suite {job.suite.name}: {job.suite.notice}")
-            try:
-                asyncio.run(_run(job, folder, display, release))
-            except asyncio.CancelledError as error:
-                raise KeyboardInterrupt from error
+            stoppable.run(_run(job, folder, display, release))
             if not report:
                 return {}
             display.note("writing the report")
@@ -103,7 +100,6 @@ def execute(
 
 
 async def _run(job: Job, folder: Path, display: Display, release: Release | None) -> None:
-    stop_on_signal()
     made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
     engine = Meter(made, display.completed, job.config.engine.max_failures)
     unfinished = len(list((folder / "done").glob("*.json"))) < job.places
@@ -126,13 +122,6 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
             _note_served(folder, engine.engine, load)
     finally:
         await asyncio.shield(engine.close())
-
-
-def stop_on_signal() -> None:
-    """Let SIGTERM cancel the running task, so that what it holds is given back."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def run_lineages(
