@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
@@ -34,7 +35,9 @@ class Stoppable:
     def __init__(self) -> None:
         self.stopped = False
         self.before: dict[signal.Signals, Any] = {}
-        self.cancel: Any = None
+        self.cancel: Callable[[], object] | None = None
+        self.told: socket.socket | None = None
+        self.watched = -1
 
     def __enter__(self) -> Stoppable:
         if threading.current_thread() is threading.main_thread():
@@ -42,6 +45,10 @@ class Stoppable:
             self.before = {one: is_ for one, is_ in found.items() if is_ is not signal.SIG_IGN}
             for one in self.before:
                 signal.signal(one, self._handle)
+            listens, self.told = socket.socketpair()
+            self.told.setblocking(False)
+            self.watched = signal.set_wakeup_fd(self.told.fileno(), warn_on_full_buffer=False)
+            threading.Thread(target=_watch, args=(listens,), daemon=True).start()
         return self
 
     def __exit__(
@@ -52,6 +59,9 @@ class Stoppable:
     ) -> None:
         for one, handler in self.before.items():
             signal.signal(one, signal.SIG_DFL if handler is None else handler)
+        if self.told is not None:
+            signal.set_wakeup_fd(self.watched)
+            self.told.close()
         cancelled = isinstance(error, asyncio.CancelledError)
         if (self.stopped or cancelled) and not isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from error
@@ -71,12 +81,23 @@ class Stoppable:
         return asyncio.run(cancellable())
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped:
-            end_at_once()
         self.stopped = True
         if self.cancel is None:
             raise KeyboardInterrupt
         self.cancel()
+
+
+def _watch(listens: socket.socket) -> None:
+    """End the process at the second signal that `listens` is told of.
+
+    A thread, because a handler of Python waits for the main thread, which may be in a library.
+    """
+    heard = 0
+    with listens:
+        while told := listens.recv(1):
+            heard += told[0] in SIGNALS
+            if heard > 1:
+                end_at_once()
 
 
 @contextmanager
