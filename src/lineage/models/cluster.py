@@ -41,6 +41,8 @@ WITHOUT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}
 ALIVE = (sys.executable, "-m", "ray.scripts.scripts", "status")
 """Asks a cluster for its state: a process of its own, since in this one it could not be ended."""
 MODE, PLACE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
+DENIED = ("token", "authenticat", "unauthorized", "forbidden")
+"""What Ray says, somewhere in it, where the token is missing or wrong."""
 TOKEN_HELP = (
     f"set {MODE}=token and {PLACE} to the file that holds its token "
     "(~/.ray/auth_token where it is not set)"
@@ -144,16 +146,15 @@ def check_answers(address: str, timeout_s: float) -> None:
         raise refused(address, asked.stderr)
 
 
-def refused(address: str, said: str) -> LineageError:
-    """Return the error for a cluster at `address` that cannot be joined: Ray `said` why."""
-    lowered = said.lower()
-    if "token" in lowered or "auth" in lowered:
+def refused(address: str, said: str, key: str = "run.ray_address") -> LineageError:
+    """Return the error for a cluster at `address`, set by `key`, that Ray `said` is no use."""
+    if any(word in said.lower() for word in DENIED):
         mode, file = os.environ.get(MODE, "not set"), os.environ.get(PLACE, "not set")
         return LineageError(
             f"the Ray cluster at {address!r} refused the token ({MODE} is {mode}, {PLACE} is "
             f"{file}): {TOKEN_HELP}"
         )
-    return LineageError(f"no Ray cluster at {address!r}: {_last(said)}; check run.ray_address")
+    return LineageError(f"no Ray cluster at {address!r}: {_last(said)}; check {key}")
 
 
 def end_processes(ids: list[int]) -> None:
