@@ -6,7 +6,10 @@ import asyncio
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
@@ -26,7 +29,7 @@ from lineage.models.fleet import Fleet
 from lineage.models.health import Health, State
 from lineage.models.protocol import Request, Turn
 from lineage.models.versions import lookup, registry
-from lineage.signals import SIGNALS
+from lineage.signals import INTERRUPTED, SIGNALS
 
 VERSIONS = ["smollm2-135m@r0", "smollm2-135m@r1"]
 
@@ -171,6 +174,40 @@ def test_an_unknown_cluster_is_one_clear_line(tmp_path: Path) -> None:
     made.cluster.address = "no such address"
     with pytest.raises(LineageError, match="no Ray cluster at"):
         made.cluster.join()
+
+
+def of_environment(name: str, value: str) -> list[psutil.Process]:
+    """Return the processes that were started with `name` set to `value`, whoever their parent."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def test_a_hosted_run_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
+    # Not below `tmp_path`, which is too long for Ray's sockets.
+    with tempfile.TemporaryDirectory(prefix="lineage-") as place:
+        run = tmp_path / "runs" / "stopped"
+        words = ("engine=surrogate", "engine.hosted=true", "experiment.lineages=200")
+        child = subprocess.Popen(
+            [sys.executable, "-m", "lineage", "run", *words, "log.journal_steps=1"]
+            + [f"run.root={run.parent}", f"run.name={run.name}", f"run.cache={tmp_path / 'cache'}"],
+            env={**os.environ, "TMPDIR": place},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while child.poll() is None and not any(run.glob("journal/*.jsonl")):
+            time.sleep(0.05)
+        child.terminate()
+        _, said = child.communicate()
+        assert child.returncode == INTERRUPTED, said
+        assert said.startswith("lineage: stopped") and said.count("\n") == 1
+        assert f"lineage resume {run}" in said
+        assert not of_environment("TMPDIR", place)
+        assert not list(Path(place).glob(f"{PREFIX}*"))
 
 
 def test_requests_and_completions_are_values() -> None:

@@ -122,9 +122,8 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 
 
 def test_a_signal_that_a_library_drops_still_stops() -> None:
-    with pytest.raises(KeyboardInterrupt), Stoppable():
-        with suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), Stoppable(), suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 STUBBORN = """
