@@ -1,4 +1,5 @@
-"""Before any test imports anything: no model hub, and matplotlib's cache in a folder of its own."""
+"""Before any test imports anything: no model hub, Ray on the loopback interface, and matplotlib's
+cache in a folder of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ import shutil
 import tempfile
 
 from hypothesis import settings
+
+import lineage.models  # noqa: F401 - what Ray reads when it is first imported
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 _matplotlib = tempfile.mkdtemp(prefix="lineage-matplotlib-")

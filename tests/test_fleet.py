@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +29,7 @@ from lineage.models.fleet import Fleet
 from lineage.models.health import Health, State
 from lineage.models.protocol import Request, Turn
 from lineage.models.versions import lookup, registry
+from lineage.signals import INTERRUPTED, SIGNALS
 
 VERSIONS = ["smollm2-135m@r0", "smollm2-135m@r1"]
 
@@ -67,7 +74,7 @@ def left_behind() -> list[str]:
     folders = [
         str(folder)
         for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*")
-        if (folder / OWNER).read_text() == str(os.getpid())
+        if (folder / OWNER).exists() and (folder / OWNER).read_text() == str(os.getpid())
     ]
     return [name for name in children if "ray" in name or "gcs" in name] + folders
 
@@ -76,6 +83,36 @@ def left_behind() -> list[str]:
 def clean() -> Iterator[None]:
     yield
     assert not left_behind()
+
+
+def heard_outside() -> list[str]:
+    """Return which sockets of this process and of all below it others than this machine reach."""
+    found = []
+    for process in (me := psutil.Process(), *me.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            found += [
+                f"{process.name()} {socket.laddr.ip}:{socket.laddr.port}"
+                for socket in process.net_connections("inet")
+                if socket.status == psutil.CONN_LISTEN
+                and not ip_address(socket.laddr.ip.removeprefix("::ffff:")).is_loopback
+            ]
+    return found
+
+
+def ray_processes() -> list[psutil.Process]:
+    return [
+        one
+        for one in psutil.Process().children(recursive=True)
+        if "ray" in one.name() or "gcs" in one.name()
+    ]
+
+
+def check_closed_to_others(made: Fleet) -> None:
+    """Ray listens on the loopback interface only, and its files are nobody else's."""
+    assert heard_outside() == []
+    folder = made.cluster.folder
+    assert folder is not None and folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "auth_token").stat().st_mode & 0o777 == 0o600
 
 
 async def _die(actor: Any) -> None:
@@ -89,7 +126,10 @@ async def _die(actor: Any) -> None:
 async def _kill_while_open(tmp_path: Path) -> None:
     made = fleet(tmp_path, "engine.replicas=1", "engine.max_restarts=1")
     try:
+        handlers = {one: signal.getsignal(one) for one in SIGNALS}
         await made.start(VERSIONS)
+        assert {one: signal.getsignal(one) for one in SIGNALS} == handlers
+        check_closed_to_others(made)
         first = await asyncio.gather(*(made.generate(request(i)) for i in range(8)))
         (replicas,) = made.replicas.values()
         assert len(replicas) == 1, "one engine serves both versions"
@@ -105,8 +145,10 @@ async def _kill_while_open(tmp_path: Path) -> None:
             await made.generate(request(0))
         assert (await made.counter(VERSIONS[0]))("two words") == 2
     finally:
+        processes = ray_processes()
         await made.close()
         await made.close()
+        assert processes and not [one for one in processes if one.is_running()]
 
 
 def test_a_replica_that_dies_is_restarted_and_its_open_requests_run_again(tmp_path: Path) -> None:
@@ -132,6 +174,40 @@ def test_an_unknown_cluster_is_one_clear_line(tmp_path: Path) -> None:
     made.cluster.address = "no such address"
     with pytest.raises(LineageError, match="no Ray cluster at"):
         made.cluster.join()
+
+
+def of_environment(name: str, value: str) -> list[psutil.Process]:
+    """Return the processes that were started with `name` set to `value`, whoever their parent."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def test_a_hosted_run_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
+    # Not below `tmp_path`, which is too long for Ray's sockets.
+    with tempfile.TemporaryDirectory(prefix="lineage-") as place:
+        run = tmp_path / "runs" / "stopped"
+        words = ("engine=surrogate", "engine.hosted=true", "experiment.lineages=200")
+        child = subprocess.Popen(
+            [sys.executable, "-m", "lineage", "run", *words, "log.journal_steps=1"]
+            + [f"run.root={run.parent}", f"run.name={run.name}", f"run.cache={tmp_path / 'cache'}"],
+            env={**os.environ, "TMPDIR": place},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while child.poll() is None and not any(run.glob("journal/*.jsonl")):
+            time.sleep(0.05)
+        child.terminate()
+        _, said = child.communicate()
+        assert child.returncode == INTERRUPTED, said
+        assert said.startswith("lineage: stopped") and said.count("\n") == 1
+        assert f"lineage resume {run}" in said
+        assert not of_environment("TMPDIR", place)
+        assert not list(Path(place).glob(f"{PREFIX}*"))
 
 
 def test_requests_and_completions_are_values() -> None:

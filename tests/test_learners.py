@@ -357,7 +357,7 @@ def processes(name: str) -> list[psutil.Process]:
 def test_a_worker_group_learns_what_one_process_does(
     tiny: str, tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    cluster = Cluster(None)
+    cluster = Cluster(None, 60)
 
     def learner() -> RayLearner:
         return RayLearner(tiny, method(), "", workers, False, tmp_path / "ray")

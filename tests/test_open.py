@@ -275,6 +275,27 @@ def test_urls_are_built_as_paths_are(one: Path) -> None:
     assert count(by_url, "probes") == count(lineage.open(one), "probes")
 
 
+def test_a_run_behind_a_url_is_read(one: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    bucket, files = "/lineage-bucket/first", fsspec.filesystem("memory")
+    files.put(str(one), bucket, recursive=True)
+    connection = duckdb.connect()
+    connection.register_filesystem(files)
+    try:
+        log = lineage.open(f"memory:/{bucket}", connection=connection)
+        # A run has no files of the datasets of a training.
+        assert (count(log, "training"), count(log, "curve")) == (0, 0)
+        for view in ("runs", "steps", "episodes", "probes", "memories", "lineages"):
+            assert count(log, view) == count(lineage.open(one), view)
+        files.rm(f"{bucket}/knowledge", recursive=True)
+        again = duckdb.connect()
+        again.register_filesystem(files)
+        with pytest.raises(LineageError, match=r"yet \(nothing in knowledge"):
+            lineage.open(f"memory:/{bucket}", connection=again)
+    finally:
+        files.rm(bucket, recursive=True)
+
+
 def test_failed_episodes_are_counted(one: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(one, copy)

@@ -32,6 +32,7 @@ from lineage.config import Config
 from lineage.console import fit_streams
 from lineage.errors import LineageError
 from lineage.files import behind
+from lineage.signals import INTERRUPTED, Stoppable
 
 RUN = """\
 examples:
@@ -63,7 +64,6 @@ UNWRITABLE = {
     errno.EACCES: "no permission: choose another run.root and run.cache",
     errno.EPERM: "no permission: choose another run.root and run.cache",
 }
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -120,7 +120,8 @@ def _guarded(options: argparse.Namespace) -> int:
     command: Callable[[argparse.Namespace, Console], None] = options.command
     console = Console()
     try:
-        command(options, console)
+        with Stoppable():
+            command(options, console)
     except LineageError as error:
         return _fail(str(error))
     except KeyboardInterrupt:

@@ -354,6 +354,19 @@ class RunConfig:
     cache: str = key()
     lineages_in_flight: Whole = key("that work at the same time", "lineages", ge=1)
     ray_address: str | None = key("null: a Ray of our own, stopped at the end", default=None)
+    ray_timeout_s: Whole = key(
+        "until the cluster at ray_address must answer", "seconds", default=60, ge=1, le=3600
+    )
+
+    @model_validator(mode="after")
+    def _local(self) -> Self:
+        for node, folder in (("root", self.root), ("cache", self.cache)):
+            if "://" in folder:
+                raise wrong(
+                    f"run.{node} is {folder!r}: a run is written to a folder, not to a URL; name "
+                    "one, such as storage that is mounted"
+                )
+        return self
 
     @model_validator(mode="after")
     def _named(self) -> Self:

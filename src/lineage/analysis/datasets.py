@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -35,6 +36,8 @@ ASKED = 1000
 
 Files = dict[str, list[Path]]
 """By dataset, in the order of their names."""
+Schemas = dict[str, list[set[str]]]
+"""By dataset, the columns of the first and of the last file; none where there is no file."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,39 @@ def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -
     return kept
 
 
-def dataset_sql(name: str, files: dict[str, Files]) -> str:
-    """Return SQL for dataset `name` over the `files` by folder."""
+def schemas_behind(log: duckdb.DuckDBPyConnection, folder: str) -> Schemas:
+    """Return what columns the datasets of the run at a URL have, as `log` reads it.
+
+    Raises LineageError where nothing is finished there, or it cannot be read.
+    """
+    found: Schemas = {}
+    try:
+        for name in SCHEMAS:
+            first, last = log.execute(
+                "SELECT min(file), max(file) FROM glob(?)", [f"{folder}/{_below(name)}"]
+            ).fetchall()[0]
+            found[name] = [
+                {column for (column,) in log.execute(
+                    "SELECT name FROM parquet_schema(?)", [file]).fetchall()}
+                for file in dict.fromkeys((first, last)) if file is not None
+            ]
+    except duckdb.Error as error:
+        raise LineageError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+    for name in REQUIRED:
+        if not found[name]:
+            raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
+    return found
+
+
+def dataset_sql(name: str, files: dict[str, Files], behind: dict[str, Schemas]) -> str:
+    """Return SQL for dataset `name` over the `files` by folder; of a URL, what is `behind` it."""
     places: list[str] = []
     samples: list[set[str]] = []
     for place, found in files.items():
         those = found.get(name, [])
-        if URL in place:
+        if behind.get(place, {}).get(name):
             places.append(f"{place}/{_below(name)}")
+            samples += behind[place][name]
         elif those:
             # A glob finds what is finished later too, unless something is left out.
             everything = f"{glob.escape(place)}/{_below(name)}"
@@ -109,12 +137,11 @@ def dataset_sql(name: str, files: dict[str, Files]) -> str:
     if not places:
         return _nothing(name)
     hive = name in OF_GENERATION
-    held = samples or [set(SCHEMAS[name].names)]
     options = [
         "filename = true",
         f"hive_partitioning = {str(hive).lower()}",
         # It reads the end of every file first, so only where files differ.
-        f"union_by_name = {str(any(one != held[0] for one in held)).lower()}",
+        f"union_by_name = {str(any(one != samples[0] for one in samples)).lower()}",
     ]
     if hive:
         options.append("hive_types = {'arm': VARCHAR, 'generation': BIGINT}")
@@ -123,7 +150,7 @@ def dataset_sql(name: str, files: dict[str, Files]) -> str:
     else:
         below = "[^/]+/[^/]+/[^/]+" if hive else "[^/]+"
         folder = f"regexp_extract(filename, '^(.*)/{name}/{below}$', 1)"
-    columns = [*(PARTITION if hive else ()), *(_column(field, held) for field in SCHEMAS[name])]
+    columns = [*(PARTITION if hive else ()), *(_column(field, samples) for field in SCHEMAS[name])]
     return (
         f"SELECT {folder} AS folder, {', '.join(columns)} "
         f"FROM read_parquet([{', '.join(map(quoted, places))}], {', '.join(options)})"

@@ -21,11 +21,13 @@ from lineage.analysis.datasets import (
     SCHEMAS,
     URL,
     Files,
+    Schemas,
     Skipped,
     check_path,
     dataset_sql,
     files_of,
     quoted,
+    schemas_behind,
     whole_files,
 )
 from lineage.analysis.description import Description
@@ -127,10 +129,12 @@ def make_views(
     skipped: list[Skipped],
 ) -> None:
     """Make the views of `opened` on `log`. Raises LineageError as `open_log` does."""
-    whole, files = [], dict[str, Files]()
+    whole, files, behind = [], dict[str, Files](), dict[str, Schemas]()
     for one in opened:
         try:
             check_path(one.folder)
+            if URL in one.folder:
+                behind[one.folder] = schemas_behind(log, one.folder)
             files[one.folder] = whole_files(one.folder, files_of(one.folder), skip, skipped)
             whole.append(one)
         except LineageError as error:
@@ -141,7 +145,7 @@ def make_views(
         raise LineageError(f"nothing can be read; left out, of {len(skipped)}: {skipped[0].reason}")
     try:
         for name in SCHEMAS:
-            log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files)}")
+            log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files, behind)}")
         _runs(log, whole)
         for view in VIEWS:
             log.execute(f"CREATE VIEW {view.name} AS {view.sql}")

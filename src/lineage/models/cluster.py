@@ -7,68 +7,106 @@ import logging
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
+import warnings
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
 import ray
 
 from lineage.errors import LineageError
+from lineage.signals import handlers_kept
 
 PREFIX = "lineage-ray-"
 OWNER = "owner.pid"
+INSIDE = "r"
+"""Ray's own folder within ours: Ray lets everybody write there, and ours nobody in.
+
+Short, because Ray keeps Unix sockets in it, whose paths end at 107 characters."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and completions are small; Ray's default would take a third of the memory."""
+LEAVE_SECONDS = 5.0
+"""How long Ray's processes may take to end before they are killed."""
 TOKEN = secrets.token_hex(32)
 """Of every Ray that this process starts: Ray reads it once a process, and would otherwise make one
 of its own and leave it in the home folder."""
+QUIET = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+"""What Ray logs about its failures is many lines; what it raises says the same."""
+WITHOUT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}
+"""What Ray would start beside, and nobody here reads."""
+ALIVE = (sys.executable, "-m", "ray.scripts.scripts", "status")
+"""Asks a cluster for its state: a process of its own, since in this one it could not be ended."""
+MODE, PLACE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
+DENIED = ("token", "authenticat", "unauthorized", "forbidden")
+"""What Ray says, somewhere in it, where the token is missing or wrong."""
+TOKEN_HELP = (
+    f"set {MODE}=token and {PLACE} to the file that holds its token "
+    "(~/.ray/auth_token where it is not set)"
+)
 
 
 class Cluster:
     """A connection to Ray. `address` None: a Ray of our own, gone when it is left."""
 
-    def __init__(self, address: str | None) -> None:
-        self.address = address
+    def __init__(self, address: str | None, timeout_s: float) -> None:
+        """`timeout_s` is how long the cluster at `address` may take to answer."""
+        self.address, self.timeout_s = address, timeout_s
         self.folder: Path | None = None
         self.joined = False
+        self.started: list[psutil.Process] = []
 
     def join(self) -> None:
-        """Connect. Raises LineageError where there is no cluster at the address."""
+        """Connect. Raises LineageError where no cluster answers, or a Ray does not start."""
         if ray.is_initialized():
             return
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if self.address:
-            try:
-                ray.init(address=self.address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise LineageError(f"no Ray cluster at {self.address!r}: {error}") from error
-        else:
-            _sweep()
-            # Short, because Ray keeps Unix sockets in it, whose paths end at 107 characters.
-            self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-            (self.folder / OWNER).write_text(str(os.getpid()))
-            atexit.register(self.leave)
-            if "RAY_AUTH_TOKEN_PATH" not in os.environ or self._token_is_ours():
-                token = self.folder / "auth_token"
-                token.write_text(TOKEN)
-                token.chmod(0o600)
-                os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
-            try:
-                ray.init(
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=str(self.folder),
-                    **quiet,
-                )
-            except (RuntimeError, ValueError, OSError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise LineageError(f"Ray did not start on this machine: {reason}") from error
+        with handlers_kept():
+            if self.address:
+                self._connect(self.address)
+            else:
+                self._start()
         self.joined = True
 
-    @staticmethod
-    def _token_is_ours() -> bool:
-        return PREFIX in os.environ["RAY_AUTH_TOKEN_PATH"]
+    def _connect(self, address: str) -> None:
+        check_answers(address, self.timeout_s)
+        try:
+            ray.init(address=address, **QUIET)
+        except Exception as error:  # Ray raises bare ones too
+            raise refused(address, str(error)) from error
+
+    def _start(self) -> None:
+        os.environ.update(WITHOUT)
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        (self.folder / OWNER).write_text(str(os.getpid()))
+        atexit.register(self.leave)
+        if PLACE not in os.environ or PREFIX in os.environ[PLACE]:
+            token = self.folder / "auth_token"
+            token.touch(mode=0o600)
+            token.write_text(TOKEN)
+            os.environ[PLACE] = str(token)
+        if not ip_address(ray.util.get_node_ip_address()).is_loopback:
+            warnings.warn(
+                "Ray was imported before lineage.models: it listens on all interfaces", stacklevel=2
+            )
+        others = set(psutil.Process().children())
+        try:
+            ray.init(
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(self.folder / INSIDE),
+                **QUIET,
+            )
+        except Exception as error:  # Ray raises a bare one when it is too slow
+            raise LineageError(
+                f"Ray did not start on this machine ({_first(str(error))}): end other work on it "
+                "and try again, or join a Ray that runs with run.ray_address"
+            ) from error
+        finally:
+            self.started = [one for one in psutil.Process().children() if one not in others]
 
     def gpus(self) -> float:
         """Return how many GPUs Ray has."""
@@ -76,12 +114,47 @@ class Cluster:
 
     def leave(self) -> None:
         """Disconnect; a Ray of our own ends and its folder goes. Safe to call twice."""
+        # Ray's agents are children of its node, and outlive it otherwise.
+        processes = [*self.started, *_below(self.started)]
+        self.started = []
         if self.joined:
             ray.shutdown()
             self.joined = False
         if self.folder is not None:
+            if ray.is_initialized():  # cut off while it was joined
+                ray.shutdown()
+            _end(processes)
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
+
+
+def check_answers(address: str, timeout_s: float) -> None:
+    """Raise LineageError where no Ray answers at `address` within `timeout_s`, or refuses."""
+    if address.startswith("ray://"):
+        return  # Ray's client gives up by itself
+    where = [] if address == "auto" else ["--address", address]
+    try:
+        asked = subprocess.run(
+            [*ALIVE, *where], capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LineageError(
+            f"no Ray cluster at {address!r} answered within {timeout_s:g} s: "
+            "check run.ray_address, or raise run.ray_timeout_s"
+        ) from error
+    if asked.returncode:
+        raise refused(address, asked.stderr)
+
+
+def refused(address: str, said: str, key: str = "run.ray_address") -> LineageError:
+    """Return the error for a cluster at `address`, set by `key`, that Ray `said` is no use."""
+    if any(word in said.lower() for word in DENIED):
+        mode, file = os.environ.get(MODE, "not set"), os.environ.get(PLACE, "not set")
+        return LineageError(
+            f"the Ray cluster at {address!r} refused the token ({MODE} is {mode}, {PLACE} is "
+            f"{file}): {TOKEN_HELP}"
+        )
+    return LineageError(f"no Ray cluster at {address!r}: {_last(said)}; check {key}")
 
 
 def end_processes(ids: list[int]) -> None:
@@ -95,9 +168,35 @@ def end_processes(ids: list[int]) -> None:
             continue
 
 
+def _below(processes: list[psutil.Process]) -> list[psutil.Process]:
+    found = []
+    for one in processes:
+        with suppress(psutil.Error):
+            found += one.children(recursive=True)
+    return found
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Wait until `processes` have ended, and kill those that do not."""
+    _, alive = psutil.wait_procs(processes, timeout=LEAVE_SECONDS)
+    for one in alive:
+        with suppress(psutil.Error):
+            one.kill()
+    psutil.wait_procs(alive, timeout=LEAVE_SECONDS)
+
+
+def _first(text: str) -> str:
+    return text.strip().partition("\n")[0].rstrip(".")
+
+
+def _last(text: str) -> str:
+    return text.strip().rpartition("\n")[2].rstrip(".")
+
+
 def _sweep() -> None:
-    """Remove the folders of processes that were killed before they could."""
+    """Remove the folders of processes that were killed before they could; others' stay."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        owner = folder / OWNER
-        if owner.exists() and not psutil.pid_exists(int(owner.read_text() or 0)):
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError, ValueError):
+            owner = int((folder / OWNER).read_text())
+            if folder.stat().st_uid == os.getuid() and not psutil.pid_exists(owner):
+                shutil.rmtree(folder, ignore_errors=True)

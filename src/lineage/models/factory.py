@@ -30,6 +30,7 @@ def make_engine(config: Config, adaptable: bool = False) -> Engine:
         Path(config.run.cache),
         config.run.ray_address,
         config.finetune if adaptable or _trains(config) else None,
+        config.run.ray_timeout_s,
     )
 
 

@@ -62,13 +62,14 @@ class Fleet:
         cache: Path,
         ray_address: str | None,
         finetune: FinetuneConfig | None = None,
+        ray_timeout_s: float = 60,
     ) -> None:
         """`finetune` says how adapters are trained, where a run may ask for some."""
         self.versions, self.config, self.cache = dict(versions), config, cache.absolute()
         self.finetune = finetune
         self.tuners: dict[Checkpoint, Any] = {}
         self.tuning = asyncio.Lock()
-        self.cluster = Cluster(ray_address)
+        self.cluster = Cluster(ray_address, ray_timeout_s)
         self.room = asyncio.Semaphore(config.max_in_flight)
         self.replicas: dict[Checkpoint, list[Replica]] = {}
         self.located: dict[str, Located] = {}

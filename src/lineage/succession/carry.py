@@ -20,6 +20,7 @@ from lineage.models import shelf
 from lineage.models.factory import make_engine
 from lineage.models.versions import lookup, registry
 from lineage.search import Library, make_ranker
+from lineage.signals import Stoppable
 from lineage.steplog.log import GenerationLog
 from lineage.steplog.place import Place
 from lineage.succession.replay import Replay
@@ -45,7 +46,8 @@ def carry(config: Config, knowledge: Knowledge, version: str, folder: Path) -> K
             f"migration {kind!r} needs the raw episodes of a run: "
             f"choose from {', '.join(WITHOUT_HISTORY)}"
         )
-    return asyncio.run(_carry(config, knowledge, version, folder))
+    with Stoppable() as stoppable:
+        return stoppable.run(_carry(config, knowledge, version, folder))
 
 
 async def _carry(config: Config, knowledge: Knowledge, version: str, folder: Path) -> Knowledge:

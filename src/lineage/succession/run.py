@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import json
 import os
-import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -30,6 +29,7 @@ from lineage.models.shelf import VERSION_FILE, folder_of
 from lineage.names import LATEST, check_name
 from lineage.origin import Load, libraries, origin
 from lineage.progress import Display
+from lineage.signals import Stoppable
 from lineage.steplog.compaction import settle
 from lineage.steplog.reading import check_finished
 from lineage.steplog.record import read_record
@@ -109,7 +109,7 @@ def execute(
     with busy(console, "checking the configuration and the tasks"):
         job = prepare(config)
     mark(Path(config.run.cache))
-    with locked(folder):
+    with Stoppable() as stoppable, locked(folder):
         describe(job, folder)
         check_finished(folder)
         point_latest(Path(config.run.root), folder)
@@ -120,10 +120,7 @@ def execute(
             )
             if job.suite.notice:
                 display.note(f"suite {job.suite.name}: {job.suite.notice}")
-            try:
-                asyncio.run(_run(job, folder, display, release))
-            except asyncio.CancelledError as error:
-                raise KeyboardInterrupt from error
+            stoppable.run(_run(job, folder, display, release))
             if not report:
                 return {}
             display.note("writing the report")
@@ -133,7 +130,6 @@ def execute(
 
 
 async def _run(job: Job, folder: Path, display: Display, release: Release | None) -> None:
-    stop_on_signal()
     made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
     timer = Timer(folder)
 
@@ -164,13 +160,6 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
             _note_served(folder, engine.engine, load)
     finally:
         await asyncio.shield(engine.close())
-
-
-def stop_on_signal() -> None:
-    """Let SIGTERM cancel the running task, so that what it holds is given back."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def run_lineages(

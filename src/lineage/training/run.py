@@ -32,12 +32,13 @@ from lineage.models.protocol import Engine
 from lineage.models.surrogate import DEFAULT, Surrogate
 from lineage.models.versions import lookup, registry
 from lineage.progress import Display
+from lineage.signals import Stoppable
 from lineage.steplog.reading import check_finished
 from lineage.steplog.record import read_record
 from lineage.succession.code import check_code, code
 from lineage.succession.job import prepare
 from lineage.succession.meter import Meter
-from lineage.succession.run import locked, lost, point_latest, stop_on_signal
+from lineage.succession.run import locked, lost, point_latest
 from lineage.suites import make_suite
 from lineage.training.batch import Learner
 from lineage.training.heldout import Gain, measure_gain
@@ -118,7 +119,8 @@ def execute(config: Config, folder: Path, console: Console) -> Made:
     mark(Path(config.run.cache))
     if config.engine.kind != "surrogate":
         mark(shelf.folder_of(config.model))
-    with locked(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with Stoppable() as stoppable, locked(folder):
         describe(config, folder)
         check_finished(folder)
         point_latest(Path(config.run.root), folder)
@@ -128,16 +130,19 @@ def execute(config: Config, folder: Path, console: Console) -> Made:
                 f"{train.name} from {train.parent} by {method.kind}: {method.steps} steps on "
                 f"{', '.join(train.curricula)} in {folder}"
             )
-            try:
-                return asyncio.run(_execute(config, versions, folder, display))
-            except asyncio.CancelledError as error:
-                raise KeyboardInterrupt from error
+            adapter, gains = stoppable.run(_train(config, versions, folder, display))
+        figures = write_training(folder, Path(config.run.cache), config.log)
+        minutes = figures["time"]["seconds"] / 60
+        shipped = None
+        if config.engine.kind != "surrogate":
+            # A surrogate's skills are no weights: there is nothing to ship.
+            shipped = ship(config, folder, adapter, gains, minutes)
+        return Made(adapter, gains, shipped)
 
 
-async def _execute(
+async def _train(
     config: Config, versions: tuple[str, ...], folder: Path, display: Display
-) -> Made:
-    stop_on_signal()
+) -> tuple[Path, list[Gain]]:
     engine = Meter(
         make_engine(config, adaptable=True), display.completed, config.engine.max_failures
     )
@@ -147,18 +152,11 @@ async def _execute(
         await engine.start(versions)
         display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
-        adapter, gains = await train(
+        return await train(
             config, folder, engine, engine.engine, display, display.generation_done
         )
     finally:
         await asyncio.shield(engine.close())
-    figures = write_training(folder, Path(config.run.cache), config.log)
-    minutes = figures["time"]["seconds"] / 60
-    shipped = None
-    if config.engine.kind != "surrogate":
-        # A surrogate's skills are no weights: there is nothing to ship.
-        shipped = ship(config, folder, adapter, gains, minutes)
-    return Made(adapter, gains, shipped)
 
 
 async def train(

@@ -1,0 +1,154 @@
+"""SIGINT and SIGTERM: one line that says how to go on, 130, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineage.analysis import write
+from lineage.cli import main
+from lineage.models.surrogate import Surrogate
+from lineage.signals import INTERRUPTED, SIGNALS, Stoppable, handlers_kept
+
+BOTH = pytest.mark.parametrize("number", SIGNALS, ids=lambda one: one.name)
+
+
+@pytest.fixture(autouse=True)
+def ready() -> Iterator[None]:
+    """A shell without job control lets its background processes ignore SIGINT."""
+    before = {one: signal.getsignal(one) for one in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
+def command(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    return int(stopped.value.code or 0)
+
+
+def interrupted_query(number: int) -> None:
+    """Make of the signal what DuckDB does where it hits a query."""
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("Query interrupted") from error
+
+
+@BOTH
+def test_a_report_that_is_stopped_is_written_by_resume(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def summarise(run: Path) -> Any:
+        interrupted_query(number)
+
+    small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+    folder = tmp_path / "runs" / "x"
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "summarise", summarise)
+        code = command(
+            *("run", *small, f"run.root={tmp_path / 'runs'}", "run.name=x"),
+            f"run.cache={tmp_path / 'cache'}",
+        )
+    said = capsys.readouterr().err
+    assert (code, said.count("\n")) == (INTERRUPTED, 1)
+    assert said.startswith("lineage: stopped") and f"lineage resume {folder}" in said
+    assert not (folder / "metrics.json").exists()
+    assert command("resume", str(folder)) == 0
+    assert (folder / "metrics.json").exists() and (folder / "report.html").exists()
+    assert {one: signal.getsignal(one) for one in SIGNALS} == {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+
+
+@pytest.mark.parametrize("words", [("run", "experiment=tiny"), ("train", "method.steps=1")])
+def test_an_engine_that_takes_the_signals_does_not_keep_them(
+    words: Sequence[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    closed: list[str] = []
+
+    async def start(self: Surrogate, versions: Sequence[str]) -> None:
+        with handlers_kept():  # as a cluster is joined, where Ray sets a handler of its own
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(30)
+
+    async def close(self: Surrogate) -> None:
+        closed.append("engine")
+
+    monkeypatch.setattr(Surrogate, "start", start)
+    monkeypatch.setattr(Surrogate, "close", close)
+    root = tmp_path / "runs"
+    code = command(
+        *(*words, "engine=surrogate", f"run.root={root}", "run.name=x"),
+        f"run.cache={tmp_path / 'cache'}",
+        f"model.shelf={tmp_path / 'shelf'}",
+    )
+    said = capsys.readouterr().err
+    assert (code, closed) == (INTERRUPTED, ["engine"])
+    assert said.count("\n") == 1 and f"lineage resume {root / 'x'}" in said
+
+
+def test_what_ray_makes_of_a_signal_while_it_starts_is_an_interrupt() -> None:
+    with pytest.raises(KeyboardInterrupt), handlers_kept():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Stoppable() as stoppable:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert not stoppable.stopped
+
+
+def test_a_signal_that_a_library_drops_still_stops() -> None:
+    with pytest.raises(KeyboardInterrupt), Stoppable(), suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+STUBBORN = """
+import ctypes, subprocess, sys
+from lineage.signals import Stoppable
+with Stoppable():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    print(child.pid, flush=True)
+    while True:
+        try:
+            ctypes.CDLL(None).pause()
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+def test_the_second_signal_ends_all_at_once() -> None:
+    stubborn = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True)
+    assert stubborn.stdout is not None
+    child = int(stubborn.stdout.readline())
+    while stubborn.poll() is None:
+        stubborn.terminate()
+        time.sleep(0.05)
+    assert stubborn.wait() == INTERRUPTED
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(child, 0)
+            time.sleep(0.05)
