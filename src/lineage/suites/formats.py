@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 from pydantic import ValidationError as Invalid
@@ -37,8 +37,6 @@ WANTED = {
 }
 """What a value must be, by pydantic's type of an error."""
 
-T = TypeVar("T")
-
 
 class Differs(ValueError):
     """A row is not as its format has it; one line that names the value by its path in the row."""
@@ -50,7 +48,7 @@ class Described(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
-def read(kind: type[T] | Any, value: object, *where: str | int, needs: str) -> Any:
+def read(kind: Any, value: object, *where: str | int, needs: str) -> Any:
     """Return `value`, which stands at `where` in its row, as `kind` describes it.
 
     `needs` is what an error says of a key that is missing. Raises Differs.

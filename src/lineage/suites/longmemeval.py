@@ -70,8 +70,8 @@ class LongMemEval(FileSuite):
                 yield found
                 continue
             record, value = found
-            lists = (value.haystack_session_ids, value.haystack_dates, value.haystack_sessions)
-            if len(set(map(len, lists))) > 1:
+            ids, dates = len(value.haystack_session_ids), len(value.haystack_dates)
+            if not ids == dates == len(value.haystack_sessions):
                 what = "haystack_session_ids, haystack_dates and haystack_sessions differ in length"
                 yield Problem(record.at, what)
                 continue
