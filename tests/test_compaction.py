@@ -183,7 +183,7 @@ def spoilt(copy: Path, how: str) -> str:
         ("newer", "upgrade lineage"),
         ("changed", "is not what"),
         ("gone", "which tells of"),
-        ("record", "no whole record"),
+        ("record", "no whole JSON file"),
     ],
 )
 def test_what_is_wrong_is_named_and_the_run_stays_as_it_was(

@@ -268,17 +268,17 @@ def test_a_link_out_of_a_run_s_folder_is_not_followed(
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("schedule=1", "conf"),
-        ("~engine=1", "conf"),
+        ("schedule=1", "'schedule' takes the name of an option, not 1: choose from r0-r1"),
+        ("~engine=1", "takes the name of an option, not 1: choose from surrogate, vllm"),
         ("~engine", "conf key 'engine' has no value: set it"),
         ("engine.vllm.gpus=1.5", "engine.vllm.gpus is 1.5: it must be a fraction up to 1, or a"),
         ("engine.vllm.gpus=-1", "engine.vllm.gpus is -1"),
-        ("arms=3", "conf"),
-        ("experiment=null", "conf"),
+        ("arms=3", "choose from all, all-but-weights"),
+        ("experiment=null", "not None: choose from arms, drift"),
         ("run=x", "run is 'x': it must be a mapping of keys"),
         (f"experiment.seed={'9' * 5000}", "conf"),
         ("+arms.names.x=1", "conf"),
-        ("suite=[1]", "takes the name of one option"),
+        ("suite=[1]", "takes the name of an option, not [1]: choose from cladder"),
         ("run.root=s3://bucket/runs", "run.root"),
     ],
 )

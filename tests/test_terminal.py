@@ -265,7 +265,7 @@ def _newer_log(folder: Path) -> None:
     [
         (_no_record, "it has no run.json"),
         (_torn_record, "run.json is no whole JSON file"),
-        (_odd_record, "its record"),
+        (_odd_record, "run.json is damaged (it should be a"),
         (_no_config, "it has no config.yaml"),
         (_torn_config, "config.yaml is no whole YAML file"),
         (_torn_metrics, "metrics.json is no whole JSON file"),

@@ -64,16 +64,11 @@ def load(overrides: Sequence[str], *versions: str) -> Config:
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             try:
                 tree = compose("config", overrides=list(overrides))
-            # Hydra raises ValueError for a group that is set to a number or null.
-            except (HydraException, OmegaConfBaseException, ValueError) as error:
-                raise LineageError(_explain(error, compose("config"))) from error
-            # What Hydra itself does not expect, such as a list of numbers for a group.
-            except (TypeError, AttributeError, AssertionError) as error:
-                given = " ".join(map(str, overrides))
-                raise LineageError(
-                    f"conf: {given} cannot be put together ({error}): a group such as suite takes "
-                    "the name of one option"
-                ) from error
+            # Hydra raises ValueError for a group that is set to a number or null, and TypeError for
+            # one that is set to a list of them.
+            except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+                line = _no_option(overrides) or _explain(error, compose("config"))
+                raise LineageError(line) from error
     finally:
         GlobalHydra.instance().clear()
     return with_shelf(typed(resolved(tree)), *versions)
@@ -227,7 +222,8 @@ def one_line() -> Iterator[None]:
     """Raise LineageError with the first line of what Hydra or OmegaConf say."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
+    # ValueError: a whole number of more digits than Python reads.
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise LineageError(f"conf: {str(error).splitlines()[0]}") from error
 
 
@@ -299,6 +295,20 @@ def plain(config: Config) -> dict[str, Any]:
 def to_yaml(config: Config) -> str:
     """Return the configuration as `config.yaml` holds it."""
     return plainyaml.dump(plain(config))
+
+
+def _no_option(overrides: Sequence[str]) -> str:
+    """Return one line for a group that is set to what is no name of an option; "" for none."""
+    for override in parsed(overrides):
+        group, value = override.key_or_group, override.value()
+        options = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+        named = isinstance(value, str) or (override.is_delete() and value is None)
+        if options and not named:
+            return (
+                f"conf group {group!r} takes the name of an option, not {value}: "
+                f"choose from {', '.join(options)}"
+            )
+    return ""
 
 
 def _explain(error: Exception, tree: Any) -> str:

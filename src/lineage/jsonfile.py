@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ RESTORE = "restore it"
 """What to do with a damaged file that nothing makes again."""
 ODD = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 """What is raised where a value is not of the kind that whoever wrote it gave it."""
+
+INSTANCE = re.compile(r" or an instance of \w+")
+"""What pydantic says of our own types, which are nobody's business."""
 
 
 def what(error: Exception) -> str:
@@ -48,9 +52,8 @@ def parse_json(data: bytes, file: str, kind: Any, remedy: str = RESTORE) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise LineageError(
-            f"{file} is damaged ({f'{place}: ' if place else ''}{first['msg']}): {remedy}"
-        ) from error
+        told = INSTANCE.sub("", first["msg"].replace("Input", place or "it", 1))
+        raise LineageError(f"{file} is damaged ({told}): {remedy}") from error
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise LineageError(f"{file} is no whole JSON file ({reason}): {remedy}") from error

@@ -20,7 +20,7 @@ from lineage.config import LogConfig
 from lineage.errors import LineageError
 from lineage.metrics import FREE, interval
 from lineage.steplog.reading import check_file
-from lineage.steplog.schema import CURVE_SCHEMA, TRAINING_SCHEMA
+from lineage.steplog.schema import CURVE_SCHEMA, KEYS, TRAINING_SCHEMA
 
 SUMMARY_VERSION = 2
 SCHEMAS = {"curve": CURVE_SCHEMA, "training": TRAINING_SCHEMA}
@@ -92,7 +92,7 @@ def connect_training(folder: Path) -> duckdb.DuckDBPyConnection:
         if not files:
             raise LineageError(f"{folder} has no finished training step yet (nothing in {name})")
         for file in files:
-            check_file(file)
+            check_file(file, KEYS[name])
         place = f"{glob.escape(str(folder))}/{name}/*.parquet".replace("'", "''")
         finite = ", ".join(
             f"CASE WHEN isfinite({field.name}) THEN {field.name} END AS {field.name}"

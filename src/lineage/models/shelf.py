@@ -30,6 +30,7 @@ from lineage.config import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.errors import LineageError
 from lineage.fields import checked
 from lineage.files import NONCE, sync_folder
+from lineage.jsonfile import read_file
 from lineage.models.checkpoint import ADAPTER_FILES, digest
 from lineage.plainyaml import dump, parse
 
@@ -63,7 +64,7 @@ def read_version(shelf: Path, name: str) -> VersionConfig:
     folder = (shelf / name).resolve()
     file = folder / VERSION_FILE
     try:
-        version = checked(VersionConfig, parse(file.read_bytes()))
+        version = checked(VersionConfig, parse(read_file(file)))
         if not version.digest:
             raise ValueError("no digest")
         adapter = (folder / version.adapter).resolve()
