@@ -99,7 +99,7 @@ def open_log(
 
     `where` is the folder of a run or a training, one that holds runs (a sweep), a glob of either,
     or a URL that DuckDB can read, such as s3://bucket/runs/first, with a `connection` that has the
-    secrets for it (URLs are built and tested as paths; no bucket has been read with this). The
+    secrets or the file system for it (tested with one in memory; no bucket has been read). The
     views: runs, steps, episodes, probes, handoffs, edits, memories, docs, knowledge, snapshots,
     worlds, generations, lineages, training, curve and skipped. In a sweep the settings whose
     values differ are columns of runs. `describe` tells what a view holds.
