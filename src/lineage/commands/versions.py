@@ -56,8 +56,8 @@ def _versions(options: argparse.Namespace, console: Console) -> None:
         head = ("version", *PLACES)
         show_sheet(Sheet("where they are", head, places, left=len(head)), console)
     else:
-        head = (*NAMED, *PLACES)
-        sheet = Sheet("versions", head, tuple(rows), NOTE, left=len(head))
+        every = (*NAMED, *PLACES)
+        sheet = Sheet("versions", every, tuple(rows), NOTE, left=len(every))
         unfolded(console).print(drawn(sheet))
     say(console, f"{len(listed)} versions, {len(on_shelf)} of them on the shelf, {place}")
 
