@@ -403,8 +403,12 @@ def test_show_generation_counts_what_the_log_holds(one: Path) -> None:
 
 def test_show_generation_fits_the_terminal_and_folds_unless_told(one: Path) -> None:
     text = printed("show", one, 1, width=WIDTH)
-    tables = [line for line in text.splitlines() if re.match(r" (00|lineage|episode)", line)]
+    tables = [line for line in text.splitlines() if re.match(r"(00|lineage|episode)", line)]
     assert max(map(len, tables)) <= WIDTH
+    for head in (line for line in tables if line.startswith(("lineage ", "episode "))):
+        above, below = text.partition(head)[0], text.partition(head)[2]
+        assert re.fullmatch("[─ ]+", below.splitlines()[1]), "a rule parts the head from the rows"
+        assert "\n\n" in above[-4 * WIDTH :], "an empty line parts the table from what is above"
     assert "more rows: --full" in text and "p009" not in text
     assert "p009" in printed("show", one, 1, "--full", width=WIDTH)
 

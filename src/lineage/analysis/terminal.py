@@ -16,8 +16,8 @@ from lineage.analysis.sheet import NOT_COMPUTED, Sheet
 from lineage.analysis.tables import more, scores
 from lineage.analysis.visible import one_line
 
-RULED = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
-"""A rule below the heads and an empty line between sections, with a column's gap of a space."""
+RULED = Box("    \n    \n ─  \n    \n    \n    \n    \n    \n")
+"""A rule below each head and an empty line between sections; a space parts the columns."""
 
 
 def show_summary(summary: dict[str, Any], console: Console) -> None:

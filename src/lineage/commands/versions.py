@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lineage import conf
 from lineage.analysis.sheet import Sheet
-from lineage.analysis.terminal import show_sheet
+from lineage.analysis.terminal import drawn, show_sheet
 from lineage.analysis.visible import say, say_json, unfolded
 from lineage.commands import Commands, add_command
 from lineage.console import on_terminal
@@ -51,13 +51,14 @@ def _versions(options: argparse.Namespace, console: Console) -> None:
     if on_terminal(console):
         # Places are long: they have a table of their own, where they can be folded.
         named = tuple(row[: len(NAMED)] for row in rows)
-        show_sheet(Sheet("versions", NAMED, named, NOTE, left=len(NAMED)), console)
+        console.print(drawn(Sheet("versions", NAMED, named, NOTE, left=len(NAMED))))
         places = tuple((row[0], *row[len(NAMED) :]) for row in rows)
         head = ("version", *PLACES)
         show_sheet(Sheet("where they are", head, places, left=len(head)), console)
     else:
-        head = (*NAMED, *PLACES)
-        show_sheet(Sheet("versions", head, tuple(rows), NOTE, left=len(head)), unfolded(console))
+        every = (*NAMED, *PLACES)
+        sheet = Sheet("versions", every, tuple(rows), NOTE, left=len(every))
+        unfolded(console).print(drawn(sheet))
     say(console, f"{len(listed)} versions, {len(on_shelf)} of them on the shelf, {place}")
 
 
