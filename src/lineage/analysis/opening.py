@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,13 @@ def make_views(
     opened: Sequence[Opened],
     skip: bool,
     skipped: list[Skipped],
+    gather: Callable[[], None] | None = None,
 ) -> None:
-    """Make the views of `opened` on `log`. Raises LineageError as `open_log` does."""
+    """Make the views of `opened` on `log`. Raises LineageError as `open_log` does.
+
+    `gather` is called once the datasets are views, before the views that read them are made: to
+    make one, DuckDB looks for all files of those.
+    """
     whole, files = [], dict[str, Files]()
     for one in opened:
         try:
@@ -134,6 +139,8 @@ def make_views(
         raise LineageError(f"nothing can be read; left out, of {len(skipped)}: {skipped[0].reason}")
     for name in SCHEMAS:
         log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files)}")
+    if gather is not None:
+        gather()
     _runs(log, whole)
     for view in VIEWS:
         log.execute(f"CREATE VIEW {view.name} AS {view.sql}")
