@@ -96,7 +96,8 @@ def canvas(
         bottom = whole[1] - HEAD - (row + 1) * height + edge.bottom
         box = (left / whole[0], bottom / whole[1], plot[0] / whole[0], plot[1] / whole[1])
         axis = figure.add_axes(box, facecolor="none")
-        axis.set_title(title, fontsize=10, loc="left", color=INK)
+        # Where it would go anyway: without `y` matplotlib measures all labels to find that out.
+        axis.set_title(title, fontsize=10, loc="left", color=INK, y=1.0)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=9)
         axes.append(axis)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -16,9 +17,6 @@ import duckdb
 from lineage.analysis.datasets import SCHEMAS, quoted
 from lineage.analysis.views import connect
 from lineage.errors import LineageError
-
-GATHERED = (*SCHEMAS, "snapshots")
-"""The views that become tables: the datasets, and what else each query would make anew."""
 
 
 @contextmanager
@@ -30,21 +28,26 @@ def gathered(run: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="lineage-gathered-") as folder,
-        closing(connect(run)) as log,
+        closing(connect(run, partial(_gather, Path(folder)))) as log,
     ):
-        _gather(log, Path(folder))
+        _into_table(log, "snapshots")  # else each query would look for what is distinct anew
         yield log
 
 
-def _gather(log: duckdb.DuckDBPyConnection, folder: Path) -> None:
+def _gather(folder: Path, log: duckdb.DuckDBPyConnection) -> None:
     # Every file is read but once, and rows have no order that anything may rest on.
     log.execute("SET enable_external_file_cache = false; SET preserve_insertion_order = false")
     try:
         log.execute(f"ATTACH {quoted(str(folder / 'log.duckdb'))} AS gathered")
-        for name in GATHERED:
-            log.execute(f"CREATE TABLE gathered.{name} AS SELECT * FROM {name}")
-            log.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM gathered.{name}")
+        for name in SCHEMAS:
+            _into_table(log, name)
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         raise LineageError(
             f"the log cannot be gathered in {folder.parent}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _into_table(log: duckdb.DuckDBPyConnection, view: str) -> None:
+    """Let `view` read a table that holds what it gives now."""
+    log.execute(f"CREATE TABLE gathered.{view} AS SELECT * FROM {view}")
+    log.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM gathered.{view}")

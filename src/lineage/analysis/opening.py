@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,13 @@ def make_views(
     opened: Sequence[Opened],
     skip: bool,
     skipped: list[Skipped],
+    gather: Callable[[], None] | None = None,
 ) -> None:
-    """Make the views of `opened` on `log`. Raises LineageError as `open_log` does."""
+    """Make the views of `opened` on `log`. Raises LineageError as `open_log` does.
+
+    `gather` is called once the datasets are views, before the views that read them are made: to
+    make one, DuckDB looks for all files of those.
+    """
     whole, files, behind = [], dict[str, Files](), dict[str, Schemas]()
     for one in opened:
         try:
@@ -146,6 +151,8 @@ def make_views(
     try:
         for name in SCHEMAS:
             log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files, behind)}")
+        if gather is not None:
+            gather()
         _runs(log, whole)
         for view in VIEWS:
             log.execute(f"CREATE VIEW {view.name} AS {view.sql}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +26,20 @@ and must not make its pair weigh less; one that was over-long scores 0.
 Ordered: threads would sum in any order, and the last digit would differ from call to call."""
 
 
-def connect(run: Path) -> duckdb.DuckDBPyConnection:
+def connect(
+    run: Path, gather: Callable[[duckdb.DuckDBPyConnection], None] | None = None
+) -> duckdb.DuckDBPyConnection:
     """Return a connection with the views of the finished generations of `run` (see `opening`).
 
+    `gather` may put what the datasets hold elsewhere, before other views are made of them.
     Raises LineageError where there are none, where a file cannot be read (it is named), or where
     the folder's own path would be read as a column.
     """
     log = new_connection()
     record = read_record(run) if (run / "run.json").exists() else {}
     settings = read_settings(run) if (run / "config.yaml").exists() else {}
-    make_views(log, [Opened(str(run), record, settings, read_sittings(run))], False, [])
+    opened = [Opened(str(run), record, settings, read_sittings(run))]
+    make_views(log, opened, False, [], gather and partial(gather, log))
     return log
 
 
