@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lineage.errors import LineageError
 from lineage.fields import Whole
-from lineage.jsonfile import read_json
+from lineage.jsonfile import read_file, read_json
 from lineage.knowledge import EMPTY, Knowledge, knowledge_from_json
 from lineage.names import check_name
 from lineage.steplog.place import Place, done_file
@@ -155,7 +155,7 @@ def _check_steps(run: Path, record: Record) -> None:
     place = record.place
     own, shared = place.file(run / "steps"), place.compacted(run / "steps")
     if own.exists():
-        whole = hashlib.sha256(own.read_bytes()).hexdigest() == record.steps_sha256
+        whole = hashlib.sha256(read_file(own)).hexdigest() == record.steps_sha256
     else:
         found = rows_of(run, "steps", place) if shared.exists() else None
         whole = record.steps == (0 if found is None else found.num_rows)

@@ -78,11 +78,12 @@ def at_home(config: Config, folder: Path) -> Config:
     """
     roots = (root for root in folder.absolute().parents[:2] if (root / LATEST).is_symlink())
     cache, shelf = config.run.cache, config.model.shelf
-    if not marked(Path(cache)):
-        cache = conf.load([]).run.cache
     place = folder_of(config.model)
-    if not marked(place) and not any(place.glob(f"*/{VERSION_FILE}")):
-        shelf = conf.load([]).model.shelf
+    known = marked(Path(cache)), marked(place) or any(place.glob(f"*/{VERSION_FILE}"))
+    if not all(known):
+        ours = conf.load([])
+        cache = cache if known[0] else ours.run.cache
+        shelf = shelf if known[1] else ours.model.shelf
     return replace(
         config,
         model=replace(config.model, shelf=shelf),
