@@ -338,7 +338,7 @@ def test_versions_lists_conf_and_the_whole_shelf(
         main(["versions", f"model.shelf={tmp_path / 'shelf'}", f"train.parent={W1}"])
     assert stopped.value.code == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert {line[0]: line[1] for line in lines[1:] if "@" in line[0]} == {
+    assert {line[0]: line[1] for line in lines if line[1:2] in (["conf"], ["shelf"])} == {
         **dict.fromkeys((R0, "smollm2-135m@r1", "smollm2-135m@w1"), "conf"),
         **dict.fromkeys((W1, W2), "shelf"),
     }

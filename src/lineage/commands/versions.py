@@ -12,9 +12,8 @@ from rich.console import Console
 from lineage import conf
 from lineage.analysis.sheet import Sheet
 from lineage.analysis.terminal import drawn, show_sheet
-from lineage.analysis.visible import say, say_json, unfolded
+from lineage.analysis.visible import say, say_json
 from lineage.commands import Commands, add_command
-from lineage.console import on_terminal
 from lineage.models import shelf
 from lineage.models.versions import ModelVersion, registry, version
 
@@ -25,7 +24,7 @@ examples:
   lineage versions --json | jq '.versions[] | select(.from == "shelf") | .name'
 """
 NAMED = ("version", "from", "window", "parent", "released")
-PLACES = ("checkpoint", "adapter")
+PLACES = ("version", "checkpoint", "adapter")
 NOTE = "window: tokens of the context; from: conf/model, or the shelf of lineage train"
 
 
@@ -47,18 +46,11 @@ def _versions(options: argparse.Namespace, console: Console) -> None:
     if options.json:
         say_json(console, {"shelf": str(place), "versions": found})
         return
-    rows = [tuple(_cell(one, head) for head in (*NAMED, *PLACES)) for one in found]
-    if on_terminal(console):
-        # Places are long: they have a table of their own, where they can be folded.
-        named = tuple(row[: len(NAMED)] for row in rows)
-        console.print(drawn(Sheet("versions", NAMED, named, NOTE, left=len(NAMED))))
-        places = tuple((row[0], *row[len(NAMED) :]) for row in rows)
-        head = ("version", *PLACES)
-        show_sheet(Sheet("where they are", head, places, left=len(head)), console)
-    else:
-        every = (*NAMED, *PLACES)
-        sheet = Sheet("versions", every, tuple(rows), NOTE, left=len(every))
-        unfolded(console).print(drawn(sheet))
+    named = tuple(tuple(_cell(one, head) for head in NAMED) for one in found)
+    console.print(drawn(Sheet("versions", NAMED, named, NOTE, left=len(NAMED))))
+    # Places are long: they have a table of their own, where they can be folded.
+    places = tuple(tuple(_cell(one, head) for head in PLACES) for one in found)
+    show_sheet(Sheet("where they are", PLACES, places, left=len(PLACES)), console)
     say(console, f"{len(listed)} versions, {len(on_shelf)} of them on the shelf, {place}")
 
 
