@@ -127,7 +127,10 @@ def test_a_wrong_value_is_said_in_so_many_words(key: str, value: Any, must: str)
         ),
         ("~agent.turns", "conf key 'agent.turns' has no value: set it"),
         ("arms.baseline=cld", "arms.baseline is 'cld', which is not among arms.names"),
-        ("agent=5", "conf: Config group override must be a string or a list. Got int"),
+        (
+            "agent=5",
+            "conf group 'agent' takes the name of an option, not 5: choose from small, writer",
+        ),
     ],
 )
 def test_a_wrong_override_is_one_line(override: str, line: str) -> None:

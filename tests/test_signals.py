@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from lineage.analysis import write
@@ -52,13 +53,13 @@ def interrupted_query(number: int) -> None:
 def test_a_report_that_is_stopped_is_written_by_resume(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def summarise(run: Path) -> Any:
+    def summarise_all(log: duckdb.DuckDBPyConnection) -> Any:
         interrupted_query(number)
 
     small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
     folder = tmp_path / "runs" / "x"
     with monkeypatch.context() as patch:
-        patch.setattr(write, "summarise", summarise)
+        patch.setattr(write, "summarise_all", summarise_all)
         code = command(
             *("run", *small, f"run.root={tmp_path / 'runs'}", "run.name=x"),
             f"run.cache={tmp_path / 'cache'}",

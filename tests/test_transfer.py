@@ -662,9 +662,9 @@ def test_check_lists_so_many_entries_and_says_so(
     write(tmp_path, {"MEMORY.md": "- a\n- b\n", "x.md": "# x", "y.md": "# y"})
     assert ends("check", tmp_path) == 0
     out = capsys.readouterr().out
-    assert " m2 " in out and " d3 " in out and " d4 " not in out
+    assert "\nm2 " in out and "\nd3 " in out and "\nd4 " not in out
     assert "the first 3 of 4 entries; all of them with --all" in out
     assert "2 memories, 2 docs" in out
     assert ends("check", tmp_path, "--all") == 0
     out = capsys.readouterr().out
-    assert " d4 " in out and "the first" not in out
+    assert "\nd4 " in out and "the first" not in out
