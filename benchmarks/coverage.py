@@ -29,11 +29,12 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import ndtr, stdtrit
 
-from lineage import conf, metrics
-from lineage.analysis.views import connect
-from lineage.metrics import AMOUNT, DIFFERENCE, FREE, SHARE, Numbers, Range
-from lineage.seeds import derive
-from lineage.succession.run import execute
+from lineage import compose
+from lineage.core import intervals
+from lineage.core.intervals import AMOUNT, DIFFERENCE, FREE, SHARE, Numbers, Range
+from lineage.core.seeds import derive
+from lineage.log.views.connect import connect
+from lineage.runs.run import execute
 
 SIZES = (4, 6, 8, 12, 24)
 PROBES = 16
@@ -44,7 +45,7 @@ NOMINAL = 0.95
 EXPERIMENTS, RESAMPLES = 10_000, 400
 LOWEST, HIGHEST, LOWEST_SKEWED, MOST_FALSE = 0.93, 0.97, 0.91, 0.06
 LEAST = 6
-"""Pairs from which on the coverage is promised; stars are from `metrics.MIN_STARRED` on."""
+"""Pairs from which on the coverage is promised; stars are from `intervals.MIN_STARRED` on."""
 SKEWED = 0.5
 """Third moment, of lineages, in units of the standard deviation."""
 SCORES = {False: (0.5, 0.35), True: (0.1, 0.9), None: (0.02, 0.98)}
@@ -183,22 +184,22 @@ def linear(mean: Callable[[Numbers, Range], Sides]) -> Callable[[Numbers, Number
 
 def published(data: Numbers, of: Range) -> Sides:
     """What lineage publishes."""
-    found = metrics.bounds(data, NOMINAL, of)
+    found = intervals.bounds(data, NOMINAL, of)
     return found.low, found.high
 
 
 def published_ratio(above: Numbers, below: Numbers, of: Range) -> Sides:
     """What lineage publishes, where it is defined."""
-    found, defined = metrics.ratio_bounds(above, below, NOMINAL, of)
+    found, defined = intervals.ratio_bounds(above, below, NOMINAL, of)
     low, high = (np.where(defined, side, np.nan) for side in (found.low, found.high))
     return low, high
 
 
 def published_stars(data: Numbers, of: Range) -> NDArray[np.bool_]:
     """Which experiments lineage stars, each a table of one cell."""
-    ps = metrics.bounds(data, NOMINAL, of).p
+    ps = intervals.bounds(data, NOMINAL, of).p
     pairs = data.shape[1]
-    return np.array([metrics.stars([(p, pairs)], NOMINAL, "none")[0] for p in ps.tolist()])
+    return np.array([intervals.stars([(p, pairs)], NOMINAL, "none")[0] for p in ps.tolist()])
 
 
 METHODS = {
@@ -301,7 +302,7 @@ def lineages(pairs: int) -> Lineages:
     """Run so many pairs on the surrogate, and return what each has."""
     with tempfile.TemporaryDirectory() as tmp:
         folder = Path(tmp) / "runs" / "coverage"
-        config = conf.load(
+        config = compose.load(
             [
                 *("engine=surrogate", "experiment=tiny", f"experiment.lineages={pairs}"),
                 *("arms.names=[inherit,cold,oracle]", "experiment.probes.dissimilar=0"),

@@ -26,11 +26,11 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from lineage.conf import load_suite
+from lineage.compose import load_suite
+from lineage.core.seeds import derive, rng
+from lineage.core.tasks import Fact
 from lineage.search import Entry, make_ranker
 from lineage.search.bm25 import BOOSTS
-from lineage.seeds import derive, rng
-from lineage.tasks import Fact
 
 FACTS_PER_DOC, SHOWN, ADDED, SCANNED = 5, 5, 100, 20
 PLACES = ("Harbour", "Quarry", "Depot", "Mill", "Foundry", "Yard", "Works", "Plant")

@@ -29,13 +29,13 @@ from log_queries import peak_memory, write
 from rich.console import Console
 from rich.table import Table
 
-from lineage import conf
-from lineage.analysis.write import write_report
+from lineage import compose
 from lineage.cli import main as lineage
-from lineage.files import atomic_write
-from lineage.knowledge import Knowledge, Memory, Origin
-from lineage.succession.run import execute
-from lineage.transfer import export_knowledge
+from lineage.core.files import atomic_write
+from lineage.core.knowledge import Knowledge, Memory, Origin
+from lineage.markdown.folder import export_knowledge
+from lineage.report.write import write_report
+from lineage.runs.run import execute
 
 MIB = 2**20
 TEMPLATE_PAIRS = 10
@@ -49,7 +49,7 @@ def template(root: Path) -> Path:
     ]
     folder = root / "template"
     if not folder.exists():
-        execute(conf.load(settings), folder, Console(quiet=True), report=False)
+        execute(compose.load(settings), folder, Console(quiet=True), report=False)
     return folder
 
 

@@ -29,15 +29,15 @@ from rich.progress import track
 from rich.table import Table
 
 import lineage
-from lineage import conf
-from lineage.analysis.measures.summary import GROUND, MEASURES, summarise
-from lineage.files import atomic_write
-from lineage.seeds import rng
-from lineage.steplog.compaction import compact, size
-from lineage.steplog.log import write_generation
-from lineage.steplog.place import Place
-from lineage.steplog.reading import Record, read_records, rows_of
-from lineage.succession.run import execute
+from lineage import compose
+from lineage.core.files import atomic_write
+from lineage.core.seeds import rng
+from lineage.log.compaction import compact, size
+from lineage.log.place import Place
+from lineage.log.reader import Record, read_records, rows_of
+from lineage.log.writer import write_generation
+from lineage.metrics.summary import GROUND, MEASURES, summarise
+from lineage.runs.run import execute
 
 OF_STEP = (
     *("step_id", "world", "task", "prompt", "completion", "answer"),
@@ -56,7 +56,7 @@ def template(root: Path) -> Path:
     """Run the surrogate: five pairs, five generations, three arms, many probes."""
     probes = {"same": 240, "similar": 240, "dissimilar": 120}
     versions = ",".join(f"smollm2-135m@r{number}" for number in (0, 0, 1, 1, 1))
-    config = conf.load(
+    config = compose.load(
         [
             *("engine=surrogate", "experiment.lineages=5", "experiment.episodes=12"),
             *("suite.machines_per_kind=12", "experiment.revisit=0.3"),

@@ -32,15 +32,15 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from lineage import conf
-from lineage.files import atomic_write
-from lineage.steplog import log as log_module
-from lineage.steplog.journal import Answer, Journal
-from lineage.steplog.log import GenerationLog, parquet_bytes
-from lineage.steplog.place import Place
-from lineage.steplog.reading import steps_of
-from lineage.steplog.schema import STEP_SCHEMA, Step, table
-from lineage.succession.run import execute
+from lineage import compose
+from lineage.core.files import atomic_write
+from lineage.log import writer as log_module
+from lineage.log.journal import Answer, Journal
+from lineage.log.place import Place
+from lineage.log.reader import steps_of
+from lineage.log.schema import STEP_SCHEMA, Step, table
+from lineage.log.writer import GenerationLog, parquet_bytes
+from lineage.runs.run import execute
 
 CALLS = ("__init__", "hold", "append", "snapshot", "finish", "flush")
 """What a run asks of its log. None of them waits for anything but the disk."""
@@ -91,7 +91,7 @@ def watched(clock: Clock, written: list[pa.Table]) -> Iterator[None]:
 
 def run(root: Path, lineages: int) -> tuple[float, float, list[pa.Table]]:
     """Return seconds of a whole run, those in its log, and the tables that it wrote."""
-    config = conf.load(
+    config = compose.load(
         [
             *("engine=surrogate", f"experiment.lineages={lineages}"),
             *(f"run.root={root}", f"run.cache={root / 'cache'}"),

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lineage import conf
+from lineage import compose
 from lineage.models.factory import make_engine
 from lineage.models.precision import cores, precision
 from lineage.models.protocol import Request, Turn
@@ -27,7 +27,7 @@ VERSION, PROMPTS, LINES = "smollm2-135m@r0", 4, 20
 async def speed(dtype: str, threads: int) -> float:
     """Return how many tokens of prompts an engine reads a second."""
     options = (f"engine.vllm.dtype={dtype}", f"engine.vllm.threads={threads}")
-    engine = make_engine(conf.load(options))
+    engine = make_engine(compose.load(options))
     try:
         await engine.start([VERSION])
         await engine.generate(Request("first", VERSION, (Turn("user", "Hello."),), 1, 0.0, 0))

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lineage.conf import load_suite
-from lineage.seeds import derive
+from lineage.compose import load_suite
+from lineage.core.seeds import derive
 
 TASKS = {"codebook": 1_000_000, "warehouse": 10_000}
 WARM = 10

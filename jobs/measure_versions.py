@@ -19,20 +19,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lineage import conf
+from lineage import compose
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.history import Experience
-from lineage.analysis.tables import bounds
-from lineage.config import AgentConfig
-from lineage.edits import parse_edits
-from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
-from lineage.metrics import DIFFERENCE, SHARE, interval, paired_difference
+from lineage.core.config import AgentConfig
+from lineage.core.edits import parse_edits
+from lineage.core.intervals import DIFFERENCE, SHARE, interval, paired_difference
+from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
+from lineage.core.seeds import derive, rng
+from lineage.core.tasks import Suite, Task, World
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine, Request, Turn
-from lineage.seeds import derive, rng
+from lineage.report.tables import bounds
 from lineage.suites import make_suite
-from lineage.tasks import Suite, Task, World
 from lineage.training.lessons import title_of
 
 QUESTIONS = 4
@@ -143,7 +143,7 @@ async def measure(
 
 
 async def run(options: argparse.Namespace) -> Scores:
-    config = conf.load(options.overrides, *options.versions)
+    config = compose.load(options.overrides, *options.versions)
     engine, suite = make_engine(config), make_suite(config.suite)
     scores: Scores = defaultdict(dict)
     try:

@@ -24,19 +24,19 @@ from typing import Any
 
 from rich.console import Console
 
-from lineage import conf
-from lineage.analysis.listing import FINISHED, listing
-from lineage.analysis.measures import summarise
-from lineage.analysis.pictures import picture_bytes, score_by_generation
-from lineage.analysis.published import BY_NAME, EXPERIMENTS, TABLES
-from lineage.analysis.publishing import DEFAULT, fill
-from lineage.analysis.settings import read_settings
-from lineage.analysis.tablefile import command, read_tables, stored, to_json
-from lineage.analysis.terminal import show_summary
-from lineage.analysis.views import read_record
-from lineage.errors import LineageError, nearest
-from lineage.files import atomic_write, behind
-from lineage.origin import origin
+from lineage import compose
+from lineage.core.errors import LineageError, nearest
+from lineage.core.files import atomic_write, behind
+from lineage.inspect.listing import FINISHED, listing
+from lineage.log.views.connect import read_record
+from lineage.log.views.settings import read_settings
+from lineage.metrics import summarise
+from lineage.report.figures import picture_bytes, score_by_generation
+from lineage.report.publish.published import BY_NAME, EXPERIMENTS, TABLES
+from lineage.report.publish.publishing import DEFAULT, fill
+from lineage.report.publish.tablefile import command, read_tables, stored, to_json
+from lineage.report.terminal import show_summary
+from lineage.runs.origin import origin
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "results"
@@ -90,7 +90,7 @@ def _check(experiment: str, overrides: Sequence[str], out: Path) -> None:
         raise LineageError(
             f"no published experiment is named {experiment!r}{nearest(experiment, EXPERIMENTS)}"
         )
-    _check_engine(conf.load([*BY_NAME[experiment].overrides, *overrides]).engine.kind, out)
+    _check_engine(compose.load([*BY_NAME[experiment].overrides, *overrides]).engine.kind, out)
 
 
 def _check_engine(kind: str, out: Path) -> None:
@@ -104,8 +104,8 @@ def _check_engine(kind: str, out: Path) -> None:
 def _made(experiment: str, overrides: Sequence[str], again: bool) -> Path:
     """Return the folder of a finished run of `experiment`, which is run unless it is there."""
     words = [*BY_NAME[experiment].overrides, *overrides]
-    config = conf.load(words)
-    root, wanted = Path(config.run.root), conf.config_hash(config)
+    config = compose.load(words)
+    root, wanted = Path(config.run.root), compose.config_hash(config)
     found = None if again else _finished(root, wanted)
     if found is None:
         print(f"results: lineage run {shlex.join(words)}", flush=True)
@@ -136,7 +136,7 @@ def collect(run: Path, out: Path) -> None:
     if not tables:
         raise LineageError(
             f"{run} is of experiment {record['experiment']!r}, which is not published: "
-            f"TABLES in lineage.analysis.published has {', '.join(EXPERIMENTS)}"
+            f"TABLES in lineage.report.publish.published has {', '.join(EXPERIMENTS)}"
         )
     state = next(one.state for one in listing(run))
     if state != FINISHED:

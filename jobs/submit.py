@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from lineage import conf
-from lineage.errors import LineageError
+from lineage import compose
+from lineage.core.errors import LineageError
 from lineage.models.cluster import refused
-from lineage.succession.job import prepare
+from lineage.runs.plan import prepare
 
 PORTS = {"http": 80, "https": 443}
 
@@ -42,7 +42,7 @@ def submit(address: str, overrides: Sequence[str]) -> str:
     job = f"lineage-{mark}"
     # The run's folder has the job's name, so that a job submitted again resumes its run.
     words = [*overrides, f"run.name=job-{mark}", "run.ray_address=auto"]
-    config = conf.load(words)
+    config = compose.load(words)
     prepare(config)
     check_reached(address, config.run.ray_timeout_s)
     from ray.job_submission import JobStatus, JobSubmissionClient

@@ -21,7 +21,7 @@ from transformers import (
     set_seed,
 )
 
-from lineage.conf import load_suite
+from lineage.compose import load_suite
 from lineage.models.precision import AUTO, PRECISIONS
 from lineage.models.sft import Conversations, LabelledTrainer, load_base, with_adapter
 from lineage.training.lessons import lesson

@@ -14,7 +14,7 @@ import duckdb
 from IPython.display import Image
 from rich.console import Console
 
-from lineage.analysis.terminal import show_summary
+from lineage.report.terminal import show_summary
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)

@@ -13,10 +13,10 @@ from pathlib import Path
 from IPython.display import Image
 
 import lineage
-from lineage.analysis.measures.gains import gain_by_inheritance
-from lineage.analysis.measures.scoring import scores
-from lineage.analysis.pictures import picture_bytes, score_by_generation, use_cache
-from lineage.analysis.sheet import gained
+from lineage.metrics.gains import gain_by_inheritance
+from lineage.metrics.scoring import scores
+from lineage.report.figures import picture_bytes, score_by_generation, use_cache
+from lineage.report.sheet import gained
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)

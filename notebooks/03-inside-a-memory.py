@@ -13,7 +13,7 @@ from pathlib import Path
 from IPython.display import Image
 
 import lineage
-from lineage.analysis.pictures import memory_turnover, picture_bytes, use_cache
+from lineage.report.figures import memory_turnover, picture_bytes, use_cache
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)

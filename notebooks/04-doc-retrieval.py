@@ -13,8 +13,8 @@ from pathlib import Path
 from IPython.display import Image
 
 import lineage
-from lineage.analysis.measures.docsearch import doc_opened_in_vain, doc_opened_when_needed
-from lineage.analysis.pictures import doc_search_reliability, picture_bytes, use_cache
+from lineage.metrics.docsearch import doc_opened_in_vain, doc_opened_when_needed
+from lineage.report.figures import doc_search_reliability, picture_bytes, use_cache
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from IPython.display import Image
 
 import lineage
-from lineage.analysis.pictures import picture_bytes, reward_by_step, use_cache
+from lineage.report.figures import picture_bytes, reward_by_step, use_cache
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)

@@ -12,9 +12,9 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 
 import lineage
-from lineage.analysis.measures.facts import staleness
-from lineage.analysis.measures.gains import inheritance_gain
-from lineage.analysis.pictures import picture_bytes, use_cache
+from lineage.metrics.facts import staleness
+from lineage.metrics.gains import inheritance_gain
+from lineage.report.figures import picture_bytes, use_cache
 
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)

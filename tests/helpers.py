@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from lineage import conf
-from lineage.config import Config
+from lineage import compose
+from lineage.core.config import Config
+from lineage.core.seeds import derive
+from lineage.log.schema import CLOCK_COLUMNS
+from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Engine, Request
-from lineage.seeds import derive
-from lineage.steplog.schema import CLOCK_COLUMNS
-from lineage.succession import run as run_module
-from lineage.succession.meter import Meter
-from lineage.succession.run import execute
+from lineage.runs import run as run_module
+from lineage.runs.run import execute
 
 
 class Screen(io.StringIO):
@@ -33,7 +33,7 @@ class Screen(io.StringIO):
 
 def surrogate(tmp: Path, *overrides: str) -> Config:
     """Return a small run on the surrogate, below `tmp`."""
-    return conf.load(
+    return compose.load(
         [
             "engine=surrogate",
             "experiment.lineages=3",

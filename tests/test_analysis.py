@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from helpers import answering, reported, steps, surrogate
 
-from lineage.analysis.measures import summarise
-from lineage.analysis.page import text
-from lineage.analysis.write import write_report
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
+from lineage.metrics import summarise
 from lineage.models.protocol import Completion, Request
+from lineage.report.page import text
+from lineage.report.write import write_report
 
 HOSTILE = "<script>alert(1)</script>\x1b[31mred\x07 \ud800 &amp; </details>"
 

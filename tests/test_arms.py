@@ -10,14 +10,14 @@ import duckdb
 import pytest
 from helpers import reported, run, steps, surrogate, timeless
 
-from lineage import conf
-from lineage.analysis.measures import summarise
-from lineage.errors import LineageError
-from lineage.knowledge import knowledge_from_json
+from lineage import compose
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import knowledge_from_json
+from lineage.log.reader import read_snapshots
+from lineage.metrics import summarise
 from lineage.models.surrogate import count_tokens
-from lineage.steplog.reading import read_snapshots
-from lineage.succession.job import prepare
-from lineage.succession.poison import PAYLOAD
+from lineage.runs.plan import prepare
+from lineage.runs.poison import PAYLOAD
 
 ALL = ("inherit", "memories", "docs", "transcript", "retrieval", "finetune", "shuffled", "cold")
 
@@ -148,7 +148,7 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
         for generation in (2, 3):
             for lost in (folder / dataset).glob(f"arm=*/generation={generation}"):
                 shutil.rmtree(lost)
-    run(conf.load_file(folder / "config.yaml"), folder)
+    run(compose.load_file(folder / "config.yaml"), folder)
     assert timeless(folder) == timeless(arms)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from helpers import run, surrogate
 
-from lineage import conf
-from lineage import files as files_module
+from lineage import compose
 from lineage.cli import main
-from lineage.errors import LineageError
+from lineage.core import files as files_module
+from lineage.core.errors import LineageError
 from lineage.models.checkpoint import locate
 from lineage.models.versions import Checkpoint, ModelVersion
-from lineage.succession.job import prepare
+from lineage.runs.plan import prepare
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -77,20 +77,20 @@ def version(checkpoint: Checkpoint, adapter: str = "") -> ModelVersion:
 def test_a_torn_configuration_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("run: [")
     with pytest.raises(LineageError, match="is no YAML"):
-        conf.load_file(tmp_path / "config.yaml")
+        compose.load_file(tmp_path / "config.yaml")
 
 
 def test_a_key_that_is_retired_is_no_fault_of_a_saved_configuration(tmp_path: Path) -> None:
-    config = conf.load(["engine=surrogate"])
-    saved = conf.to_yaml(config)
+    config = compose.load(["engine=surrogate"])
+    saved = compose.to_yaml(config)
     old = saved.replace("  correction: none\n", "").replace("log:\n", "log:\n  bootstrap: 2000\n")
     assert "bootstrap" in old and "correction" not in old
     (tmp_path / "config.yaml").write_text(old)
-    assert conf.load_file(tmp_path / "config.yaml") == config
+    assert compose.load_file(tmp_path / "config.yaml") == config
     with pytest.raises(LineageError, match="bootstrap"):
-        conf.load(["log.bootstrap=2000"])
+        compose.load(["log.bootstrap=2000"])
     with pytest.raises(LineageError, match=r"log\.correction .* none, holm, bh"):
-        conf.load(["log.correction=bonferroni"])
+        compose.load(["log.correction=bonferroni"])
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ def test_a_key_that_is_retired_is_no_fault_of_a_saved_configuration(tmp_path: Pa
 )
 def test_a_sweep_that_cannot_be_listed_is_one_line(override: str) -> None:
     with pytest.raises(LineageError, match=r"^conf: .+$"):
-        conf.sweep([override])
+        compose.sweep([override])
 
 
 def test_a_version_that_only_an_arm_names_decides_the_hash() -> None:
     versions = ", ".join(["smollm2-135m@w1"] * 4)
     arm = f"+arms.defined.other={{receives: inherit, versions: [{versions}]}}"
     names = "arms.names=[inherit,cold,oracle,other]"
-    config = conf.load([arm, names])
-    before = conf.config_hash(config)
+    config = compose.load([arm, names])
+    before = compose.config_hash(config)
     w1 = replace(config.model.versions["smollm2-135m@w1"], context_window=1024)
     model = replace(config.model, versions={**config.model.versions, "smollm2-135m@w1": w1})
-    assert conf.config_hash(replace(config, model=model)) != before
+    assert compose.config_hash(replace(config, model=model)) != before
 
 
 def test_a_missing_checkpoint_names_the_remedy(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
 
 
 def test_the_window_must_hold_rules_budget_and_answer() -> None:
-    config = conf.load(["agent.memory_budget=1700"])
+    config = compose.load(["agent.memory_budget=1700"])
     with pytest.raises(LineageError, match=r"2048 tokens, but .* need about"):
         prepare(config)
 

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import reported, steps, surrogate
 
-from lineage.conf import load_suite
-from lineage.curriculum import plans
-from lineage.errors import LineageError
+from lineage.compose import load_suite
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.tasks import Referral, Suite, Task, World
 from lineage.suites.memoryagentbench import pieces
-from lineage.tasks import Referral, Suite, Task, World
 
 DATA = Path(__file__).parent / "data"
 FILES = {

@@ -9,8 +9,8 @@ import pytest
 from helpers import run, steps, surrogate
 
 from lineage.cli import main
-from lineage.knowledge import EMPTY
-from lineage.transfer import import_knowledge
+from lineage.core.knowledge import EMPTY
+from lineage.markdown.folder import import_knowledge
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import psutil
 import pytest
 import ray
 
-from lineage import conf
-from lineage.errors import LineageError
+from lineage import compose
+from lineage.core.errors import LineageError
 from lineage.models import cluster as module
 from lineage.models.cluster import OWNER, PREFIX, Cluster
 
@@ -169,7 +169,7 @@ def test_a_job_for_nobody_or_without_a_token_is_one_line(
 @pytest.mark.parametrize("key", ["root", "cache"])
 def test_a_url_is_no_folder_to_write_to(key: str) -> None:
     with pytest.raises(LineageError, match=rf"run\.{key} is 's3://bucket/r': .* not to a URL"):
-        conf.load([f"run.{key}=s3://bucket/r"])
+        compose.load([f"run.{key}=s3://bucket/r"])
 
 
 def test_ray_is_told_to_stay_on_this_machine() -> None:

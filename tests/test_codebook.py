@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lineage.conf import load_suite
-from lineage.config import ExperimentConfig, ProbeConfig
-from lineage.curriculum import plans
-from lineage.errors import LineageError
-from lineage.tasks import Family
+from lineage.compose import load_suite
+from lineage.core.config import ExperimentConfig, ProbeConfig
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.tasks import Family
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
 SUITE = load_suite("codebook")

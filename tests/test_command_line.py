@@ -17,17 +17,17 @@ import pytest
 from helpers import run, surrogate, timeless
 from rich.console import Console
 
-from lineage import conf
-from lineage.analysis import headline, terminal, write
+from lineage import compose
 from lineage.cli import main
 from lineage.commands.overrides import groups_text
 from lineage.commands.runs import find_run
-from lineage.console import PLAIN, busy, fit_streams
-from lineage.errors import LineageError
-from lineage.files import atomic_write
-from lineage.progress import Display
-from lineage.succession import run as run_module
-from lineage.succession.run import locked
+from lineage.core.console import PLAIN, busy, fit_streams
+from lineage.core.errors import LineageError
+from lineage.core.files import atomic_write
+from lineage.report import headline, terminal, write
+from lineage.runs import run as run_module
+from lineage.runs.progress import Display
+from lineage.runs.run import locked
 
 WIDTH = 80
 SMALL = ("experiment=tiny", "experiment.lineages=1")
@@ -89,16 +89,16 @@ def test_the_help_of_what_is_configured_lists_groups_options_and_examples(
 ) -> None:
     text = said(capsys, command, "--help")
     assert "examples:" in text and f"\n  lineage {command}" in text
-    assert groups_text() in text and str(conf.conf_dir()) in text
-    for group, options in conf.groups().items():
+    assert groups_text() in text and str(compose.conf_dir()) in text
+    for group, options in compose.groups().items():
         line = re.search(rf"^  {group} +(.*(?:\n {{14}}.*)*)", text, re.MULTILINE)
         assert line is not None
         assert re.findall(r"[\w-]+", line[1]) == list(options)
 
 
 def test_every_option_of_the_groups_is_a_file_and_the_default_is_first() -> None:
-    groups = conf.groups()
-    files = {file.relative_to(conf.conf_dir()) for file in conf.conf_dir().glob("*/*.yaml")}
+    groups = compose.groups()
+    files = {file.relative_to(compose.conf_dir()) for file in compose.conf_dir().glob("*/*.yaml")}
     named = {Path(group, f"{option}.yaml") for group in groups for option in groups[group]}
     assert files - named == {Path("migration/base.yaml")} and not named - files
     assert groups["engine"] == ("vllm", "surrogate")

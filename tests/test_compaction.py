@@ -15,15 +15,15 @@ from test_training import QUIET, curve, toy
 
 import lineage
 from lineage import cli
-from lineage.analysis.measures.summary import summarise
-from lineage.config import Config
-from lineage.errors import LineageError
-from lineage.knowledge import EMPTY
-from lineage.steplog import compaction
-from lineage.steplog.compaction import COMPACTING, compact, settle, size
-from lineage.steplog.place import COMPACTED, Place, done_file
-from lineage.steplog.schema import SCHEMA_VERSION, STEP_SCHEMA
-from lineage.succession.run import locked
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import EMPTY
+from lineage.log import compaction
+from lineage.log.compaction import COMPACTING, compact, settle, size
+from lineage.log.place import COMPACTED, Place, done_file
+from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA
+from lineage.metrics.summary import summarise
+from lineage.runs.run import locked
 from lineage.training.run import execute
 
 OLD = Path(__file__).parent / "data" / "schema-1"

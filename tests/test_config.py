@@ -15,14 +15,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage import conf, plainyaml
+from lineage import compose
 from lineage.agent.policies import POLICIES
 from lineage.commands.fork import Fork, configured
-from lineage.config import RETIRED, Config, Policy
-from lineage.errors import LineageError
-from lineage.fields import schema
+from lineage.core import plainyaml
+from lineage.core.config import RETIRED, Config, Policy
+from lineage.core.errors import LineageError
+from lineage.core.fields import schema
 
-DEFAULT = conf.load(["engine=surrogate"])
+DEFAULT = compose.load(["engine=surrogate"])
 LOWEST = {"minimum", "exclusiveMinimum"}
 
 
@@ -99,14 +100,14 @@ SHOWN = {"nan": "nan", "inf": "inf", "None": "null", "True": "true", "[]": "empt
 
 @pytest.mark.parametrize(("key", "value", "must"), WRONG)
 def test_a_wrong_value_is_said_in_so_many_words(key: str, value: Any, must: str) -> None:
-    tree: Any = conf.plain(DEFAULT)
+    tree: Any = compose.plain(DEFAULT)
     node = tree
     *path, last = key.removesuffix("]").replace("[", ".").split(".")
     for name in path:
         node = node[name]
     node[int(last) if isinstance(node, list) else last] = value
     with pytest.raises(LineageError) as raised:
-        conf.typed(tree)
+        compose.typed(tree)
     assert str(raised.value) == f"{key} is {SHOWN.get(repr(value), repr(value))}: {must}"
 
 
@@ -135,13 +136,13 @@ def test_a_wrong_value_is_said_in_so_many_words(key: str, value: Any, must: str)
 )
 def test_a_wrong_override_is_one_line(override: str, line: str) -> None:
     with pytest.raises(LineageError) as raised:
-        conf.load(["engine=surrogate", override])
+        compose.load(["engine=surrogate", override])
     assert str(raised.value) == line
 
 
 def test_of_several_the_first_is_said_and_the_others_counted() -> None:
     with pytest.raises(LineageError, match=r"^agent\.turns is 0: .*\(actions\) \(and 2 more\)$"):
-        conf.load(["agent.turns=0", "method.steps=0", "run.lineages_in_flight=0"])
+        compose.load(["agent.turns=0", "method.steps=0", "run.lineages_in_flight=0"])
 
 
 def test_a_configuration_is_a_value_that_is_checked_wherever_it_is_made() -> None:
@@ -176,23 +177,23 @@ def test_a_configuration_is_a_value_that_is_checked_wherever_it_is_made() -> Non
     ],
 )
 def test_hashes_stay(overrides: str, run: str, training: str) -> None:
-    config = conf.load(overrides.split())
-    assert conf.config_hash(config) == run
-    assert not training or conf.training_hash(config) == training
+    config = compose.load(overrides.split())
+    assert compose.config_hash(config) == run
+    assert not training or compose.training_hash(config) == training
 
 
 def saved(folder: Path, **changes: Any) -> Path:
     """Return a saved configuration with other values at its top."""
     file = folder / "config.yaml"
-    file.write_text(yaml.safe_dump(conf.plain(DEFAULT) | changes, sort_keys=False))
+    file.write_text(yaml.safe_dump(compose.plain(DEFAULT) | changes, sort_keys=False))
     return file
 
 
 def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     odd = replace(DEFAULT, run=replace(DEFAULT.run, name="12e34567", root="é: # ${x} ???"))
-    (tmp_path / "config.yaml").write_text(conf.to_yaml(odd))
-    assert conf.load_file(tmp_path / "config.yaml") == odd
-    assert yaml.safe_load(conf.to_yaml(odd)) == conf.plain(odd) == asdict(odd)
+    (tmp_path / "config.yaml").write_text(compose.to_yaml(odd))
+    assert compose.load_file(tmp_path / "config.yaml") == odd
+    assert yaml.safe_load(compose.to_yaml(odd)) == compose.plain(odd) == asdict(odd)
 
 
 def test_a_retired_key_is_dropped_from_what_is_saved_and_from_nothing_else(
@@ -200,23 +201,23 @@ def test_a_retired_key_is_dropped_from_what_is_saved_and_from_nothing_else(
 ) -> None:
     file = saved(tmp_path, log=asdict(DEFAULT.log) | {"flushes": 3})
     with pytest.raises(LineageError, match=r"unknown conf key 'log\.flushes'"):
-        conf.load_file(file)
+        compose.load_file(file)
     monkeypatch.setitem(RETIRED, "log.flushes", "every step is durable")
     monkeypatch.setitem(RETIRED, "old.node.key", "there never was one")
-    assert conf.load_file(file) == DEFAULT
+    assert compose.load_file(file) == DEFAULT
     with pytest.raises(LineageError, match=r"unknown conf key 'log\.flushes'"):
-        conf.load(["+log.flushes=3"])
+        compose.load(["+log.flushes=3"])
 
 
 def test_a_key_that_came_later_has_its_default_in_what_is_saved(tmp_path: Path) -> None:
-    tree = conf.plain(DEFAULT)
+    tree = compose.plain(DEFAULT)
     del tree["start"], tree["experiment"]["working_generations"]
     (tmp_path / "config.yaml").write_text(json.dumps(tree))
-    assert conf.load_file(tmp_path / "config.yaml") == DEFAULT
+    assert compose.load_file(tmp_path / "config.yaml") == DEFAULT
     del tree["agent"]["turns"]
     (tmp_path / "config.yaml").write_text(json.dumps(tree))
     with pytest.raises(LineageError, match=r"conf key 'agent\.turns' has no value: set it$"):
-        conf.load_file(tmp_path / "config.yaml")
+        compose.load_file(tmp_path / "config.yaml")
 
 
 def test_nothing_in_somebody_else_s_configuration_is_resolved(
@@ -226,15 +227,15 @@ def test_nothing_in_somebody_else_s_configuration_is_resolved(
     spy = "${oc.env:SECRET}"
     suite = {"_target_": "lineage.suites.jsonl.Jsonl", "name": "jsonl", "path": spy}
     file = saved(tmp_path, run=asdict(DEFAULT.run) | {"root": spy})
-    assert conf.load_file(file).run.root == spy
+    assert compose.load_file(file).run.root == spy
     # A fork lies beside what it is forked from, wherever that says it was.
     fork = configured(tmp_path, Fork("k-1", 0, 1), ["agent.turns=3"])
     assert fork.run.root == str(tmp_path.parent)
     with pytest.raises(LineageError) as raised:
-        conf.load_file(saved(tmp_path, suite=suite))
+        compose.load_file(saved(tmp_path, suite=suite))
     assert "told" not in str(raised.value)
     # What is composed from conf/, by whoever runs it, is.
-    assert conf.load(["run.root=${oc.env:SECRET}"]).run.root == "told"
+    assert compose.load(["run.root=${oc.env:SECRET}"]).run.root == "told"
 
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(
@@ -262,7 +263,7 @@ def test_a_hostile_or_torn_configuration_is_one_line(
 ) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(LineageError) as raised:
-        conf.load_file(tmp_path / "config.yaml")
+        compose.load_file(tmp_path / "config.yaml")
     assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -307,4 +308,4 @@ def test_plain_yaml_reads_numbers_as_hydra_does_and_dates_as_text(text: str, val
     ],
 )
 def test_a_sweep_goes_in_hydra_s_order(overrides: list[str], points: list[list[str]]) -> None:
-    assert conf.sweep(overrides) == points
+    assert compose.sweep(overrides) == points

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from lineage.config import ExperimentConfig, ProbeConfig
-from lineage.curriculum import plans
-from lineage.errors import LineageError
-from lineage.tasks import FAMILIES, Suite, Task, World
+from lineage.core.config import ExperimentConfig, ProbeConfig
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.tasks import FAMILIES, Suite, Task, World
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 2, None, 0.0, ProbeConfig(4, 4, 2))
 

@@ -18,12 +18,13 @@ from helpers import reported, surrogate
 from test_bad_input import fails
 
 import lineage
-from lineage import conf
-from lineage.analysis import browsing, write
+from lineage import compose
 from lineage.cli import main
 from lineage.commands.fork import Fork, configured
-from lineage.errors import LineageError
-from lineage.names import LATEST
+from lineage.core.errors import LineageError
+from lineage.core.names import LATEST
+from lineage.inspect import browsing
+from lineage.report import write
 
 TINY = ("experiment=tiny", "experiment.lineages=1", "arms.names=[inherit,cold,oracle]")
 WAIT_S = 120
@@ -203,7 +204,7 @@ def test_a_suite_of_somebody_else_is_neither_forked_nor_trained_on(
     with pytest.raises(LineageError, match=r"add suite\._target_=evil_suite\.Suite$"):
         configured(spoilt, Fork("k-1", 0, 0), [])
     with pytest.raises(LineageError, match=r"name that suite\._target_ on the command line$"):
-        check(conf.load(["engine=surrogate", "agent=writer", f"train.log={spoilt}"]))
+        check(compose.load(["engine=surrogate", "agent=writer", f"train.log={spoilt}"]))
     assert not told.exists()
     with pytest.raises(LineageError, match="cannot be imported"):
         configured(spoilt, Fork("k-1", 0, 0), ["suite._target_=evil_suite.Suite"])
@@ -300,7 +301,7 @@ def test_a_file_that_may_not_grow_is_one_line(
     import errno
     import os
 
-    from lineage import files
+    from lineage.core import files
 
     def full(handle: int) -> None:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
@@ -313,7 +314,7 @@ def test_a_file_that_may_not_grow_is_one_line(
 def test_a_damaged_record_of_a_training_s_gains_is_named(
     spoilt: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lineage.analysis.gains import HELD_OUT, read_gains
+    from lineage.metrics.held_out import HELD_OUT, read_gains
 
     assert read_gains(spoilt) == []
     for text in ("[", "{}", '[{"curriculum": 7}]', "[" * damage.DEEP):

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lineage import conf
-from lineage.config import ExperimentConfig, ProbeConfig
-from lineage.curriculum import plans
-from lineage.errors import LineageError
+from lineage import compose
+from lineage.core.config import ExperimentConfig, ProbeConfig
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.facts import Truth
+from lineage.core.tasks import Family, Suite
 from lineage.suites import make_suite
-from lineage.tasks import Family, Suite
-from lineage.truth import Truth
 
 PAGE = Path(__file__).parents[1] / "docs" / "suites.md"
 MOST_LINES = 60
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 def _suite(folder: Path, *overrides: str) -> Suite:
     where = f"hydra.searchpath=[file://{folder}]"
-    return make_suite(conf.load(["suite=capitals", where, *overrides]).suite)
+    return make_suite(compose.load(["suite=capitals", where, *overrides]).suite)
 
 
 @pytest.fixture

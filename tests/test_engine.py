@@ -14,11 +14,11 @@ import vaults
 from helpers import reported, run, steps
 from tokenizers import Tokenizer
 
-from lineage import conf
+from lineage import compose
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.toolcalls import TOOLS
-from lineage.knowledge import EMPTY, Memory, Origin
+from lineage.core.knowledge import EMPTY, Memory, Origin
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Completion, Request, ToolCall
@@ -35,7 +35,7 @@ CODES = {"Birch": "7413", "Cedar": "2086", "Fern": "5590", "Hazel": "3321"}
 def lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of two generations: r0 hands over to r1."""
     root = tmp_path_factory.mktemp("engine") / "runs"
-    config = conf.load(
+    config = compose.load(
         ["experiment=tiny", "agent.docs=true", f"run.root={root}", f"run.cache={CACHE}"]
     )
     folder = root / "tiny"
@@ -85,7 +85,7 @@ def test_an_environment_is_acted_in_and_summed_up(tmp_path: Path) -> None:
         *("agent.history_tokens=120", "agent.summary_tokens=60"),
         *(f"run.root={tmp_path / 'runs'}", f"run.cache={CACHE}"),
     )
-    run(conf.load(overrides), tmp_path / "runs" / "turns")
+    run(compose.load(overrides), tmp_path / "runs" / "turns")
     log = steps(tmp_path / "runs" / "turns")
     assert not [r["error"] for r in log if r["error"]]
     actions = [r for r in log if r["kind"] in ("turn", "act", "probe")]
@@ -111,7 +111,7 @@ def ask(name: str, version: str, number: int, **more: Any) -> Request:
 async def _serve() -> dict[str, Any]:
     """Ask one engine everything, then kill its actor under load and ask again."""
     # One slot: full with the one adapter, which is when a kernel's mix-up would show.
-    config = conf.load([f"run.cache={CACHE}", "engine.vllm.max_loras=1"])
+    config = compose.load([f"run.cache={CACHE}", "engine.vllm.max_loras=1"])
     calling = replace(config.model.versions[R0], tool_parser="hermes")
     model = replace(config.model, versions={**config.model.versions, R0: calling})
     config = replace(config, model=model)

@@ -14,13 +14,13 @@ from helpers import answering, engine_answering, run, steps, surrogate, timeless
 from rich.console import Console
 from test_training import toy
 
-from lineage.analysis.comparison import compare
-from lineage.analysis.measures import summarise
-from lineage.errors import OVERLONG, LineageError
+from lineage.core.errors import OVERLONG, LineageError
+from lineage.inspect.comparison import compare
+from lineage.metrics import summarise
+from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import Surrogate
-from lineage.succession.job import prepare
-from lineage.succession.meter import Meter
+from lineage.runs.plan import prepare
 from lineage.training import run as training_run
 from lineage.training.run import execute as train
 

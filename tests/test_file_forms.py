@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
+from lineage.core.tasks import World
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.jsonl import Jsonl
 from lineage.suites.longmemeval import LongMemEval
 from lineage.suites.records import Problem, Record, records
 from lineage.suites.streambench import StreamBench
-from lineage.tasks import World
 
 DATA = Path(__file__).parent / "data"
 BASE: dict[str, Any] = {"instructions": "", "world_tasks": 99, "answer_chars": 999}

@@ -21,21 +21,21 @@ import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from lineage import conf
-from lineage.errors import LineageError
+from lineage import compose
+from lineage.core.errors import LineageError
+from lineage.core.signals import INTERRUPTED, SIGNALS
 from lineage.models.cluster import OWNER, PREFIX
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.health import Health, State
 from lineage.models.protocol import Request, Turn
 from lineage.models.versions import lookup, registry
-from lineage.signals import INTERRUPTED, SIGNALS
 
 VERSIONS = ["smollm2-135m@r0", "smollm2-135m@r1"]
 
 
 def fleet(tmp_path: Path, *overrides: str) -> Fleet:
-    config = conf.load(
+    config = compose.load(
         ["engine=surrogate", "engine.hosted=true", f"run.cache={tmp_path}", *overrides]
     )
     made = make_engine(config)
@@ -49,7 +49,7 @@ def request(number: int) -> Request:
 
 
 def test_versions_name_the_nearest_and_refuse_cycles() -> None:
-    config = conf.load([]).model
+    config = compose.load([]).model
     with pytest.raises(LineageError, match="did you mean 'smollm2-135m@r0'"):
         lookup(registry(config), "smollm2-135@r0")
     first = dataclasses.replace(config.versions["smollm2-135m@r0"], parent="smollm2-135m@r1")

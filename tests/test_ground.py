@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import run, surrogate
 
-from lineage.analysis.measures import ground
-from lineage.analysis.measures.summary import GROUND
-from lineage.analysis.views import connect
-from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
-from lineage.metrics import AMOUNT, interval
-from lineage.steplog.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
+from lineage.core.intervals import AMOUNT, interval
+from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
+from lineage.log.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
+from lineage.log.views.connect import connect
+from lineage.metrics import ground
+from lineage.metrics.summary import GROUND
 
 RECORD = {
     "run": "hand-1", "experiment": "hand", "config_hash": "1", "arms": ["inherit", "cold"],

@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.errors import LineageError
-from lineage.files import atomic_write
-from lineage.knowledge import EMPTY
+from lineage.core.errors import LineageError
+from lineage.core.files import atomic_write
+from lineage.core.knowledge import EMPTY
+from lineage.log.journal import Answer, Journal
+from lineage.log.place import Place
+from lineage.log.reader import read_steps
+from lineage.log.schema import Step, table
+from lineage.log.writer import GenerationLog, parquet_bytes
 from lineage.models.protocol import Completion, Request, TokenCounter, Turn
-from lineage.steplog.journal import Answer, Journal
-from lineage.steplog.log import GenerationLog, parquet_bytes
-from lineage.steplog.place import Place
-from lineage.steplog.reading import read_steps
-from lineage.steplog.schema import Step, table
-from lineage.succession.carry import NO_WORLD
-from lineage.succession.replay import Replay
+from lineage.models.replay import Replay
+from lineage.runs.migrate import NO_WORLD
 
 PLACE = Place("inherit", 0, "000-inherit", 1)
 LONE = "half of a pair: \ud83d"

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from helpers import reported, run, steps, surrogate
 
-from lineage.conf import load_suite
-from lineage.curriculum import plans
-from lineage.errors import LineageError
-from lineage.succession.arms import donor_of, find_arm
+from lineage.compose import load_suite
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.tasks import Fact
+from lineage.runs.arms import donor_of, find_arm
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.records import Problem, Record, records
-from lineage.tasks import Fact
 
 
 def row(number: int, **more: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.edits import APPLIED, OVERFLOW, Edit, Limits, apply, overflow, parse_edits
-from lineage.knowledge import EMPTY, Knowledge, Memory, Origin, knowledge_from_json
+from lineage.core.edits import APPLIED, OVERFLOW, Edit, Limits, apply, overflow, parse_edits
+from lineage.core.knowledge import EMPTY, Knowledge, Memory, Origin, knowledge_from_json
 
 ORIGIN = Origin(0, "m@r0", "w000")
 LIMITS = Limits(memory=40, title=20, body=80)

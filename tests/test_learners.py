@@ -23,8 +23,8 @@ from transformers import (
     set_seed,
 )
 
-from lineage.config import MethodConfig
-from lineage.errors import LineageError
+from lineage.core.config import MethodConfig
+from lineage.core.errors import LineageError
 from lineage.models.cluster import Cluster
 from lineage.models.sft import with_adapter
 from lineage.training.batch import Batch, Learnt, Sample

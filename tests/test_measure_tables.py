@@ -12,7 +12,9 @@ import pyarrow as pa
 import pytest
 from helpers import reported, surrogate
 
-from lineage.analysis.measures import (
+from lineage.core.intervals import DIFFERENCE, SHARE, interval, ratio
+from lineage.log.views.connect import SCORE_SQL, connect, rows
+from lineage.metrics import (
     backward_transfer,
     compression,
     forgetting,
@@ -20,10 +22,8 @@ from lineage.analysis.measures import (
     inheritance_gain,
     summarise_all,
 )
-from lineage.analysis.measures.cells import starred
-from lineage.analysis.measures.summary import GROUND, MEASURES
-from lineage.analysis.views import SCORE_SQL, connect, rows
-from lineage.metrics import DIFFERENCE, SHARE, interval, ratio
+from lineage.metrics.cells import starred
+from lineage.metrics.summary import GROUND, MEASURES
 
 COUNTS = {"edits", "opens", "errors", "totals", "unscored"}
 UNBOUNDED = {"memory", "costs", "reward", "kept_tokens", "kept", "compression", "signal_density"}

@@ -16,17 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from lineage.analysis import gathering, generations
-from lineage.analysis import write as writing
-from lineage.analysis.measures import summarise, summarise_all
-from lineage.analysis.report import report_html
-from lineage.analysis.terminal import show_summary
-from lineage.analysis.views import SCORE_SQL, connect, rows
-from lineage.analysis.write import write_report
-from lineage.errors import LineageError
-from lineage.knowledge import EMPTY, Memory, Origin
-from lineage.metrics import DIFFERENCE, SHARE, interval
-from lineage.steplog.schema import KNOWLEDGE_SCHEMA, Step, step_id, table
+from lineage.core.errors import LineageError
+from lineage.core.intervals import DIFFERENCE, SHARE, interval
+from lineage.core.knowledge import EMPTY, Memory, Origin
+from lineage.log.schema import KNOWLEDGE_SCHEMA, Step, step_id, table
+from lineage.log.views import gathering
+from lineage.log.views.connect import SCORE_SQL, connect, rows
+from lineage.metrics import summarise, summarise_all
+from lineage.report import generations
+from lineage.report import write as writing
+from lineage.report.run_page import report_html
+from lineage.report.terminal import show_summary
+from lineage.report.write import write_report
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\x07\ud800\u202e</details>"
 RECORD = {

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
-from lineage.config import Correction
-from lineage.metrics import (
+from lineage.core.config import Correction
+from lineage.core.intervals import (
     AMOUNT,
     ASSUMED,
     CORRECTIONS,

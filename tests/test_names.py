@@ -12,13 +12,13 @@ from helpers import run, surrogate
 from test_bad_input import fails
 from test_terminal import document
 
-from lineage import conf
+from lineage import compose
 from lineage.commands.fork import Fork, configured
-from lineage.errors import LineageError
-from lineage.files import atomic_write
-from lineage.names import LENGTH, check_name, check_names
-from lineage.steplog.place import Place, done_file
-from lineage.steplog.reading import read_records
+from lineage.core.errors import LineageError
+from lineage.core.files import atomic_write
+from lineage.core.names import LENGTH, check_name, check_names
+from lineage.log.place import Place, done_file
+from lineage.log.reader import read_records
 
 WRONG = (
     *("", ".", "..", ".x", "a/b", "a\\b", "a=b", "a%2Fb", "a b", "ä", "-x", "a\n", "a\x00"),
@@ -119,7 +119,7 @@ def test_an_arm_of_somebody_else_writes_nothing_outside(
     before = everything(tmp_path)
     assert "arms.names" in fails(capsys, "resume", str(given))
     with pytest.raises(LineageError, match=r"arms\.names: .* is no name") as refused:
-        conf.load_file(given / "config.yaml")
+        compose.load_file(given / "config.yaml")
     assert str(given / "config.yaml") in str(refused.value)
     with pytest.raises(LineageError, match=r"arms\.names: .* is no name"):
         configured(given, Fork("k-1", 0, 0), [])
@@ -157,4 +157,4 @@ def test_a_run_that_is_named_in_digits_hides_no_other(one: Path, tmp_path: Path)
 
 def test_where_a_saved_configuration_says_it_was_named_counts_for_nothing(given: Path) -> None:
     edited(given, run={"name": "nested/as/it/was"})
-    assert conf.load_file(given / "config.yaml").run.name is None
+    assert compose.load_file(given / "config.yaml").run.name is None

@@ -14,12 +14,12 @@ import pytest
 from helpers import run, steps, surrogate
 
 import lineage
-from lineage.analysis.description import Description
-from lineage.analysis.measures.summary import summarise, summarise_all
-from lineage.analysis.opening import run_patterns
-from lineage.analysis.viewed import VIEWS
-from lineage.errors import LineageError
-from lineage.steplog.schema import SCHEMA_VERSION, STEP_SCHEMA
+from lineage.core.errors import LineageError
+from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA
+from lineage.log.views.description import Description
+from lineage.log.views.open import run_patterns
+from lineage.log.views.sql import VIEWS
+from lineage.metrics.summary import summarise, summarise_all
 
 OLD = Path(__file__).parent / "data" / "schema-1"
 NAMES = (

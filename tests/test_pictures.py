@@ -14,26 +14,26 @@ import pytest
 from helpers import reported, surrogate
 from test_training_report import LOG, training
 
-from lineage.analysis import pictures
-from lineage.analysis.canvas import STYLES, spread
-from lineage.analysis.page import pictured
-from lineage.analysis.pictures.memory import PARTS, turnover_sql
-from lineage.analysis.pictures.scores import LINE, TOP
-from lineage.analysis.snapshots import Snapshots
-from lineage.analysis.training import summarise_training
-from lineage.analysis.views import connect, rows
-from lineage.steplog.place import Place
+from lineage.inspect.snapshots import Snapshots
+from lineage.log.place import Place
+from lineage.log.views.connect import connect, rows
+from lineage.metrics.training import summarise_training
+from lineage.report import figures
+from lineage.report.canvas import STYLES, spread
+from lineage.report.figures.memory import PARTS, turnover_sql
+from lineage.report.figures.scores import LINE, TOP
+from lineage.report.page import pictured
 
 EMPTY: dict[str, Any] = {
     "arms": ["inherit"], "families": ["same"], "schedule": ["m@r0"],
     "defined": {}, "by_generation": [], "retention": [], "memory": [], "reward": [], "ground": {},
 }  # fmt: skip
 OF_SUMMARY = (
-    pictures.score_by_generation,
-    pictures.retention_matrix,
-    pictures.memory_growth,
-    pictures.reward_by_generation,
-    pictures.doc_search_reliability,
+    figures.score_by_generation,
+    figures.retention_matrix,
+    figures.memory_growth,
+    figures.reward_by_generation,
+    figures.doc_search_reliability,
 )
 
 
@@ -51,9 +51,9 @@ def every(made: tuple[Path, dict[str, Any]]) -> list[Any]:
     connection = connect(folder)
     return [
         *(draw(summary) for draw in OF_SUMMARY),
-        pictures.memory_turnover(connection, summary["arms"]),
-        pictures.memory_turnover(connection, summary["arms"], "docs"),
-        pictures.lineage_tree(connection, summary["arms"], 1),
+        figures.memory_turnover(connection, summary["arms"]),
+        figures.memory_turnover(connection, summary["arms"], "docs"),
+        figures.lineage_tree(connection, summary["arms"], 1),
     ]
 
 
@@ -68,8 +68,8 @@ def test_each_picture_asks_names_its_axes_and_comes_out_the_same_twice(made: Any
             assert axis.get_xlabel()
             assert axis.get_ylabel() or [label.get_text() for label in axis.get_yticklabels()]
         for kind, begin in (("svg", b"<?xml"), ("png", b"\x89PNG")):
-            drawn = pictures.picture_bytes(one, kind)
-            assert drawn == pictures.picture_bytes(again, kind)
+            drawn = figures.picture_bytes(one, kind)
+            assert drawn == figures.picture_bytes(again, kind)
             assert drawn.startswith(begin)
 
 
@@ -106,10 +106,10 @@ def test_nothing_to_show_is_no_picture(made: Any) -> None:
     folder, _ = made
     assert [draw(EMPTY) for draw in OF_SUMMARY] == [None] * len(OF_SUMMARY)
     connection = connect(folder)
-    assert pictures.memory_turnover(connection, ["cold"]) is None
-    assert pictures.lineage_tree(connection, ["inherit"], 99) is None
-    assert pictures.reward_by_step({"by_step": []}) is None
-    assert pictures.training_by_step({"by_step": []}) is None
+    assert figures.memory_turnover(connection, ["cold"]) is None
+    assert figures.lineage_tree(connection, ["inherit"], 99) is None
+    assert figures.reward_by_step({"by_step": []}) is None
+    assert figures.training_by_step({"by_step": []}) is None
     assert pictured([None, None]) == ""
 
 
@@ -149,7 +149,7 @@ def _texts(knowledge: Any, entries: str) -> dict[str, str]:
 
 def test_scores_are_those_of_the_metrics(made: Any) -> None:
     _, summary = made
-    figure = pictures.score_by_generation(summary)
+    figure = figures.score_by_generation(summary)
     assert figure is not None
     for axis, family in zip(figure.axes, summary["families"], strict=True):
         assert axis.get_title(loc="left") == f"{family} tasks"
@@ -179,7 +179,7 @@ def test_every_arm_is_named_however_many(made: Any, count: int) -> None:
         **summary, "arms": arms,
         "by_generation": [{**p, "arm": arm} for arm in arms for p in points],
     }  # fmt: skip
-    figure = pictures.score_by_generation(many)
+    figure = figures.score_by_generation(many)
     assert figure is not None
     assert all(set(arms) <= set(texts(axis)) for axis in figure.axes)
 
@@ -205,12 +205,12 @@ def test_the_retention_matrix_writes_each_score(made: Any) -> None:
         for met in range(g + 1)
     ]
     summary = {"arms": ["inherit", "cold"], "retention": cells}
-    figure = pictures.retention_matrix(summary)
+    figure = figures.retention_matrix(summary)
     assert figure is not None
     (axis,) = figure.axes
     assert sorted(texts(axis)) == sorted(f"{cell['score']:.2f}" for cell in cells)
     large = [{**cells[0], "generation": g, "met": 0} for g in range(30)]
-    figure = pictures.retention_matrix({**summary, "retention": large})
+    figure = figures.retention_matrix({**summary, "retention": large})
     assert figure is not None
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["inherit", "scale"]
     assert not texts(figure.axes[0])
@@ -219,9 +219,9 @@ def test_the_retention_matrix_writes_each_score(made: Any) -> None:
 def test_the_tree_links_each_generation(made: Any) -> None:
     folder, summary = made
     links = {(f"000-{arm}", g): f"#{arm}{g}" for arm in summary["arms"] for g in range(9)}
-    tree = pictures.lineage_tree(connect(folder), summary["arms"], 0, links)
+    tree = figures.lineage_tree(connect(folder), summary["arms"], 0, links)
     assert tree is not None
-    (drawn,) = pictures.panels_svg(tree, "tree", "a tree", whole=True)
+    (drawn,) = figures.panels_svg(tree, "tree", "a tree", whole=True)
     assert set(re.findall(r'<a xlink:href="(#\w+)"', drawn)) == set(links.values())
     assert "_blank" not in drawn
 
@@ -230,7 +230,7 @@ def test_panels_of_a_page_are_whole_svgs_and_share_no_id(made: Any) -> None:
     shown = [
         panel
         for number, figure in enumerate(every(made))
-        for panel in pictures.panels_svg(figure, f"p{number}", "<what?>")
+        for panel in figures.panels_svg(figure, f"p{number}", "<what?>")
     ]
     ids: list[str] = []
     for panel in shown:
@@ -249,17 +249,17 @@ def test_styles_differ_without_their_colours() -> None:
     assert len({(str(dashes), marker) for _, dashes, marker in STYLES}) == len(STYLES)
 
 
-@pytest.mark.parametrize("draw", [pictures.reward_by_step, pictures.training_by_step])
+@pytest.mark.parametrize("draw", [figures.reward_by_step, figures.training_by_step])
 def test_a_training_is_drawn(tmp_path: Path, draw: Callable[..., Any]) -> None:
     summary = summarise_training(training(tmp_path), LOG)
     figure = draw(summary)
     assert figure.get_suptitle().endswith("?")
     assert all(axis.get_xlabel() == "training step" for axis in figure.axes)
-    assert pictures.picture_bytes(figure, "svg") == pictures.picture_bytes(draw(summary), "svg")
+    assert figures.picture_bytes(figure, "svg") == figures.picture_bytes(draw(summary), "svg")
 
 
 def test_the_parts_of_a_reward_are_lines_of_their_own(tmp_path: Path) -> None:
-    figure = pictures.reward_by_step(summarise_training(training(tmp_path), LOG))
+    figure = figures.reward_by_step(summarise_training(training(tmp_path), LOG))
     assert figure is not None
     (axis,) = figure.axes
     names = axis.get_legend_handles_labels()[1]
@@ -287,7 +287,7 @@ def test_a_long_lineage_stays_drawable(made: Any) -> None:
     for draw in OF_SUMMARY[:-1]:
         figure = draw(summary)
         assert figure is not None
-        assert len("".join(pictures.panels_svg(figure, "p", "what?"))) < 1_000_000
+        assert len("".join(figures.panels_svg(figure, "p", "what?"))) < 1_000_000
         assert all(len(axis.get_xticks()) < 12 for axis in figure.axes)
 
 
@@ -296,7 +296,7 @@ def test_the_page_about_pictures_names_each_and_its_code_runs(
 ) -> None:
     page = (Path(__file__).parents[1] / "docs" / "pictures.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
-    assert named == set(pictures.__all__) - {"panels_svg", "picture_bytes", "use_cache"}
+    assert named == set(figures.__all__) - {"panels_svg", "picture_bytes", "use_cache"}
     folder, _ = made
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()

@@ -14,16 +14,16 @@ from helpers import answering, reported, run, steps, surrogate, timeless
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage import conf
+from lineage import compose
 from lineage.agent.condense import pieces
 from lineage.agent.desk import Desk
 from lineage.agent.history import Exchange, Trace
 from lineage.agent.prompt import conversation, record
-from lineage.config import Config
-from lineage.errors import LineageError
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
+from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import count_tokens
-from lineage.steplog.log import GenerationLog
 
 SHORT = (
     "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]",
@@ -312,7 +312,7 @@ def test_what_was_answered_is_not_asked_for_again(
     assert before <= {row["step_id"] for row in steps(tmp_path / "runs" / "one")}
 
 
-AGENT = conf.load([]).agent
+AGENT = compose.load([]).agent
 
 
 def desk(**config: int) -> Desk:

@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 
-from lineage import conf
+from lineage import compose
 from lineage.agent.desk import Desk, Post
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience, Past
 from lineage.agent.migrations import MIGRATIONS, migrate
 from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.policies.rewrite_all import edits_of
-from lineage.config import SkillConfig, SurrogateConfig
-from lineage.edits import Edit
-from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
+from lineage.core.config import SkillConfig, SurrogateConfig
+from lineage.core.edits import Edit
+from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
+from lineage.core.tasks import Task, World
+from lineage.log.schema import Step
 from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import Surrogate, count_tokens
 from lineage.search import Library, make_ranker
-from lineage.steplog.schema import Step
 from lineage.suites import make_suite
-from lineage.tasks import Task, World
 
-CONFIG = conf.load(["engine=surrogate"])
+CONFIG = compose.load(["engine=surrogate"])
 SUITE = make_suite(CONFIG.suite)
 WORLD = SUITE.world(7, 0)
 PERFECT = SkillConfig(

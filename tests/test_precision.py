@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import lineage
-from lineage import conf
-from lineage.errors import LineageError
+from lineage import compose
+from lineage.core.errors import LineageError
 from lineage.models.checkpoint import ADAPTER_FILES, TARGETS, changed_layers
 from lineage.models.precision import cores, precision
 from lineage.models.vllm_engine import prepare_environment
@@ -34,7 +34,7 @@ def test_auto_is_bfloat16_only_where_the_processor_has_it(
 @pytest.mark.parametrize("key", ["engine.vllm.dtype", "method.dtype"])
 def test_an_unknown_precision_is_one_line(key: str) -> None:
     with pytest.raises(LineageError, match=f"{key} is 'half': it must be one of auto, bfloat16"):
-        conf.load([f"{key}=half"])
+        compose.load([f"{key}=half"])
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_engine_on_the_cpu_gets_its_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    vllm = conf.load(["engine.vllm.threads=3"]).engine.vllm
+    vllm = compose.load(["engine.vllm.threads=3"]).engine.vllm
     os.environ.pop("OMP_NUM_THREADS", None)
     prepare_environment(vllm, tmp_path, on_gpu=True)
     assert "OMP_NUM_THREADS" not in os.environ

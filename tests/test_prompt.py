@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage import conf
+from lineage import compose
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.history import Experience, Past
-from lineage.conf import load_suite
-from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
-from lineage.tasks import Task
+from lineage.compose import load_suite
+from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
+from lineage.core.tasks import Task
 from lineage.training.lessons import SHARES, Lesson, lesson
 
-CONFIG = conf.load([]).agent
+CONFIG = compose.load([]).agent
 TASK = Task("t", "w", "Q?", "A")
 ORIGIN = Origin(2, "m@r7", "w001")
 

@@ -18,20 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lineage import conf
+from lineage import compose
 from lineage.agent.prompt import escape
-from lineage.analysis.knowledge_diff import difference, entries, text_of, words
-from lineage.analysis.provenance import Help, Provenance, provenance
-from lineage.analysis.snapshots import Snapshots
-from lineage.analysis.views import connect, read_record
-from lineage.analysis.visible import visible
 from lineage.commands.fork import changes, find_fork, fork_config, other_world
 from lineage.commands.provenance import register
-from lineage.config import Config
-from lineage.edits import Change, Edit, Limits, apply, overflow
-from lineage.errors import LineageError
-from lineage.knowledge import EMPTY, Knowledge, Origin
-from lineage.steplog.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
+from lineage.core.config import Config
+from lineage.core.edits import Change, Edit, Limits, apply, overflow
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import EMPTY, Knowledge, Origin
+from lineage.core.text import visible
+from lineage.inspect.diff import difference, entries, text_of, words
+from lineage.inspect.provenance import Help, Provenance, provenance
+from lineage.inspect.snapshots import Snapshots
+from lineage.log.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
+from lineage.log.views.connect import connect, read_record
 
 HOSTILE = "[red]x[/red] \x1b[31m\u202eend"
 LIMITS = Limits(200, 200, 200)
@@ -457,11 +457,11 @@ def test_a_fork_keeps_the_settings_of_its_run(real: Path) -> None:
 
 def test_groups_that_reach_further(real: Path) -> None:
     engine = fork_config(real, "000-inherit@1", ["engine=vllm"]).engine
-    assert (engine.kind, engine.vllm) == ("vllm", conf.load([]).engine.vllm)
+    assert (engine.kind, engine.vllm) == ("vllm", compose.load([]).engine.vllm)
     config = fork_config(real, "000-inherit@1", ["log.journal_steps=7", "engine=surrogate"])
     assert config.log.journal_steps == 7  # values come after groups
     arms = fork_config(real, "000-inherit@1", ["arms=migrations"]).arms
-    assert arms.names == conf.load(["arms=migrations"]).arms.names
+    assert arms.names == compose.load(["arms=migrations"]).arms.names
 
 
 @pytest.mark.parametrize(
@@ -584,7 +584,7 @@ def test_a_fork_goes_on_from_the_snapshot(real: Path) -> None:
     arguments = ("arms.names=[inherit,cold]", "--at", "001-inherit@1", "agent.memory_budget=200")
     folder = Path(command("fork", str(link), *arguments).splitlines()[-1])
     assert folder.name.endswith("-first-light-fork")
-    config = conf.load_file(folder / "config.yaml")
+    config = compose.load_file(folder / "config.yaml")
     assert config.start.run == str(real) and config.agent.memory_budget == 200
     logged = steps(folder)
     assert {row["lineage"] for row in logged} == {"001-inherit", "001-cold"}

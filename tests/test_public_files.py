@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from helpers import reported, surrogate
 
-from lineage.conf import load_suite
-from lineage.errors import LineageError
+from lineage.compose import load_suite
+from lineage.core.errors import LineageError
 
 DATA = Path(__file__).parent / "data"
 CLADDER = ("cladder", f"suite.path={DATA / 'cladder.json'}", "suite.min_tasks=4")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
 from lineage.suites.cladder import Cladder
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.finance import Finance

@@ -9,7 +9,7 @@ import pytest
 from helpers import answering, run, steps, surrogate
 
 from lineage.agent.echo import echoed
-from lineage.knowledge import Memory, Origin
+from lineage.core.knowledge import Memory, Origin
 from lineage.models.protocol import Completion, Request
 
 ORIGIN = Origin(0, "m@r0", "h000")

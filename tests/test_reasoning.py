@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lineage.conf import load_suite
-from lineage.config import ExperimentConfig, ProbeConfig
-from lineage.curriculum import plans
-from lineage.errors import LineageError
+from lineage.compose import load_suite
+from lineage.core.config import ExperimentConfig, ProbeConfig
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.tasks import Family, Task
 from lineage.suites.reasoning import Reasoning, answer_in
-from lineage.tasks import Family, Task
 
 pytest.importorskip("reasoning_gym")
 

@@ -12,9 +12,9 @@ from browser import Browser, chromium
 from helpers import answering, reported, surrogate
 from test_training_report import LOG, training
 
-from lineage.analysis.training_report import write_training
+from lineage.log.schema import clean
 from lineage.models.protocol import Completion, Request
-from lineage.steplog.schema import clean
+from lineage.report.training_page import write_training
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
 
@@ -56,7 +56,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a training whose errors are as bad."""
-    # The log itself holds no lone surrogate: `steplog.schema.clean` sees to it.
+    # The log itself holds no lone surrogate: `log.schema.clean` sees to it.
     folder = training(tmp_path_factory.mktemp("trained"), clean(EVIL))
     write_training(folder, folder / "cache", LOG)
     return folder / "training.html"

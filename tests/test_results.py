@@ -13,12 +13,12 @@ import pytest
 from helpers import run as run_quietly
 from helpers import surrogate
 
-from lineage.analysis.long import row, starred
-from lineage.analysis.measures import summarise
-from lineage.analysis.published import BY_NAME, EXPERIMENTS, TABLES
-from lineage.analysis.publishing import DEFAULT, fill, markdown, not_run
-from lineage.analysis.tablefile import command, read_tables, stored, to_json
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
+from lineage.metrics import summarise
+from lineage.metrics.long import row, starred
+from lineage.report.publish.published import BY_NAME, EXPERIMENTS, TABLES
+from lineage.report.publish.publishing import DEFAULT, fill, markdown, not_run
+from lineage.report.publish.tablefile import command, read_tables, stored, to_json
 
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "docs" / "results"

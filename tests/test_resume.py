@@ -17,15 +17,15 @@ import pytest
 from helpers import answering, run, steps, surrogate, timeless
 from test_training import QUIET, toy
 
-from lineage import files as files_module
 from lineage import prompts
 from lineage.agent import prompt as prompt_module
 from lineage.cli import main
-from lineage.config import Config
-from lineage.errors import LineageError
+from lineage.core import files as files_module
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
 from lineage.models.protocol import Completion, Request
-from lineage.succession import run as run_module
-from lineage.succession.run import locked
+from lineage.runs import run as run_module
+from lineage.runs.run import locked
 from lineage.training import run as training_module
 from lineage.training.run import execute
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.config import RewardConfig
-from lineage.reward import advantages, episode_reward, handoff_reward, over_families
-from lineage.tasks import Family
+from lineage.core.config import RewardConfig
+from lineage.core.reward import advantages, episode_reward, handoff_reward, over_families
+from lineage.core.tasks import Family
 
 WEIGHTS = RewardConfig(same=0.5, similar=0.25, dissimilar=0.125, memory=0.5, docs=0.25)
 SCORES = st.lists(st.floats(0, 1), max_size=6)

@@ -19,14 +19,14 @@ import duckdb
 import pytest
 from helpers import answering, reported, run, steps, surrogate, timeless, torn
 
-from lineage import conf
-from lineage.analysis.views import SCORE_SQL
+from lineage import compose
 from lineage.cli import main
-from lineage.errors import LineageError
-from lineage.knowledge import EMPTY, knowledge_from_json
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import EMPTY, knowledge_from_json
+from lineage.log.views.connect import SCORE_SQL
+from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
-from lineage.steplog.log import GenerationLog
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_another_seed_gives_another_log(finished: Path, tmp_path: Path) -> None:
 
 def test_a_finished_run_leaves_no_journal(finished: Path) -> None:
     # Its own size of journal: the last steps of a generation still wait when it is finished.
-    assert conf.load_file(finished / "config.yaml").log.journal_steps > 1
+    assert compose.load_file(finished / "config.yaml").log.journal_steps > 1
     assert not list((finished / "journal").glob("*"))
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from lineage.core.tasks import Referral
 from lineage.suites import numbers, published, scorers
-from lineage.tasks import Referral
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "scorers.json").read_text(encoding="utf-8")

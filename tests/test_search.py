@@ -14,12 +14,12 @@ import tantivy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
+from lineage.core.seeds import derive, rng
 from lineage.search import Entry, Hit, Library, Ranker, bm25, dense, make_ranker
 from lineage.search.bm25 import BOOSTS, K1, B, Bm25
 from lineage.search.dense import Dense, Vectors
 from lineage.search.ranking import natural
-from lineage.seeds import derive, rng
 
 WORDS = tuple(f"w{number}" for number in range(12))
 DIMENSIONS = 64

@@ -17,16 +17,16 @@ import yaml
 from helpers import reported, steps, surrogate
 from safetensors.torch import load_file, save_file
 
-from lineage import conf
+from lineage import compose
 from lineage.cli import main
 from lineage.commands.fork import Fork, configured
-from lineage.config import CheckpointConfig, Config, VersionConfig
-from lineage.errors import LineageError
+from lineage.core.config import CheckpointConfig, Config, VersionConfig
+from lineage.core.errors import LineageError
 from lineage.models import shelf as shelf_module
 from lineage.models.checkpoint import ADAPTER_FILES, digest, locate
 from lineage.models.shelf import check_name, chosen, names, parameters, read, register
 from lineage.models.versions import registry
-from lineage.succession.job import prepare
+from lineage.runs.plan import prepare
 
 R0 = "smollm2-135m@r0"
 W1 = "smollm2-135m@t1"
@@ -55,7 +55,7 @@ def version(parent: str = R0) -> VersionConfig:
 @cache
 def shipped() -> Config:
     """Return the shipped configuration; composing it takes half a second."""
-    return conf.load([])
+    return compose.load([])
 
 
 def put(shelf: Path, name: str = W1, parent: str = R0, fill: float = 1.5) -> Path:
@@ -107,12 +107,13 @@ def test_the_digest_is_that_of_the_weights_on_any_machine(tmp_path: Path) -> Non
     assert config["target_modules"] == ["q_proj", "v_proj"]
     assert config["base_model_name_or_path"] == "SmolLM2-135M-Instruct.Q4_1.gguf"
     hashes = {
-        conf.config_hash(conf.load(using(folder.parent, scheduled(W1)))) for folder in (one, two)
+        compose.config_hash(compose.load(using(folder.parent, scheduled(W1))))
+        for folder in (one, two)
     }
     assert len(hashes) == 1
     put(tmp_path / "else" / "shelf", fill=2.0)
-    other = conf.load(using(tmp_path / "else" / "shelf", scheduled(W1)))
-    assert conf.config_hash(other) not in hashes
+    other = compose.load(using(tmp_path / "else" / "shelf", scheduled(W1)))
+    assert compose.config_hash(other) not in hashes
 
 
 def test_the_same_again_is_nothing_and_another_is_refused(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_names_must_be_safe(name: str, tmp_path: Path) -> None:
 
 
 def test_a_name_of_conf_is_refused_before_training(tmp_path: Path) -> None:
-    config = conf.load(using(tmp_path)).model
+    config = compose.load(using(tmp_path)).model
     check_name(config, W1)
     with pytest.raises(LineageError, match=r"'smollm2-135m@r0' is of conf: .* train\.name"):
         check_name(config, R0)
@@ -232,13 +233,13 @@ def test_a_torn_or_foreign_folder_is_one_line(
 
 def test_only_what_is_named_is_in_a_configuration(tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
-    before = conf.load(using(shelf))
+    before = compose.load(using(shelf))
     put(shelf)
     put(shelf, W2, W1)
     put(shelf, "other@x", R0)
     # The shipped train.name is that of W1: of what would be made, not of what is needed.
-    assert conf.load(using(shelf)) == before
-    config = conf.load(using(shelf, scheduled(W2)))
+    assert compose.load(using(shelf)) == before
+    config = compose.load(using(shelf, scheduled(W2)))
     assert set(config.model.versions) == {*before.model.versions, W1, W2}
     assert registry(config.model)[W2].parent == W1
     assert prepare(config).versions == (R0, W2)
@@ -256,46 +257,46 @@ def test_a_version_may_be_named_anywhere(override: str, tmp_path: Path) -> None:
     put(tmp_path / "shelf")
     suite = ["suite=longmemeval", "suite.path=x"] if "judge" in override else []
     override = override.removeprefix("+").replace("arms.defined.x", "+arms.defined.x")
-    config = conf.load(using(tmp_path / "shelf", *suite, override))
+    config = compose.load(using(tmp_path / "shelf", *suite, override))
     assert W1 in config.model.versions
 
 
 def test_a_version_that_only_an_argument_names(tmp_path: Path) -> None:
     put(tmp_path / "shelf")
-    assert W1 in conf.load(using(tmp_path / "shelf"), W1).model.versions
+    assert W1 in compose.load(using(tmp_path / "shelf"), W1).model.versions
 
 
 def test_training_something_changes_no_other_hash(tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
-    hash = conf.config_hash(conf.load(using(shelf)))
+    hash = compose.config_hash(compose.load(using(shelf)))
     put(shelf)
-    assert conf.config_hash(conf.load(using(shelf))) == hash
-    named = conf.config_hash(conf.load(using(shelf, scheduled(W1))))
+    assert compose.config_hash(compose.load(using(shelf))) == hash
+    named = compose.config_hash(compose.load(using(shelf, scheduled(W1))))
     put(shelf, W2, W1)
-    assert conf.config_hash(conf.load(using(shelf, scheduled(W1)))) == named != hash
+    assert compose.config_hash(compose.load(using(shelf, scheduled(W1)))) == named != hash
 
 
 def test_a_saved_configuration_needs_no_shelf(tmp_path: Path) -> None:
     put(tmp_path / "shelf")
-    config = conf.load(using(tmp_path / "shelf", scheduled(W1)))
+    config = compose.load(using(tmp_path / "shelf", scheduled(W1)))
     saved = tmp_path / "config.yaml"
-    saved.write_text(conf.to_yaml(config))
+    saved.write_text(compose.to_yaml(config))
     shutil.rmtree(tmp_path / "shelf")
-    assert conf.load_file(saved) == config
-    assert conf.config_hash(conf.load_file(saved)) == conf.config_hash(config)
+    assert compose.load_file(saved) == config
+    assert compose.config_hash(compose.load_file(saved)) == compose.config_hash(config)
 
 
 def test_an_unknown_name_is_told_the_nearest_of_the_shelf(tmp_path: Path) -> None:
     put(tmp_path / "shelf", "smollm2-135m@brief")
     with pytest.raises(LineageError, match="did you mean 'smollm2-135m@brief'"):
-        prepare(conf.load(using(tmp_path / "shelf", scheduled("smollm2-135m@brie"))))
+        prepare(compose.load(using(tmp_path / "shelf", scheduled("smollm2-135m@brie"))))
 
 
 def test_a_shelf_must_not_shadow_conf(tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
     put(shelf).rename(shelf / R0)
     with pytest.raises(LineageError, match="'smollm2-135m@r0' is of conf and on the shelf"):
-        conf.load(using(shelf))
+        compose.load(using(shelf))
 
 
 def test_an_adapter_is_found_from_any_folder_and_checked(
@@ -305,7 +306,7 @@ def test_an_adapter_is_found_from_any_folder_and_checked(
     (tmp_path / "base" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     put(Path("shelf"))
-    config = conf.load(using(Path("shelf"), scheduled(W1)))
+    config = compose.load(using(Path("shelf"), scheduled(W1)))
     base = CheckpointConfig("folder", str(tmp_path / "base"))
     moved = replace(config.model.versions[W1], checkpoint=base)
     model = replace(config.model, versions={**config.model.versions, W1: moved})
@@ -322,7 +323,7 @@ def test_an_adapter_is_found_from_any_folder_and_checked(
 
 
 def test_a_fork_may_go_on_with_a_trained_version(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(conf.to_yaml(conf.load(using(tmp_path / "shelf"))))
+    (tmp_path / "config.yaml").write_text(compose.to_yaml(compose.load(using(tmp_path / "shelf"))))
     put(tmp_path / "shelf")
     config = configured(tmp_path, Fork("k-1", 0, 1), [scheduled(W1)])
     assert W1 in config.model.versions

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lineage.analysis.answer import answer, explained
-from lineage.analysis.headline import banner, provenance
-from lineage.analysis.sheet import Sheet, bounds, counted, gained, share, starred
-from lineage.analysis.tables import inherited, more, scores
-from lineage.analysis.terminal import show_summary
+from lineage.report.answer import answer, explained
+from lineage.report.headline import banner, provenance
+from lineage.report.sheet import Sheet, bounds, counted, gained, share, starred
+from lineage.report.tables import inherited, more, scores
+from lineage.report.terminal import show_summary
 
 Cell = dict[str, Any]
 NOTHING: Cell = {"mean": None, "low": None, "high": None, "n": 0}

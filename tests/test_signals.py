@@ -16,10 +16,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from lineage.analysis import write
 from lineage.cli import main
+from lineage.core.signals import INTERRUPTED, SIGNALS, Stoppable, handlers_kept
 from lineage.models.surrogate import Surrogate
-from lineage.signals import INTERRUPTED, SIGNALS, Stoppable, handlers_kept
+from lineage.report import write
 
 BOTH = pytest.mark.parametrize("number", SIGNALS, ids=lambda one: one.name)
 

@@ -17,13 +17,13 @@ from helpers import answering, run, steps, surrogate
 from rich.console import Console
 
 from lineage.agent import desk
-from lineage.analysis.measures import totals
-from lineage.analysis.terminal import show_totals
-from lineage.analysis.views import connect
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
+from lineage.log import sittings
+from lineage.log.sittings import SITTINGS, Sitting, Timer, read_sittings
+from lineage.log.views.connect import connect
+from lineage.metrics import totals
 from lineage.models.protocol import Completion, Request
-from lineage.steplog import sittings
-from lineage.steplog.sittings import SITTINGS, Sitting, Timer, read_sittings
+from lineage.report.terminal import show_totals
 
 SMALL = ("experiment.lineages=1", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]")
 PAUSE = 3600.0

@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from lineage.conf import load_suite
-from lineage.config import ExperimentConfig, ProbeConfig
-from lineage.curriculum import plans
+from lineage.compose import load_suite
+from lineage.core.config import ExperimentConfig, ProbeConfig
+from lineage.core.curriculum import plans
+from lineage.core.tasks import Family, Task
 from lineage.suites.words import KEYS, ZONES
-from lineage.tasks import Family, Task
 
 SEEDS = 200
 SUITE = load_suite("codebook", "suite.difficulty=2", "suite.drift=0.2")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lineage import conf
+from lineage import compose
 from lineage.commands import suites
-from lineage.curriculum import plans
-from lineage.errors import LineageError
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
 
 MISBEHAVED = '''
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def _preview_odd(folder: Path, *overrides: str) -> Sequence[str]:
 
 def test_every_entry_of_conf_is_listed_with_what_it_is() -> None:
     text = _said("suites", width=200)
-    names = [path.stem for path in (conf.conf_dir() / "suite").glob("*.yaml")]
+    names = [path.stem for path in (compose.conf_dir() / "suite").glob("*.yaml")]
     rows = {line.split()[0]: line for line in text.splitlines()[2:]}
     assert sorted(rows) == sorted(names) and {"codebook", "reasoning", "textworld"} <= set(names)
     assert "Machines with hidden codes" in rows["codebook"]
@@ -105,8 +105,8 @@ def test_a_missing_extra_or_path_or_class_is_listed_and_stops_nothing(odd: Path)
 
 def test_a_preview_shows_three_tasks_of_each_family_with_what_a_note_would_say() -> None:
     lines = _said("preview", "codebook", "suite.kinds=3", "--seed", "2").splitlines()
-    config = conf.load(["suite=codebook", "suite.kinds=3"])
-    suite = conf.load_suite("codebook", "suite.kinds=3")
+    config = compose.load(["suite=codebook", "suite.kinds=3"])
+    suite = compose.load_suite("codebook", "suite.kinds=3")
     world = plans(suite, config.experiment, 4, 2)[-1].world
     assert lines[1].startswith(f"world {world.id}: 36 tasks in 3 groups, 36 facts")
     starts = [lines.index(line) for line in lines if line.startswith(("same:", "similar:", "diss"))]

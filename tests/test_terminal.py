@@ -24,17 +24,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lineage import cli, conf
-from lineage.analysis.browsing import COLUMNS, find_episode, spans
-from lineage.analysis.comparison import compare
-from lineage.analysis.visible import strict, visible
+from lineage import cli, compose
 from lineage.commands import compare as compare_command
 from lineage.commands import ls as ls_command
 from lineage.commands import show as show_command
-from lineage.commands.episode_text import LINES, show_episode
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
+from lineage.core.text import strict, visible
+from lineage.inspect.browsing import COLUMNS, find_episode, spans
+from lineage.inspect.comparison import compare
+from lineage.inspect.episode_text import LINES, show_episode
+from lineage.log.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, Step
 from lineage.models.protocol import Completion, Request
-from lineage.steplog.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, Step
 
 PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
 EVIL = "[red]x[/red] \x1b[31m\x1b]0;title\x07 \u202e\r<b>\x9b2J end"
@@ -79,8 +79,9 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training") / "taught"
     (folder / "training").mkdir(parents=True)
     (folder / "curve").mkdir()
-    config = conf.load(["engine=surrogate", "agent=writer", "method.steps=2", "train.held_out=0"])
-    (folder / "config.yaml").write_text(conf.to_yaml(config))
+    overrides = ["engine=surrogate", "agent=writer", "method.steps=2", "train.held_out=0"]
+    config = compose.load(overrides)
+    (folder / "config.yaml").write_text(compose.to_yaml(config))
     record = {"training": "m@w1", "parent": "m@r0", "curricula": ["signal"], "began": 5.0}
     (folder / "run.json").write_text(json.dumps(record))
     (folder / "training.json").write_text("{}")

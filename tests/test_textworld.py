@@ -13,14 +13,14 @@ from random import Random
 
 import pytest
 
-from lineage.conf import load_suite
-from lineage.config import ExperimentConfig, ProbeConfig
-from lineage.curriculum import plans
-from lineage.errors import LineageError
+from lineage.compose import load_suite
+from lineage.core.config import ExperimentConfig, ProbeConfig
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.facts import Truth
+from lineage.core.tasks import Family, Observation, Suite, Task, World
 from lineage.suites import houses
 from lineage.suites.textworld import start
-from lineage.tasks import Family, Observation, Suite, Task, World
-from lineage.truth import Truth
 
 pytest.importorskip("textworld")
 
@@ -320,7 +320,7 @@ def test_too_many_rooms_for_the_distance_are_one_clear_line() -> None:
 def test_without_textworld_the_error_says_what_to_install() -> None:
     script = (
         "import sys; sys.modules['textworld'] = None\n"
-        "from lineage.conf import load_suite\n"
+        "from lineage.compose import load_suite\n"
         "suite = load_suite('textworld')\n"
         "try: suite.world(0, 0)\n"
         "except Exception as error: print(type(error).__name__, error)\n"

@@ -23,17 +23,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lineage import conf
+from lineage import compose
 from lineage.cli import main
-from lineage.config import Config, StartConfig
-from lineage.errors import LineageError
-from lineage.knowledge import EMPTY, Doc, Memory, Origin
+from lineage.core.config import Config, StartConfig
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import EMPTY, Doc, Memory, Origin
+from lineage.core.reward import Reward, over_horizon
+from lineage.core.seeds import derive
+from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Request
+from lineage.models.recorder import Decision, Recorder
 from lineage.models.surrogate import Surrogate
-from lineage.reward import Reward, over_horizon
-from lineage.seeds import derive
-from lineage.succession.meter import Meter
-from lineage.succession.run import execute as execute_run
+from lineage.runs.run import execute as execute_run
 from lineage.suites import make_suite
 from lineage.training import run as training_run
 from lineage.training.batch import Sample
@@ -41,7 +42,6 @@ from lineage.training.credit import chosen, compared, group_advantages
 from lineage.training.guards import Measured, copied_share, measure, opening
 from lineage.training.histories import read_source
 from lineage.training.record import write_step
-from lineage.training.recorder import Decision, Recorder
 from lineage.training.rollout import Alternative, Group
 from lineage.training.run import check, execute, release
 from lineage.training.schooling import held_out, school
@@ -56,7 +56,7 @@ ORIGIN = Origin(0, "v", "w000")
 
 def toy(tmp: Path, *overrides: str) -> Config:
     """Return a small training of the surrogate."""
-    return conf.load(
+    return compose.load(
         [
             *("engine=surrogate", "agent=writer", "train.worlds=3", "train.held_out=3"),
             *("method.steps=3", "method.warm_steps=1", "method.warm_groups=5", "method.groups=5"),
@@ -228,7 +228,7 @@ def test_what_a_judge_says_is_no_decision(judge: str) -> None:
         )
         for n, (who, text, sampled) in enumerate(asked)
     ]
-    recorder = Recorder(Surrogate(conf.load(["engine=surrogate"]).engine.surrogate), taken)
+    recorder = Recorder(Surrogate(compose.load(["engine=surrogate"]).engine.surrogate), taken)
     assert [decision.text for decision in recorder.decisions("a00", "me")] == ["answer"]
 
 
@@ -272,7 +272,7 @@ def test_the_copied_share_by_hand() -> None:
 
 
 def test_density_and_staleness_by_hand() -> None:
-    world = conf.load_suite("codebook").world(1, 0)
+    world = compose.load_suite("codebook").world(1, 0)
     right, other = world.facts[0], world.facts[1]
     false = other.text.replace(other.value, "9" * 5)
     notes = tuple(
@@ -284,7 +284,7 @@ def test_density_and_staleness_by_hand() -> None:
 
 
 def test_opening_is_right_where_a_doc_alone_holds_the_answer() -> None:
-    world = conf.load_suite("codebook").world(1, 0)
+    world = compose.load_suite("codebook").world(1, 0)
     task = next(task for task in world.tasks if len(task.facts) == 1)
     (text,) = world.fact_texts(task.facts)
     note = Memory("m1", text, ORIGIN, ORIGIN)
@@ -319,7 +319,7 @@ def test_a_training_logs_every_alternative_with_its_reward(trained: Path) -> Non
 
 
 def test_an_episode_is_paid_its_family_s_part(trained: Path) -> None:
-    weights = asdict(conf.load_file(trained / "config.yaml").reward)
+    weights = asdict(compose.load_file(trained / "config.yaml").reward)
     rows = [row for row in curve(trained, "training") if row["curriculum"] == "open"]
     paid = {
         (family, row[f"reward_{family}"])
@@ -378,7 +378,7 @@ def test_a_training_killed_anywhere_resumes_to_the_same_curve(
     folder = tmp_path / "runs" / "toy"
     config = toy(tmp_path)
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(conf.to_yaml(config))
+    (folder / "config.yaml").write_text(compose.to_yaml(config))
     record = json.loads((trained / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(record))
     kills = 0
@@ -457,7 +457,7 @@ def test_the_latest_run_can_be_trained_on(tmp_path: Path) -> None:
         main(["train", "engine=surrogate", "agent=writer", f"train.log={latest}", *small, *places])
     assert not stopped.value.code
     assert latest.resolve() == tmp_path / "runs" / "toy"
-    assert conf.load_file(latest / "config.yaml").train.log == str(past)
+    assert compose.load_file(latest / "config.yaml").train.log == str(past)
 
 
 def test_histories_know_which_docs_were_opened(tmp_path: Path) -> None:

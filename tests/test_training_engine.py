@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lineage
-from lineage import conf
+from lineage import compose
 from lineage.agent import prompt as prompts
-from lineage.config import Config
-from lineage.knowledge import EMPTY
+from lineage.core.config import Config
+from lineage.core.knowledge import EMPTY
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.precision import precision
@@ -39,7 +39,7 @@ other kernels. Numbers of bfloat16 are 1/256 apart; logits are about 20."""
 
 def small(root: Path) -> Config:
     """Return two steps of GRPO from the plain model, without a warm start."""
-    return conf.load(
+    return compose.load(
         [
             *("agent=writer", "train.curricula=[open]", "train.worlds=4", "train.held_out=0"),
             *("method.warm_steps=0", "method.steps=2", "method.groups=4", "method.group=4"),
@@ -96,7 +96,7 @@ def test_the_version_is_on_the_shelf_and_small(made: tuple[Path, Made]) -> None:
     record = json.loads((found.shelf / "training.json").read_text())
     assert record["method"]["dtype"] == precision("auto", on_gpu=torch.cuda.is_available())
     assert "a GPU" in record["device"] or torch.cuda.get_device_name() in record["device"]
-    config = conf.load([f"model.shelf={found.shelf.parent}", f"schedule.versions=[{R0},{MINE}]"])
+    config = compose.load([f"model.shelf={found.shelf.parent}", f"schedule.versions=[{R0},{MINE}]"])
     assert config.model.versions[MINE].parent == R0
 
 

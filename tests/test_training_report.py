@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from lineage import conf
-from lineage.analysis.training import summarise_training
-from lineage.analysis.training_report import write_training
-from lineage.analysis.training_tables import show_training, training_sheets
-from lineage.config import LogConfig
-from lineage.errors import LineageError
-from lineage.metrics import FREE, Interval, interval
-from lineage.steplog.schema import CURVE_SCHEMA, TRAINING_SCHEMA
+from lineage import compose
+from lineage.core.config import LogConfig
+from lineage.core.errors import LineageError
+from lineage.core.intervals import FREE, Interval, interval
+from lineage.log.schema import CURVE_SCHEMA, TRAINING_SCHEMA
+from lineage.metrics.training import summarise_training
+from lineage.report.training_page import write_training
+from lineage.report.training_tables import show_training, training_sheets
 from lineage.training.card import Estimate, HeldOut, Record, card
 
 LOG = LogConfig(journal_steps=1, confidence=0.9)
@@ -223,7 +223,7 @@ def test_no_step_and_torn_files_are_one_line(tmp_path: Path) -> None:
 
 @cache
 def record() -> Record:
-    tree = conf.plain(conf.load([]))
+    tree = compose.plain(compose.load([]))
     held = HeldOut(
         "total",
         Estimate(0.1, 0.0, 0.2),

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.conf import load_suite
-from lineage.tasks import Fact, World
-from lineage.truth import Said, Truth
+from lineage.compose import load_suite
+from lineage.core.facts import Said, Truth
+from lineage.core.tasks import Fact, World
 
 BIRCH = Fact("code/Birch", "4821", "The code of pump Birch is 4821.")
 FERN = Fact("zone/Fern", "north", "The zone of fan Fern is north.")

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lineage import conf
+from lineage import compose
 from lineage.agent import prompt as prompts
-from lineage.config import FinetuneConfig
-from lineage.knowledge import EMPTY
+from lineage.core.config import FinetuneConfig
+from lineage.core.knowledge import EMPTY
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Example, Request, Turn
@@ -66,7 +66,7 @@ def test_a_surrogate_knows_what_it_was_trained_on_and_nothing_else(
     names = list(CODES)
 
     async def serve() -> tuple[list[list[bool]], list[bool]]:
-        engine = make_engine(conf.load(["engine=surrogate", *overrides]))
+        engine = make_engine(compose.load(["engine=surrogate", *overrides]))
         try:
             await engine.start([R0, R1])
             await engine.adapt("one", R1, examples(names[:4]), tmp_path / "one", 0)
@@ -88,7 +88,7 @@ def test_a_hosted_surrogate_that_dies_still_knows_what_it_was_trained_on(tmp_pat
     overrides = ["engine=surrogate", "engine.hosted=true", "arms=all", f"run.cache={tmp_path}"]
 
     async def serve() -> tuple[list[list[bool]], int]:
-        engine = make_engine(conf.load(overrides))
+        engine = make_engine(compose.load(overrides))
         assert isinstance(engine, Fleet)
         try:
             await engine.start([R0, R1])
@@ -185,7 +185,7 @@ def test_a_real_adapter_is_trained_and_served_without_a_restart(tmp_path: Path) 
     names = list(CODES)
 
     async def serve() -> dict[str, Any]:
-        engine = make_engine(conf.load(["arms=all", f"run.cache={CACHE}"]))
+        engine = make_engine(compose.load(["arms=all", f"run.cache={CACHE}"]))
         seen: dict[str, Any] = {}
         try:
             await engine.start([R0, R1])

@@ -9,10 +9,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from lineage.analysis.measures import costs, kept, upgrade_matrix
-from lineage.analysis.sheet import Sheet
-from lineage.analysis.tables import sheets
-from lineage.metrics import AMOUNT, DIFFERENCE, ratio
+from lineage.core.intervals import AMOUNT, DIFFERENCE, ratio
+from lineage.metrics import costs, kept, upgrade_matrix
+from lineage.report.sheet import Sheet
+from lineage.report.tables import sheets
 
 PAIRS = 6
 """As many as it takes to tell the ceiling from nothing."""

@@ -11,19 +11,19 @@ from functools import cache
 
 import pytest
 
-from lineage.conf import load_suite
-from lineage.config import ExperimentConfig, ProbeConfig
-from lineage.curriculum import plans
-from lineage.errors import LineageError
-from lineage.seeds import rng
+from lineage.compose import load_suite
+from lineage.core.config import ExperimentConfig, ProbeConfig
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.facts import Truth
+from lineage.core.seeds import rng
+from lineage.core.tasks import Task, World
 from lineage.suites.warehouse import suite as plans_of_worlds
 from lineage.suites.warehouse.answers import filled, fragments, statement
 from lineage.suites.warehouse.conventions import BLANK, KINDS, Kind
 from lineage.suites.warehouse.data import NAMES
 from lineage.suites.warehouse.results import same
 from lineage.suites.warehouse.suite import Warehouse
-from lineage.tasks import Task, World
-from lineage.truth import Truth
 
 SEEDS = 200
 KIND = {kind.name: kind for kind in KINDS}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lineage.seeds import rng
+from lineage.core.seeds import rng
+from lineage.core.tasks import Environment, Fact, Observation, Referral, Suite, Task, World
 from lineage.suites.words import KEYS, NAMES
-from lineage.tasks import Environment, Fact, Observation, Referral, Suite, Task, World
 
 BOXES = 60
 NOISE = "The lamp of the vault is lit. "

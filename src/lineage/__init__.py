@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-    from lineage.analysis.description import Description
+    from lineage.log.views.description import Description
 
 __all__ = ["describe", "open"]
 
@@ -20,14 +20,14 @@ __all__ = ["describe", "open"]
 def open(
     where: str | Path, skip: bool = False, connection: duckdb.DuckDBPyConnection | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """Return runs as named DuckDB views: see `lineage.analysis.opening.open_log`."""
-    from lineage.analysis.opening import open_log
+    """Return runs as named DuckDB views: see `lineage.log.views.open.open_log`."""
+    from lineage.log.views.open import open_log
 
     return open_log(where, skip, connection)
 
 
 def describe(log: duckdb.DuckDBPyConnection, view: str) -> Description:
-    """Return what a view of `log` holds, column by column: see `lineage.analysis.opening`."""
-    from lineage.analysis import opening
+    """Return what a view of `log` holds, column by column: see `lineage.log.views.open`."""
+    from lineage.log.views import open
 
-    return opening.describe(log, view)
+    return open.describe(log, view)

@@ -11,8 +11,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from lineage import conf
-from lineage.analysis.visible import one_line
+from lineage import compose
 from lineage.commands import (
     add_command,
     compact,
@@ -28,11 +27,12 @@ from lineage.commands import (
 )
 from lineage.commands.overrides import add_overrides
 from lineage.commands.runs import add_run, find_run
-from lineage.config import Config
-from lineage.console import fit_streams
-from lineage.errors import LineageError
-from lineage.files import behind
-from lineage.signals import INTERRUPTED, Stoppable
+from lineage.core.config import Config
+from lineage.core.console import fit_streams
+from lineage.core.errors import LineageError
+from lineage.core.files import behind
+from lineage.core.signals import INTERRUPTED, Stoppable
+from lineage.core.text import one_line
 
 RUN = """\
 examples:
@@ -165,13 +165,13 @@ def _fail(text: str, code: int = 1) -> int:
 
 
 def _run(options: argparse.Namespace, console: Console) -> None:
-    from lineage.succession.run import new_folder
+    from lineage.runs.run import new_folder
 
     if not options.multirun:
-        config = conf.load(options.overrides)
+        config = compose.load(options.overrides)
         _execute(options, config, new_folder(config), console)
         return
-    points = [(point, conf.load(point)) for point in conf.sweep(options.overrides)]
+    points = [(point, compose.load(point)) for point in compose.sweep(options.overrides)]
     parent = new_folder(points[0][1])
     for number, (point, config) in enumerate(points):
         console.print(f"[{number + 1}/{len(points)}] {' '.join(point)}", markup=False)
@@ -179,8 +179,8 @@ def _run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _execute(options: argparse.Namespace, config: Config, folder: Path, console: Console) -> None:
-    from lineage.analysis.terminal import show_summary
-    from lineage.succession.run import execute
+    from lineage.report.terminal import show_summary
+    from lineage.runs.run import execute
 
     options.folder = folder
     if config.schedule.trained:
@@ -201,15 +201,15 @@ async def _release(*arguments: Any) -> None:
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = behind(find_run(options.run))
-    from lineage.succession.run import at_home, locked
+    from lineage.runs.run import at_home, locked
 
-    config = at_home(conf.load_file(folder / "config.yaml"), folder)
+    config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if not options.trust:
-        conf.check_suite(
+        compose.check_suite(
             config, folder / "config.yaml", f"if you trust it: lineage resume {folder} --trust"
         )
     if options.changed:
-        from lineage.succession.code import accept_changes
+        from lineage.runs.code import accept_changes
 
         with locked(folder):
             accept_changes(folder)
@@ -221,12 +221,12 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:
-    from lineage.analysis.terminal import show_summary
-    from lineage.analysis.write import write_report
-    from lineage.succession.run import at_home
+    from lineage.report.terminal import show_summary
+    from lineage.report.write import write_report
+    from lineage.runs.run import at_home
 
     folder = find_run(options.run)
-    config = at_home(conf.load_file(folder / "config.yaml"), folder)
+    config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if train.is_training(folder):
         train.report_training(config, folder, console)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lineage.agent.history import Past
-from lineage.knowledge import EMPTY, Knowledge
+from lineage.core.knowledge import EMPTY, Knowledge
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.desk import Desk
 from lineage.agent.proposal import after, enact, log_edits, propose
-from lineage.edits import overflow
-from lineage.knowledge import Knowledge
+from lineage.core.edits import overflow
+from lineage.core.knowledge import Knowledge
 
 
 async def fit(

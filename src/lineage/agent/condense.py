@@ -1,7 +1,7 @@
 """A context that overflows: the instance itself sums up what it can no longer hold.
 
 Each summary is a step of its own. How many of the facts in the record it kept is measured from
-the log (`lineage.analysis.measures.summaries`).
+the log (`lineage.metrics.summaries`).
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from lineage.agent.prompt import memory_block
-from lineage.config import AgentConfig
-from lineage.edits import Limits
-from lineage.knowledge import Doc, Knowledge, Origin
+from lineage.core.config import AgentConfig
+from lineage.core.edits import Limits
+from lineage.core.knowledge import Doc, Knowledge, Origin
+from lineage.core.seeds import derive
+from lineage.core.tasks import Suite
+from lineage.log.schema import Step, clean, step_id
 from lineage.models.protocol import Completion, Engine, Request, TokenCounter, Turn
 from lineage.search import Entry, Library
-from lineage.seeds import derive
-from lineage.steplog.schema import Step, clean, step_id
-from lineage.tasks import Suite
 
 
 class Log(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lineage.knowledge import Memory
+from lineage.core.knowledge import Memory
 
 LEAST = 0.6
 """Share of an answer's words that a memory must hold, so that small words alone are no echo."""

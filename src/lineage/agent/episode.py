@@ -16,8 +16,8 @@ from lineage.agent.echo import echoed
 from lineage.agent.history import Experience
 from lineage.agent.play import play
 from lineage.agent.reading import read
-from lineage.curriculum import Visit
-from lineage.tasks import Task
+from lineage.core.curriculum import Visit
+from lineage.core.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lineage.agent.echo import share
 from lineage.agent.history import Experience
 from lineage.agent.policies import POLICIES
 from lineage.agent.proposal import Proposal, after, enact, propose
-from lineage.knowledge import Doc, Knowledge
+from lineage.core.knowledge import Doc, Knowledge
 
 RELATED = 1
 """Docs that a request shows in full: of those that its instances opened, it may revise so many."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from lineage.curriculum import Plan, Visit
+from lineage.core.curriculum import Plan, Visit
+from lineage.core.tasks import Suite, Task
+from lineage.log.schema import Step
 from lineage.search import Entry
-from lineage.steplog.schema import Step
-from lineage.tasks import Suite, Task
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from lineage.agent.condense import hold
 from lineage.agent.desk import Desk
 from lineage.agent.history import Trace
 from lineage.agent.reading import Read
-from lineage.curriculum import Visit
+from lineage.core.curriculum import Visit
+from lineage.core.tasks import Environment, Observation, Referral
 from lineage.models.protocol import Completion
-from lineage.tasks import Environment, Observation, Referral
 
 T = TypeVar("T")
 YES, NO = "yes", "no"

@@ -13,7 +13,7 @@ from importlib.resources import files
 from string import Template
 
 from lineage.agent.history import Experience, Past, Trace
-from lineage.knowledge import Doc, Knowledge, Memory
+from lineage.core.knowledge import Doc, Knowledge, Memory
 from lineage.models.protocol import Turn
 
 NO_DOC = "none"

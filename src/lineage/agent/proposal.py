@@ -8,8 +8,8 @@ from typing import Any
 
 from lineage.agent.desk import Desk
 from lineage.agent.schemas import Schema
-from lineage.edits import Change, Edit, apply, parse_edits
-from lineage.knowledge import Knowledge
+from lineage.core.edits import Change, Edit, apply, parse_edits
+from lineage.core.knowledge import Knowledge
 from lineage.models.protocol import Turn
 
 Parser = Callable[[str], tuple[Edit, ...]]

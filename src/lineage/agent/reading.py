@@ -16,7 +16,7 @@ from lineage.agent import prompt as prompts
 from lineage.agent.briefing import Briefing
 from lineage.agent.desk import Desk
 from lineage.agent.toolcalls import converse
-from lineage.knowledge import Doc, Knowledge
+from lineage.core.knowledge import Doc, Knowledge
 from lineage.models.protocol import Completion, Turn
 
 Answer = tuple[Completion, dict[str, Any]]

@@ -1,7 +1,7 @@
 """JSON schemas of what an instance may write; the engine holds the model to them.
 
 Lengths are bounded: a small model that is left free writes until its token limit. Ids are
-those that exist. What a schema cannot say (budgets, duplicates) `lineage.edits` checks.
+those that exist. What a schema cannot say (budgets, duplicates) `lineage.core.edits` checks.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lineage.config import AgentConfig
-from lineage.knowledge import Doc, Knowledge
+from lineage.core.config import AgentConfig
+from lineage.core.knowledge import Doc, Knowledge
 
 Schema = dict[str, Any]
 ALL = ("add", "revise", "merge", "drop")

@@ -12,7 +12,7 @@ from typing import Any
 
 from lineage.agent import prompt as prompts
 from lineage.agent.desk import Desk
-from lineage.knowledge import Doc, Knowledge
+from lineage.core.knowledge import Doc, Knowledge
 from lineage.models.protocol import Completion, ToolCall, Turn
 
 CALLS_PER_DOC = 2

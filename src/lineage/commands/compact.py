@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import track
 
-from lineage.analysis.visible import one_line, say
 from lineage.commands import Commands, add_command
 from lineage.commands.runs import add_run, find_run
-from lineage.console import on_terminal
+from lineage.core.console import on_terminal
+from lineage.core.text import one_line, say
 
 EXAMPLES = """\
 examples:
@@ -32,7 +32,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _compact(options: argparse.Namespace, console: Console) -> None:
-    from lineage.succession.run import locked
+    from lineage.runs.run import locked
 
     for run in dict.fromkeys(run for where in options.run for run in _runs(find_run(where))):
         with locked(run):
@@ -48,14 +48,14 @@ def _runs(where: Path) -> list[Path]:
         points = sorted(file.parent for file in where.glob("*/run.json"))
         if points:
             return list(dict.fromkeys(point.resolve() for point in points))
-    from lineage.analysis.browsing import open_record
+    from lineage.inspect.browsing import open_record
 
     open_record(where)
     return [where]
 
 
 def _one(folder: Path, console: Console) -> None:
-    from lineage.steplog.compaction import compact, size
+    from lineage.log.compaction import compact, size
 
     shown = one_line(str(folder))
 

@@ -9,12 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from lineage.analysis.headline import engine_words
-from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, counted, gained, pairs_of, starred
-from lineage.analysis.terminal import show_sheet
-from lineage.analysis.visible import one_line, say, say_json, unfolded
 from lineage.commands import Commands, add_command
 from lineage.commands.runs import add_run, find_run
+from lineage.core.text import one_line, say, say_json, unfolded
+from lineage.report.headline import engine_words
+from lineage.report.sheet import STARRED_FROM, Sheet, bounds, counted, gained, pairs_of, starred
+from lineage.report.terminal import show_sheet
 
 EXAMPLES = """\
 examples:
@@ -39,7 +39,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _compare(options: argparse.Namespace, console: Console) -> None:
     # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
-    from lineage.analysis.comparison import compare
+    from lineage.inspect.comparison import compare
 
     found = compare(find_run(options.a), find_run(options.b))
     if options.json:

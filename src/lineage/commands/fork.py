@@ -10,17 +10,17 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from lineage import conf
-from lineage.analysis.settings import leaves
-from lineage.analysis.snapshots import Snapshots
-from lineage.analysis.views import connect
-from lineage.config import Config
-from lineage.errors import LineageError
-from lineage.fields import checked
-from lineage.files import behind
-from lineage.names import POINT
-from lineage.plainyaml import literal
-from lineage.succession.run import at_home
+from lineage import compose
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
+from lineage.core.fields import checked
+from lineage.core.files import behind
+from lineage.core.names import POINT
+from lineage.core.plainyaml import literal
+from lineage.inspect.snapshots import Snapshots
+from lineage.log.views.connect import connect
+from lineage.log.views.settings import leaves
+from lineage.runs.run import at_home
 
 WORLD = ("experiment.name", "experiment.seed", "suite.")
 """Keys that decide the worlds; `suite.` stands for all that begin with it."""
@@ -71,13 +71,13 @@ def find_fork(snapshots: Snapshots, at: str) -> Fork:
 def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start."""
     run = behind(run)
-    saved = conf.plain(at_home(conf.load_file(run / "config.yaml"), run))
+    saved = compose.plain(at_home(compose.load_file(run / "config.yaml"), run))
     tree: Any = OmegaConf.create(literal(saved))
     # It lies beside the run that it is forked from: a name of its own would be that one's folder.
     point = POINT.fullmatch(run.name) is not None
     tree.run.name, tree.run.root = None, str(run.parent.parent if point else run.parent)
     parsed = _parsed(overrides)
-    with conf.one_line():
+    with compose.one_line():
         for group, option in parsed:
             if _is_option(group, option):
                 tree = OmegaConf.merge(tree, _option(group, option))
@@ -91,18 +91,18 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
         "pair": fork.pair,
         "generation": fork.generation,
     }
-    values = conf.resolved(tree) | {"start": start}
+    values = compose.resolved(tree) | {"start": start}
     target = str(values["suite"].get("_target_"))
     named = (str(value) for key, value in parsed if key == "suite._target_")
     remedy = f"to fork it all the same, add suite._target_={target}"
-    conf.check_suite(checked(Config, values), run / "config.yaml", remedy, tuple(named))
-    return conf.with_shelf(conf.typed(values))
+    compose.check_suite(checked(Config, values), run / "config.yaml", remedy, tuple(named))
+    return compose.with_shelf(compose.typed(values))
 
 
 def changes(run: Path, config: Config) -> list[tuple[str, Any, Any]]:
     """Return key, value in `run` and value in `config` of every key that differs."""
-    old = leaves(conf.plain(conf.load_file(run / "config.yaml")))
-    new = leaves(conf.plain(config))
+    old = leaves(compose.plain(compose.load_file(run / "config.yaml")))
+    new = leaves(compose.plain(config))
     return [
         (key, old.get(key), new.get(key))
         for key in dict.fromkeys((*old, *new))
@@ -120,7 +120,7 @@ def other_world(changed: Sequence[tuple[str, Any, Any]]) -> list[str]:
 
 
 def _parsed(overrides: Sequence[str]) -> list[tuple[str, Any]]:
-    found = conf.parsed(overrides)
+    found = compose.parsed(overrides)
     for override in found:
         _check(override)
     return [(override.key_or_group, override.value()) for override in found]
@@ -139,18 +139,18 @@ def _check(override: Override) -> None:
 
 
 def _is_option(key: str, value: Any) -> bool:
-    return isinstance(value, str) and (conf.conf_dir() / key).is_dir()
+    return isinstance(value, str) and (compose.conf_dir() / key).is_dir()
 
 
 def _option(group: str, option: str) -> Any:
     """Return what an option of `conf/` sets: its own file, and those it builds on but `SHARED`."""
     # Composed only for its errors, which name the nearest option.
-    conf.load([f"{group}={option}"])
-    text = (conf.conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
+    compose.load([f"{group}={option}"])
+    text = (compose.conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
     own: Any = OmegaConf.create(text)
     found: Any = OmegaConf.create({})
     for built_on in own.pop("defaults", []):
-        if isinstance(built_on, str) and built_on not in ("_self_", conf.SHARED):
+        if isinstance(built_on, str) and built_on not in ("_self_", compose.SHARED):
             found = OmegaConf.merge(found, _option(group, built_on))
     whole = "@package _global_" in text.partition("\n")[0]
     return OmegaConf.merge(found, own if whole else {group: own})

@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lineage.analysis.headline import engine_words
-from lineage.analysis.sheet import STARRED_FROM, gained, name, short
-from lineage.analysis.terminal import new_table
-from lineage.analysis.visible import one_line, say, say_json, unfolded
 from lineage.commands import Commands, add_command
-from lineage.console import on_terminal
+from lineage.core.console import on_terminal
+from lineage.core.text import one_line, say, say_json, unfolded
+from lineage.report.headline import engine_words
+from lineage.report.sheet import STARRED_FROM, gained, name, short
+from lineage.report.terminal import new_table
 
 if TYPE_CHECKING:
-    from lineage.analysis.listing import Listed
+    from lineage.inspect.listing import Listed
 
 EXAMPLES = """\
 examples:
@@ -47,7 +47,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _ls(options: argparse.Namespace, console: Console) -> None:
-    from lineage.analysis.listing import listing
+    from lineage.inspect.listing import listing
 
     root = _default() if options.root is None else options.root
     found = listing(root)
@@ -66,9 +66,9 @@ def _ls(options: argparse.Namespace, console: Console) -> None:
 
 
 def _default() -> Path:
-    from lineage import conf
+    from lineage import compose
 
-    return Path(conf.load([]).run.root)
+    return Path(compose.load([]).run.root)
 
 
 def _plain(one: Listed) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lineage import conf
+from lineage import compose
 from lineage.commands import add_command
-from lineage.console import busy
-from lineage.errors import LineageError
+from lineage.core.console import busy
+from lineage.core.errors import LineageError
 
 EXAMPLE = """\
 example:
@@ -36,15 +36,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _migrate(options: argparse.Namespace, console: Console) -> None:
-    from lineage.succession.carry import carry
-    from lineage.succession.run import locked, new_folder
-    from lineage.transfer import export_knowledge, import_knowledge
+    from lineage.markdown.folder import export_knowledge, import_knowledge
+    from lineage.runs.migrate import carry
+    from lineage.runs.run import locked, new_folder
 
     target: Path = options.target
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise LineageError(f"{target} is there and no empty folder: name a new one")
     version, *overrides = options.to
-    config = conf.load([*overrides, "experiment.name=migrate"], version)
+    config = compose.load([*overrides, "experiment.name=migrate"], version)
     came = import_knowledge(options.source)
     folder = new_folder(config)
     if folder.exists():

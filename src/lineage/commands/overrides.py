@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from textwrap import fill
 
-from lineage import conf
+from lineage import compose
 
 WIDTH = 80
 """Columns of a help text."""
@@ -22,7 +22,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 def groups_text() -> str:
     """Return the groups of `conf/`, a line each, with the options that GROUP=OPTION may name."""
     lines = []
-    for group, options in conf.groups().items():
+    for group, options in compose.groups().items():
         first, *others = options
         text = ", ".join((f"{first}*", *others))
         start = f"  {group:<{INDENT - 2}}"
@@ -41,5 +41,5 @@ def groups_text() -> str:
         "groups of conf/ and their options (* is the default), as in suite=warehouse:\n"
         + "\n".join(lines)
         + "\n\nany key can be overridden, as in suite.drift=0.1; the files of the groups, with "
-        f"all keys:\n  {conf.conf_dir()}\n"
+        f"all keys:\n  {compose.conf_dir()}\n"
     )

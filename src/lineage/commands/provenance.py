@@ -13,11 +13,11 @@ from rich.console import Console
 
 from lineage.commands import add_command
 from lineage.commands.runs import add_run, find_run
-from lineage.config import Config
-from lineage.errors import LineageError
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
 
 if TYPE_CHECKING:
-    from lineage.analysis.snapshots import Snapshots
+    from lineage.inspect.snapshots import Snapshots
 
 Execute = Callable[[argparse.Namespace, Config, Path, Console], None]
 
@@ -84,10 +84,10 @@ def register(
 
 
 def _log(options: argparse.Namespace, console: Console) -> None:
-    from lineage.analysis.provenance import provenance
-    from lineage.analysis.views import read_record
-    from lineage.analysis.visible import say_json
-    from lineage.commands.provenance_text import show_chain, show_entry
+    from lineage.core.text import say_json
+    from lineage.inspect.provenance import provenance
+    from lineage.inspect.provenance_text import show_chain, show_entry
+    from lineage.log.views.connect import read_record
 
     options.run = find_run(options.run)
     record = read_record(options.run)
@@ -110,8 +110,8 @@ def _log(options: argparse.Namespace, console: Console) -> None:
 
 def _snapshots(run: Path) -> Snapshots:
     # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
-    from lineage.analysis.snapshots import Snapshots
-    from lineage.analysis.views import connect, read_record
+    from lineage.inspect.snapshots import Snapshots
+    from lineage.log.views.connect import connect, read_record
 
     read_record(run)
     return Snapshots(connect(run))
@@ -119,8 +119,8 @@ def _snapshots(run: Path) -> Snapshots:
 
 def _names_entry(snapshots: Snapshots, name: str) -> bool:
     """Whether `name` is an entry; `d1234` may be a Knowledge id as well."""
-    from lineage.analysis.provenance import holders
-    from lineage.analysis.snapshots import SHORTEST
+    from lineage.inspect.provenance import holders
+    from lineage.inspect.snapshots import SHORTEST
 
     if not ENTRY.fullmatch(name):
         return False
@@ -139,9 +139,9 @@ def _place(snapshots: Snapshots, name: str, lineage: str) -> tuple[str, str]:
 
 
 def _diff(options: argparse.Namespace, console: Console) -> None:
-    from lineage.analysis.knowledge_diff import difference
-    from lineage.analysis.visible import say_json
-    from lineage.commands.provenance_text import show_differences
+    from lineage.core.text import say_json
+    from lineage.inspect.diff import difference
+    from lineage.inspect.provenance_text import show_differences
 
     options.run = find_run(options.run)
     snapshots = _snapshots(options.run)
@@ -171,9 +171,9 @@ def _diff(options: argparse.Namespace, console: Console) -> None:
 
 def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> None:
     from lineage.commands import fork as forks
-    from lineage.commands.provenance_text import show_note, show_settings
-    from lineage.succession.job import prepare
-    from lineage.succession.run import new_folder
+    from lineage.inspect.provenance_text import show_note, show_settings
+    from lineage.runs.plan import prepare
+    from lineage.runs.run import new_folder
 
     options.run, (at, *more) = find_run(options.run), options.at
     fork = forks.find_fork(_snapshots(options.run), at)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lineage.errors import LineageError, nearest
-from lineage.files import behind
+from lineage.core.errors import LineageError, nearest
+from lineage.core.files import behind
 
 FILES = ("run.json", "config.yaml", "*/run.json")
 """What a run has, or a training, or a folder of runs such as a sweep."""
@@ -30,9 +30,9 @@ def find_run(given: Path) -> Path:
     if _is_run(given):
         return given
     # Hydra takes a moment to load, which a folder that is there need not wait for.
-    from lineage import conf
+    from lineage import compose
 
-    root = Path(conf.load([]).run.root)
+    root = Path(compose.load([]).run.root)
     below = root / given
     if not given.is_absolute() and below.is_dir():
         return below

@@ -8,14 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
-from lineage.analysis.gains import read_gains
-from lineage.analysis.visible import say_json, unfolded
 from lineage.commands import Commands, add_command
 from lineage.commands.runs import add_run, find_run
 from lineage.commands.train import show_gains
-from lineage.errors import LineageError
-from lineage.jsonfile import ODD, what
-from lineage.steplog.record import require
+from lineage.core.errors import LineageError
+from lineage.core.jsonfile import ODD, what
+from lineage.core.text import say_json, unfolded
+from lineage.log.record import require
+from lineage.metrics.held_out import read_gains
 
 EXAMPLES = """\
 examples:
@@ -47,7 +47,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _show(options: argparse.Namespace, console: Console) -> None:
     # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
-    from lineage.analysis.browsing import open_record
+    from lineage.inspect.browsing import open_record
 
     options.run = find_run(options.run)
     record, training = open_record(options.run), "training"
@@ -64,9 +64,9 @@ def _show(options: argparse.Namespace, console: Console) -> None:
 
 
 def _show_run(options: argparse.Namespace, console: Console) -> None:
-    from lineage.analysis import browsing
-    from lineage.analysis.views import connect
-    from lineage.commands.show_text import show_run
+    from lineage.inspect import browsing
+    from lineage.inspect.show_text import show_run
+    from lineage.log.views.connect import connect
 
     summary, connection = browsing.current_summary(options.run), connect(options.run)
     of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
@@ -89,9 +89,9 @@ def _show_run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _show_generation(options: argparse.Namespace, record: dict[str, Any], console: Console) -> None:
-    from lineage.analysis import browsing
-    from lineage.analysis.views import connect
-    from lineage.commands.show_text import show_generation
+    from lineage.inspect import browsing
+    from lineage.inspect.show_text import show_generation
+    from lineage.log.views.connect import connect
 
     connection, number = connect(options.run), options.generation
     of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
@@ -116,9 +116,9 @@ def _show_generation(options: argparse.Namespace, record: dict[str, Any], consol
 
 
 def _show_episode(options: argparse.Namespace, console: Console) -> None:
-    from lineage.analysis import browsing
-    from lineage.analysis.views import connect
-    from lineage.commands.episode_text import show_episode
+    from lineage.inspect import browsing
+    from lineage.inspect.episode_text import show_episode
+    from lineage.log.views.connect import connect
 
     connection, number = connect(options.run), options.generation
     of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
@@ -138,8 +138,8 @@ def _show_episode(options: argparse.Namespace, console: Console) -> None:
 
 
 def _show_training(options: argparse.Namespace, record: dict[str, Any], console: Console) -> None:
-    from lineage.analysis.browsing import training_summary
-    from lineage.analysis.training_tables import show_training
+    from lineage.inspect.browsing import training_summary
+    from lineage.report.training_tables import show_training
 
     summary, gains = training_summary(options.run), read_gains(options.run)
     if options.json:
@@ -152,9 +152,9 @@ def _show_training(options: argparse.Namespace, record: dict[str, Any], console:
 
 
 def _show_step(options: argparse.Namespace, record: dict[str, Any], console: Console) -> None:
-    from lineage.analysis.browsing import alternatives
-    from lineage.analysis.training import connect_training
-    from lineage.commands.show_text import show_alternatives
+    from lineage.inspect.browsing import alternatives
+    from lineage.inspect.show_text import show_alternatives
+    from lineage.metrics.training import connect_training
 
     connection, step = connect_training(options.run), options.generation
     found = alternatives(connection, step, options.arm, options.pair)
@@ -167,7 +167,7 @@ def _show_step(options: argparse.Namespace, record: dict[str, Any], console: Con
 
 def _warn(options: argparse.Namespace, versions: list[str], console: Console) -> None:
     """Say that the stand-in served the run, and none of `versions`, where it did."""
-    from lineage.analysis.settings import read_settings
-    from lineage.analysis.terminal import show_banner
+    from lineage.log.views.settings import read_settings
+    from lineage.report.terminal import show_banner
 
     show_banner(read_settings(options.run).get("engine.kind"), versions, unfolded(console))

@@ -9,21 +9,22 @@ from importlib.util import find_spec
 from textwrap import wrap
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+import hydra
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lineage import conf
-from lineage.analysis.terminal import new_table
+from lineage import compose
 from lineage.commands import Commands, add_command
-from lineage.config import ExperimentConfig, ProbeConfig
-from lineage.curriculum import Visit, plans
-from lineage.errors import LineageError
+from lineage.core.config import ExperimentConfig, ProbeConfig
+from lineage.core.curriculum import Visit, plans
+from lineage.core.errors import LineageError
+from lineage.core.tasks import FAMILIES, Family, Suite, World
+from lineage.report.terminal import new_table
 from lineage.suites import make_suite, suite_class
-from lineage.tasks import FAMILIES, Family, Suite, World
 
 SUITES_EXAMPLE = """\
 example:
@@ -113,8 +114,8 @@ def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the keys of the entry `name`, unchecked: a path may have no value yet."""
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(config_dir=str(conf.conf_dir()), version_base="1.3"):
-            tree = compose("config", overrides=[f"suite={name}", *overrides])
+        with initialize_config_dir(config_dir=str(compose.conf_dir()), version_base="1.3"):
+            tree = hydra.compose("config", overrides=[f"suite={name}", *overrides])
     finally:
         GlobalHydra.instance().clear()
     values = OmegaConf.to_container(tree.suite, resolve=True)
@@ -128,7 +129,7 @@ def _suites(options: argparse.Namespace, console: Console) -> None:
     table.add_column("what", overflow="fold")
     for head in ("turns", "tasks from", "needs"):
         table.add_column(head, overflow="fold")
-    for path in sorted((conf.conf_dir() / "suite").glob("*.yaml")):
+    for path in sorted((compose.conf_dir() / "suite").glob("*.yaml")):
         found = entry(path.stem)
         cells = (found.name, found.what, found.turns, found.source, found.needs)
         table.add_row(*(Text(cell) for cell in cells))
@@ -136,7 +137,7 @@ def _suites(options: argparse.Namespace, console: Console) -> None:
 
 
 def _preview(options: argparse.Namespace, console: Console) -> None:
-    config = conf.load([f"suite={options.suite}", *options.overrides])
+    config = compose.load([f"suite={options.suite}", *options.overrides])
     suite = make_suite(config.suite)
     last = plans(suite, _three(config.experiment), len(config.schedule.versions), options.seed)[-1]
     _show_world(last.world, console)

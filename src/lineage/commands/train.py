@@ -10,17 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
-from lineage import conf
-from lineage.analysis.gains import read_gains
-from lineage.analysis.sheet import STARRED_FROM, Sheet, bounds, gained
-from lineage.analysis.terminal import show_banner, show_sheet
-from lineage.analysis.training_tables import show_training
-from lineage.analysis.views import read_record
+from lineage import compose
 from lineage.commands import Commands, add_command
 from lineage.commands.overrides import add_overrides
-from lineage.config import Config
-from lineage.errors import LineageError
-from lineage.files import behind
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
+from lineage.core.files import behind
+from lineage.log.views.connect import read_record
+from lineage.metrics.held_out import read_gains
+from lineage.report.sheet import STARRED_FROM, Sheet, bounds, gained
+from lineage.report.terminal import show_banner, show_sheet
+from lineage.report.training_tables import show_training
 
 EXAMPLES = """\
 examples:
@@ -47,9 +47,9 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from lineage.succession.run import named_folder
+    from lineage.runs.run import named_folder
 
-    config = _with_log(conf.load(options.overrides))
+    config = _with_log(compose.load(options.overrides))
     folder = named_folder(config, "train")
     options.folder = folder
     run_training(config, folder, console)
@@ -82,7 +82,7 @@ def is_training(folder: Path) -> bool:
 
 def report_training(config: Config, folder: Path, console: Console) -> None:
     """Write the report of a training again and show its tables."""
-    from lineage.analysis.training_report import write_training
+    from lineage.report.training_page import write_training
 
     show_banner(config.engine.kind, [config.train.parent], console)
     show_training(write_training(folder, Path(config.run.cache), config.log), console)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from lineage.analysis.terminal import new_table
 from lineage.commands import add_command
 from lineage.commands.runs import add_run, find_run
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
+from lineage.report.terminal import new_table
 
 if TYPE_CHECKING:
-    from lineage.analysis.snapshots import Snapshots
+    from lineage.inspect.snapshots import Snapshots
 
 PREFERRED = "inherit"
 """The arm whose Knowledge is exported where none is named."""
@@ -62,9 +62,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _export(options: argparse.Namespace, console: Console) -> None:
     # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
-    from lineage.analysis.snapshots import Snapshots
-    from lineage.analysis.views import connect, read_record
-    from lineage.transfer import export_knowledge, import_knowledge
+    from lineage.inspect.snapshots import Snapshots
+    from lineage.log.views.connect import connect, read_record
+    from lineage.markdown.folder import export_knowledge, import_knowledge
 
     options.run = find_run(options.run)
     record = read_record(options.run)
@@ -122,7 +122,7 @@ def _is_empty(snapshots: Snapshots, id: str) -> bool:
 
 
 def _check(options: argparse.Namespace, console: Console) -> None:
-    from lineage.transfer import read_folder
+    from lineage.markdown.folder import read_folder
 
     found = read_folder(options.folder)
     knowledge = found.knowledge

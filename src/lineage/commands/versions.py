@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from lineage import conf
-from lineage.analysis.sheet import Sheet
-from lineage.analysis.terminal import drawn, show_sheet
-from lineage.analysis.visible import say, say_json
+from lineage import compose
 from lineage.commands import Commands, add_command
+from lineage.core.text import say, say_json
 from lineage.models import shelf
 from lineage.models.versions import ModelVersion, registry, version
+from lineage.report.sheet import Sheet
+from lineage.report.terminal import drawn, show_sheet
 
 EXAMPLES = """\
 examples:
@@ -38,7 +38,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _versions(options: argparse.Namespace, console: Console) -> None:
-    config = conf.load(options.overrides).model
+    config = compose.load(options.overrides).model
     place = shelf.folder_of(config)
     on_shelf = shelf.chosen(config, shelf.names(place))
     listed = [*registry(config).values(), *(version(name, v) for name, v in on_shelf.items())]
@@ -83,8 +83,8 @@ class ShowVersion(argparse.Action):
 
 def version_text() -> str:
     """Return the version of lineage with its commit, then of Python and the libraries, by line."""
-    from lineage.analysis.sheet import NOT_COMPUTED
-    from lineage.origin import libraries, origin
+    from lineage.report.sheet import NOT_COMPUTED
+    from lineage.runs.origin import libraries, origin
 
     here, found = origin(), libraries("vllm")
     lineage = found.pop("lineage", NOT_COMPUTED)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
 from lineage.models.versions import Checkpoint, ModelVersion
 
 OWN_PACKAGE = "package:"

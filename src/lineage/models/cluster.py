@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import ray
 
-from lineage.errors import LineageError
-from lineage.signals import handlers_kept
+from lineage.core.errors import LineageError
+from lineage.core.signals import handlers_kept
 
 PREFIX = "lineage-ray-"
 OWNER = "owner.pid"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from random import Random
 
-from lineage.config import SkillConfig
-from lineage.seeds import derive
+from lineage.core.config import SkillConfig
+from lineage.core.seeds import derive
 
 SKILLS = ("write", "edit", "open")
 """The skills that training shifts; decision 2 i + 1 is a success of skill i, 2 i a failure."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lineage.config import Config
-from lineage.errors import LineageError
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Engine
 from lineage.models.surrogate import Surrogate

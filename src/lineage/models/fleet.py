@@ -21,8 +21,8 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tokenizers import Tokenizer
 
-from lineage.config import EngineConfig, FinetuneConfig
-from lineage.errors import LineageError
+from lineage.core.config import EngineConfig, FinetuneConfig
+from lineage.core.errors import LineageError
 from lineage.models.checkpoint import Located, locate
 from lineage.models.cluster import Cluster, end_processes
 from lineage.models.health import Health, State

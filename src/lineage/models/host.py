@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lineage.config import EngineConfig
+from lineage.core.config import EngineConfig
 from lineage.models.protocol import Completion, Example, Request
 from lineage.models.surrogate import Surrogate
 from lineage.models.vllm_engine import Served, VllmEngine, prepare_environment

@@ -7,7 +7,7 @@ from typing import get_args
 
 import psutil
 
-from lineage.config import Precision
+from lineage.core.config import Precision
 
 AUTO = "auto"
 """In conf: what suits the machine."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from lineage.errors import OVERLONG
+from lineage.core.errors import OVERLONG
 
 Role = Literal["system", "user", "assistant", "tool"]
 TokenCounter = Callable[[str], int]

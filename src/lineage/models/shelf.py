@@ -25,14 +25,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lineage import names as names_of_paths
-from lineage.config import CheckpointConfig, ModelConfig, VersionConfig
-from lineage.errors import LineageError
-from lineage.fields import checked
-from lineage.files import NONCE, sync_folder
-from lineage.jsonfile import read_file
+from lineage.core import names as names_of_paths
+from lineage.core.config import CheckpointConfig, ModelConfig, VersionConfig
+from lineage.core.errors import LineageError
+from lineage.core.fields import checked
+from lineage.core.files import NONCE, sync_folder
+from lineage.core.jsonfile import read_file
+from lineage.core.plainyaml import dump, parse
 from lineage.models.checkpoint import ADAPTER_FILES, digest
-from lineage.plainyaml import dump, parse
 
 VERSION_FILE = "version.yaml"
 CARD_FILE = "README.md"

@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lineage.config import SkillConfig, SurrogateConfig
-from lineage.errors import LineageError
-from lineage.jsonfile import read_json
+from lineage.core.config import SkillConfig, SurrogateConfig
+from lineage.core.errors import LineageError
+from lineage.core.jsonfile import read_json
+from lineage.core.seeds import rng
 from lineage.models.dice import Dice
 from lineage.models.protocol import Completion, Example, Request, TokenCounter, ToolCall
-from lineage.seeds import rng
 
 UNKNOWN = "I do not know."
 DEFAULT = "default"

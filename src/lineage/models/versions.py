@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from lineage.config import ModelConfig, VersionConfig
-from lineage.errors import LineageError
+from lineage.core.config import ModelConfig, VersionConfig
+from lineage.core.errors import LineageError
 
 
 @dataclass(frozen=True)

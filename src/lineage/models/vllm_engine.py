@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lineage.config import VllmConfig
-from lineage.errors import OVERLONG
+from lineage.core.config import VllmConfig
+from lineage.core.errors import OVERLONG
 from lineage.models.checkpoint import changed_layers
 from lineage.models.precision import cores, precision
 from lineage.models.protocol import Completion, Request, ToolCall

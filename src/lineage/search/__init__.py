@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
 from lineage.search.bm25 import Bm25
 from lineage.search.dense import Dense
 from lineage.search.ranking import Entry, Hit, Ranker

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lineage.errors import LineageError
+from lineage.core.errors import LineageError
 from lineage.search.ranking import QUERY_CHARS, Entry, Hit, best, readable
 
 Vectors = NDArray[np.float32]

@@ -1,7 +1,7 @@
 """Task suites. A new one is one file here (or anywhere) and one entry in `conf/suite/`.
 
-An entry's `_target_` is the dotted name of a subclass of `lineage.tasks.Suite`, as in Hydra; its
-other keys are that class's fields.
+An entry's `_target_` is the dotted name of a subclass of `lineage.core.tasks.Suite`, as in Hydra;
+its other keys are that class's fields.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lineage.errors import LineageError, nearest
-from lineage.plainyaml import literal
-from lineage.tasks import Suite
+from lineage.core.errors import LineageError, nearest
+from lineage.core.plainyaml import literal
+from lineage.core.tasks import Suite
 
 
 def make_suite(config: Mapping[str, Any]) -> Suite:
@@ -58,6 +58,7 @@ def suite_class(target: str) -> type[Suite]:
         ) from error
     if not (isinstance(found, type) and issubclass(found, Suite) and is_dataclass(found)):
         raise LineageError(
-            f"suite._target_ is {target!r}: it must be a dataclass that extends lineage.tasks.Suite"
+            f"suite._target_ is {target!r}: it must be a dataclass that extends "
+            "lineage.core.tasks.Suite"
         )
     return found

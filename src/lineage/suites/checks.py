@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lineage.errors import LineageError
-from lineage.tasks import Suite
+from lineage.core.errors import LineageError
+from lineage.core.tasks import Suite
 
 
 def require_counts(suite: Suite, *keys: str) -> None:

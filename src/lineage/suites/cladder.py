@@ -18,13 +18,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from lineage.fields import MUST
+from lineage.core.fields import MUST
+from lineage.core.tasks import Fact, Task, World
 from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Described, Differs, Name, Text, read
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
-from lineage.tasks import Fact, Task, World
 
 FORMAT = "not the format of CLadder's test-generate-*.json"
 REFUSALS = ("as a", "i'm sorry ", "neither ", "none ")

@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from random import Random
 
-from lineage.seeds import rng
+from lineage.core.seeds import rng
+from lineage.core.tasks import Fact, Suite, Task, World
 from lineage.suites.checks import require_counts, require_most, require_shares
 from lineage.suites.words import KEYS, KINDS, NAMES, ZONES
-from lineage.tasks import Fact, Suite, Task, World
 
 FREE_ATTRIBUTE = "code"
 RULE_ATTRIBUTES = ("zone", "key")

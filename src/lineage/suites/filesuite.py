@@ -18,15 +18,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from lineage.errors import LineageError, nearest
-from lineage.seeds import derive, rng
+from lineage.core.errors import LineageError, nearest
+from lineage.core.seeds import derive, rng
+from lineage.core.tasks import Fact, Referral, Suite, Task, World
 from lineage.suites import scorers
 from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.formats import Differs, read
 from lineage.suites.options import OPTIONS
 from lineage.suites.records import Problem, Record, records
 from lineage.suites.rows import Row
-from lineage.tasks import Fact, Referral, Suite, Task, World
 
 SHOWN = 3
 """Rows left out that a report names."""

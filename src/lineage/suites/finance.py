@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lineage.fields import shown
-from lineage.seeds import rng
+from lineage.core.fields import shown
+from lineage.core.seeds import rng
+from lineage.core.tasks import Fact, Task, World
 from lineage.suites.checks import require_counts
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answer, Described
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
-from lineage.tasks import Fact, Task, World
 
 CONTEXT = re.compile(
     r"Use formula (?P<name>.+?) to answer the question\..*?Formula: (?P<formula>.+?)"

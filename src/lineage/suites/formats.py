@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Typ
 from pydantic import ValidationError as Invalid
 from pydantic_core import PydanticCustomError
 
-from lineage.errors import nearest
-from lineage.fields import MUST, dotted, shown
+from lineage.core.errors import nearest
+from lineage.core.fields import MUST, dotted, shown
 
 NAMED = 8
 """Keys of a row that an error names."""

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from lineage.fields import MUST
+from lineage.core.fields import MUST
+from lineage.core.tasks import Fact
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Described, Text, read
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
-from lineage.tasks import Fact
 
 MISSING = "each row needs it; docs/suites.md says what a row may hold"
 WHOLE = 1 << 63

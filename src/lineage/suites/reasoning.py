@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from lineage.errors import LineageError, nearest
-from lineage.seeds import derive, rng
+from lineage.core.errors import LineageError, nearest
+from lineage.core.seeds import derive, rng
+from lineage.core.tasks import Suite, Task, World
 from lineage.suites.checks import require_counts
-from lineage.tasks import Suite, Task, World
 
 WORLDS_KEPT = 64
 """Worlds that are not made again when they are asked for again: some take a second to make."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lineage.errors import LineageError
-from lineage.fields import dotted
+from lineage.core.errors import LineageError
+from lineage.core.fields import dotted
 
 CHUNK = 1 << 16
 """Bytes that are read at once from a JSON array; the chunk grows with the object in it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lineage.tasks import Fact
+from lineage.core.tasks import Fact
 
 
 @dataclass(frozen=True)

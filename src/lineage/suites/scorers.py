@@ -26,10 +26,10 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from lineage.core.tasks import Referral
 from lineage.suites import choices, matching, numbers, published, wording
 from lineage.suites.options import CLOSE
 from lineage.suites.options import check as check_options
-from lineage.tasks import Referral
 
 Options = Mapping[str, Any]
 SECONDS = 0.5

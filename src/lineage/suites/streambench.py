@@ -29,8 +29,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from lineage.fields import MUST
-from lineage.seeds import rng
+from lineage.core.fields import MUST
+from lineage.core.seeds import rng
 from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answer, Described, Name, Text, names, read

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from lineage.errors import LineageError
-from lineage.seeds import rng
+from lineage.core.errors import LineageError
+from lineage.core.seeds import rng
+from lineage.core.tasks import Environment, Fact, Observation, Suite, Task, World
 from lineage.suites.checks import require_counts, require_shares
 from lineage.suites.houses import (
     CONTAINERS,
@@ -32,7 +33,6 @@ from lineage.suites.houses import (
     draw_ways,
     route_to,
 )
-from lineage.tasks import Environment, Fact, Observation, Suite, Task, World
 
 HOOKS = "hooks"
 OPENNESS = ("open", "closed", "locked")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from lineage.errors import LineageError
-from lineage.metrics import Interval
+from lineage.core.errors import LineageError
+from lineage.core.intervals import Interval
 
 BYTES = 2
 """A parameter's, as bfloat16."""

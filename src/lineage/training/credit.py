@@ -25,9 +25,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import pstdev
 
-from lineage.reward import EQUAL, Reward, advantages, differ
+from lineage.core.reward import EQUAL, Reward, advantages, differ
+from lineage.models.recorder import Decision
 from lineage.training.batch import Sample
-from lineage.training.recorder import Decision
 from lineage.training.rollout import Alternative, Group
 from lineage.training.syllabus import quotas
 

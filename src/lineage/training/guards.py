@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lineage.knowledge import Doc, Knowledge
-from lineage.tasks import Task, World
-from lineage.truth import truth_of
+from lineage.core.facts import truth_of
+from lineage.core.knowledge import Doc, Knowledge
+from lineage.core.tasks import Task, World
 
 RUN_OF_WORDS = 3
 """Words in a row that count as copied where the history shows them in a row too."""

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lineage.config import Config
-from lineage.curriculum import Plan, plans
-from lineage.knowledge import Knowledge
-from lineage.metrics import (
+from lineage.core.config import Config
+from lineage.core.curriculum import Plan, plans
+from lineage.core.intervals import (
     AMOUNT,
     DIFFERENCE,
     FREE,
@@ -26,11 +25,12 @@ from lineage.metrics import (
     paired_difference,
     stars,
 )
+from lineage.core.knowledge import Knowledge
+from lineage.core.reward import Reward, over_families
+from lineage.log.reader import finished, read_steps
 from lineage.models.protocol import Engine
-from lineage.progress import Display
-from lineage.reward import Reward, over_families
-from lineage.steplog.reading import finished, read_steps
-from lineage.succession.controller import place_of
+from lineage.runs.lineage import place_of
+from lineage.runs.progress import Display
 from lineage.suites import make_suite
 from lineage.training.guards import measure
 from lineage.training.rollout import Draw, Group, Rollouts, Spent

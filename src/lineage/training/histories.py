@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from lineage import conf
+from lineage import compose
 from lineage.agent.history import Experience, restore
-from lineage.config import Config
-from lineage.curriculum import Plan, plans
-from lineage.errors import LineageError
-from lineage.knowledge import EMPTY, Knowledge
-from lineage.steplog.reading import finished, knowledge_of, read_snapshots, read_steps
-from lineage.steplog.schema import Step
-from lineage.succession.arms import Arm, find_arm
-from lineage.succession.controller import place_of
+from lineage.core.config import Config
+from lineage.core.curriculum import Plan, plans
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import EMPTY, Knowledge
+from lineage.core.tasks import Suite
+from lineage.log.reader import finished, knowledge_of, read_snapshots, read_steps
+from lineage.log.schema import Step
+from lineage.runs.arms import Arm, find_arm
+from lineage.runs.lineage import place_of
 from lineage.suites import make_suite
-from lineage.tasks import Suite
 
 TRAIN_ON = "to train on it all the same, name that suite._target_ on the command line"
 """What to do where `train.log` is a run of a suite that is not lineage's own."""
@@ -59,8 +59,8 @@ def read_source(run: Path, horizon: int, suites: Collection[str] = ()) -> Source
     `suites` are `_target_`s that may be imported beside lineage's own. Raises LineageError where
     nothing is left, or the suite is none of these.
     """
-    config = conf.load_file(run / "config.yaml")
-    conf.check_suite(config, run / "config.yaml", TRAIN_ON, suites)
+    config = compose.load_file(run / "config.yaml")
+    compose.check_suite(config, run / "config.yaml", TRAIN_ON, suites)
     suite = make_suite(config.suite)
     found = tuple(_histories(run, config, suite, horizon))
     if not found:

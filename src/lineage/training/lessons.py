@@ -14,10 +14,10 @@ from random import Random
 
 from lineage.agent import prompt as prompts
 from lineage.agent.history import Experience, Past
-from lineage.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.seeds import derive, rng
+from lineage.core.tasks import Suite, Task, World
 from lineage.models.protocol import Turn
-from lineage.seeds import derive, rng
-from lineage.tasks import Suite, Task, World
 
 UNKNOWN = "I do not know."
 MAX_NOTES = 22

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from lineage.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
-from lineage.tasks import Task, World
+from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
+from lineage.core.tasks import Task, World
 
 MOST_NOTED = 8
 MOST_FILED = 12

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lineage.config import Config
-from lineage.errors import LineageError
-from lineage.files import put_folder
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
+from lineage.core.files import put_folder
+from lineage.core.seeds import derive
 from lineage.models.protocol import Engine
-from lineage.seeds import derive
 from lineage.training.batch import Batch, Learner, Learnt
 from lineage.training.credit import Groups, chosen, compared
 from lineage.training.histories import Source

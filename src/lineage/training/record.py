@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lineage.files import atomic_write
-from lineage.steplog.schema import CURVE_SCHEMA, TRAINING_SCHEMA
+from lineage.core.files import atomic_write
+from lineage.log.schema import CURVE_SCHEMA, TRAINING_SCHEMA
+from lineage.models.recorder import Decision
 from lineage.training.batch import Sample
 from lineage.training.credit import group_advantages, source_of
-from lineage.training.recorder import Decision
 from lineage.training.rollout import Alternative, Group, reward_columns
 
 

@@ -21,21 +21,21 @@ from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience
 from lineage.agent.prompt import episodes_turn
-from lineage.config import AgentConfig, Config, CurriculumConfig, TrainConfig
-from lineage.curriculum import Plan, Visit, draw_probes
-from lineage.knowledge import EMPTY, Knowledge
+from lineage.core.config import AgentConfig, Config, CurriculumConfig, TrainConfig
+from lineage.core.curriculum import Plan, Visit, draw_probes
+from lineage.core.knowledge import EMPTY, Knowledge
+from lineage.core.reward import Reward, episode_reward, handoff_reward, over_horizon
+from lineage.core.seeds import rng
+from lineage.core.tasks import FAMILIES, Family
+from lineage.log.place import Place
+from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Engine, TokenCounter
-from lineage.reward import Reward, episode_reward, handoff_reward, over_horizon
+from lineage.models.recorder import Decision, Recorder
+from lineage.models.replay import Replay
 from lineage.search import Library, make_ranker
-from lineage.seeds import rng
-from lineage.steplog.log import GenerationLog
-from lineage.steplog.place import Place
-from lineage.succession.replay import Replay
-from lineage.tasks import FAMILIES, Family
 from lineage.training.guards import Measured, measure, opening
 from lineage.training.histories import History, Source
 from lineage.training.library import ideal_library
-from lineage.training.recorder import Decision, Recorder
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
   run.json, config.yaml            what was trained
   school/<curriculum>/             the runs that histories are read from
   steps/, knowledge/, worlds/      every rollout, as in any run
-  training/, curve/                alternatives and steps (see steplog.schema)
+  training/, curve/                alternatives and steps (see log.schema)
   adapters/step-000/ ...           what each step left
   held-out/, held-out.json         the reward before and after, in worlds never trained on
 """
@@ -20,25 +20,25 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lineage import conf
-from lineage.analysis.training_report import write_training
-from lineage.config import Config
-from lineage.errors import LineageError, nearest
-from lineage.files import atomic_write, mark
+from lineage import compose
+from lineage.core.config import Config
+from lineage.core.errors import LineageError, nearest
+from lineage.core.files import atomic_write, mark
+from lineage.core.signals import Stoppable
+from lineage.log.reader import check_finished
+from lineage.log.record import read_record
 from lineage.models import shelf
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
+from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
 from lineage.models.surrogate import DEFAULT, Surrogate
 from lineage.models.versions import lookup, registry
-from lineage.progress import Display
-from lineage.signals import Stoppable
-from lineage.steplog.reading import check_finished
-from lineage.steplog.record import read_record
-from lineage.succession.code import check_code, code
-from lineage.succession.job import prepare
-from lineage.succession.meter import Meter
-from lineage.succession.run import locked, lost, point_latest
+from lineage.report.training_page import write_training
+from lineage.runs.code import check_code, code
+from lineage.runs.plan import prepare
+from lineage.runs.progress import Display
+from lineage.runs.run import locked, lost, point_latest
 from lineage.suites import make_suite
 from lineage.training.batch import Learner
 from lineage.training.heldout import Gain, measure_gain
@@ -96,8 +96,8 @@ def _judges(config: Config) -> tuple[str, ...]:
     if config.train.log is None:
         return make_suite(config.suite).judges
     file = Path(config.train.log) / "config.yaml"
-    trained_on = conf.load_file(file)
-    conf.check_suite(trained_on, file, TRAIN_ON, (str(config.suite.get("_target_")),))
+    trained_on = compose.load_file(file)
+    compose.check_suite(trained_on, file, TRAIN_ON, (str(config.suite.get("_target_")),))
     return make_suite(trained_on.suite).judges
 
 
@@ -172,7 +172,7 @@ async def train(
     Returns the adapter's folder and what it gained in held-out worlds. `fleet` is the engine
     itself, where `engine` counts for it; `tick` is told of each step.
     """
-    config_hash = conf.training_hash(config)
+    config_hash = compose.training_hash(config)
     sources = {}
     for course in config.train.curricula:
         display.note(f"histories: {course}")
@@ -256,7 +256,7 @@ def describe(config: Config, folder: Path) -> None:
 
     A record that was lost is written again, without what only it knew.
     """
-    file, found = folder / "run.json", conf.training_hash(config)
+    file, found = folder / "run.json", compose.training_hash(config)
     if file.exists():
         record = read_record(folder)
         if record.get("training_hash") != found:
@@ -276,4 +276,4 @@ def describe(config: Config, folder: Path) -> None:
         record |= lost(folder, record)
     # In this order: where there is a config.yaml, the training can be resumed.
     atomic_write(file, json.dumps(record, indent=1).encode())
-    atomic_write(folder / "config.yaml", conf.to_yaml(config).encode())
+    atomic_write(folder / "config.yaml", compose.to_yaml(config).encode())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lineage.config import (
+from lineage.core.config import (
     ArmConfig,
     ArmsConfig,
     Config,
@@ -18,12 +18,12 @@ from lineage.config import (
     ScheduleConfig,
     StartConfig,
 )
-from lineage.curriculum import plans
-from lineage.errors import LineageError
-from lineage.knowledge import EMPTY
+from lineage.core.curriculum import plans
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import EMPTY
 from lineage.models.protocol import Engine
-from lineage.succession.job import prepare
-from lineage.succession.run import describe, run_lineages
+from lineage.runs.plan import prepare
+from lineage.runs.run import describe, run_lineages
 from lineage.suites import make_suite
 from lineage.training.histories import History, Source, read_source
 from lineage.training.rollout import course_agent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lineage.seeds import rng
+from lineage.core.seeds import rng
 from lineage.training.histories import Source
 from lineage.training.rollout import Draw
 

@@ -15,8 +15,8 @@ from lineage.agent.migrations.rebuild import rebuild
 from lineage.agent.migrations.rewrite import rewrite
 from lineage.agent.migrations.verbatim import verbatim
 from lineage.agent.migrations.verify import verify
-from lineage.errors import LineageError
-from lineage.knowledge import Knowledge
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import Knowledge
 
 Migration = Callable[[Desk, Legacy], Awaitable[Knowledge]]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lineage.agent.history import Past
-from lineage.config import MigrationConfig
-from lineage.knowledge import Knowledge
-from lineage.tasks import World
+from lineage.core.config import MigrationConfig
+from lineage.core.knowledge import Knowledge
+from lineage.core.tasks import World
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lineage.agent.desk import Desk
 from lineage.agent.migrations.legacy import Legacy
-from lineage.knowledge import Knowledge
+from lineage.core.knowledge import Knowledge
 
 
 async def none(desk: Desk, legacy: Legacy) -> Knowledge:

@@ -8,7 +8,7 @@ from lineage.agent.desk import Desk
 from lineage.agent.handoff import hand_over
 from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.migrations.none import none
-from lineage.knowledge import Knowledge
+from lineage.core.knowledge import Knowledge
 
 
 async def rebuild(desk: Desk, legacy: Legacy) -> Knowledge:

@@ -14,8 +14,8 @@ from lineage.agent.budget import fit
 from lineage.agent.desk import Desk
 from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.proposal import Proposal, after, enact, propose
-from lineage.edits import Edit, json_object, parse_edits
-from lineage.knowledge import Doc, Knowledge, Memory
+from lineage.core.edits import Edit, json_object, parse_edits
+from lineage.core.knowledge import Doc, Knowledge, Memory
 
 
 async def rewrite(desk: Desk, legacy: Legacy) -> Knowledge:

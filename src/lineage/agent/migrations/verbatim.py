@@ -5,7 +5,7 @@ from __future__ import annotations
 from lineage.agent.budget import fit
 from lineage.agent.desk import Desk
 from lineage.agent.migrations.legacy import Legacy
-from lineage.knowledge import Knowledge
+from lineage.core.knowledge import Knowledge
 
 
 async def verbatim(desk: Desk, legacy: Legacy) -> Knowledge:

@@ -18,10 +18,10 @@ from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.play import play
 from lineage.agent.proposal import after, log_edits
 from lineage.agent.reading import Read
-from lineage.curriculum import Visit
-from lineage.edits import Edit, apply
-from lineage.knowledge import EMPTY, Doc, Knowledge, Memory
-from lineage.tasks import Task, World
+from lineage.core.curriculum import Visit
+from lineage.core.edits import Edit, apply
+from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory
+from lineage.core.tasks import Task, World
 
 
 async def verify(desk: Desk, legacy: Legacy) -> Knowledge:

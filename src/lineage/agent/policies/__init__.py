@@ -14,7 +14,7 @@ from lineage.agent.policies.append import append
 from lineage.agent.policies.edit import edit
 from lineage.agent.policies.rewrite_all import rewrite_all
 from lineage.agent.proposal import Proposal
-from lineage.knowledge import Knowledge
+from lineage.core.knowledge import Knowledge
 
 Policy = Callable[
     [Desk, str, Knowledge, Sequence[Experience]], Awaitable[Sequence[Proposal]]

@@ -12,7 +12,7 @@ from lineage.agent.desk import Desk
 from lineage.agent.history import Experience
 from lineage.agent.policies.by_group import by_group
 from lineage.agent.proposal import Proposal
-from lineage.knowledge import Knowledge
+from lineage.core.knowledge import Knowledge
 
 
 async def append(

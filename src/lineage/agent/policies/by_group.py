@@ -10,7 +10,7 @@ from lineage.agent import schemas
 from lineage.agent.desk import Desk
 from lineage.agent.history import Experience
 from lineage.agent.proposal import Proposal, propose
-from lineage.knowledge import Knowledge
+from lineage.core.knowledge import Knowledge
 
 
 async def by_group(

@@ -9,7 +9,7 @@ from lineage.agent.history import Experience
 from lineage.agent.policies.by_group import by_group
 from lineage.agent.proposal import Proposal
 from lineage.agent.schemas import ALL
-from lineage.knowledge import Knowledge
+from lineage.core.knowledge import Knowledge
 
 
 async def edit(

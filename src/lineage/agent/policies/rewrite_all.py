@@ -12,8 +12,8 @@ from lineage.agent import schemas
 from lineage.agent.desk import Desk
 from lineage.agent.history import Experience
 from lineage.agent.proposal import Proposal, propose
-from lineage.edits import Edit, json_object
-from lineage.knowledge import Knowledge
+from lineage.core.edits import Edit, json_object
+from lineage.core.knowledge import Knowledge
 
 
 async def rewrite_all(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lineage.core.tasks import Observation
 from lineage.suites.warehouse.answers import statement
 from lineage.suites.warehouse.results import shown
 from lineage.suites.warehouse.sandbox import Result
-from lineage.tasks import Observation
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from random import Random
 
-from lineage.errors import LineageError
-from lineage.seeds import rng
+from lineage.core.errors import LineageError
+from lineage.core.seeds import rng
+from lineage.core.tasks import Environment, Fact, Suite, Task, World
 from lineage.suites.checks import require_choice, require_counts, require_most, require_shares
 from lineage.suites.warehouse import answers
 from lineage.suites.warehouse.conventions import BLANK, KINDS
@@ -21,7 +22,6 @@ from lineage.suites.warehouse.desk import Desk
 from lineage.suites.warehouse.questions import Question, questions
 from lineage.suites.warehouse.results import same
 from lineage.suites.warehouse.sandbox import Limits, Result, Sandbox, Table
-from lineage.tasks import Environment, Fact, Suite, Task, World
 
 TRIES = 30
 """Draws of a table's rows before they are taken to be too few to ask about."""

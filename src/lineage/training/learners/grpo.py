@@ -44,7 +44,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from lineage.config import MethodConfig
+from lineage.core.config import MethodConfig
 from lineage.models.sft import save_adapter
 from lineage.training.batch import Batch, Learnt, Sample
 from lineage.training.learners.group import workers

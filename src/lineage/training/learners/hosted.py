@@ -20,8 +20,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
 
-from lineage.config import MethodConfig
-from lineage.errors import LineageError
+from lineage.core.config import MethodConfig
+from lineage.core.errors import LineageError
 from lineage.models.fleet import OFFLINE
 from lineage.training.batch import Batch, Learnt
 from lineage.training.learners.torch_learner import first_line

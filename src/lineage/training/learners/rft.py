@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import DataCollatorForSeq2Seq, PrinterCallback, TrainingArguments
 
-from lineage.config import MethodConfig
+from lineage.core.config import MethodConfig
 from lineage.models.sft import IGNORED, LabelledTrainer, save_adapter
 from lineage.training.batch import Batch, Learnt, Sample
 from lineage.training.learners.group import workers

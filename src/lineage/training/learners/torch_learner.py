@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lineage.config import MethodConfig
-from lineage.errors import LineageError
-from lineage.files import put_folder
-from lineage.jsonfile import read_json
+from lineage.core.config import MethodConfig
+from lineage.core.errors import LineageError
+from lineage.core.files import put_folder
+from lineage.core.jsonfile import read_json
 from lineage.models.tuner import trained
 from lineage.training.batch import Batch, Learnt
 

@@ -16,10 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
-from lineage.config import MethodConfig
-from lineage.errors import LineageError
-from lineage.files import put_folder
-from lineage.jsonfile import read_json
+from lineage.core.config import MethodConfig
+from lineage.core.errors import LineageError
+from lineage.core.files import put_folder
+from lineage.core.jsonfile import read_json
 from lineage.models.dice import SKILLS
 from lineage.models.surrogate import TRAINED
 from lineage.training.batch import Batch, Learnt, Sample

@@ -1,0 +1,1 @@
+"""What everything stands on: the values of the design and pure functions of them."""

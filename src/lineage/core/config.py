@@ -1,0 +1,421 @@
+"""The typed configuration: one node of `conf/` a class, one key a line, with its bounds and unit.
+
+Nothing is configurable elsewhere. `lineage.compose` composes `conf/` with Hydra and checks it
+against these classes. They are values: `dataclasses.replace` makes another one, and checks it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+
+from lineage.core.fields import NODE, Gpus, Number, Share, Whole, key, wrong
+from lineage.core.names import check_names, check_run_name
+
+Precision = Literal["auto", "bfloat16", "float32"]
+Policy = Literal["append", "edit", "rewrite-all"]
+Opening = Literal["first", "choice", "native"]
+Correction = Literal["none", "holm", "bh"]
+
+
+@dataclass(frozen=True, config=NODE)
+class ProbeConfig:
+    """Probes a generation, by family."""
+
+    same: Whole = key("", "probes a generation", ge=0, le=10_000)
+    similar: Whole = key("", "probes a generation", ge=0, le=10_000)
+    dissimilar: Whole = key("", "probes a generation", ge=0, le=10_000)
+
+
+@dataclass(frozen=True, config=NODE)
+class ExperimentConfig:
+    """What is run: how many paired lineages, and how much each generation works."""
+
+    name: str = key()
+    seed: Whole = key("", "seed of every draw", ge=0)
+    lineages: Whole = key("paired seeds; each runs every arm", "pairs", ge=1)
+    episodes: Whole = key("of work", "episodes a generation", ge=1, le=10_000)
+    working_generations: Whole | None = key(
+        "later ones only inherit and probe; null: all work", "generations", default=None, ge=1
+    )
+    revisit: Share = key("meet a task of an earlier generation again", "share of the episodes")
+    probes: ProbeConfig = key()
+
+
+@dataclass(frozen=True, config=NODE)
+class CheckpointConfig:
+    """Where the weights are. `kind` is `folder`, `hub` or `package_gguf`."""
+
+    kind: str = key("see lineage.models.checkpoint")
+    path: str = key("folder: the folder; hub: the id; package_gguf: the file", default="")
+    package: str = key("package_gguf: the installed package that holds the file", default="")
+    remedy: str = key("what to do where it is missing", default="")
+
+
+@dataclass(frozen=True, config=NODE)
+class VersionConfig:
+    """One `ModelVersion`."""
+
+    checkpoint: CheckpointConfig = key()
+    adapter: str = key("folder of a LoRA; `package:`: the folder of lineage itself", default="")
+    tool_parser: str = key("vLLM's name of its tool calls, for agent.opening=native", default="")
+    context_window: Whole = key("prompt and answer together", "tokens", ge=1)
+    parent: str = key("", default="")
+    released: str = key("", default="")
+    digest: str = key("of the adapter's files, for versions of the shelf; empty: any", default="")
+
+
+@dataclass(frozen=True, config=NODE)
+class ModelConfig:
+    """The registry of versions, by name; those on the `shelf` count where they are named."""
+
+    shelf: str = key("folder that `lineage train` registers its versions in")
+    versions: dict[str, VersionConfig] = key(factory=dict)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names("model.versions", self.versions)
+        return self
+
+
+@dataclass(frozen=True, config=NODE)
+class VllmConfig:
+    """Arguments of each vLLM engine."""
+
+    dtype: Precision = key("auto: bfloat16 where the processor has instructions for it")
+    enforce_eager: bool = key()
+    max_num_seqs: Whole = key("", "sequences in one batch", ge=1)
+    max_loras: Whole = key("", "adapters in one batch", ge=1)
+    max_cpu_loras: Whole = key("", "adapters kept in memory", ge=1)
+    max_lora_rank: Whole = key("", "rank of an adapter", ge=1, le=512)
+    tensor_parallel: Whole = key("that one engine is spread over", "GPUs", ge=1)
+    cpus: Number = key("that Ray reserves an engine", "CPUs", ge=0)
+    gpus: Gpus | None = key(
+        "an engine; null: tensor_parallel where Ray has GPUs, else 0", "GPUs", default=None, ge=0
+    )
+    cpu_kv_cache_gib: Whole = key("of an engine on the CPU", "GiB", ge=1)
+    gpu_memory_utilization: Number = key("that an engine takes", "share of a GPU", gt=0, le=1)
+    threads: Whole | None = key(
+        "of an engine on the CPU; null: one a core", "threads", default=None, ge=1
+    )
+
+
+@dataclass(frozen=True, config=NODE)
+class SkillConfig:
+    """How a surrogate version behaves; see `lineage.models.surrogate`."""
+
+    recall: list[Share] = key("of a note, at 2, 4, 8, 16 in the prompt", "chances", least=4, most=4)
+    infer: Share = key("of using a note about kin", "chance")
+    write: Share = key("that a handoff states a fact whole", "chance")
+    edit: Share = key("that a fact the notes already hold is left alone", "chance")
+    open: Share = key("that the right doc is opened, where one is needed", "chance")
+    obey: Share = key("that an order among the notes is obeyed", "chance")
+    finetune: Share = key("that an example is remembered after training on it", "chance")
+
+
+@dataclass(frozen=True, config=NODE)
+class SurrogateConfig:
+    """The deterministic engine: skills by version name, `default` for the others."""
+
+    skills: dict[str, SkillConfig] = key(factory=dict)
+
+
+@dataclass(frozen=True, config=NODE)
+class EngineConfig:
+    """Which engine, how many, and how much may be in flight."""
+
+    kind: str = key("vllm | surrogate: see lineage.models.factory")
+    hosted: bool = key("in Ray actors (vllm always is)")
+    replicas: Whole = key("", "actors a checkpoint", ge=1)
+    max_in_flight: Whole = key("", "requests over the whole fleet", ge=1)
+    max_restarts: Whole = key("before its requests fail", "restarts of one actor", ge=0)
+    max_failures: Whole = key("before the run gives up", "failed requests in a row", ge=1)
+    start_timeout_s: Whole = key("until an engine must be ready", "seconds", ge=1)
+    vllm: VllmConfig = key()
+    surrogate: SurrogateConfig = key(factory=SurrogateConfig)
+
+
+@dataclass(frozen=True, config=NODE)
+class ArmConfig:
+    """One arm; what is null is as the rest of the tree says."""
+
+    receives: str = key("see `lineage.runs.arms`")
+    policy: Policy | None = key("handoff policy", default=None)
+    migration: str | None = key("", default=None)
+    versions: list[str] | None = key("its own schedule, as long as the run's", default=None)
+    poisoned: bool = key("see PoisonConfig", default=False)
+
+
+@dataclass(frozen=True, config=NODE)
+class ArmsConfig:
+    """The arms, the one that gains are measured against, and the ceiling."""
+
+    names: list[str] = key()
+    baseline: str = key("one of names")
+    ceiling: str = key("one of names")
+    defined: dict[str, ArmConfig] = key("others receive what they name", factory=dict)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names("arms.names", self.names)
+        for node, named in (("baseline", self.baseline), ("ceiling", self.ceiling)):
+            if named not in self.names:
+                raise wrong(f"arms.{node} is {named!r}, which is not among arms.names")
+        return self
+
+
+@dataclass(frozen=True, config=NODE)
+class MigrationConfig:
+    """What happens to Knowledge when the next version takes over."""
+
+    kind: str = key("verbatim | rewrite | distil | verify | rebuild | none")
+    when: Literal["release", "always"] = key("release: at a new version; always: at every one")
+    distil_share: Share = key("that distil leaves", "share of the memory budget")
+    verify_tasks: Whole = key("that verify tests an entry on", "past tasks", ge=1)
+
+
+@dataclass(frozen=True, config=NODE)
+class PoisonConfig:
+    """What is planted in the Knowledge of arms that are `poisoned`."""
+
+    generation: Whole = key("that inherits it first", "counted from 0", ge=0)
+    carrier: Literal["memory", "doc"] = key()
+    form: Literal["instruction", "fact"] = key()
+
+
+@dataclass(frozen=True, config=NODE)
+class FinetuneConfig:
+    """How the arm `finetune` trains a LoRA on what its lineage has worked on."""
+
+    history: Literal["all", "last"] = key("all: every episode so far; last: the generation's own")
+    epochs: Whole = key("", "passes over the history", ge=1)
+    batch: Whole = key("of one forward pass", "samples", ge=1)
+    learning_rate: Number = key("", "of the optimiser", gt=0, le=1)
+    rank: Whole = key("", "rank of the LoRA", ge=1, le=512)
+
+
+@dataclass(frozen=True, config=NODE)
+class StartConfig:
+    """What lineages begin with: nothing, a folder of Markdown, or a fork of another run."""
+
+    folder: str | None = key("see `lineage.markdown.folder`", default=None)
+    run: str | None = key("fork: the folder of the run", default=None)
+    knowledge: str = key("fork: the id of the snapshot", default="")
+    pair: Whole = key("fork: the one that goes on", "counted from 0", default=0, ge=0)
+    # That the snapshot is from; the next one is the first of the fork.
+    generation: Whole = key("fork: that left it", "-1: from the start", default=0, ge=-1)
+
+
+@dataclass(frozen=True, config=NODE)
+class ScheduleConfig:
+    """The release schedule: the version that serves each generation."""
+
+    versions: list[str] = key("", "name one version a generation", least=1)
+    trained: dict[str, str] = key("name: parent; trained when first due", factory=dict)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names("schedule.trained", self.trained)
+        return self
+
+
+@dataclass(frozen=True, config=NODE)
+class AgentConfig:
+    """How an instance works and hands over."""
+
+    memory_budget: Whole = key("of the memory block, by the version's tokenizer", "tokens", ge=1)
+    memory_chars: Whole = key("longest memory", "characters", ge=1)
+    episodes_per_handoff: Whole = key("", "episodes a handoff", ge=1)
+    wrong_answers: bool = key("show answers that were wrong when handing over")
+    edits_per_episode: Whole = key("that a handoff may propose", "edits an episode", ge=1)
+    compress_edits: Whole = key("that a request to compress may propose", "edits", ge=1)
+    rewrite_notes: Whole = key("policy rewrite-all: most that it may write", "notes", ge=1)
+    rewrite_tokens: Whole = key("policy rewrite-all: longest list", "tokens", ge=1)
+    policy: Policy = key("handoff policy: see lineage.agent.policies")
+    docs: bool = key("write and open docs")
+    episodes_per_doc: Whole = key("", "episodes a doc", ge=1)
+    doc_title_chars: Whole = key("longest title", "characters", ge=1)
+    doc_body_chars: Whole = key("longest body", "characters", ge=1)
+    doc_line_chars: Whole = key("longest line", "characters", ge=1)
+    doc_tokens: Whole = key("longest body, by the version's own tokenizer", "tokens", ge=1)
+    docs_opened: Whole = key("at most", "docs an episode", ge=1)
+    search_results: Whole = key("that a search offers", "docs", ge=1)
+    ranking: Literal["bm25", "dense"] = key()
+    embedding_model: str | None = key(
+        "dense: folder of a sentence-transformers model", default=None
+    )
+    opening: Opening = key("first: the best are opened; choice: it picks; native: by tool calls")
+    transcript_tokens: Whole = key("of past episodes, arm transcript", "tokens", ge=1)
+    retrieved_episodes: Whole = key("in the prompt of arm retrieval", "episodes", ge=1)
+    act_tokens: Whole = key("longest answer or action", "tokens", ge=1)
+    turns: Whole = key("of an episode in an environment, at most", "actions", ge=1)
+    episode_tokens: Whole = key("and what they may take together", "tokens", ge=1)
+    observation_chars: Whole = key("that an environment shows at once", "characters", ge=1)
+    history_tokens: Whole = key("of an episode's turns, or a text to learn from", "tokens", ge=1)
+    summary_tokens: Whole = key("what is over that is summed up in so many", "tokens", ge=1)
+    edit_tokens: Whole = key("longest single edit", "tokens", ge=1)
+    document_tokens: Whole = key("longest doc as written", "tokens", ge=1)
+    temperature: Number = key("of sampling", "0: the likeliest token", ge=0, le=10)
+
+
+@dataclass(frozen=True, config=NODE)
+class RewardConfig:
+    """Weights of the handoff reward; see `lineage.core.reward`."""
+
+    same: Number = key("", "weight of a mean score", ge=0)
+    similar: Number = key("", "weight of a mean score", ge=0)
+    dissimilar: Number = key("", "weight of a mean score", ge=0)
+    memory: Number = key("lambda", "price of a whole memory budget", ge=0)
+    docs: Number = key("mu", "price of a whole memory budget, read in docs", ge=0)
+
+
+@dataclass(frozen=True, config=NODE)
+class CurriculumConfig:
+    """Histories of one kind, for one behaviour, and how often a training step draws them."""
+
+    trains: Literal["handoff", "episode"] = key("what is written; what is opened and answered")
+    share: Number = key("of a step's groups and samples", "relative to the others", gt=0)
+    generations: Whole = key("of work in one world; each handoff a history", "generations", ge=1)
+    revisit: Share = key("meet an earlier task again", "share of a generation's episodes")
+    drift: Share = key("that a fact changes, where the suite has that", "chance a generation")
+    docs: bool = key("whether docs are written and read")
+    opening: Opening = key("as agent.opening")
+    library: Literal["own", "ideal"] = key("what is read: the history's; made of the facts")
+    stale: Number = key("handoff", "price of memories that contradict the world", ge=0)
+
+
+@dataclass(frozen=True, config=NODE)
+class MethodConfig:
+    """How a training step learns."""
+
+    kind: Literal["grpo", "rft"] = key()
+    warm_steps: Whole = key("that are rft's, whatever the kind", "first steps", ge=0)
+    steps: Whole = key("warm ones included", "steps", ge=1)
+    groups: Whole = key("", "groups a step", ge=1)
+    warm_groups: Whole = key("of grpo", "groups a warm step", ge=1)
+    group: Whole = key("G: that branch from one snapshot", "alternatives, to be compared", ge=2)
+    temperature: Number = key("of what is sampled", "at 0 all alternatives are one", gt=0, le=10)
+    warm_temperature: Number = key("in warm steps", "at 0 all alternatives are one", gt=0, le=10)
+    learning_rate: Number = key("", "of the optimiser", gt=0, le=1)
+    warm_learning_rate: Number = key("in the warm steps of grpo", "of the optimiser", gt=0, le=1)
+    epochs: Whole = key("", "passes over what one step learns from", ge=1)
+    most: Whole = key("that one step learns from, at most", "samples", ge=1)
+    warm_most: Whole = key("the same of a warm step", "samples", ge=1)
+    batch: Whole = key("of one forward pass", "samples", ge=1)
+    rank: Whole = key("", "rank of the LoRA", ge=1, le=512)
+    beta: Number = key("grpo", "weight of the KL divergence to the parent", ge=0)
+    clip: Number = key("grpo", "how far a token's probability ratio may move", ge=0)
+    dtype: Precision = key("of the base weights; the adapter learns in float32")
+
+
+@dataclass(frozen=True, config=NODE)
+class TrainConfig:
+    """What `lineage train` makes of which version."""
+
+    name: str = key("of the new version")
+    parent: str = key()
+    curricula: list[str] = key()
+    worlds: Whole = key("that each curriculum works in", "worlds", ge=1)
+    episodes: Whole = key("of work", "episodes a generation", ge=1, le=10_000)
+    probes: ProbeConfig = key("of each alternative")
+    horizon: Whole = key("k: whose probes count for a handoff", "generations", ge=1)
+    discount: Share = key("of each next generation", "weight")
+    held_out: Whole = key("never trained on, for the reward before and after", "worlds", ge=0)
+    log: str | None = key("run to train on; null: the parent works first", default=None)
+    workers: Whole | None = key(
+        "of the trainer; null: one a GPU, one where there is none", "processes", default=None, ge=1
+    )
+    gpus: Gpus = key("a worker, where the engines leave some; a fraction shares one", "GPUs", gt=0)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names("train.name", (self.name,))
+        check_names("train.curricula", self.curricula)
+        return self
+
+
+@dataclass(frozen=True, config=NODE)
+class LogConfig:
+    """The step log and what is computed from it."""
+
+    journal_steps: Whole = key("journalled together: a kill costs fewer", "finished steps", ge=1)
+    confidence: Number = key("", "level of an interval", gt=0, lt=1)
+    correction: Correction = key("of a table's stars, for there being many", default="none")
+
+
+@dataclass(frozen=True, config=NODE)
+class RunConfig:
+    """Where and how a run runs; nothing here changes what it logs but its clock columns."""
+
+    name: str | None = key("folder under `root`; null: time and experiment", default=None)
+    root: str = key()
+    cache: str = key()
+    lineages_in_flight: Whole = key("that work at the same time", "lineages", ge=1)
+    ray_address: str | None = key("null: a Ray of our own, stopped at the end", default=None)
+    ray_timeout_s: Whole = key(
+        "until the cluster at ray_address must answer", "seconds", default=60, ge=1, le=3600
+    )
+
+    @model_validator(mode="after")
+    def _local(self) -> Self:
+        for node, folder in (("root", self.root), ("cache", self.cache)):
+            if "://" in folder:
+                raise wrong(
+                    f"run.{node} is {folder!r}: a run is written to a folder, not to a URL; name "
+                    "one, such as storage that is mounted"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.name is not None:
+            check_run_name(self.name)
+        return self
+
+
+@dataclass(frozen=True, config=NODE)
+class Config:
+    """The whole tree, as `conf/config.yaml` composes it."""
+
+    experiment: ExperimentConfig = key()
+    model: ModelConfig = key()
+    engine: EngineConfig = key()
+    suite: dict[str, Any] = key("its keys are the fields of the class that `_target_` names")
+    arms: ArmsConfig = key()
+    migration: MigrationConfig = key()
+    poison: PoisonConfig = key()
+    finetune: FinetuneConfig = key()
+    start: StartConfig = key(factory=StartConfig)
+    schedule: ScheduleConfig = key()
+    agent: AgentConfig = key()
+    reward: RewardConfig = key()
+    train: TrainConfig = key()
+    method: MethodConfig = key()
+    curricula: dict[str, CurriculumConfig] = key(factory=dict)
+    log: LogConfig = key()
+    run: RunConfig = key()
+
+
+RETIRED: dict[str, str] = {"log.bootstrap": "intervals are computed, not resampled"}
+"""Keys that are no more, and why; a saved configuration may hold them still, and loses them."""
+
+IDENTITY = (
+    "experiment",
+    "model",
+    "engine",
+    "suite",
+    "arms",
+    "migration",
+    "poison",
+    "finetune",
+    "start",
+    "schedule",
+    "agent",
+    "reward",
+)
+"""The nodes that decide what a run logs; of `engine`, only the kind and its own node."""
+
+TRAINING = ("train", "method", "curricula")
+"""The nodes that decide, with the others, what a training makes."""

@@ -1,0 +1,126 @@
+"""Files appear whole or not at all: temporary name, fsync, rename, fsync of the folder.
+
+And a link is followed to what it names now.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from lineage.core.errors import LineageError
+
+MARK = ".lineage"
+"""The file by which a folder is known as one that lineage made, such as its cache."""
+NONCE = 4
+"""Random bytes in a temporary name."""
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+"""Temporary names as `atomic_write` gives them, and gave them in older versions."""
+LINKS = 40
+"""So many links are followed, as Linux does."""
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path`; a reader sees the old file or the new one, never a part.
+
+    The temporary name starts with a dot and ends in `.tmp`, so that no glob over `*.parquet`
+    meets it. Who may read the file is as the umask says. Raises OSError, and then leaves no
+    temporary file behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(NONCE)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in `folder` and below it.
+
+    Nobody else may be writing there.
+    """
+    for file in list(folder.rglob(".*.tmp")):
+        if TEMPORARY.fullmatch(file.name) and file.is_file() and not file.is_symlink():
+            file.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make `folder` and all that is below it durable."""
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+
+
+def put_folder(unfinished: Path, target: Path) -> None:
+    """Let `target` appear whole, as `unfinished` was; what stands there goes."""
+    sync_tree(unfinished)
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.replace(target)
+    sync_folder(target.parent)
+
+
+def mark(folder: Path) -> None:
+    """Make `folder`, and note in it that lineage keeps files of its own there.
+
+    A folder that refuses that is left as it is: whoever writes there says so.
+    """
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).touch()
+
+
+def marked(folder: Path) -> bool:
+    """Whether lineage keeps files of its own in `folder`."""
+    return (folder / MARK).is_file()
+
+
+def links_out(folder: Path) -> Iterator[Path]:
+    """Yield the links in `folder`, however deep, that lead out of it."""
+    home, below = folder.resolve(), [folder]
+    while below:
+        with os.scandir(below.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_symlink():
+                    if not Path(os.path.realpath(path)).is_relative_to(home):
+                        yield path
+                elif entry.is_dir():
+                    below.append(path)
+
+
+def behind(folder: Path) -> Path:
+    """Return the folder behind a link such as `runs/latest`, which will soon point elsewhere.
+
+    Raises LineageError where links lead back to one of them.
+    """
+    found = folder
+    for _ in range(LINKS):
+        if not found.is_symlink():
+            return found
+        found = found.parent / found.readlink()
+    raise LineageError(f"{folder} is a link that leads to itself: remove it")

@@ -1,0 +1,88 @@
+"""What differs between two snapshots: entries added, dropped and revised, word by word. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+
+Word = tuple[str, str]
+"""A piece of text that is the `same` in both, or only in the `old` or the `new` one."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One entry that differs; `old` or `new` is None where it was added or dropped.
+
+    `origin` is where its latest text comes from, `words` are the pieces of a revised text.
+    """
+
+    entry: str
+    change: str  # added | dropped | revised
+    old: str | None
+    new: str | None
+    origin: Origin
+    words: tuple[Word, ...] = ()
+
+
+def text_of(entry: Memory | Doc) -> str:
+    """Return an entry's text; a doc's first line is its title."""
+    return entry.text if isinstance(entry, Memory) else f"{entry.title}\n{entry.body}"
+
+
+def entries(knowledge: Knowledge) -> dict[str, Memory | Doc]:
+    """Return the entries of `knowledge` by id, memories first."""
+    found: list[Memory | Doc] = [*knowledge.memories, *knowledge.docs]
+    return {entry.id: entry for entry in found}
+
+
+def difference(before: Knowledge, after: Knowledge, by_text: bool = False) -> list[Difference]:
+    """Return the entries that differ: dropped, revised, added, each in its snapshot's order.
+
+    Entries are matched by id; `by_text` is for snapshots of lineages that share no ids: then an
+    entry is the same where its text is, and none is revised.
+    """
+    old = {(text_of(e) if by_text else id): e for id, e in entries(before).items()}
+    new = {(text_of(e) if by_text else id): e for id, e in entries(after).items()}
+    dropped = [
+        Difference(entry.id, "dropped", text_of(entry), None, entry.edited)
+        for key, entry in old.items()
+        if key not in new
+    ]
+    revised = [
+        Difference(
+            entry.id,
+            "revised",
+            text_of(old[key]),
+            text_of(entry),
+            entry.edited,
+            words(text_of(old[key]), text_of(entry)),
+        )
+        for key, entry in new.items()
+        if key in old and text_of(old[key]) != text_of(entry)
+    ]
+    added = [
+        Difference(entry.id, "added", None, text_of(entry), entry.edited)
+        for key, entry in new.items()
+        if key not in old
+    ]
+    return [*dropped, *revised, *added]
+
+
+def words(old: str, new: str) -> tuple[Word, ...]:
+    """Return the pieces of both texts in order; those not `new` make `old`, and the reverse."""
+    a, b = _split(old), _split(new)
+    pieces: list[Word] = []
+    for tag, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if tag == "equal":
+            pieces.append(("same", "".join(a[i:j])))
+            continue
+        pieces += [("old", "".join(a[i:j]))] if j > i else []
+        pieces += [("new", "".join(b[k:m]))] if m > k else []
+    return tuple(pieces)
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r"\w+|\s+|[^\w\s]", text)

@@ -1,0 +1,1 @@
+"""Runs and trainings as DuckDB views: what `lineage.open` gives."""

@@ -1,0 +1,194 @@
+"""The Parquet datasets of run folders: their files, whether these are whole, and SQL over them.
+
+A view has the columns of today's schema, whatever schema a folder was written by.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lineage.core.errors import LineageError
+from lineage.log.compaction import COMPACTING
+from lineage.log.reader import check_end, check_file
+from lineage.log.schema import (
+    CURVE_SCHEMA,
+    KEYS,
+    OF_GENERATION,
+    PARTITION,
+    RENAMED,
+    STEP_SCHEMA,
+    TRAINING_SCHEMA,
+    blank,
+)
+
+URL = "://"
+SCHEMAS = {**OF_GENERATION, "training": TRAINING_SCHEMA, "curve": CURVE_SCHEMA}
+REQUIRED = ("steps", "knowledge")
+ASKED = 1000
+"""Up to so many files of a dataset are all asked for their schema; it takes 0.3 ms a file."""
+
+Files = dict[str, list[Path]]
+"""By dataset, in the order of their names."""
+Schemas = dict[str, list[set[str]]]
+"""By dataset, the columns of the first and of the last file; none where there is no file."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that is left out of a log: a whole folder (no `file`), or one file of it."""
+
+    folder: str
+    file: str
+    reason: str
+
+
+def check_path(folder: str) -> None:
+    """Raise LineageError where a part of the path would be read as a column."""
+    for part in Path(folder).parts:
+        # DuckDB takes `key=value` anywhere in a path for a partition, before the file's column.
+        if part.partition("=")[0] in (*PARTITION, *STEP_SCHEMA.names) and "=" in part:
+            raise LineageError(f"{folder}: a folder named {part} hides a column: rename it")
+
+
+def files_of(folder: str) -> Files:
+    """Return the files of each dataset of a local folder; none are known behind a URL."""
+    if URL in folder:
+        return {}
+    return {name: sorted(Path(folder).glob(_below(name))) for name in SCHEMAS}
+
+
+def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -> Files:
+    """Return those of `files` that can be read; what `skip` leaves out goes into `skipped`.
+
+    Raises LineageError where one cannot be read and `skip` is not set, or nothing is finished.
+    """
+    if not files:
+        return files
+    kept: Files = {}
+    for name, those in files.items():
+        kept[name] = []
+        for number, file in enumerate(those):
+            try:
+                # Of very many files the first and the last say which schema they are of: it
+                # changes only where a newer lineage went on with a run.
+                inner = len(those) > ASKED and 0 < number < len(those) - 1
+                check_end(file) if inner else check_file(file, KEYS[name])
+                kept[name].append(file)
+            except LineageError as error:
+                if not skip:
+                    raise
+                skipped.append(Skipped(folder, str(file), str(error)))
+    for name in REQUIRED:
+        if not kept[name]:
+            if (Path(folder) / COMPACTING).exists():
+                raise LineageError(
+                    f"{folder} is being compacted, or that was cut off: lineage compact {folder}"
+                )
+            raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
+    return kept
+
+
+def schemas_behind(log: duckdb.DuckDBPyConnection, folder: str) -> Schemas:
+    """Return what columns the datasets of the run at a URL have, as `log` reads it.
+
+    Raises LineageError where nothing is finished there, or it cannot be read.
+    """
+    found: Schemas = {}
+    try:
+        for name in SCHEMAS:
+            first, last = log.execute(
+                "SELECT min(file), max(file) FROM glob(?)", [f"{folder}/{_below(name)}"]
+            ).fetchall()[0]
+            found[name] = [
+                {column for (column,) in log.execute(
+                    "SELECT name FROM parquet_schema(?)", [file]).fetchall()}
+                for file in dict.fromkeys((first, last)) if file is not None
+            ]
+    except duckdb.Error as error:
+        raise LineageError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+    for name in REQUIRED:
+        if not found[name]:
+            raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
+    return found
+
+
+def dataset_sql(name: str, files: dict[str, Files], behind: dict[str, Schemas]) -> str:
+    """Return SQL for dataset `name` over the `files` by folder; of a URL, what is `behind` it."""
+    places: list[str] = []
+    samples: list[set[str]] = []
+    for place, found in files.items():
+        those = found.get(name, [])
+        if behind.get(place, {}).get(name):
+            places.append(f"{place}/{_below(name)}")
+            samples += behind[place][name]
+        elif those:
+            # A glob finds what is finished later too, unless something is left out.
+            everything = f"{glob.escape(place)}/{_below(name)}"
+            all_there = len(those) == len(list(Path(place).glob(_below(name))))
+            places += [everything] if all_there else list(map(str, those))
+            samples += [set(pq.read_schema(file).names) for file in (those[0], those[-1])]
+    if not places:
+        return _nothing(name)
+    hive = name in OF_GENERATION
+    options = [
+        "filename = true",
+        f"hive_partitioning = {str(hive).lower()}",
+        # It reads the end of every file first, so only where files differ.
+        f"union_by_name = {str(any(one != samples[0] for one in samples)).lower()}",
+    ]
+    if hive:
+        options.append("hive_types = {'arm': VARCHAR, 'generation': BIGINT}")
+    if len(files) == 1:
+        folder = quoted(next(iter(files)))
+    else:
+        below = "[^/]+/[^/]+/[^/]+" if hive else "[^/]+"
+        folder = f"regexp_extract(filename, '^(.*)/{name}/{below}$', 1)"
+    columns = [*(PARTITION if hive else ()), *(_column(field, samples) for field in SCHEMAS[name])]
+    return (
+        f"SELECT {folder} AS folder, {', '.join(columns)} "
+        f"FROM read_parquet([{', '.join(map(quoted, places))}], {', '.join(options)})"
+    )
+
+
+def _column(field: pa.Field, samples: Sequence[set[str]]) -> str:
+    """Return a column as SQL; where a file of an older schema lacks it, with what stands for it."""
+    name = field.name
+    if all(name in sample for sample in samples):
+        return f'"{name}"'
+    value = blank(field.type)
+    empty = "NULL" if value is None else repr(value)  # as SQL writes them too
+    older = [old for old, new in RENAMED.items() if new == name]
+    known = [one for one in (name, *older) if any(one in sample for sample in samples)]
+    either = ", ".join((*(f'"{one}"' for one in known), f"{empty}::{_sql(field.type)}"))
+    return f'coalesce({either}) AS "{name}"'
+
+
+def _nothing(name: str) -> str:
+    columns = [f'NULL::{_sql(field.type)} AS "{field.name}"' for field in SCHEMAS[name]]
+    if name in OF_GENERATION:
+        columns = ["NULL::VARCHAR AS arm", "NULL::BIGINT AS generation", *columns]
+    return f"SELECT NULL::VARCHAR AS folder, {', '.join(columns)} WHERE false"
+
+
+def _below(name: str) -> str:
+    # A run that trains has whole folders of trainings in training/ as well.
+    return f"{name}/**/*.parquet" if name in OF_GENERATION else f"{name}/step=*.parquet"
+
+
+def _sql(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_sql(kind.value_type)}[]"
+    names = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN"}
+    return names[str(kind)]
+
+
+def quoted(value: str) -> str:
+    """Return `value` as a string of SQL."""
+    return "'" + value.replace("'", "''") + "'"

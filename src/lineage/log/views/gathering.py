@@ -1,0 +1,53 @@
+"""A run's datasets in one place, read once: for what asks a run a hundred things, as its report.
+
+A run has a file a generation and dataset, and each query of a view opens all of them. Gathered,
+they are tables of one file of DuckDB's own, which holds texts compressed and on the disk.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import duckdb
+
+from lineage.core.errors import LineageError
+from lineage.log.views.connect import connect
+from lineage.log.views.datasets import SCHEMAS, quoted
+
+
+@contextmanager
+def gathered(run: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection with the views of `run` (`views.connect`), as the run is at this moment.
+
+    What it holds goes with it. Raises LineageError as `connect` does, and where the folder for
+    temporary files has no room for it.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="lineage-gathered-") as folder,
+        closing(connect(run, partial(_gather, Path(folder)))) as log,
+    ):
+        _into_table(log, "snapshots")  # else each query would look for what is distinct anew
+        yield log
+
+
+def _gather(folder: Path, log: duckdb.DuckDBPyConnection) -> None:
+    # Every file is read but once, and rows have no order that anything may rest on.
+    log.execute("SET enable_external_file_cache = false; SET preserve_insertion_order = false")
+    try:
+        log.execute(f"ATTACH {quoted(str(folder / 'log.duckdb'))} AS gathered")
+        for name in SCHEMAS:
+            _into_table(log, name)
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise LineageError(
+            f"the log cannot be gathered in {folder.parent}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _into_table(log: duckdb.DuckDBPyConnection, view: str) -> None:
+    """Let `view` read a table that holds what it gives now."""
+    log.execute(f"CREATE TABLE gathered.{view} AS SELECT * FROM {view}")
+    log.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM gathered.{view}")

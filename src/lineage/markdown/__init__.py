@@ -1,0 +1,1 @@
+"""Knowledge as a folder of Markdown files, and back."""

@@ -1,0 +1,50 @@
+"""Cells of the measures with ground truth: by some columns, and over all of the last of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from lineage.metrics.cells import Of, means, named
+
+VALUES = {"values": "sum(known)::BIGINT"}
+"""How many values are behind a mean, beside the number of pairs."""
+
+
+def pooled(
+    log: duckdb.DuckDBPyConnection, values: str, of: Of, by: Sequence[str], reason: str
+) -> pa.Table:
+    """Return `folder`, the columns of `by`, mean, low, high, n, values and reason of each cell.
+
+    `values` is SQL for folder, the columns of `by`, pair, value and turn, a row a value; `turn`
+    orders the values of a pair. Values are averaged within pairs first. Each cell is there once
+    more with those that differ only in the last column, which is null then. A cell whose values are
+    all null is undefined: it has no mean, n = 0 and the `reason`.
+    """
+    keys = named("folder", *by[:-1], "pair")
+    columns = named("folder", *by, "pair")
+    by_pair = (
+        f"SELECT {columns}, avg(value ORDER BY turn) AS value, count(value) AS known "
+        f"FROM ({values}) GROUP BY GROUPING SETS (({columns}), ({keys}))"
+    )
+    return with_reason(means(log, by_pair, by, of, VALUES), reason)
+
+
+def single(
+    log: duckdb.DuckDBPyConnection, values: str, of: Of, by: Sequence[str], reason: str
+) -> pa.Table:
+    """Return the cells as `pooled` does, without those over all of the last column."""
+    columns = named("folder", *by, "pair")
+    by_pair = (
+        f"SELECT {columns}, avg(value ORDER BY turn) AS value, count(value) AS known "
+        f"FROM ({values}) GROUP BY ALL"
+    )
+    return with_reason(means(log, by_pair, by, of, VALUES), reason)
+
+
+def with_reason(table: pa.Table, reason: str) -> pa.Table:
+    """Return `table` with a column that says why a cell has no mean, null where it has one."""
+    reasons = [None if n else reason for n in table["n"].to_pylist()]
+    return table.append_column("reason", pa.array(reasons, pa.string()))

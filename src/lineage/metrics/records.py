@@ -1,0 +1,63 @@
+"""What the measures know of the runs of a log: the view `runs`, a value a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from lineage.log.views.connect import rows
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the intervals and comparisons of a run rest on.
+
+    `defined` holds by arm what it receives, its versions by generation, policy and migration; a run
+    of schema 1 knew no arms of its own making, so there it is empty.
+    """
+
+    folder: str
+    arms: tuple[str, ...]
+    families: tuple[str, ...]
+    baseline: str
+    ceiling: str
+    schedule: tuple[str, ...]
+    confidence: float
+    correction: str
+    defined: dict[str, dict[str, Any]]
+
+    def comparable(self, arm: str, over: str | None = None) -> bool:
+        """Whether `arm` is served by the versions of `over` (default: the baseline).
+
+        Else a difference between them would be the versions' too.
+        """
+        other = self.baseline if over is None else over
+        if arm not in self.defined or other not in self.defined:
+            return True
+        return bool(self.defined[arm]["versions"] == self.defined[other]["versions"])
+
+
+def records(log: duckdb.DuckDBPyConnection) -> dict[str, Record]:
+    """Return the record of each run by its folder, in the order of the folders."""
+    found = rows(
+        log,
+        "SELECT folder, arms, families, baseline, ceiling, schedule, confidence, "
+        "correction, defined FROM runs ORDER BY folder",
+    )
+    return {
+        row["folder"]: Record(
+            folder=row["folder"],
+            arms=tuple(row["arms"] or ()),
+            families=tuple(row["families"] or ()),
+            baseline=row["baseline"] or "",
+            ceiling=row["ceiling"] or "",
+            schedule=tuple(row["schedule"] or ()),
+            confidence=row["confidence"],
+            correction=row["correction"],
+            defined=json.loads(row["defined"] or "{}"),
+        )
+        for row in found
+    }

@@ -1,0 +1,55 @@
+"""How well the arms do: mean scores, with intervals over pairs.
+
+What an agent could not do, because its prompt was over-long, scores 0. What an engine or a suite
+failed has no score and is in no mean. `counts.unscored` counts both.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from lineage.core.intervals import SHARE
+from lineage.metrics.cells import means
+from lineage.metrics.relations import scored
+
+PROBES = "kind = 'probe'"
+INHERITED = f"{PROBES} AND generation > 0"
+"""Probes of generations that received something: generation 0 has only what it wrote itself."""
+
+
+def scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the mean score of probes by arm and family. The means are those of `SCORE_SQL`.
+
+    Columns: folder, arm, family, mean, low, high, n (pairs).
+    """
+    by = ("arm", "family")
+    return means(log, scored("arm, family", PROBES), by, SHARE)
+
+
+def scores_by_generation(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the mean score of probes by arm, family and generation.
+
+    Columns: folder, arm, family, generation, mean, low, high, n.
+    """
+    by = ("arm", "family", "generation")
+    return means(log, scored(", ".join(by), PROBES), by, SHARE)
+
+
+def scores_by_category(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the mean score of probes by arm, family and the benchmark's own category.
+
+    Columns: folder, arm, family, category, mean, low, high, n; no rows without categories.
+    """
+    by = ("arm", "family", "category")
+    cells = scored(", ".join(by), f"{PROBES} AND category <> ''")
+    return means(log, cells, by, SHARE)
+
+
+def work_scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the mean score of working episodes by arm and generation.
+
+    Columns: folder, arm, generation, mean, low, high, n.
+    """
+    by = ("arm", "generation")
+    return means(log, scored("arm, generation", "kind = 'act'"), by, SHARE)

@@ -1,0 +1,124 @@
+"""The writer x reader matrix: what Knowledge that one version wrote is worth to another.
+
+A cell comes from an arm whose last generation is served by the reader and all earlier ones by
+one writer; only that last generation is scored. Baselines are arms that receive nothing, and
+only probes that all sides have a score of are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import duckdb
+import pyarrow as pa
+
+from lineage.core.intervals import DIFFERENCE, SHARE
+from lineage.metrics.cells import means, ratios, starred
+from lineage.metrics.gains import SOLVED
+from lineage.metrics.records import Record, records
+from lineage.metrics.relations import mean, probes, same_probe
+from lineage.metrics.scoring import PROBES
+
+COLD = "cold"
+ORACLE = "oracle"
+MEASURES = ("score", "gain", "retention", "harm")
+CROSSED = pa.schema(
+    [
+        ("folder", pa.string()),
+        ("place", pa.int64()),
+        *((name, pa.string()) for name in ("arm", "writer", "reader", "cold", "own")),
+        ("last", pa.int64()),
+    ]
+)
+BY = ("place", "arm", "writer", "reader", "family")
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """An arm as a cell of the matrix, with the arms that it is compared with ("" for none).
+
+    `place` is its place among the arms of the run, `last` the generation that is scored.
+    """
+
+    folder: str
+    place: int
+    arm: str
+    writer: str
+    reader: str
+    cold: str
+    own: str
+    last: int
+
+
+def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return by arm, writer, reader, family and `measure` what the writer's Knowledge is worth.
+
+    `score`; `gain` over the reader cold; `retention`: (S of the reader with the writer's Knowledge
+    - cold) / (S of the reader with its own - cold), undefined where the interval of the denominator
+    holds 0; `harm`: the share of the probes solved cold that are failed with Knowledge. Columns:
+    folder, place (of the arm in its run), arm, writer, reader, family, measure, mean, low, high,
+    n, and of gains p, excludes_zero, starred (else null).
+    No rows where a run has fewer than two writers or readers, or none that reads another's.
+    """
+    cells = [cell for run in records(log).values() for cell in crossings(run)]
+    log.register("crossed", pa.Table.from_pylist([asdict(cell) for cell in cells], CROSSED))
+    last = ", ".join(sorted({str(cell.last) for cell in cells})) or "NULL"
+    which = f"{PROBES} AND generation IN ({last})"
+    keys = "c.folder, c.place, c.arm, c.writer, c.reader, s.family, s.pair"
+    mine = "s.folder = c.folder AND s.arm = c.arm AND s.generation = c.last"
+    cold, both = "b.score IS NOT NULL", "b.score IS NOT NULL AND o.score IS NOT NULL"
+    values = (
+        f"WITH probe AS MATERIALIZED ({probes(which, ['family'])}) SELECT {keys}, "
+        f"{mean('s.score', 's')} AS value, "
+        f"{mean('s.score', 's', cold)} - {mean('b.score', 's', cold)} AS gain, "
+        f"{mean('s.score', 's', both)} - {mean('b.score', 's', both)} AS above, "
+        f"{mean('o.score', 's', both)} - {mean('b.score', 's', both)} AS below "
+        f"FROM crossed c JOIN probe s ON {mine} "
+        f"LEFT JOIN probe b ON {same_probe('b', 's', 'family')} AND b.arm = c.cold "
+        f"LEFT JOIN probe o ON {same_probe('o', 's', 'family')} AND o.arm = c.own GROUP BY ALL"
+    )
+    harmed = (
+        f"WITH probe AS ({probes(which, ['family'])}) "
+        f"SELECT {keys}, avg((s.score < {SOLVED})::DOUBLE ORDER BY s.episode) AS value "
+        f"FROM crossed c JOIN probe s ON {mine} "
+        f"JOIN probe b ON {same_probe('b', 's', 'family')} AND b.arm = c.cold "
+        f"WHERE b.score = {SOLVED} GROUP BY ALL"
+    )
+    log.register("crossed_pairs", log.sql(values).to_arrow_table())
+    gained = "SELECT * EXCLUDE value, gain AS value FROM crossed_pairs"
+    found = (
+        means(log, "SELECT * FROM crossed_pairs", BY, SHARE),
+        starred(log, means(log, gained, BY, DIFFERENCE, test=True)),
+        ratios(log, "SELECT * FROM crossed_pairs", BY, DIFFERENCE),
+        means(log, harmed, BY, SHARE),
+    )
+    for name in ("crossed", "crossed_pairs"):
+        log.unregister(name)
+    tables = [
+        table.add_column(len(BY) + 1, "measure", pa.array([measure] * len(table), pa.string()))
+        for measure, table in zip(MEASURES, found, strict=True)
+    ]
+    # Only gains are asked whether they are 0.
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def crossings(run: Record) -> Iterator[Crossing]:
+    """Yield the cells of the matrix of `run`, in the order of its arms; see above for which."""
+    served = [
+        (place, name, arm["versions"])
+        for place, (name, arm) in enumerate(run.defined.items())
+        if arm["receives"] not in (COLD, ORACLE) and len(set(arm["versions"][:-1])) == 1
+    ]
+    pairs = {(versions[0], versions[-1]) for _, _, versions in served}
+    if len(pairs) < 3 or all(writer == reader for writer, reader in pairs):
+        return
+    cold = {
+        arm["versions"][-1]: name for name, arm in run.defined.items() if arm["receives"] == COLD
+    }
+    own = {versions[-1]: name for _, name, versions in served if versions[0] == versions[-1]}
+    for place, name, (writer, *_, reader) in served:
+        last = len(run.schedule) - 1
+        yield Crossing(
+            run.folder, place, name, writer, reader, cold.get(reader, ""), own.get(reader, ""), last
+        )

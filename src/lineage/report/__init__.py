@@ -1,0 +1,1 @@
+"""What is shown of a log: tables, figures, pages, and the published tables."""

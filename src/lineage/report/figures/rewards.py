@@ -1,0 +1,109 @@
+"""What a handoff is rewarded for: by generation of a run, and by step of a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lineage.log.schema import TRAINING_SCHEMA
+from lineage.report import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BY_GENERATION = "What is a handoff rewarded for?"
+BY_STEP = "Which part of the reward does training raise?"
+PARTS = tuple(
+    name.removeprefix("reward_") for name in TRAINING_SCHEMA.names if name.startswith("reward_")
+)
+ROOM = 0.1
+"""Of the axis, above and below what is drawn."""
+MARKED = 12
+"""Markers on a line, about; the rest of a long one is dashes."""
+
+
+def reward_by_generation(summary: dict[str, Any]) -> Figure | None:
+    """Return the parts of the reward by generation, stacked, and their sum; an arm a panel.
+
+    `summary` is `metrics.json` (`reward`). None where no handoff has a reward.
+    """
+    by_arm = {
+        arm: [row for row in summary["reward"] if row["arm"] == arm] for arm in summary["arms"]
+    }
+    held = {arm: its for arm, its in by_arm.items() if its}
+    if not held:
+        return None
+    figure, axes = canvas.canvas(BY_GENERATION, [canvas.cut(arm) for arm in held], plot=(2.8, 2.2))
+    above = max(_sum(row, 1) for its in held.values() for row in its)
+    below = max(_sum(row, -1) for its in held.values() for row in its)
+    shown = [p for p in PARTS if any(row.get(p) for its in held.values() for row in its)]
+    for axis, its in zip(axes, held.values(), strict=True):
+        _stack(axis, its, shown)
+        axis.axhline(0, color=canvas.INK, linewidth=0.8)
+        room = ROOM * (above + below or 1)
+        axis.set_ylim(-below - room, above + room)
+        axis.set_ylabel("reward, weighted", fontsize=9)
+        places = [row["generation"] for row in its]
+        axis.set_xticks([places[place] for place in canvas.ticks(len(places))])
+        axis.set_xlim(places[0] - 0.6, places[-1] + 0.6)
+        axis.set_xlabel("generation", fontsize=9)
+        canvas.key(axis)
+    return figure
+
+
+def reward_by_step(training: dict[str, Any]) -> Figure | None:
+    """Return the reward and its parts by training step; the interval is that over groups.
+
+    `training` is `training.json`. None where no step has a reward.
+    """
+    steps = [step for step in training["by_step"] if step["reward"]["mean"] is not None]
+    if not steps:
+        return None
+    figure, (axis,) = canvas.canvas(BY_STEP, [""], plot=(3.6, 2.6))
+    numbers = [step["step"] for step in steps]
+    every = max(1, len(steps) // MARKED)
+    for number, part in enumerate(PARTS):
+        values = [(step["step"], step.get(f"reward_{part}")) for step in steps]
+        known = [(step, value) for step, value in values if value is not None]
+        if any(value for _, value in known):
+            x, y = zip(*known, strict=True)
+            axis.plot(x, y, label=part, markevery=every, **canvas.style(number))
+    means = [step["reward"]["mean"] for step in steps]
+    whole: dict[str, Any] = {"color": canvas.INK, "linewidth": 2, "marker": ".", "markevery": every}
+    axis.plot(numbers, means, label="reward: the sum", **whole)
+    held = [
+        (step["step"], step["reward"]["low"], step["reward"]["high"])
+        for step in steps
+        if step["reward"]["low"] is not None
+    ]
+    if held:
+        x, lows, highs = zip(*held, strict=True)
+        canvas.band(axis, x, lows, highs, canvas.INK)
+    axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    canvas.key(axis)
+    axis.set_xticks([numbers[place] for place in canvas.ticks(len(numbers))])
+    axis.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
+    axis.set_xlabel("training step", fontsize=9)
+    axis.set_ylabel("reward, weighted; mean of groups", fontsize=9)
+    return figure
+
+
+def _stack(axis: Axes, its: list[dict[str, Any]], shown: list[str]) -> None:
+    """Draw what adds above zero, what takes away below it, and the sum as a mark."""
+    places = [row["generation"] for row in its]
+    above, below = [0.0] * len(its), [0.0] * len(its)
+    for part in shown:
+        values = [row.get(part) or 0.0 for row in its]
+        bottom = [a if v >= 0 else b for v, a, b in zip(values, above, below, strict=True)]
+        axis.bar(places, values, bottom=bottom, label=part, **canvas.bar_style(PARTS.index(part)))
+        above = [a + max(v, 0.0) for a, v in zip(above, values, strict=True)]
+        below = [b + min(v, 0.0) for b, v in zip(below, values, strict=True)]
+    sums = [(row["generation"], row["reward"]) for row in its if row["reward"] is not None]
+    if sums:
+        axis.plot(
+            *zip(*sums, strict=True), "D", color="black", markeredgecolor="white", label="sum"
+        )
+
+
+def _sum(row: dict[str, Any], sign: int) -> float:
+    return sum(max(0.0, sign * (row.get(part) or 0.0)) for part in PARTS)

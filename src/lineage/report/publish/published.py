@@ -1,0 +1,232 @@
+"""The tables that the documentation shows: of which experiments, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lineage.metrics import long
+from lineage.metrics.long import FIRST, LATER
+from lineage.report.publish.publishing import Cells, Published
+
+
+def _to(cells: Cells, reader: str) -> str:
+    return cells.at("gain", version=_version(reader), arm="inherit", family="same")
+
+
+def _crossed(cells: Cells, writer: str, reader: str, measure: str = "gain") -> str:
+    between = {"writer": _version(writer), "reader": _version(reader)}
+    return cells.at(measure, family="same", **between)
+
+
+def _version(name: str) -> str:
+    return f"smollm2-135m@{name}"
+
+
+def _kept(what: str) -> Callable[[Cells], str]:
+    measure = f"{what.removeprefix('the ')}_kept"
+    return lambda cells: (
+        f"After eight handoffs `rewrite` keeps {cells.at(measure, arm='rewrite', k=8)} of {what}, "
+        f"`distil` {cells.at(measure, arm='distil', k=8)} and `rebuild` "
+        f"{cells.at(measure, arm='rebuild', k=8)}."
+    )
+
+
+TABLES = (
+    Published(
+        name="first-light",
+        experiment="first-light",
+        rows=long.scores,
+        down=("family", "arm"),
+        across="measure",
+        shown=("score", "gain", "share_of_possible"),
+        says=lambda cells: (
+            "What was inherited is worth "
+            f"{cells.at('gain', arm='inherit', family='same')} on tasks that the lineage met, "
+            f"{cells.at('gain', arm='inherit', family='similar')} on similar ones and "
+            f"{cells.at('gain', arm='inherit', family='dissimilar')} in another world."
+        ),
+        note="Over all generations. Of possible: the gain as a share of that of `oracle`.",
+        tested="gain",
+        asks="Does a successor profit from what it inherits?",
+    ),
+    Published(
+        name="first-light-inherited",
+        experiment="first-light",
+        rows=long.gains_by_inheritance,
+        down=("generations", "arm"),
+        across="family",
+        shown=("gain",),
+        says=lambda cells: (
+            "A generation that inherited scores "
+            f"{cells.at('gain', generations=LATER, arm='inherit', family='same')} over `cold` on "
+            "tasks that the lineage met; generation 0, which has only what it wrote itself, "
+            f"{cells.at('gain', generations=FIRST, arm='inherit', family='same')}."
+        ),
+        note="The gain over `cold`. Generation 0 inherited nothing.",
+        tested="gain_by_inheritance",
+    ),
+    Published(
+        name="first-light-versions",
+        experiment="first-light",
+        rows=long.gains_by_version,
+        down=("version", "arm"),
+        across="family",
+        shown=("gain",),
+        says=lambda cells: (
+            f"On tasks that were met before, what was inherited is worth {_to(cells, 'r0')} to "
+            f"`r0` and {_to(cells, 'r1')} to `r1`."
+        ),
+        note="The gain over `cold`, by the version that was probed, in generations that inherited.",
+        tested="gain_by_version",
+    ),
+    Published(
+        name="first-light-docs",
+        experiment="first-light",
+        rows=long.doc_search,
+        down=("arm",),
+        across="measure",
+        shown=long.DOC_MEASURES,
+        says=lambda cells: (
+            f"Search finds a needed doc in {cells.at('recall', arm='inherit')} of the cases; where "
+            f"one is needed it is opened in {cells.at('opened_when_needed', arm='inherit')}."
+        ),
+        note="Against the facts that a task asks for; opened in vain: of all episodes that "
+        "needed none.",
+    ),
+    Published(
+        name="arms",
+        experiment="arms",
+        rows=long.scores,
+        down=("arm",),
+        across="family",
+        shown=("score",),
+        says=lambda cells: (
+            "On tasks that the lineage met "
+            f"`{cells.best('score', 'arm', but='oracle', family='same')}` scores most of what a "
+            "successor can receive; written memories and docs (`inherit`) score "
+            f"{cells.at('score', arm='inherit', family='same')}, the raw "
+            f"transcript {cells.at('score', arm='transcript', family='same')}, another world's "
+            f"notes (`shuffled`) {cells.at('score', arm='shuffled', family='same')}."
+        ),
+        note="The score over all generations; its star is that of the gain over `cold`.",
+        tested="gain",
+        asks="What should a successor receive: memories and docs, one of them, the raw transcript, "
+        "retrieval over it, fine-tuned weights, another world's notes, nothing?",
+        stars={"score": "gain"},
+    ),
+    Published(
+        name="arms-costs",
+        experiment="arms",
+        rows=long.costs,
+        down=("arm",),
+        across="measure",
+        shown=long.COSTS,
+        says=lambda cells: (
+            f"A probe reads {cells.at('prompt_tokens', arm='inherit')} tokens with memories and "
+            f"docs, {cells.at('prompt_tokens', arm='transcript')} with the raw transcript and "
+            f"{cells.at('prompt_tokens', arm='cold')} with nothing."
+        ),
+        note="A probe: prompt tokens, those that the prefix cache held, seconds in the engine, in "
+        "a batch with others. Between: tokens and engine seconds of a generation's migration, "
+        "handoff and training.",
+    ),
+    Published(
+        name="upgrade",
+        experiment="upgrade",
+        rows=long.crossed,
+        down=("family", "writer"),
+        across="reader",
+        shown=("gain",),
+        says=lambda cells: (
+            "On tasks that were met before, `r0`'s notes are worth "
+            f"{_crossed(cells, 'r0', 'r1')} to `r1`, and `r1`'s own {_crossed(cells, 'r1', 'r1')}."
+        ),
+        note="The gain over the same reader without Knowledge.",
+        tested="matrix",
+        asks="What are one version's notes worth to another?",
+    ),
+    Published(
+        name="upgrade-retention",
+        experiment="upgrade",
+        rows=long.crossed,
+        down=("family", "writer", "reader"),
+        across="measure",
+        shown=("score", "retention", "harm"),
+        says=lambda cells: (
+            "A new version that inherits the old one's notes has "
+            f"{_crossed(cells, 'r0', 'r1', 'retention')} times the gain that it has with its own."
+        ),
+        note="Retention: the gain with the writer's Knowledge / the gain with the reader's own, "
+        "n/a where the interval of the latter holds 0. Harm: the share of the probes solved "
+        "cold that are failed with Knowledge, n/a where none is.",
+    ),
+    Published(
+        name="migrations",
+        experiment="migrations",
+        rows=long.kept,
+        down=("arm",),
+        across="k",
+        shown=("score_kept",),
+        says=_kept("the score"),
+        note="The gain on *same* tasks / that of `verbatim`, after k handoffs.",
+        asks="The telephone game: what is left of the score, the tokens and the facts after 1, 2, "
+        "4 and 8 handoffs under each migration?",
+    ),
+    Published(
+        name="migrations-tokens",
+        experiment="migrations",
+        rows=long.kept,
+        down=("arm",),
+        across="k",
+        shown=("tokens_kept",),
+        says=_kept("the tokens"),
+        note="Of the memories that generation 0 left, after k handoffs.",
+    ),
+    Published(
+        name="migrations-facts",
+        experiment="migrations",
+        rows=long.kept,
+        down=("arm",),
+        across="k",
+        shown=("facts_kept",),
+        says=_kept("the facts"),
+        note="Fidelity: of the facts that generation 0 left, those still stated rightly.",
+    ),
+    Published(
+        name="drift",
+        experiment="drift",
+        rows=long.scores,
+        down=("arm",),
+        across="family",
+        shown=("score",),
+        says=lambda cells: (
+            "With a fifth of the facts changed at each generation, `append` scores "
+            f"{cells.at('score', arm='append', family='same')} on tasks that were met before, "
+            f"`edit` {cells.at('score', arm='edit', family='same')} and `rewrite-all` "
+            f"{cells.at('score', arm='rewrite-all', family='same')}."
+        ),
+        note="The score over all generations; its star is that of the gain over `cold`.",
+        tested="gain",
+        asks="The world changes: which handoff policy keeps its notes fresh?",
+        stars={"score": "gain"},
+    ),
+    Published(
+        name="drift-notes",
+        experiment="drift",
+        rows=long.notes,
+        down=("arm",),
+        across="measure",
+        shown=("signal_density", "facts_held", "staleness", "duplication"),
+        says=lambda cells: (
+            f"Of the memories {cells.at('staleness', arm='append')} are stale with `append`, "
+            f"{cells.at('staleness', arm='edit')} with `edit` and "
+            f"{cells.at('staleness', arm='rewrite-all')} with `rewrite-all`."
+        ),
+        note="Memories against the world as it is: facts stated; of the facts met, those that "
+        "memories or docs state; of the memories, those that contradict the world, and those "
+        "that add nothing.",
+    ),
+)
+"""All of them. The order of their experiments is the order in which these are run."""
+BY_NAME = {table.name: table for table in TABLES}
+EXPERIMENTS = tuple(dict.fromkeys(table.experiment for table in TABLES))

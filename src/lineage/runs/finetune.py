@@ -1,0 +1,54 @@
+"""The arm `finetune`: weights instead of memory, the other answer to the same problem."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lineage.agent.desk import Desk
+from lineage.agent.history import Past
+from lineage.agent.prompt import act_turns
+from lineage.core.config import FinetuneConfig
+from lineage.core.knowledge import EMPTY
+from lineage.core.seeds import derive
+from lineage.models.protocol import Example, Turn
+
+
+async def tune(
+    desk: Desk, config: FinetuneConfig, past: Sequence[Past], generation: int, run: Path
+) -> str:
+    """Train an adapter on what the lineage lived through up to `generation`; return its name.
+
+    It starts from the version that serves now, so a release begins anew on the new weights. An
+    adapter that is in the run's folder already is served, not trained again. "" where there is
+    nothing to learn from.
+    """
+    learnt = [p for p in past if config.history == "all" or p.generation == generation]
+
+    def asked(p: Past) -> tuple[Turn, ...]:
+        return act_turns(EMPTY, p.task.prompt, instructions=desk.suite.instructions)
+
+    examples = [
+        Example((*asked(p), Turn("assistant", p.solution)))
+        for p in learnt
+        if p.solution and not p.task.lesson
+    ]
+    if not examples:
+        return ""
+    post = desk.post
+    # At a release the new version is trained on the same history, so its name tells both.
+    name = f"{post.lineage}-g{generation:02d}-{post.version}"
+    seed = derive(post.experiment, post.pair, generation, "finetune")
+    began = time.monotonic()
+    await desk.engine.adapt(name, post.version, examples, run / "adapters" / name, seed)
+    desk.write(
+        "handoff" if generation == post.generation else "migrate",
+        f"finetune-{generation:02d}",
+        0,
+        "handoff",
+        detail=f"finetune: {len(examples)} examples",
+        seed=seed,
+        wall_seconds=time.monotonic() - began,
+    )
+    return name

@@ -1,0 +1,274 @@
+"""The controller of one lineage: generations in sequence, each migrate, work, hand over, probe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lineage.agent.desk import Desk, Post
+from lineage.agent.episode import Attempt, probe, work
+from lineage.agent.handoff import hand_over
+from lineage.agent.history import Past, past_of, restore
+from lineage.agent.migrations import migrate
+from lineage.agent.migrations.legacy import Legacy
+from lineage.core.config import Config
+from lineage.core.curriculum import Plan
+from lineage.core.knowledge import EMPTY, Knowledge
+from lineage.core.reward import handoff_reward
+from lineage.core.tasks import FAMILIES, Family, Suite
+from lineage.log.journal import drop_journal
+from lineage.log.place import Place
+from lineage.log.reader import finished, read_steps
+from lineage.log.writer import GenerationLog
+from lineage.models.protocol import Engine
+from lineage.models.replay import Replay
+from lineage.runs.arms import Arm, brief
+from lineage.runs.finetune import tune
+from lineage.runs.poison import plant
+from lineage.runs.start import Start
+from lineage.runs.transcript import fitting
+from lineage.search import Library, make_ranker
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all lineages of a run share.
+
+    `plans` gives those of a pair; `tick` is told of each finished generation.
+    """
+
+    run: str
+    folder: Path
+    config: Config
+    config_hash: str
+    suite: Suite
+    engine: Engine
+    start: Start
+    plans: Callable[[int], tuple[Plan, ...]]
+    tick: Callable[[Place], None]
+
+
+@dataclass(frozen=True)
+class State:
+    """What one generation of a lineage leaves to the next, whatever its arm shows of it."""
+
+    knowledge: Knowledge = EMPTY
+    past: tuple[Past, ...] = ()
+
+
+def place_of(arm: str, pair: int, generation: int) -> Place:
+    """Return where a generation of the lineage of `arm` and `pair` stands."""
+    return Place(arm, pair, f"{pair:03d}-{arm}", generation)
+
+
+async def run_lineage(
+    setting: Setting, arm: Arm, pair: int, span: range, donor: tuple[Arm, int] | None
+) -> None:
+    """Run the generations `span` of the lineage of `arm` and `pair`; all before must be finished.
+
+    Those that are finished are not run again. `donor` is whom it borrows from (see `donor_of`).
+    """
+    all_plans = setting.plans(pair)
+    lineage = _Lineage(setting, arm, pair, donor, await _libraries(setting.config))
+    state = State(setting.start.knowledge if arm.receives.hands_over else EMPTY)
+    for generation in range(setting.start.generation, span.stop):
+        place, plan = place_of(arm.name, pair, generation), all_plans[generation]
+        left = finished(setting.folder, place)
+        if left is None:
+            state = await lineage.generation(place, plan, state)
+        else:
+            # A process may have been killed between a generation's record and this.
+            drop_journal(setting.folder, place)
+            state = _resumed(setting, place, plan, state, left)
+        if generation in span:
+            setting.tick(place)
+
+
+async def _libraries(config: Config) -> tuple[Library, Library]:
+    agent = config.agent
+    # An embedding model takes seconds to load, during which other lineages go on.
+    ranker = await asyncio.to_thread(make_ranker, agent.ranking, agent.embedding_model)
+    return Library(ranker), Library(make_ranker("bm25"))
+
+
+def _resumed(setting: Setting, place: Place, plan: Plan, state: State, left: Knowledge) -> State:
+    steps = read_steps(setting.folder, place)
+    past = restore(plan, place.generation, steps, setting.suite)
+    return State(left, (*state.past, *past))
+
+
+@dataclass(frozen=True)
+class _Lineage:
+    setting: Setting
+    arm: Arm
+    pair: int
+    donor: tuple[Arm, int] | None
+    libraries: tuple[Library, Library]
+
+    async def generation(self, place: Place, plan: Plan, state: State) -> State:
+        """Run one generation and return what it leaves."""
+        config = self.setting.config
+        log = GenerationLog(
+            self.setting.folder, place, config.log.journal_steps, self.setting.config_hash
+        )
+        try:
+            desk = await self._desk(place, log)
+            return await self._generation(desk, log, place, plan, state)
+        finally:
+            log.flush()
+
+    async def _desk(self, place: Place, log: GenerationLog) -> Desk:
+        setting, arm = self.setting, self.arm
+        config, version = setting.config, arm.versions[place.generation]
+        docs, past = self.libraries
+        post = Post(
+            setting.run,
+            config.experiment.name,
+            arm.name,
+            place.pair,
+            place.lineage,
+            place.generation,
+            version,
+        )
+        agent = replace(config.agent, policy=arm.policy, docs=config.agent.docs and arm.reads_docs)
+        return Desk(
+            post=post,
+            engine=Replay(setting.engine, log.answered),
+            suite=setting.suite,
+            config=agent,
+            count=await setting.engine.counter(version),
+            log=log,
+            docs=docs,
+            past=past,
+        )
+
+    async def _generation(
+        self, desk: Desk, log: GenerationLog, place: Place, plan: Plan, state: State
+    ) -> State:
+        arm, generation = self.arm, place.generation
+        log.snapshot(state.knowledge)
+        for ancestor in self.setting.start.ancestry:
+            log.snapshot(ancestor)
+        knowledge = await self._received(desk, plan, state, generation)
+        serving = await self._tuned(desk, state.past, generation - 1)
+        attempts = await asyncio.gather(
+            *(
+                work(
+                    replace(desk, serving=serving),
+                    f"w{i:03d}",
+                    brief(arm, knowledge, self._shown(desk, state.past), plan.world, visit),
+                    visit,
+                )
+                for i, visit in enumerate(plan.work)
+            )
+        )
+        past = (*state.past, *_past(desk, plan, attempts))
+        inherited, own = knowledge, past[len(state.past) :]
+        if arm.receives.hands_over:
+            used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
+            told = [p.experience for p in own]
+            memories = arm.receives.memories
+            inherited = await hand_over(desk, knowledge, told, used, memories)
+        elif arm.receives.borrowed:
+            inherited = self._borrowed(generation)
+            log.snapshot(inherited)
+        serving = await self._tuned(desk, past, generation)
+        probes = await asyncio.gather(
+            *(
+                probe(
+                    replace(desk, serving=serving),
+                    f"p{i:03d}",
+                    brief(arm, inherited, self._shown(desk, past), plan.world, visit),
+                    visit,
+                )
+                for i, visit in enumerate(plan.probes)
+            )
+        )
+        if arm.receives.hands_over:
+            _log_reward(desk, self.setting.config, plan, knowledge, inherited, probes)
+        log.finish(inherited, plan.world)
+        # As the log has it: of edits that undo each other the first parent counts.
+        return State(log.snapshots.get(inherited.id, inherited), past)
+
+    async def _received(self, desk: Desk, plan: Plan, state: State, generation: int) -> Knowledge:
+        """Return the Knowledge that this generation starts from, after poison and migration."""
+        arm, config, knowledge = self.arm, self.setting.config, state.knowledge
+        if arm.receives.borrowed:
+            return self._borrowed(generation - 1)
+        if not arm.receives.hands_over or (generation == 0 and knowledge == EMPTY):
+            return knowledge
+        if arm.poisoned and generation == config.poison.generation:
+            author = arm.versions[generation - 1]
+            knowledge = plant(desk, config.poison, knowledge, plan.world, author)
+        changed = arm.versions[max(generation - 1, 0)] != arm.versions[generation]
+        begun = generation == self.setting.start.generation
+        due = changed or begun or config.migration.when == "always"
+        memories = arm.receives.memories
+        legacy = Legacy(knowledge, state.past, plan.world, config.migration, memories)
+        # Between generations of one version Knowledge is handed on as it is.
+        return await migrate(desk, arm.migration if due else "verbatim", legacy)
+
+    def _borrowed(self, generation: int) -> Knowledge:
+        """Return what the donor left in `generation`; the run lets donors finish first."""
+        if self.donor is None or generation < self.setting.start.generation:
+            return EMPTY
+        arm, pair = self.donor
+        found = finished(self.setting.folder, place_of(arm.name, pair, generation))
+        assert found is not None, "a donor is finished before its borrower starts"
+        return found
+
+    async def _tuned(self, desk: Desk, past: Sequence[Past], generation: int) -> str:
+        """Return what serves after `generation`: an adapter trained on `past`, "" for none."""
+        if not self.arm.receives.weights or generation < 0:
+            return ""
+        setting = self.setting
+        return await tune(desk, setting.config.finetune, past, generation, setting.folder)
+
+    def _shown(self, desk: Desk, past: tuple[Past, ...]) -> tuple[Past, ...]:
+        return fitting(desk, past) if self.arm.receives.transcript else past
+
+
+def _past(desk: Desk, plan: Plan, attempts: Sequence[Attempt]) -> list[Past]:
+    post = desk.post
+    return [
+        past_of(plan.work[i], post.generation, f"w{i:03d}", post.version, a.experience, desk.suite)
+        for i, a in enumerate(attempts)
+        if a.experience is not None
+    ]
+
+
+def _log_reward(
+    desk: Desk,
+    config: Config,
+    plan: Plan,
+    before: Knowledge,
+    after: Knowledge,
+    probes: Sequence[Attempt],
+) -> None:
+    """Log the reward of this generation's handoff, part by part."""
+    scores: dict[Family, list[float]] = {family: [] for family in FAMILIES}
+    for visit, attempt in zip(plan.probes, probes, strict=True):
+        if attempt.score is not None:
+            scores[Family(visit.family)].append(attempt.score)
+    memory_tokens = desk.memory_tokens(after)
+    doc_tokens = sum(attempt.doc_tokens for attempt in probes) / max(len(probes), 1)
+    reward = handoff_reward(
+        scores, memory_tokens, config.agent.memory_budget, doc_tokens, config.reward
+    )
+    desk.write(
+        "reward",
+        "reward",
+        0,
+        "handoff",
+        knowledge_before=before.id,
+        knowledge_after=after.id,
+        memory_tokens=memory_tokens,
+        reward=reward.total,
+        reward_same=reward.same,
+        reward_similar=reward.similar,
+        reward_dissimilar=reward.dissimilar,
+        reward_memory=reward.memory,
+        reward_docs=reward.docs,
+    )

