@@ -218,7 +218,7 @@ def test_a_world_too_small_for_any_pair_is_found_before_the_run(tmp_path: Path) 
 
 LARGE = """
 import json, resource, sys
-from lineage.conf import load_suite
+from lineage.compose import load_suite
 path, rows = sys.argv[1], int(sys.argv[2])
 pad = "y" * 900
 with open(path, "w") as file:

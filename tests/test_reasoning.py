@@ -30,7 +30,7 @@ SMALL = load_suite("reasoning", "suite.categories=[logic,graphs,geometry]",
 SEEDS = 200
 DIGEST = """
 import hashlib, sys
-from lineage.conf import load_suite
+from lineage.compose import load_suite
 suite = load_suite("reasoning")
 def digests(turn):
     names = [(c, name) for c, names in suite._groups().items() for name in names][::turn]

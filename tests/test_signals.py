@@ -129,7 +129,7 @@ def test_a_signal_that_a_library_drops_still_stops() -> None:
 
 STUBBORN = """
 import ctypes, subprocess, sys
-from lineage.signals import Stoppable
+from lineage.core.signals import Stoppable
 with Stoppable():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     print(child.pid, flush=True)

@@ -19,7 +19,7 @@ from lineage.core.errors import LineageError
 
 MISBEHAVED = '''
 from dataclasses import dataclass
-from lineage.tasks import Suite, Task, World
+from lineage.core.tasks import Suite, Task, World
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ FACT = re.compile(r"The (\w+) (?:of|to) the (\w+)(?: from the (\w+))? is (\w+)\.
 DIGEST = """
 import hashlib
 from random import Random
-from lineage.conf import load_suite
+from lineage.compose import load_suite
 suite = load_suite("textworld", "suite.drift=0.3")
 seen = []
 for seed in range(8):
