@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import count
-from pathlib import Path
 
 from lineage.core.errors import LineageError
-from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter, Turn
+from lineage.models.layer import Layer
+from lineage.models.protocol import Completion, Engine, Request, Turn
 
 CHECK = (Turn("user", "Say yes."),)
 """What any engine that is well can answer."""
 
 
-class Meter:
-    """An `Engine` that tells `tell` the tokens of each completion.
+class Meter(Layer):
+    """A `Layer` that tells `tell` the tokens of each completion.
 
     After `most_failures` failed requests in a row, `generate` raises LineageError for all that
     wait: a row of failures is a broken engine, none of them comes back as a completion, and a
@@ -42,20 +42,6 @@ class Meter:
     async def close(self) -> None:
         """Close the engine behind."""
         await self.engine.close()
-
-    async def adapt(
-        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
-    ) -> None:
-        """Let the engine behind train an adapter."""
-        await self.engine.adapt(name, base, examples, folder, seed)
-
-    async def serve(self, name: str, base: str, folder: Path) -> None:
-        """Let the engine behind serve one more version."""
-        await self.engine.serve(name, base, folder)
-
-    async def counter(self, version: str) -> TokenCounter:
-        """Return the counter of the engine behind."""
-        return await self.engine.counter(version)
 
     async def generate(self, request: Request) -> Completion:
         """Return the completion of the engine behind, counted; a failure once it was a single one.

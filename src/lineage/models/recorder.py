@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter
+from lineage.models.layer import Layer
+from lineage.models.protocol import Completion, Engine, Request
 
 
 @dataclass(frozen=True)
@@ -21,31 +20,11 @@ class Decision:
 
 
 @dataclass
-class Recorder:
-    """An `Engine` that keeps each request with its completion, and passes everything on."""
+class Recorder(Layer):
+    """A `Layer` that keeps each request with its completion."""
 
     engine: Engine
     taken: list[tuple[Request, Completion]] = field(default_factory=list)
-
-    async def start(self, versions: Sequence[str]) -> None:
-        """The engine behind was started by its owner."""
-
-    async def close(self) -> None:
-        """The engine behind is closed by its owner."""
-
-    async def adapt(
-        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
-    ) -> None:
-        """Let the engine behind train an adapter."""
-        await self.engine.adapt(name, base, examples, folder, seed)
-
-    async def serve(self, name: str, base: str, folder: Path) -> None:
-        """Let the engine behind serve one more version."""
-        await self.engine.serve(name, base, folder)
-
-    async def counter(self, version: str) -> TokenCounter:
-        """Return the counter of the engine behind."""
-        return await self.engine.counter(version)
 
     async def generate(self, request: Request) -> Completion:
         """Return the completion of the engine behind, and remember it."""

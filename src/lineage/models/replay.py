@@ -7,41 +7,21 @@ that was opened) is made again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 from lineage.core.errors import OVERLONG
 from lineage.log.journal import Answer
 from lineage.log.schema import Step, clean
-from lineage.models.protocol import Completion, Engine, Example, Request, TokenCounter, ToolCall
+from lineage.models.layer import Layer
+from lineage.models.protocol import Completion, Engine, Request, ToolCall
 
 
-class Replay:
-    """An `Engine` that answers requests whose step is in `answered` from there."""
+class Replay(Layer):
+    """A `Layer` that answers requests whose step is in `answered` from there."""
 
     def __init__(self, engine: Engine, answered: Mapping[str, Answer]) -> None:
         self.engine = engine
         self.answered = dict(answered)
-
-    async def start(self, versions: Sequence[str]) -> None:
-        """The engine behind was started by its owner."""
-
-    async def close(self) -> None:
-        """The engine behind is closed by its owner."""
-
-    async def adapt(
-        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
-    ) -> None:
-        """Let the engine behind train an adapter."""
-        await self.engine.adapt(name, base, examples, folder, seed)
-
-    async def serve(self, name: str, base: str, folder: Path) -> None:
-        """Let the engine behind serve one more version."""
-        await self.engine.serve(name, base, folder)
-
-    async def counter(self, version: str) -> TokenCounter:
-        """Return the counter of the engine behind."""
-        return await self.engine.counter(version)
 
     async def generate(self, request: Request) -> Completion:
         """Return the finished step's completion, or a new one."""
