@@ -88,7 +88,7 @@ def version_text() -> str:
 
     here, found = origin(), libraries("vllm")
     lineage = found.pop("lineage", NOT_COMPUTED)
-    state = {True: ", with changes", False: "", None: ""}[here["dirty"]]
+    state = ", with changes" if here["dirty"] else ""
     commit = f" (commit {here['commit'][:12]}{state})" if here["commit"] else ""
     lines = [f"lineage {lineage}{commit}", f"Python {here['machine']['python']}"]
     return "\n".join((*lines, *(f"{name} {version}" for name, version in found.items())))

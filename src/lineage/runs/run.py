@@ -58,11 +58,6 @@ def named_folder(config: Config, what: str) -> Path:
     Raises LineageError where that would be no name of one folder.
     """
     root = Path(config.run.root)
-    if "://" in config.run.root:
-        raise LineageError(
-            f"run.root is {config.run.root!r}: runs are written to a folder of this machine, not "
-            "to a URL: name a folder, and copy it there"
-        )
     if config.run.name:
         return root / config.run.name
     check_name("experiment.name", what)
@@ -285,8 +280,13 @@ def describe(job: Job, folder: Path) -> None:
                 f"not {job.hash}): choose another run.name"
             )
         record |= lost(folder, record)
-    # In this order: where there is a config.yaml, the run can be resumed.
-    atomic_write(file, json.dumps(record, indent=1).encode())
+    write_described(folder, record, config)
+
+
+def write_described(folder: Path, record: Mapping[str, Any], config: Config) -> None:
+    """Write the `record` and the configuration of a run or a training that begins."""
+    # In this order: where there is a config.yaml, it can be resumed.
+    atomic_write(folder / "run.json", json.dumps(record, indent=1).encode())
     atomic_write(folder / "config.yaml", compose.to_yaml(config).encode())
 
 

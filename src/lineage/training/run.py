@@ -38,7 +38,7 @@ from lineage.report.training_page import write_training
 from lineage.runs.code import check_code, code
 from lineage.runs.plan import prepare
 from lineage.runs.progress import Display
-from lineage.runs.run import locked, lost, point_latest
+from lineage.runs.run import locked, lost, point_latest, write_described
 from lineage.suites import make_suite
 from lineage.training.batch import Learner
 from lineage.training.heldout import Gain, measure_gain
@@ -274,6 +274,4 @@ def describe(config: Config, folder: Path) -> None:
     }
     if any(folder.glob("curve/*.parquet")):
         record |= lost(folder, record)
-    # In this order: where there is a config.yaml, the training can be resumed.
-    atomic_write(file, json.dumps(record, indent=1).encode())
-    atomic_write(folder / "config.yaml", compose.to_yaml(config).encode())
+    write_described(folder, record, config)

@@ -6,7 +6,7 @@ A view has the columns of today's schema, whatever schema a folder was written b
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,14 +85,19 @@ def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -
                 if not skip:
                     raise
                 skipped.append(Skipped(folder, str(file), str(error)))
+    _require(folder, kept)
+    return kept
+
+
+def _require(folder: str, found: Mapping[str, Sequence[object]]) -> None:
+    """Raise LineageError where a dataset that every run has is not among those `found`."""
     for name in REQUIRED:
-        if not kept[name]:
+        if not found[name]:
             if (Path(folder) / COMPACTING).exists():
                 raise LineageError(
                     f"{folder} is being compacted, or that was cut off: lineage compact {folder}"
                 )
             raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
-    return kept
 
 
 def schemas_behind(log: duckdb.DuckDBPyConnection, folder: str) -> Schemas:
@@ -113,9 +118,7 @@ def schemas_behind(log: duckdb.DuckDBPyConnection, folder: str) -> Schemas:
             ]
     except duckdb.Error as error:
         raise LineageError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
-    for name in REQUIRED:
-        if not found[name]:
-            raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
+    _require(folder, found)
     return found
 
 
