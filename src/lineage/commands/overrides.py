@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from textwrap import fill
 
 from lineage import compose
@@ -19,6 +20,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"{parser.epilog or ''}\n{groups_text()}"
 
 
+@cache
 def groups_text() -> str:
     """Return the groups of `conf/`, a line each, with the options that GROUP=OPTION may name."""
     lines = []
