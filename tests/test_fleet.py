@@ -120,7 +120,7 @@ async def _die(actor: Any) -> None:
     ray.kill(actor)
     with pytest.raises(RayActorError):
         while True:
-            await actor.tokenizer_json.remote()
+            await actor.generate.remote(request(0))
 
 
 async def _kill_while_open(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_an_answer_is_replayed_only_to_what_was_asked(
     first.append(step(0), REQUEST.digest)
     first.flush()
     engine = Engine()
-    replay = Replay(engine, log(tmp_path).answered)  # type: ignore[arg-type]
+    replay = Replay(engine, log(tmp_path).answered)
     assert asyncio.run(replay.generate(replace(REQUEST, id="run/w000/s00"))).text == "0!"
     assert not engine.asked
     changed = replace(REQUEST, **other)  # type: ignore[arg-type]
@@ -221,7 +221,7 @@ def test_without_a_digest_seed_and_prompt_decide() -> None:
 
     def replayed(asked: Request) -> bool:
         engine = Engine()
-        replay = Replay(engine, {held.step_id: Answer(held)})  # type: ignore[arg-type]
+        replay = Replay(engine, {held.step_id: Answer(held)})
         asyncio.run(replay.generate(asked))
         return not engine.asked
 

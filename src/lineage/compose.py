@@ -232,7 +232,10 @@ def identity(config: Config) -> dict[str, Any]:
     tree = plain(config)
     engine = tree["engine"]
     wanted = {node: tree[node] for node in IDENTITY}
-    wanted["engine"] = {"kind": engine["kind"], engine["kind"]: _behaviour(engine)}
+    kind = engine["kind"]
+    # Of vLLM's keys only the precision decides what is answered.
+    behaviour = engine["vllm"]["dtype"] if kind == "vllm" else engine.get(kind, engine["options"])
+    wanted["engine"] = {"kind": kind, kind: behaviour}
     used = {*config.schedule.versions, *_suite_versions(tree)}
     for name in config.arms.names:
         if name in config.arms.defined:
@@ -275,10 +278,6 @@ def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
                 del content["released"]
             found[name] = content
     return found
-
-
-def _behaviour(engine: dict[str, Any]) -> Any:
-    return engine["surrogate"] if engine["kind"] == "surrogate" else engine["vllm"]["dtype"]
 
 
 def config_hash(config: Config) -> str:

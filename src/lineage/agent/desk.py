@@ -17,7 +17,7 @@ from lineage.core.knowledge import Doc, Knowledge, Origin
 from lineage.core.seeds import derive
 from lineage.core.tasks import Suite
 from lineage.log.schema import Step, clean, step_id
-from lineage.models.protocol import Completion, Engine, Request, TokenCounter, Turn
+from lineage.models.protocol import Completion, Request, Sampler, TokenCounter, Turn
 from lineage.search import Entry, Library
 
 
@@ -54,7 +54,7 @@ class Desk:
     """
 
     post: Post
-    engine: Engine
+    engine: Sampler
     suite: Suite
     config: AgentConfig
     count: TokenCounter

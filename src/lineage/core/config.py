@@ -135,6 +135,7 @@ class EngineConfig:
     start_timeout_s: Whole = key("until an engine must be ready", "seconds", ge=1)
     vllm: VllmConfig = key()
     surrogate: SurrogateConfig = key(factory=SurrogateConfig)
+    options: dict[str, Any] = key("of an engine of another kind", factory=dict)
 
 
 @dataclass(frozen=True, config=NODE)

@@ -15,25 +15,17 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from lineage.core.errors import LineageError
+from lineage.models.protocol import Located
 from lineage.models.versions import Checkpoint, ModelVersion
 
 OWN_PACKAGE = "package:"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 """The layers that adapters of ours change."""
-
-
-@dataclass(frozen=True)
-class Located:
-    """The folder of a checkpoint, and of an adapter where the version has one."""
-
-    checkpoint: Path
-    adapter: Path | None
 
 
 def locate(version: ModelVersion, cache: Path) -> Located:

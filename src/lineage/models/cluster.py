@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -157,7 +158,7 @@ def refused(address: str, said: str, key: str = "run.ray_address") -> LineageErr
     return LineageError(f"no Ray cluster at {address!r}: {_last(said)}; check {key}")
 
 
-def end_processes(ids: list[int]) -> None:
+def end_processes(ids: Iterable[int]) -> None:
     """Kill the processes `ids` that are still there (on this machine)."""
     for id in ids:
         try:

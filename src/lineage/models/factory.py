@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lineage.core.config import Config
@@ -11,27 +12,36 @@ from lineage.models.protocol import Engine
 from lineage.models.surrogate import Surrogate
 from lineage.models.versions import registry
 
-KINDS = ("vllm", "surrogate")
-
 
 def make_engine(config: Config, adaptable: bool = False) -> Engine:
     """Return the engine, not yet started. Raises LineageError for an unknown kind.
 
     `adaptable`: versions may be added while it runs, whatever the arms say.
     """
-    engine = config.engine
-    if engine.kind not in KINDS:
-        raise LineageError(f"engine.kind is {engine.kind!r}: choose from {', '.join(KINDS)}")
-    if engine.kind == "surrogate" and not engine.hosted:
-        return Surrogate(engine.surrogate)
+    kind = config.engine.kind
+    if kind not in ENGINES:
+        raise LineageError(f"engine.kind is {kind!r}: choose from {', '.join(ENGINES)}")
+    return ENGINES[kind](config, adaptable)
+
+
+def _fleet(config: Config, adaptable: bool) -> Engine:
     return Fleet(
         registry(config.model),
-        engine,
+        config.engine,
         Path(config.run.cache),
         config.run.ray_address,
         config.finetune if adaptable or _trains(config) else None,
         config.run.ray_timeout_s,
     )
+
+
+def _surrogate(config: Config, adaptable: bool) -> Engine:
+    engine = config.engine
+    return _fleet(config, adaptable) if engine.hosted else Surrogate(engine.surrogate)
+
+
+ENGINES: dict[str, Callable[[Config, bool], Engine]] = {"vllm": _fleet, "surrogate": _surrogate}
+"""The engines by `engine.kind`, made of a configuration and whether versions may be added."""
 
 
 def _trains(config: Config) -> bool:

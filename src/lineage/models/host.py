@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,11 +27,23 @@ def die_with_parent() -> None:
 
 
 @dataclass(frozen=True)
-class Job:
+class Added:
+    """A version that was trained from version `base` while the engine ran, kept in `folder`.
+
+    `examples` are what a surrogate learns instead, where there is nothing in a folder.
+    """
+
+    name: str
+    base: str
+    folder: str
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deployment:
     """What a host serves: a checkpoint's folder and its versions, on CPU or GPU.
 
-    `versions` grows by the adapters that are trained while it runs, where `adaptable`; `lessons`
-    are what a surrogate has instead: by name, the base and the examples. `scratch` is a folder for
+    `added` are those that came while it ran, where it is `adaptable`. `scratch` is a folder for
     sockets that goes with the run, "" where the host must make its own.
     """
 
@@ -43,66 +54,73 @@ class Job:
     on_gpu: bool
     adaptable: bool = False
     scratch: str = ""
-    lessons: dict[str, tuple[str, tuple[Example, ...]]] = field(default_factory=dict)
+    added: list[Added] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a host tells of its engine: the ids of its processes, its tokenizer and precision.
+
+    A surrogate has no tokenizer of its own and no numbers: both are "".
+    """
+
+    processes: tuple[int, ...]
+    tokenizer: str = ""
+    dtype: str = ""
 
 
 class Host:
-    """Starts the engine of its job and passes requests on."""
+    """Starts the engine of its deployment and passes requests on."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
         self.engine: VllmEngine | Surrogate | None = None
         self.scratch = ""
 
-    async def start(self) -> list[int]:
-        """Start the engine; returns the ids of this process and of the engine's own."""
-        job = self.job
-        if job.engine.kind == "surrogate":
-            self.engine = Surrogate(job.engine.surrogate)
-            for name, (base, examples) in job.lessons.items():
-                await self.adapt(name, base, examples)
-            for name, served in job.versions.items():
-                if served.base:
-                    await self.serve(name, served)
-            return [os.getpid()]
+    async def start(self) -> Started:
+        """Start the engine; it serves what was added before, too."""
+        started = self._start()
+        for one in self.deployment.added:
+            await self.add(one)
+        return started
+
+    def _start(self) -> Started:
+        deployment = self.deployment
+        config = deployment.engine
+        if config.kind == "surrogate":
+            self.engine = Surrogate(config.surrogate)
+            return Started((os.getpid(),))
         os.environ[HOST_MARK] = "1"
-        prepare_environment(job.engine.vllm, Path(job.cache), job.on_gpu)
-        self.scratch = job.scratch or tempfile.mkdtemp(prefix=PREFIX)
+        prepare_environment(config.vllm, Path(deployment.cache), deployment.on_gpu)
+        self.scratch = deployment.scratch or tempfile.mkdtemp(prefix=PREFIX)
         os.environ["VLLM_RPC_BASE_PATH"] = self.scratch
-        self.engine = VllmEngine(
-            job.checkpoint, job.versions, job.engine.vllm, job.on_gpu, job.adaptable
+        self.engine = engine = VllmEngine(
+            deployment.checkpoint,
+            deployment.versions,
+            config.vllm,
+            deployment.on_gpu,
+            deployment.adaptable,
         )
-        return [os.getpid(), *self.engine.process_ids()]
+        processes = (os.getpid(), *engine.process_ids())
+        return Started(processes, engine.tokenizer_json(), engine.dtype)
 
     async def generate(self, request: Request) -> Completion:
         """Return the engine's completion."""
         assert self.engine is not None
         return await self.engine.generate(request)
 
-    async def tokenizer_json(self) -> str:
-        """Return the engine's tokenizer, "" where it has none of its own."""
-        return self.engine.tokenizer_json() if isinstance(self.engine, VllmEngine) else ""
-
-    async def dtype(self) -> str:
-        """Return what the engine computes in, "" where it has no numbers."""
-        return self.engine.dtype if isinstance(self.engine, VllmEngine) else ""
-
-    async def serve(self, name: str, served: Served) -> None:
+    async def add(self, added: Added) -> None:
         """Serve one more version, trained while the engine runs."""
-        if isinstance(self.engine, Surrogate):
-            assert served.adapter is not None
-            await self.engine.serve(name, served.base, Path(served.adapter))
-        elif self.engine is not None:
-            await self.engine.serve(name, served)
-
-    async def adapt(self, name: str, base: str, examples: Sequence[Example]) -> None:
-        """Let a surrogate learn `examples`."""
-        assert isinstance(self.engine, Surrogate)
-        await self.engine.adapt(name, base, examples, Path(), 0)
+        assert self.engine is not None
+        name, base, folder = added.name, added.base, Path(added.folder)
+        if isinstance(self.engine, Surrogate) and added.examples:
+            await self.engine.adapt(name, base, added.examples, folder, 0)
+        else:
+            await self.engine.serve(name, base, folder)
 
     async def close(self) -> None:
         """Stop the engine."""
-        if isinstance(self.engine, VllmEngine):
-            self.engine.close()
-        if self.scratch and not self.job.scratch:
+        if self.engine is not None:
+            await self.engine.close()
+        if self.scratch and not self.deployment.scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)

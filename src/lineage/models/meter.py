@@ -7,7 +7,7 @@ has answered another request. Where nothing else is under way that could tell, i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 
 from lineage.core.errors import LineageError
@@ -19,7 +19,7 @@ CHECK = (Turn("user", "Say yes."),)
 
 
 class Meter(Layer):
-    """A `Layer` that tells `tell` the tokens of each completion.
+    """A `Layer` that tells `tell` the tokens of each completion, and an `Engine` itself.
 
     After `most_failures` failed requests in a row, `generate` raises LineageError for all that
     wait: a row of failures is a broken engine, none of them comes back as a completion, and a
@@ -28,20 +28,16 @@ class Meter(Layer):
 
     def __init__(self, engine: Engine, tell: Callable[[int], None], most_failures: int) -> None:
         self.engine, self.tell, self.most_failures = engine, tell, most_failures
+        # What is no request is the engine's own affair.
+        self.start, self.close, self.describe = engine.start, engine.close, engine.describe
+        self.adapt, self.serve = engine.adapt, engine.serve
+        self.weights, self.spare_gpus = engine.weights, engine.spare_gpus
         self.failures = 0
         self.gone = ""
         self._open = 0
         self._answers = 0
         self._checks = count()
         self._news = asyncio.Event()
-
-    async def start(self, versions: Sequence[str]) -> None:
-        """Start the engine behind."""
-        await self.engine.start(versions)
-
-    async def close(self) -> None:
-        """Close the engine behind."""
-        await self.engine.close()
 
     async def generate(self, request: Request) -> Completion:
         """Return the completion of the engine behind, counted; a failure once it was a single one.

@@ -1,4 +1,4 @@
-"""What lineage asks of a model: one small protocol that every engine implements.
+"""What lineage asks of a model, as two protocols: of a sampler, and of an engine, which is one.
 
 Values only; no Ray and no vLLM here, so that the agent can be tested without either.
 """
@@ -101,14 +101,22 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Located:
+    """The folder of a checkpoint, and of an adapter where the version has one."""
+
+    checkpoint: Path
+    adapter: Path | None
+
+
+@dataclass(frozen=True)
 class Example:
     """A conversation that ends with the assistant turn to be learnt."""
 
     turns: tuple[Turn, ...]
 
 
-class Engine(Protocol):
-    """A fleet or a single model behind the same few calls."""
+class Sampler(Protocol):
+    """What answers requests: an engine, or a layer over one."""
 
     async def generate(self, request: Request) -> Completion:
         """Return the completion; failures come back as `Completion.error`.
@@ -120,6 +128,10 @@ class Engine(Protocol):
     async def counter(self, version: str) -> TokenCounter:
         """Return the token counter of `version`."""
         ...
+
+
+class Engine(Sampler, Protocol):
+    """A sampler with a life: it is started, serves more versions while it runs, and is closed."""
 
     async def start(self, versions: Sequence[str]) -> None:
         """Get ready to serve `versions`. Raises `LineageError` where one cannot be served."""
@@ -140,6 +152,18 @@ class Engine(Protocol):
 
         A name that is served already stays as it is. Raises LineageError where that fails.
         """
+        ...
+
+    def weights(self, version: str) -> Located:
+        """Return where the weights of `version` are, which is served."""
+        ...
+
+    def spare_gpus(self) -> float:
+        """Return how many GPUs it leaves: a trainer may have them."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the record of a run holds of it, besides its kind."""
         ...
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lineage.models.layer import Layer
-from lineage.models.protocol import Completion, Engine, Request
+from lineage.models.protocol import Completion, Request, Sampler
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Decision:
 class Recorder(Layer):
     """A `Layer` that keeps each request with its completion."""
 
-    engine: Engine
+    engine: Sampler
     taken: list[tuple[Request, Completion]] = field(default_factory=list)
 
     async def generate(self, request: Request) -> Completion:

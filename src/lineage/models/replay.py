@@ -13,13 +13,13 @@ from lineage.core.errors import OVERLONG
 from lineage.log.journal import Answer
 from lineage.log.schema import Step, clean
 from lineage.models.layer import Layer
-from lineage.models.protocol import Completion, Engine, Request, ToolCall
+from lineage.models.protocol import Completion, Request, Sampler, ToolCall
 
 
 class Replay(Layer):
     """A `Layer` that answers requests whose step is in `answered` from there."""
 
-    def __init__(self, engine: Engine, answered: Mapping[str, Answer]) -> None:
+    def __init__(self, engine: Sampler, answered: Mapping[str, Answer]) -> None:
         self.engine = engine
         self.answered = dict(answered)
 

@@ -21,7 +21,7 @@ from lineage.core.errors import LineageError
 from lineage.core.jsonfile import read_json
 from lineage.core.seeds import rng
 from lineage.models.dice import Dice
-from lineage.models.protocol import Completion, Example, Request, TokenCounter, ToolCall
+from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter, ToolCall
 
 UNKNOWN = "I do not know."
 DEFAULT = "default"
@@ -49,6 +49,18 @@ class Surrogate:
 
     async def close(self) -> None:
         """Nothing to stop."""
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing to tell."""
+        return {}
+
+    def spare_gpus(self) -> float:
+        """It needs none, and neither does who trains for it."""
+        return 0.0
+
+    def weights(self, version: str) -> Located:
+        """Return the folder of skills of a version that was trained."""
+        return Located(Path(), self.folders.get(version))
 
     async def counter(self, version: str) -> TokenCounter:
         """Count words and marks: near enough to a tokenizer, and the same everywhere."""

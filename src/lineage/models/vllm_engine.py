@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,12 @@ from lineage.models.protocol import Completion, Request, ToolCall
 class Served:
     """One version that an engine serves: its adapter's folder (None: the plain model).
 
-    `tool_parser` is vLLM's name for its tool-call format, "" where it has none; `base` is the
-    version that it was trained from while the engine ran, "" for one of the registry.
+    `tool_parser` is vLLM's name for its tool-call format, "" where it has none.
     """
 
     adapter: str | None
     context_window: int
     tool_parser: str = ""
-    base: str = ""
 
 
 class EngineDied(Exception):
@@ -123,14 +121,13 @@ class VllmEngine:
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         self.tokenizer = self.engine.get_tokenizer()
 
-    async def serve(self, name: str, served: Served) -> None:
+    async def serve(self, name: str, base: str, folder: Path) -> None:
         """Serve one more version from now on: an adapter, loaded under a number of its own."""
-        assert served.adapter is not None
         from vllm.lora.request import LoRARequest
 
-        self.versions[name] = served
+        self.versions[name] = replace(self.versions[base], adapter=str(folder))
         if name not in self.adapters:
-            adapter = LoRARequest(name, len(self.adapters) + 1, served.adapter)
+            adapter = LoRARequest(name, len(self.adapters) + 1, str(folder))
             self.adapters[name] = adapter  # first: its number is taken while it loads
             # Else the first request would load it, and wait for that.
             await self.engine.add_lora(adapter)
@@ -209,7 +206,7 @@ class VllmEngine:
 
         return [child.pid for child in psutil.Process().children(recursive=True)]
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop the engine's processes."""
         self.engine.shutdown()
 

@@ -12,11 +12,16 @@ from lineage.agent.prompt import act_turns
 from lineage.core.config import FinetuneConfig
 from lineage.core.knowledge import EMPTY
 from lineage.core.seeds import derive
-from lineage.models.protocol import Example, Turn
+from lineage.models.protocol import Engine, Example, Turn
 
 
 async def tune(
-    desk: Desk, config: FinetuneConfig, past: Sequence[Past], generation: int, run: Path
+    desk: Desk,
+    engine: Engine,
+    config: FinetuneConfig,
+    past: Sequence[Past],
+    generation: int,
+    run: Path,
 ) -> str:
     """Train an adapter on what the lineage lived through up to `generation`; return its name.
 
@@ -41,7 +46,7 @@ async def tune(
     name = f"{post.lineage}-g{generation:02d}-{post.version}"
     seed = derive(post.experiment, post.pair, generation, "finetune")
     began = time.monotonic()
-    await desk.engine.adapt(name, post.version, examples, run / "adapters" / name, seed)
+    await engine.adapt(name, post.version, examples, run / "adapters" / name, seed)
     desk.write(
         "handoff" if generation == post.generation else "migrate",
         f"finetune-{generation:02d}",

@@ -223,8 +223,8 @@ class _Lineage:
         """Return what serves after `generation`: an adapter trained on `past`, "" for none."""
         if not self.arm.receives.weights or generation < 0:
             return ""
-        setting = self.setting
-        return await tune(desk, setting.config.finetune, past, generation, setting.folder)
+        setting, config = self.setting, self.setting.config.finetune
+        return await tune(desk, setting.engine, config, past, generation, setting.folder)
 
     def _shown(self, desk: Desk, past: tuple[Past, ...]) -> tuple[Past, ...]:
         return fitting(desk, past) if self.arm.receives.transcript else past

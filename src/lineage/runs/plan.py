@@ -219,7 +219,7 @@ def _told(suite: Suite, task: Task, world: World) -> int:
 
 def _check_tools(job: Job) -> None:
     """Raise LineageError where a version that shall call tools has no format for it."""
-    if job.config.agent.opening != "native" or job.config.engine.kind == "surrogate":
+    if job.config.agent.opening != "native" or job.config.engine.kind != "vllm":
         return
     versions = registry(job.config.model)
     for name in job.versions:

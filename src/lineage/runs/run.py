@@ -126,13 +126,13 @@ def execute(
 
 
 async def _run(job: Job, folder: Path, display: Display, release: Release | None) -> None:
-    made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
     timer = Timer(folder)
 
     def tell(tokens: int) -> None:
         display.completed(tokens)
         timer.worked()
 
+    made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
     engine = Meter(made, tell, job.config.engine.max_failures)
     unfinished = len(list((folder / "done").glob("*.json"))) < job.places
     before, since = Load.now(), time.monotonic()
@@ -153,7 +153,7 @@ async def _run(job: Job, folder: Path, display: Display, release: Release | None
                     await release(job.config, name, parent, place, engine, display)
         if unfinished:
             load = Load.now().others_since(before, time.monotonic() - since)
-            _note_served(folder, engine.engine, load)
+            _note_served(folder, engine, load)
     finally:
         await asyncio.shield(engine.close())
 
@@ -311,11 +311,10 @@ def _note_served(folder: Path, engine: Engine, others: float) -> None:
 
     And `others`: the share of this machine that other work took meanwhile.
     """
-    describe = getattr(engine, "describe", None)
     file = folder / "run.json"
     record = read_record(folder)
-    served = {} if describe is None else {"engine": (record.get("engine") or {}) | describe()}
-    record |= served | {"others": round(others, 4)}
+    served = (record.get("engine") or {}) | engine.describe()
+    record |= {"engine": served, "others": round(others, 4)}
     atomic_write(file, json.dumps(record, indent=1).encode())
 
 

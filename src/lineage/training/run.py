@@ -29,10 +29,9 @@ from lineage.log.reader import check_finished
 from lineage.log.record import read_record
 from lineage.models import shelf
 from lineage.models.factory import make_engine
-from lineage.models.fleet import Fleet
 from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
-from lineage.models.surrogate import DEFAULT, Surrogate
+from lineage.models.surrogate import DEFAULT
 from lineage.models.versions import lookup, registry
 from lineage.report.training_page import write_training
 from lineage.runs.code import check_code, code
@@ -152,9 +151,7 @@ async def _train(
         await engine.start(versions)
         display.note(f"engine ready after {time.monotonic() - began:.0f} s")
         display.work_begins()
-        return await train(
-            config, folder, engine, engine.engine, display, display.generation_done
-        )
+        return await train(config, folder, engine, display, display.generation_done)
     finally:
         await asyncio.shield(engine.close())
 
@@ -163,14 +160,12 @@ async def train(
     config: Config,
     folder: Path,
     engine: Engine,
-    fleet: Engine,
     display: Display,
     tick: Callable[[], None] = lambda: None,
 ) -> tuple[Path, list[Gain]]:
     """Train on an `engine` that serves the parent; then it serves the new version too.
 
-    Returns the adapter's folder and what it gained in held-out worlds. `fleet` is the engine
-    itself, where `engine` counts for it; `tick` is told of each step.
+    Returns the adapter's folder and what it gained in held-out worlds. `tick` is told of each step.
     """
     config_hash = compose.training_hash(config)
     sources = {}
@@ -178,7 +173,7 @@ async def train(
         display.note(f"histories: {course}")
         place = folder / "school" / course
         sources[course] = await read_course(config, course, place, engine)
-    learner, parent_adapter = make_learner(config, fleet, folder)
+    learner, parent_adapter = make_learner(config, engine, folder)
 
     def tell(progress: Progress) -> None:
         tick()
@@ -219,28 +214,25 @@ async def release(
     """Train version `name` from `parent` while a run goes on, as its schedule says."""
     display.note(f"training {name} from {parent}")
     own = replace(config, train=replace(config.train, name=name, parent=parent))
-    fleet = engine.engine if isinstance(engine, Meter) else engine
     describe(own, folder)
-    await train(own, folder, engine, fleet, display)
+    await train(own, folder, engine, display)
 
 
-def make_learner(config: Config, fleet: Engine, folder: Path) -> tuple[Learner, str]:
-    """Return what learns for `fleet`, and the folder of the parent's adapter ("": none)."""
-    parent = config.train.parent
+def make_learner(config: Config, engine: Engine, folder: Path) -> tuple[Learner, str]:
+    """Return what learns for `engine`, and the folder of the parent's adapter ("": none)."""
+    train, parent = config.train, config.train.parent
+    weights = engine.weights(parent)
+    adapter = str(weights.adapter or "")
     if config.engine.kind == "surrogate":
         from lineage.training.learners.toy import ToyLearner
 
         skills = config.engine.surrogate.skills
-        known = fleet.folders if isinstance(fleet, Surrogate) else {}
-        start = str(known.get(parent, ""))
-        return ToyLearner(config.method, asdict(skills.get(parent, skills[DEFAULT]))), start
+        return ToyLearner(config.method, asdict(skills.get(parent, skills[DEFAULT]))), adapter
     from lineage.training.learners.hosted import RayLearner
 
-    assert isinstance(fleet, Fleet), "only the fleet runs vLLM"
-    located, train = fleet.located[parent], config.train
-    adapter, fitting = str(located.adapter or ""), int(fleet.spare_gpus() // train.gpus)
+    fitting = int(engine.spare_gpus() // train.gpus)
     learner = RayLearner(
-        str(located.checkpoint),
+        str(weights.checkpoint),
         config.method,
         adapter,
         train.workers or fitting or 1,

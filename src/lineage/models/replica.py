@@ -1,0 +1,160 @@
+"""A replica: one engine in a Ray actor, asked, told, and started again where it dies."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from lineage.core.errors import LineageError
+from lineage.models.cluster import end_processes
+from lineage.models.health import Health, State
+from lineage.models.host import Added, Deployment, Host, Started
+from lineage.models.protocol import Completion, Request
+from lineage.models.vllm_engine import EngineDied
+
+CLOSE_SECONDS = 10.0
+
+
+@dataclass
+class Replica:
+    """One actor and what is open on it. `life` counts its starts.
+
+    `here`: its processes are on this machine, in a Ray of our own.
+    """
+
+    deployment: Deployment
+    health: Health
+    group: PlacementGroup
+    here: bool
+    actor: Any = None
+    open: int = 0
+    life: int = 0
+    processes: tuple[int, ...] = ()
+    mending: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def launch(self) -> Started:
+        """Start the actor and wait until it serves. Raises LineageError where it does not."""
+        config = self.deployment.engine
+        self.actor = (
+            ray.remote(Host)
+            .options(
+                num_cpus=config.vllm.cpus,
+                num_gpus=self.group.bundle_specs[0].get("GPU", 0),
+                max_concurrency=config.max_in_flight + 2,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(self.group),
+            )
+            .remote(self.deployment)
+        )
+        self.life += 1
+        try:
+            started: Started = await asyncio.wait_for(
+                self.actor.start.remote(), config.start_timeout_s
+            )
+        except TimeoutError as error:
+            raise LineageError(
+                f"an engine was not ready after {config.start_timeout_s} s: "
+                "raise engine.start_timeout_s"
+            ) from error
+        except RayError as error:
+            raise LineageError(f"an engine did not start: {last_line(error)}") from error
+        self.processes = started.processes
+        self.health = self.health.started()
+        return started
+
+    async def generate(self, request: Request) -> Completion | None:
+        """Return the completion, or None where the engine died: then it was started again."""
+        life = self.life
+        self.open += 1
+        try:
+            if self.health.state is State.HEALTHY:
+                answer: Completion = await self.actor.generate.remote(request)
+                return answer
+            await self._mend(life, self.health.error)
+        except (RayActorError, EngineDied) as error:
+            await self._mend(life, last_line(error))
+        except RayError as error:
+            return Completion(error=last_line(error))
+        finally:
+            self.open -= 1
+        return None
+
+    async def add(self, added: Added) -> None:
+        """Serve one more version, also after a restart. Raises LineageError where that fails."""
+        life = self.life
+        self.deployment.added.append(added)
+        try:
+            await self.actor.add.remote(added)
+        except RayActorError as error:
+            await self._mend(life, last_line(error))
+        except RayError as error:
+            raise LineageError(
+                f"an engine cannot serve an adapter: {last_line(error)}"
+            ) from error
+
+    async def _mend(self, life: int, error: str) -> None:
+        """Start the actor again, once for all the requests that met the death of its `life`."""
+        async with self.mending:
+            if self.life != life or self.health.state is State.RETIRED:
+                return
+            self.health = self.health.died(error)
+            with suppress(RayError):
+                ray.kill(self.actor)
+            self.end_processes()
+            if self.health.state is State.RETIRED:
+                return
+            self.health = self.health.restarting()
+            try:
+                await self.launch()
+            except LineageError as failed:
+                self.health = self.health.died(str(failed))
+
+    async def close(self) -> None:
+        """Stop the engine and give back what it has booked."""
+        if self.actor is not None:
+            with suppress(RayError, TimeoutError):
+                await asyncio.wait_for(self.actor.close.remote(), CLOSE_SECONDS)
+            with suppress(RayError):
+                ray.kill(self.actor)
+        with suppress(RayError):
+            remove_placement_group(self.group)
+
+    def end_processes(self) -> None:
+        """Kill what is left of the engine, where that is on this machine."""
+        if self.here:
+            end_processes(self.processes)
+        self.processes = ()
+
+
+async def place(deployment: Deployment, here: bool) -> Replica:
+    """Return a replica of `deployment`, for which Ray has booked what its engine needs.
+
+    Raises LineageError where it has too little.
+    """
+    config, vllm = deployment.engine, deployment.engine.vllm
+    gpus = vllm.gpus if vllm.gpus is not None else vllm.tensor_parallel
+    needs = {"CPU": vllm.cpus} | ({"GPU": float(gpus)} if deployment.on_gpu else {})
+    group = placement_group([needs])
+    try:
+        await asyncio.wait_for(group.ready(), config.start_timeout_s)
+    except TimeoutError as error:
+        remove_placement_group(group)
+        has = ray.cluster_resources()
+        found = {name: has.get(name, 0) for name in needs}
+        raise LineageError(
+            f"Ray found no room for an engine that needs {needs} (it has {found}): "
+            "lower engine.replicas or engine.vllm.cpus"
+        ) from error
+    return Replica(deployment, Health(config.max_restarts), group, here)
+
+
+def last_line(error: Exception) -> str:
+    """Return what `error` says last, which of a remote one is what happened there."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
