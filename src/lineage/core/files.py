@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,16 +44,6 @@ def atomic_write(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in `folder` and below it.
-
-    Nobody else may be writing there.
-    """
-    for file in list(folder.rglob(".*.tmp")):
-        if TEMPORARY.fullmatch(file.name) and file.is_file() and not file.is_symlink():
-            file.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,18 +88,24 @@ def marked(folder: Path) -> bool:
     return (folder / MARK).is_file()
 
 
-def links_out(folder: Path) -> Iterator[Path]:
-    """Yield the links in `folder`, however deep, that lead out of it."""
+def odd_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return what is in `folder`, however deep, of links that lead out of it and of temporary files
+    that a killed process left.
+    """
     home, below = folder.resolve(), [folder]
+    links, temporary = list[Path](), list[Path]()
     while below:
         with os.scandir(below.pop()) as entries:
             for entry in entries:
                 path = Path(entry.path)
                 if entry.is_symlink():
                     if not Path(os.path.realpath(path)).is_relative_to(home):
-                        yield path
+                        links.append(path)
                 elif entry.is_dir():
                     below.append(path)
+                elif TEMPORARY.fullmatch(entry.name) and entry.is_file():
+                    temporary.append(path)
+    return links, temporary
 
 
 def behind(folder: Path) -> Path:

@@ -65,12 +65,14 @@ def check_newer(file: Path, schema: pa.Schema) -> None:
 @dataclass(frozen=True)
 class Record:
     """What `done/` says of a finished generation: its steps, the hash of their file as it was
-    written, and the id of the Knowledge that it left."""
+    written, the id of the Knowledge that it left, and the hash of its configuration ("": an older
+    version did not note it)."""
 
     place: Place
     steps: int
     steps_sha256: str
     knowledge: str
+    config_hash: str
 
 
 @checked_dataclass(frozen=True, config=OPEN)
@@ -82,6 +84,7 @@ class _Done:
     steps: Whole
     steps_sha256: str
     knowledge: str
+    config_hash: str = ""
 
 
 def read_records(run: Path) -> Iterator[Record]:
@@ -98,7 +101,8 @@ def _record(file: Path) -> Record:
         check_name(f"{file}, {key}", found[key])
     if file.stem != place.name:
         raise LineageError(f"{file} is the record of {place.name}: {AGAIN}")
-    return Record(place, found["steps"], found["steps_sha256"], found["knowledge"])
+    noted = found.get("config_hash", "")
+    return Record(place, found["steps"], found["steps_sha256"], found["knowledge"], noted)
 
 
 def rows_of(run: Path, dataset: str, place: Place) -> pa.Table | None:

@@ -21,13 +21,12 @@ from lineage.core.config import Config
 from lineage.core.console import busy
 from lineage.core.curriculum import Plan, plans
 from lineage.core.errors import LineageError
-from lineage.core.files import atomic_write, links_out, mark, marked, sweep
-from lineage.core.jsonfile import read_json
+from lineage.core.files import atomic_write, mark, marked, odd_files
 from lineage.core.names import LATEST, check_name
 from lineage.core.signals import Stoppable
 from lineage.core.tasks import FAMILIES
 from lineage.log.compaction import settle
-from lineage.log.reader import check_finished
+from lineage.log.reader import check_finished, read_records
 from lineage.log.record import read_record
 from lineage.log.sittings import Timer
 from lineage.models.factory import make_engine
@@ -222,13 +221,15 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LineageError(f"{folder} is being written by another process") from error
-        for link in links_out(folder):
+        links, torn = odd_files(folder)
+        if links:
             raise LineageError(
-                f"{link} is a link out of the run's folder, in which all is written: put there "
+                f"{links[0]} is a link out of the run's folder, in which all is written: put there "
                 "what it leads to"
             )
         settle(folder)
-        sweep(folder)
+        for file in torn:
+            file.unlink(missing_ok=True)
         yield
 
 
@@ -273,7 +274,7 @@ def describe(job: Job, folder: Path) -> None:
         "code": code(),
         "libraries": libraries(config.engine.kind),
     }
-    if known := _hashes(folder):
+    if known := {one.config_hash for one in read_records(folder)} - {""}:
         if known != {job.hash}:
             raise LineageError(
                 f"{folder} holds generations of another configuration ({', '.join(sorted(known))}, "
@@ -288,12 +289,6 @@ def write_described(folder: Path, record: Mapping[str, Any], config: Config) -> 
     # In this order: where there is a config.yaml, it can be resumed.
     atomic_write(folder / "run.json", json.dumps(record, indent=1).encode())
     atomic_write(folder / "config.yaml", compose.to_yaml(config).encode())
-
-
-def _hashes(folder: Path) -> set[str]:
-    """Return the hashes of the configurations that the finished generations of a run are of."""
-    records = [read_json(done, dict[str, Any]) for done in folder.glob("done/*.json")]
-    return {str(one["config_hash"]) for one in records if "config_hash" in one}
 
 
 def lost(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
