@@ -22,7 +22,8 @@ GROUND = tuple(
 # What the ground floor may import of lineage: itself, and modules as pure as it is.
 PURE = (
     *GROUND,
-    *("core.errors", "core.config", "core.fields", "core.names", "core.plainyaml"),
+    *("core.errors", "core.config", "core.config_engine", "core.fields", "core.names"),
+    "core.plainyaml",
     *("core.curriculum", "suites.codebook", "suites.words", "suites.checks"),
 )
 IMPURE = frozenset(

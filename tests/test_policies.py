@@ -17,7 +17,7 @@ from lineage.agent.history import Experience, Past
 from lineage.agent.migrations import MIGRATIONS, migrate
 from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.policies.rewrite_all import edits_of
-from lineage.core.config import SkillConfig, SurrogateConfig
+from lineage.core.config_engine import SkillConfig, SurrogateConfig
 from lineage.core.edits import Edit
 from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.core.tasks import Task, World

@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 from lineage import compose
 from lineage.cli import main
 from lineage.commands.fork import Fork, configured
-from lineage.core.config import CheckpointConfig, Config, VersionConfig
+from lineage.core.config import Config
+from lineage.core.config_engine import CheckpointConfig, VersionConfig
 from lineage.core.errors import LineageError
 from lineage.models import shelf as shelf_module
 from lineage.models.checkpoint import ADAPTER_FILES, digest, locate

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lineage import compose
 from lineage.agent import prompt as prompts
-from lineage.core.config import FinetuneConfig
+from lineage.core.config_engine import FinetuneConfig
 from lineage.core.knowledge import EMPTY
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet

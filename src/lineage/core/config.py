@@ -11,10 +11,10 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
+from lineage.core.config_engine import EngineConfig, FinetuneConfig, ModelConfig, Precision
 from lineage.core.fields import NODE, Gpus, Number, Share, Whole, key, wrong
 from lineage.core.names import check_names, check_run_name
 
-Precision = Literal["auto", "bfloat16", "float32"]
 Policy = Literal["append", "edit", "rewrite-all"]
 Opening = Literal["first", "choice", "native"]
 Correction = Literal["none", "holm", "bh"]
@@ -42,100 +42,6 @@ class ExperimentConfig:
     )
     revisit: Share = key("meet a task of an earlier generation again", "share of the episodes")
     probes: ProbeConfig = key()
-
-
-@dataclass(frozen=True, config=NODE)
-class CheckpointConfig:
-    """Where the weights are. `kind` is `folder`, `hub` or `package_gguf`."""
-
-    kind: str = key("see lineage.models.checkpoint")
-    path: str = key("folder: the folder; hub: the id; package_gguf: the file", default="")
-    package: str = key("package_gguf: the installed package that holds the file", default="")
-    remedy: str = key("what to do where it is missing", default="")
-
-
-@dataclass(frozen=True, config=NODE)
-class VersionConfig:
-    """One `ModelVersion`."""
-
-    checkpoint: CheckpointConfig = key()
-    adapter: str = key("folder of a LoRA; `package:`: the folder of lineage itself", default="")
-    tool_parser: str = key("vLLM's name of its tool calls, for agent.opening=native", default="")
-    context_window: Whole = key("prompt and answer together", "tokens", ge=1)
-    parent: str = key("", default="")
-    released: str = key("", default="")
-    digest: str = key("of the adapter's files, for versions of the shelf; empty: any", default="")
-
-
-@dataclass(frozen=True, config=NODE)
-class ModelConfig:
-    """The registry of versions, by name; those on the `shelf` count where they are named."""
-
-    shelf: str = key("folder that `lineage train` registers its versions in")
-    versions: dict[str, VersionConfig] = key(factory=dict)
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        check_names("model.versions", self.versions)
-        return self
-
-
-@dataclass(frozen=True, config=NODE)
-class VllmConfig:
-    """Arguments of each vLLM engine."""
-
-    dtype: Precision = key("auto: bfloat16 where the processor has instructions for it")
-    enforce_eager: bool = key()
-    max_num_seqs: Whole = key("", "sequences in one batch", ge=1)
-    max_loras: Whole = key("", "adapters in one batch", ge=1)
-    max_cpu_loras: Whole = key("", "adapters kept in memory", ge=1)
-    max_lora_rank: Whole = key("", "rank of an adapter", ge=1, le=512)
-    tensor_parallel: Whole = key("that one engine is spread over", "GPUs", ge=1)
-    cpus: Number = key("that Ray reserves an engine", "CPUs", ge=0)
-    gpus: Gpus | None = key(
-        "an engine; null: tensor_parallel where Ray has GPUs, else 0", "GPUs", default=None, ge=0
-    )
-    cpu_kv_cache_gib: Whole = key("of an engine on the CPU", "GiB", ge=1)
-    gpu_memory_utilization: Number = key("that an engine takes", "share of a GPU", gt=0, le=1)
-    threads: Whole | None = key(
-        "of an engine on the CPU; null: one a core", "threads", default=None, ge=1
-    )
-
-
-@dataclass(frozen=True, config=NODE)
-class SkillConfig:
-    """How a surrogate version behaves; see `lineage.models.surrogate`."""
-
-    recall: list[Share] = key("of a note, at 2, 4, 8, 16 in the prompt", "chances", least=4, most=4)
-    infer: Share = key("of using a note about kin", "chance")
-    write: Share = key("that a handoff states a fact whole", "chance")
-    edit: Share = key("that a fact the notes already hold is left alone", "chance")
-    open: Share = key("that the right doc is opened, where one is needed", "chance")
-    obey: Share = key("that an order among the notes is obeyed", "chance")
-    finetune: Share = key("that an example is remembered after training on it", "chance")
-
-
-@dataclass(frozen=True, config=NODE)
-class SurrogateConfig:
-    """The deterministic engine: skills by version name, `default` for the others."""
-
-    skills: dict[str, SkillConfig] = key(factory=dict)
-
-
-@dataclass(frozen=True, config=NODE)
-class EngineConfig:
-    """Which engine, how many, and how much may be in flight."""
-
-    kind: str = key("vllm | surrogate: see lineage.models.factory")
-    hosted: bool = key("in Ray actors (vllm always is)")
-    replicas: Whole = key("", "actors a checkpoint", ge=1)
-    max_in_flight: Whole = key("", "requests over the whole fleet", ge=1)
-    max_restarts: Whole = key("before its requests fail", "restarts of one actor", ge=0)
-    max_failures: Whole = key("before the run gives up", "failed requests in a row", ge=1)
-    start_timeout_s: Whole = key("until an engine must be ready", "seconds", ge=1)
-    vllm: VllmConfig = key()
-    surrogate: SurrogateConfig = key(factory=SurrogateConfig)
-    options: dict[str, Any] = key("of an engine of another kind", factory=dict)
 
 
 @dataclass(frozen=True, config=NODE)
@@ -184,17 +90,6 @@ class PoisonConfig:
     generation: Whole = key("that inherits it first", "counted from 0", ge=0)
     carrier: Literal["memory", "doc"] = key()
     form: Literal["instruction", "fact"] = key()
-
-
-@dataclass(frozen=True, config=NODE)
-class FinetuneConfig:
-    """How the arm `finetune` trains a LoRA on what its lineage has worked on."""
-
-    history: Literal["all", "last"] = key("all: every episode so far; last: the generation's own")
-    epochs: Whole = key("", "passes over the history", ge=1)
-    batch: Whole = key("of one forward pass", "samples", ge=1)
-    learning_rate: Number = key("", "of the optimiser", gt=0, le=1)
-    rank: Whole = key("", "rank of the LoRA", ge=1, le=512)
 
 
 @dataclass(frozen=True, config=NODE)

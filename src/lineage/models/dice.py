@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from random import Random
 
-from lineage.core.config import SkillConfig
+from lineage.core.config_engine import SkillConfig
 from lineage.core.seeds import derive
 
 SKILLS = ("write", "edit", "open")

@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayError
 from tokenizers import Tokenizer
 
-from lineage.core.config import EngineConfig, FinetuneConfig
+from lineage.core.config_engine import EngineConfig, FinetuneConfig
 from lineage.core.errors import LineageError
 from lineage.core.installed import SERVING, installed
 from lineage.models.checkpoint import locate

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lineage.core.config import EngineConfig
+from lineage.core.config_engine import EngineConfig
 from lineage.models.protocol import Completion, Example, Request
 from lineage.models.surrogate import Surrogate
 from lineage.models.vllm_engine import Served, VllmEngine, prepare_environment

@@ -7,7 +7,7 @@ from typing import get_args
 
 import psutil
 
-from lineage.core.config import Precision
+from lineage.core.config_engine import Precision
 
 AUTO = "auto"
 """In conf: what suits the machine."""

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core import names as names_of_paths
-from lineage.core.config import CheckpointConfig, ModelConfig, VersionConfig
+from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.core.errors import LineageError
 from lineage.core.fields import checked
 from lineage.core.files import NONCE, sync_folder

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lineage.core.config import SkillConfig, SurrogateConfig
+from lineage.core.config_engine import SkillConfig, SurrogateConfig
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import read_json
 from lineage.core.seeds import rng

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lineage.core.config import FinetuneConfig
+from lineage.core.config_engine import FinetuneConfig
 from lineage.core.files import put_folder
 from lineage.models.checkpoint import ADAPTER_FILES
 from lineage.models.protocol import Example

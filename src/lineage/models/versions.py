@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from lineage.core.config import ModelConfig, VersionConfig
+from lineage.core.config_engine import ModelConfig, VersionConfig
 from lineage.core.errors import LineageError
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lineage.core.config import VllmConfig
+from lineage.core.config_engine import VllmConfig
 from lineage.core.errors import OVERLONG
 from lineage.models.checkpoint import changed_layers
 from lineage.models.precision import cores, precision

@@ -9,7 +9,7 @@ from pathlib import Path
 from lineage.agent.desk import Desk
 from lineage.agent.history import Past
 from lineage.agent.prompt import act_turns
-from lineage.core.config import FinetuneConfig
+from lineage.core.config_engine import FinetuneConfig
 from lineage.core.knowledge import EMPTY
 from lineage.core.seeds import derive
 from lineage.models.protocol import Engine, Example, Turn

@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from lineage.core.config import CheckpointConfig, Config
+from lineage.core.config import Config
+from lineage.core.config_engine import CheckpointConfig
 from lineage.models import shelf
 from lineage.training.card import Estimate, HeldOut, Record, card
 from lineage.training.heldout import Gain
