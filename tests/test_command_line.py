@@ -26,8 +26,8 @@ from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
 from lineage.report import headline, terminal, write
 from lineage.runs import run as run_module
+from lineage.runs.folder import locked
 from lineage.runs.progress import Display
-from lineage.runs.run import locked
 
 WIDTH = 80
 SMALL = ("experiment=tiny", "experiment.lineages=1")

@@ -23,7 +23,7 @@ from lineage.log.compaction import COMPACTING, compact, settle, size
 from lineage.log.place import COMPACTED, Place, done_file
 from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA
 from lineage.metrics.summary import summarise
-from lineage.runs.run import locked
+from lineage.runs.folder import locked
 from lineage.training.run import execute
 
 OLD = Path(__file__).parent / "data" / "schema-1"

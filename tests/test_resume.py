@@ -25,7 +25,7 @@ from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.models.protocol import Completion, Request
 from lineage.runs import run as run_module
-from lineage.runs.run import locked
+from lineage.runs.folder import locked
 from lineage.training import run as training_module
 from lineage.training.run import execute
 

@@ -165,7 +165,7 @@ def _fail(text: str, code: int = 1) -> int:
 
 
 def _run(options: argparse.Namespace, console: Console) -> None:
-    from lineage.runs.run import new_folder
+    from lineage.runs.folder import new_folder
 
     if not options.multirun:
         config = compose.load(options.overrides)
@@ -201,7 +201,7 @@ async def _release(*arguments: Any) -> None:
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = behind(find_run(options.run))
-    from lineage.runs.run import at_home, locked
+    from lineage.runs.folder import at_home, locked
 
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if not options.trust:
@@ -223,7 +223,7 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
 def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.report.terminal import show_summary
     from lineage.report.write import write_report
-    from lineage.runs.run import at_home
+    from lineage.runs.folder import at_home
 
     folder = find_run(options.run)
     config = at_home(compose.load_file(folder / "config.yaml"), folder)

@@ -32,7 +32,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _compact(options: argparse.Namespace, console: Console) -> None:
-    from lineage.runs.run import locked
+    from lineage.runs.folder import locked
 
     for run in dict.fromkeys(run for where in options.run for run in _runs(find_run(where))):
         with locked(run):

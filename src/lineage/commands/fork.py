@@ -20,7 +20,7 @@ from lineage.core.plainyaml import literal
 from lineage.inspect.snapshots import Snapshots
 from lineage.log.views.connect import connect
 from lineage.log.views.settings import leaves
-from lineage.runs.run import at_home
+from lineage.runs.folder import at_home
 
 WORLD = ("experiment.name", "experiment.seed", "suite.")
 """Keys that decide the worlds; `suite.` stands for all that begin with it."""

@@ -37,8 +37,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _migrate(options: argparse.Namespace, console: Console) -> None:
     from lineage.markdown.folder import export_knowledge, import_knowledge
+    from lineage.runs.folder import locked, new_folder
     from lineage.runs.migrate import carry
-    from lineage.runs.run import locked, new_folder
 
     target: Path = options.target
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):

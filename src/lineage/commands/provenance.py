@@ -172,8 +172,8 @@ def _diff(options: argparse.Namespace, console: Console) -> None:
 def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> None:
     from lineage.commands import fork as forks
     from lineage.inspect.provenance_text import show_note, show_settings
+    from lineage.runs.folder import new_folder
     from lineage.runs.plan import prepare
-    from lineage.runs.run import new_folder
 
     options.run, (at, *more) = find_run(options.run), options.at
     fork = forks.find_fork(_snapshots(options.run), at)

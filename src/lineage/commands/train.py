@@ -47,7 +47,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from lineage.runs.run import named_folder
+    from lineage.runs.folder import named_folder
 
     config = _with_log(compose.load(options.overrides))
     folder = named_folder(config, "train")

@@ -17,7 +17,7 @@ from lineage.core.config import Config
 from lineage.core.curriculum import Plan
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.reward import handoff_reward
-from lineage.core.tasks import FAMILIES, Family, Suite
+from lineage.core.tasks import FAMILIES, Family
 from lineage.log.journal import drop_journal
 from lineage.log.place import Place
 from lineage.log.reader import finished, read_steps
@@ -26,8 +26,8 @@ from lineage.models.protocol import Engine
 from lineage.models.replay import Replay
 from lineage.runs.arms import Arm, brief
 from lineage.runs.finetune import tune
+from lineage.runs.plan import Job
 from lineage.runs.poison import plant
-from lineage.runs.start import Start
 from lineage.runs.transcript import fitting
 from lineage.search import Library, make_ranker
 
@@ -39,15 +39,11 @@ class Setting:
     `plans` gives those of a pair; `tick` is told of each finished generation.
     """
 
-    run: str
+    job: Job
     folder: Path
-    config: Config
-    config_hash: str
-    suite: Suite
     engine: Engine
-    start: Start
     plans: Callable[[int], tuple[Plan, ...]]
-    tick: Callable[[Place], None]
+    tick: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -71,9 +67,9 @@ async def run_lineage(
     Those that are finished are not run again. `donor` is whom it borrows from (see `donor_of`).
     """
     all_plans = setting.plans(pair)
-    lineage = _Lineage(setting, arm, pair, donor, await _libraries(setting.config))
-    state = State(setting.start.knowledge if arm.receives.hands_over else EMPTY)
-    for generation in range(setting.start.generation, span.stop):
+    lineage = _Lineage(setting, arm, pair, donor, await _libraries(setting.job.config))
+    state = State(setting.job.start.knowledge if arm.receives.hands_over else EMPTY)
+    for generation in range(setting.job.start.generation, span.stop):
         place, plan = place_of(arm.name, pair, generation), all_plans[generation]
         left = finished(setting.folder, place)
         if left is None:
@@ -83,7 +79,7 @@ async def run_lineage(
             drop_journal(setting.folder, place)
             state = _resumed(setting, place, plan, state, left)
         if generation in span:
-            setting.tick(place)
+            setting.tick()
 
 
 async def _libraries(config: Config) -> tuple[Library, Library]:
@@ -95,7 +91,7 @@ async def _libraries(config: Config) -> tuple[Library, Library]:
 
 def _resumed(setting: Setting, place: Place, plan: Plan, state: State, left: Knowledge) -> State:
     steps = read_steps(setting.folder, place)
-    past = restore(plan, place.generation, steps, setting.suite)
+    past = restore(plan, place.generation, steps, setting.job.suite)
     return State(left, (*state.past, *past))
 
 
@@ -109,9 +105,9 @@ class _Lineage:
 
     async def generation(self, place: Place, plan: Plan, state: State) -> State:
         """Run one generation and return what it leaves."""
-        config = self.setting.config
+        config = self.setting.job.config
         log = GenerationLog(
-            self.setting.folder, place, config.log.journal_steps, self.setting.config_hash
+            self.setting.folder, place, config.log.journal_steps, self.setting.job.hash
         )
         try:
             desk = await self._desk(place, log)
@@ -121,10 +117,10 @@ class _Lineage:
 
     async def _desk(self, place: Place, log: GenerationLog) -> Desk:
         setting, arm = self.setting, self.arm
-        config, version = setting.config, arm.versions[place.generation]
+        config, version = setting.job.config, arm.versions[place.generation]
         docs, past = self.libraries
         post = Post(
-            setting.run,
+            setting.job.id,
             config.experiment.name,
             arm.name,
             place.pair,
@@ -136,7 +132,7 @@ class _Lineage:
         return Desk(
             post=post,
             engine=Replay(setting.engine, log.answered),
-            suite=setting.suite,
+            suite=setting.job.suite,
             config=agent,
             count=await setting.engine.counter(version),
             log=log,
@@ -149,7 +145,7 @@ class _Lineage:
     ) -> State:
         arm, generation = self.arm, place.generation
         log.snapshot(state.knowledge)
-        for ancestor in self.setting.start.ancestry:
+        for ancestor in self.setting.job.start.ancestry:
             log.snapshot(ancestor)
         knowledge = await self._received(desk, plan, state, generation)
         serving = await self._tuned(desk, state.past, generation - 1)
@@ -187,14 +183,14 @@ class _Lineage:
             )
         )
         if arm.receives.hands_over:
-            _log_reward(desk, self.setting.config, plan, knowledge, inherited, probes)
+            _log_reward(desk, self.setting.job.config, plan, knowledge, inherited, probes)
         log.finish(inherited, plan.world)
         # As the log has it: of edits that undo each other the first parent counts.
         return State(log.snapshots.get(inherited.id, inherited), past)
 
     async def _received(self, desk: Desk, plan: Plan, state: State, generation: int) -> Knowledge:
         """Return the Knowledge that this generation starts from, after poison and migration."""
-        arm, config, knowledge = self.arm, self.setting.config, state.knowledge
+        arm, config, knowledge = self.arm, self.setting.job.config, state.knowledge
         if arm.receives.borrowed:
             return self._borrowed(generation - 1)
         if not arm.receives.hands_over or (generation == 0 and knowledge == EMPTY):
@@ -203,7 +199,7 @@ class _Lineage:
             author = arm.versions[generation - 1]
             knowledge = plant(desk, config.poison, knowledge, plan.world, author)
         changed = arm.versions[max(generation - 1, 0)] != arm.versions[generation]
-        begun = generation == self.setting.start.generation
+        begun = generation == self.setting.job.start.generation
         due = changed or begun or config.migration.when == "always"
         memories = arm.receives.memories
         legacy = Legacy(knowledge, state.past, plan.world, config.migration, memories)
@@ -212,7 +208,7 @@ class _Lineage:
 
     def _borrowed(self, generation: int) -> Knowledge:
         """Return what the donor left in `generation`; the run lets donors finish first."""
-        if self.donor is None or generation < self.setting.start.generation:
+        if self.donor is None or generation < self.setting.job.start.generation:
             return EMPTY
         arm, pair = self.donor
         found = finished(self.setting.folder, place_of(arm.name, pair, generation))
@@ -223,7 +219,7 @@ class _Lineage:
         """Return what serves after `generation`: an adapter trained on `past`, "" for none."""
         if not self.arm.receives.weights or generation < 0:
             return ""
-        setting, config = self.setting, self.setting.config.finetune
+        setting, config = self.setting, self.setting.job.config.finetune
         return await tune(desk, setting.engine, config, past, generation, setting.folder)
 
     def _shown(self, desk: Desk, past: tuple[Past, ...]) -> tuple[Past, ...]:

@@ -35,9 +35,9 @@ from lineage.models.surrogate import DEFAULT
 from lineage.models.versions import lookup, registry
 from lineage.report.training_page import write_training
 from lineage.runs.code import check_code, code
+from lineage.runs.folder import locked, lost, point_latest, write_described
 from lineage.runs.plan import prepare
 from lineage.runs.progress import Display
-from lineage.runs.run import locked, lost, point_latest, write_described
 from lineage.suites import make_suite
 from lineage.training.batch import Learner
 from lineage.training.heldout import Gain, measure_gain

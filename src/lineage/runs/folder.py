@@ -1,0 +1,127 @@
+"""The folder of a run or a training: its name, its lock, its record, the link to the latest."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lineage import compose
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
+from lineage.core.files import atomic_write, marked, odd_files
+from lineage.core.names import LATEST, check_name
+from lineage.log.compaction import settle
+from lineage.models.shelf import VERSION_FILE, folder_of
+
+LOST = ("commit", "dirty", "machine", "command", "code")
+"""What only the record of a run knows of those who made it."""
+
+
+def new_folder(config: Config) -> Path:
+    """Return the folder of a new run: its name, or time and experiment."""
+    return named_folder(config, config.experiment.name)
+
+
+def named_folder(config: Config, what: str) -> Path:
+    """Return the folder that is named by `run.name`, or by time and `what`.
+
+    Raises LineageError where that would be no name of one folder.
+    """
+    root = Path(config.run.root)
+    if config.run.name:
+        return root / config.run.name
+    check_name("experiment.name", what)
+    return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
+
+
+def at_home(config: Config, folder: Path) -> Config:
+    """Return the saved `config` of the run in `folder`, to be gone on with where it lies.
+
+    It may be somebody else's: where it says that runs, cache and shelf are is taken for that only
+    where lineage has put the link to the latest run, or its mark. Else there is no link to move,
+    and cache and shelf are those of `conf/`.
+    """
+    roots = (root for root in folder.absolute().parents[:2] if (root / LATEST).is_symlink())
+    cache, shelf = config.run.cache, config.model.shelf
+    place = folder_of(config.model)
+    known = marked(Path(cache)), marked(place) or any(place.glob(f"*/{VERSION_FILE}"))
+    if not all(known):
+        ours = compose.load([])
+        cache = cache if known[0] else ours.run.cache
+        shelf = shelf if known[1] else ours.model.shelf
+    return replace(
+        config,
+        model=replace(config.model, shelf=shelf),
+        run=replace(config.run, root=str(next(roots, folder)), cache=cache),
+    )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder: two processes never write one run."""
+    file = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A pipe is not waited for, nor a link followed.
+        how = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+        lock = os.fdopen(os.open(file, how, 0o666), "r+b", 0)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        above = (one for one in (folder, *folder.parents) if one.exists() and not one.is_dir())
+        raise LineageError(f"{next(above, file)} is in the way of {file}: move it away") from error
+    # The file stays: one that was removed could be locked by two, each with its own.
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LineageError(f"{folder} is being written by another process") from error
+        links, torn = odd_files(folder)
+        if links:
+            raise LineageError(
+                f"{links[0]} is a link out of the run's folder, in which all is written: put there "
+                "what it leads to"
+            )
+        settle(folder)
+        for file in torn:
+            file.unlink(missing_ok=True)
+        yield
+
+
+def write_described(folder: Path, record: Mapping[str, Any], config: Config) -> None:
+    """Write the `record` and the configuration of a run or a training that begins."""
+    # In this order: where there is a config.yaml, it can be resumed.
+    atomic_write(folder / "run.json", json.dumps(record, indent=1).encode())
+    atomic_write(folder / "config.yaml", compose.to_yaml(config).encode())
+
+
+def lost(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the `record` of a run that was begun before cannot be told: it is null.
+
+    It began when its settings were written.
+    """
+    gone: dict[str, Any] = dict.fromkeys(name for name in LOST if name in record)
+    settings = folder / "config.yaml"
+    return gone | ({"began": settings.stat().st_mtime} if settings.exists() else {})
+
+
+def point_latest(root: Path, folder: Path) -> None:
+    """Let `latest` in `root` point at the run's folder, where that is below `root`.
+
+    It is not where a run is finished from elsewhere than it was begun, or was moved.
+    """
+    link = root / LATEST
+    if link.exists() and not link.is_symlink():
+        return
+    inside, home = folder.resolve(), root.resolve()
+    if inside == home or not inside.is_relative_to(home):
+        return
+    temporary = root / f".latest-{folder.name}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(folder, root))
+    temporary.replace(link)
