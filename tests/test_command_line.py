@@ -175,8 +175,9 @@ def test_files_have_the_mode_that_the_umask_leaves(umask: int, mode: int, tmp_pa
 def test_what_a_kill_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     inner = tmp_path / "steps" / "arm=inherit"
     inner.mkdir(parents=True)
-    ours = [tmp_path / ".run.json.0a1b2c3d.tmp", inner / ".000.parquet.x_7abcde.tmp"]
+    ours = [tmp_path / ".run.json.0a1b2c3d.tmp", inner / ".000.parquet.7f6abcde.tmp"]
     theirs = [tmp_path / "notes.tmp", tmp_path / ".draft.tmp", tmp_path / ".a.tmp.0a1b2c3d"]
+    theirs.append(tmp_path / ".a.x_7abcde.tmp")
     for file in (*ours, *theirs):
         file.write_bytes(b"torn")
     with locked(tmp_path):

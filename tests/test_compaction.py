@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -17,16 +16,14 @@ import lineage
 from lineage import cli
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
-from lineage.core.knowledge import EMPTY
 from lineage.log import compaction
 from lineage.log.compaction import COMPACTING, compact, settle, size
-from lineage.log.place import COMPACTED, Place, done_file
-from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA
+from lineage.log.place import COMPACTED
+from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA, VERSION_KEY
 from lineage.metrics.summary import summarise
 from lineage.runs.folder import locked
 from lineage.training.run import execute
 
-OLD = Path(__file__).parent / "data" / "schema-1"
 DATASETS = ("steps", "knowledge", "worlds")
 
 
@@ -163,7 +160,7 @@ def spoilt(copy: Path, how: str) -> str:
     if how == "torn":
         file.write_bytes(file.read_bytes()[:-20])
     elif how == "newer":
-        newer = {"lineage.schema_version": str(SCHEMA_VERSION + 1)}
+        newer = {VERSION_KEY: str(SCHEMA_VERSION + 1)}
         pq.write_table(table.replace_schema_metadata(newer), file)
     elif how == "changed":
         pq.write_table(table.slice(1), file)
@@ -195,34 +192,6 @@ def test_what_is_wrong_is_named_and_the_run_stays_as_it_was(
         compact(copy)
     assert named in str(caught.value) and "\n" not in str(caught.value)
     assert contents(copy) == before and not (copy / COMPACTING).exists()
-
-
-def recorded(folder: Path) -> None:
-    """Write the records of a folder that holds none."""
-    for file in folder.glob("steps/**/*.parquet"):
-        arm, generation = (part.partition("=")[2] for part in file.parts[-3:-1])
-        place = Place(arm, int(file.stem[:3]), file.stem, int(generation))
-        record = {
-            **{name: getattr(place, name) for name in ("arm", "pair", "lineage", "generation")},
-            "steps": pq.read_metadata(file).num_rows,
-            "steps_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "knowledge": EMPTY.id,
-        }
-        done_file(folder, place).parent.mkdir(exist_ok=True)
-        done_file(folder, place).write_text(json.dumps(record))
-
-
-def test_a_run_of_the_first_schema_is_brought_to_todays(tmp_path: Path) -> None:
-    folder = tmp_path / "old"
-    shutil.copytree(OLD, folder)
-    recorded(folder)
-    wanted, scores = rows(folder), summarise(folder)
-    compact(folder)
-    assert size(folder).files == size(OLD).files / 2
-    assert rows(folder) == wanted and summarise(folder) == scores
-    for file in folder.glob("steps/**/*.parquet"):
-        schema = pq.read_schema(file)
-        assert (schema.names, schema.metadata) == (STEP_SCHEMA.names, STEP_SCHEMA.metadata)
 
 
 def test_a_training_goes_on_after_it(tmp_path: Path) -> None:

@@ -14,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage.core.errors import LineageError
-from lineage.core.files import atomic_write
 from lineage.core.knowledge import EMPTY
 from lineage.log.journal import Answer, Journal
 from lineage.log.place import Place
 from lineage.log.reader import read_steps
-from lineage.log.schema import Step, table
-from lineage.log.writer import GenerationLog, parquet_bytes
+from lineage.log.schema import Step
+from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Completion, Request, TokenCounter, Turn
 from lineage.models.replay import Replay
 from lineage.runs.migrate import NO_WORLD
@@ -108,22 +107,6 @@ def test_a_damaged_line_that_whole_ones_follow_is_named(tmp_path: Path) -> None:
     lines[-1] = lines[-1].replace(b"3!", b"2!")
     journal(tmp_path).write_bytes(b"".join(lines))
     assert list(log(tmp_path).known.values()) == [steps[0], steps[2]]
-
-
-def test_a_journal_of_a_file_a_step_is_read_without_its_torn_ones(tmp_path: Path) -> None:
-    steps = [step(number) for number in range(3)]
-    old = tmp_path / "journal" / PLACE.name
-    for number, one in enumerate(steps):
-        atomic_write(old / f"{number:06d}.parquet", parquet_bytes(table([one])))
-    torn = old / "000001.parquet"
-    torn.write_bytes(torn.read_bytes()[:-30])
-    again = log(tmp_path)
-    assert list(again.known.values()) == [steps[0], steps[2]]
-    for one in steps:
-        again.append(one)
-    again.finish(EMPTY, NO_WORLD)
-    assert read_steps(tmp_path, PLACE) == steps
-    assert not list((tmp_path / "journal").iterdir())
 
 
 def test_steps_share_the_fsync_that_comes_next(

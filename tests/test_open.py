@@ -15,13 +15,12 @@ from helpers import run, steps, surrogate
 
 import lineage
 from lineage.core.errors import LineageError
-from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA
+from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA, VERSION_KEY
 from lineage.log.views.description import Description
 from lineage.log.views.open import run_patterns
 from lineage.log.views.sql import VIEWS
 from lineage.metrics.summary import summarise, summarise_all
 
-OLD = Path(__file__).parent / "data" / "schema-1"
 NAMES = (
     *("runs", "steps", "knowledge", "worlds", "training", "curve", "skipped"),
     *(view.name for view in VIEWS),
@@ -171,42 +170,25 @@ def test_a_training_has_its_steps(tmp_path: Path) -> None:
     assert count(log, "episodes") > 0 and count(log, "generations") == 0
 
 
-def test_a_run_of_the_first_schema_still_opens(tmp_path: Path) -> None:
-    log = lineage.open(OLD)
-    assert pq.read_schema(next(OLD.glob("steps/**/*.parquet"))).metadata == {
-        b"lineage.schema_version": b"1"
-    }
+def test_files_that_name_no_schema_are_of_the_first(one: Path, tmp_path: Path) -> None:
+    """As those that were written before the first release."""
+    shutil.copytree(one, tmp_path / "early")
+    for file in (tmp_path / "early").glob("*/arm=*/**/*.parquet"):
+        rows = pq.read_table(file, partitioning=None)
+        assert rows.schema.metadata == {VERSION_KEY.encode(): b"1"}
+        pq.write_table(rows.replace_schema_metadata({"lineage.schema_version": "4"}), file)
+    shutil.copytree(one, tmp_path / "new")
+    log = lineage.open(tmp_path)
     assert [f[0] for f in log.sql("SELECT * FROM steps").description] == [
         "folder", "arm", "generation", *STEP_SCHEMA.names
     ]  # fmt: skip
     for name in NAMES:
         log.execute(f"SELECT * FROM {name}").fetchall()
-    assert count(log, "probes") > 0 and count(log, "memories") > 0
-    blank = log.execute("SELECT DISTINCT facts, category, reward_stale FROM steps").fetchall()
-    assert blank == [([], "", None)]
-    scores = summarise(OLD)["scores"]
-    assert scores["inherit"]["same"]["mean"] > scores["cold"]["same"]["mean"]
-    # The very first ones had another name for the time.
-    older = tmp_path / "older"
-    shutil.copytree(OLD, older)
-    for file in older.glob("steps/**/*.parquet"):
-        table = pq.read_table(file, partitioning=None)
-        names = ["at" if name == "ended_at" else name for name in table.column_names]
-        pq.write_table(table.rename_columns(names), file)
-    ended = "SELECT max(ended_at) FROM steps"
-    assert lineage.open(older).execute(ended).fetchone() == log.execute(ended).fetchone()
-
-
-def test_old_and_new_runs_open_together(one: Path, tmp_path: Path) -> None:
-    shutil.copytree(OLD, tmp_path / "old")
-    shutil.copytree(one, tmp_path / "new")
-    log = lineage.open(tmp_path)
-    by_run = dict(log.execute("SELECT folder, count(*) FROM steps GROUP BY ALL").fetchall())
-    assert by_run == {
-        str(tmp_path / "new"): len(steps(one)),
-        str(tmp_path / "old"): count(lineage.open(OLD), "steps"),
-    }
-    assert count(log, "steps", "facts IS NULL OR category IS NULL") == 0
+    for early, new in (("early", "new"), ("new", "early")):
+        every = f"SELECT * EXCLUDE folder FROM steps WHERE folder = '{tmp_path / early}'"
+        other = every.replace(early, new)
+        assert log.execute(f"{every} EXCEPT {other}").fetchall() == []
+    assert summarise(tmp_path / "early")["scores"] == summarise(one)["scores"]
 
 
 def broken(source: Path, folder: Path, how: str) -> Path:
@@ -218,7 +200,7 @@ def broken(source: Path, folder: Path, how: str) -> Path:
     elif how == "newer":
         file = sorted((folder / "steps").glob("**/*.parquet"))[0]
         table = pq.read_table(file, partitioning=None)
-        newer = {"lineage.schema_version": str(SCHEMA_VERSION + 1)}
+        newer = {VERSION_KEY: str(SCHEMA_VERSION + 1)}
         pq.write_table(table.replace_schema_metadata(newer), file)
     elif how == "empty":
         shutil.rmtree(folder / "steps")

@@ -33,7 +33,7 @@ from lineage.core.text import strict, visible
 from lineage.inspect.browsing import COLUMNS, find_episode, spans
 from lineage.inspect.comparison import compare
 from lineage.inspect.episode_text import LINES, show_episode
-from lineage.log.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, Step
+from lineage.log.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, VERSION_KEY, Step
 from lineage.models.protocol import Completion, Request
 
 PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
@@ -149,7 +149,7 @@ def log_file(folder: Path, lineage: str = "000-inherit", generation: int = 1) ->
 
 
 def of_newer_schema(file: Path) -> None:
-    newer = {"lineage.schema_version": str(SCHEMA_VERSION + 1)}
+    newer = {VERSION_KEY: str(SCHEMA_VERSION + 1)}
     table = pq.read_table(file, partitioning=None).replace_schema_metadata(newer)
     pq.write_table(table, file)
 

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lineage.core import plainyaml
-from lineage.core.config import IDENTITY, RETIRED, TRAINING, Config
+from lineage.core.config import IDENTITY, TRAINING, Config
 from lineage.core.errors import LineageError, nearest
 from lineage.core.fields import checked, keys
 from lineage.core.jsonfile import read_file
@@ -109,9 +109,8 @@ def load_file(path: Path) -> Config:
     """Return the configuration that a run folder's `config.yaml` holds, as plain values.
 
     It may be somebody else's: nothing in it is resolved, and no suite is imported that is none of
-    lineage's own (see `check_suite`). Keys of `RETIRED` are left out, and so is a `run.name` that
-    is no name: the run is where it is. Raises LineageError where there is none, or where it is not
-    of this version's tree.
+    lineage's own (see `check_suite`). A `run.name` that is no name is left out: the run is where
+    it is. Raises LineageError where there is none, or where it is not of this version's tree.
     """
     if not path.exists():
         raise LineageError(f"{path.parent} is no run folder: it has no {path.name}")
@@ -119,8 +118,6 @@ def load_file(path: Path) -> Config:
         tree = plainyaml.parse(read_file(path))
     except ValueError as error:
         raise LineageError(f"{path} is no YAML: {error}") from error
-    for key in RETIRED:
-        _drop(tree, key.split("."))
     run = tree.get("run") if isinstance(tree, dict) else None
     if isinstance(run, dict) and not SAFE.fullmatch(str(run.get("name"))):
         run["name"] = None
@@ -160,13 +157,6 @@ def own_suites() -> frozenset[str]:
 
 def _target(config: Config) -> str:
     return str(config.suite.get("_target_", ""))
-
-
-def _drop(tree: Any, path: Sequence[str]) -> None:
-    for name in path[:-1]:
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    if isinstance(tree, dict):
-        tree.pop(path[-1], None)
 
 
 def resolved(tree: DictConfig) -> dict[str, Any]:

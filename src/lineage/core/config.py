@@ -294,9 +294,6 @@ class Config:
     run: RunConfig = key()
 
 
-RETIRED: dict[str, str] = {"log.bootstrap": "intervals are computed, not resampled"}
-"""Keys that are no more, and why; a saved configuration may hold them still, and loses them."""
-
 IDENTITY = (
     "experiment",
     "model",

@@ -18,8 +18,8 @@ MARK = ".lineage"
 """The file by which a folder is known as one that lineage made, such as its cache."""
 NONCE = 4
 """Random bytes in a temporary name."""
-TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
-"""Temporary names as `atomic_write` gives them, and gave them in older versions."""
+TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{{2 * NONCE}}}\.tmp")
+"""Temporary names as `atomic_write` gives them."""
 LINKS = 40
 """So many links are followed, as Linux does."""
 

@@ -24,7 +24,7 @@ from lineage.core.errors import LineageError
 from lineage.core.files import sync_folder, sync_tree
 from lineage.log.place import done_file
 from lineage.log.reader import Record, check_file, read_records, rows_of
-from lineage.log.schema import OF_GENERATION, conformed
+from lineage.log.schema import KEYS, OF_GENERATION
 
 COMPACTING = ".compacting"
 """The folder in which compacted datasets are made."""
@@ -49,8 +49,8 @@ def size(run: Path) -> Size:
 def compact(run: Path, track: Callable[[list[Path]], Iterable[Path]] = iter) -> None:
     """Put the files of the finished generations of `run` together; nobody else may be writing it.
 
-    `track` is given what is to be made, and yields it as the work goes on. Files of today's schema
-    come of older ones. What is not finished keeps its own files.
+    `track` is given what is to be made, and yields it as the work goes on. What is not finished
+    keeps its own files.
 
     Raises LineageError, and leaves the run as it was, where a file is torn, of a newer schema, or
     not what the generation's record says.
@@ -145,10 +145,10 @@ def _groups(run: Path, name: str, records: list[Record]) -> Iterator[pa.Table]:
 
 
 def _checked(run: Path, name: str, record: Record) -> pa.Table:
-    place, schema = record.place, OF_GENERATION[name]
+    place = record.place
     own = place.file(run / name)
     if own.exists():
-        check_file(own)
+        check_file(own, KEYS[name])
         data = own.read_bytes()
         if name == "steps" and hashlib.sha256(data).hexdigest() != record.steps_sha256:
             # The record was written after the file: what differs has been changed since.
@@ -159,9 +159,8 @@ def _checked(run: Path, name: str, record: Record) -> pa.Table:
     else:
         found = rows_of(run, name, place)
     if found is None:
-        return schema.empty_table()
-    rows = conformed(found, schema)
-    return rows.sort_by("step_id") if name == "steps" else rows
+        return OF_GENERATION[name].empty_table()
+    return found.sort_by("step_id") if name == "steps" else found
 
 
 def _parsed(data: bytes, file: Path) -> pa.Table:

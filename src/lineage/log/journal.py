@@ -14,22 +14,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from lineage.core.errors import LineageError
 from lineage.core.files import sync_folder
 from lineage.log.place import Place
-from lineage.log.reader import check_newer, steps_of
 from lineage.log.schema import LISTS, Step
 
 SYNCING = ThreadPoolExecutor(4, "journal")
@@ -62,9 +57,8 @@ class Journal:
 
     def __init__(self, run: Path, place: Place) -> None:
         self.file = run / "journal" / f"{place.name}.jsonl"
-        self.pieces = run / "journal" / place.name
-        lines, self.size = _whole(self.file)
-        self.answers = (*_old(self.pieces, place), *lines)
+        answers, self.size = _whole(self.file)
+        self.answers = tuple(answers)
         self.lock, self.busy, self.synced = Lock(), False, 0
         self.syncing: Future[None] | None = None
 
@@ -97,7 +91,6 @@ class Journal:
     def drop(self) -> None:
         """Remove the journal: the record of its generation is written."""
         self.file.unlink(missing_ok=True)
-        shutil.rmtree(self.pieces, ignore_errors=True)
 
     def _sync(self) -> None:
         """Make all lines durable, those too that are written meanwhile."""
@@ -129,7 +122,6 @@ class Journal:
 def drop_journal(run: Path, place: Place) -> None:
     """Remove the journal of a generation whose record is written, unread."""
     (run / "journal" / f"{place.name}.jsonl").unlink(missing_ok=True)
-    shutil.rmtree(run / "journal" / place.name, ignore_errors=True)
 
 
 def _line(answer: Answer) -> bytes:
@@ -180,14 +172,3 @@ def _answer(line: bytes) -> Answer | None:
         return Answer(Step(**known), str(asked))
     except (ValueError, TypeError, RecursionError):
         return None
-
-
-def _old(folder: Path, place: Place) -> Iterator[Answer]:
-    """Yield what a journal holds that was written as a Parquet file a batch; a torn one is none."""
-    for file in sorted(folder.glob("*.parquet")):
-        try:
-            rows = pq.read_table(file, partitioning=None)
-        except (pa.ArrowInvalid, OSError):
-            continue
-        check_newer(file, rows.schema)
-        yield from map(Answer, steps_of(rows, place))

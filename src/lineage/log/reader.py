@@ -19,7 +19,7 @@ from lineage.core.knowledge import EMPTY, Knowledge, knowledge_from_json
 from lineage.core.names import check_name
 from lineage.log.place import Place, done_file
 from lineage.log.record import OPEN
-from lineage.log.schema import KEYS, LISTS, PARTITION, SCHEMA_VERSION, Step
+from lineage.log.schema import KEYS, LISTS, PARTITION, SCHEMA_VERSION, VERSION_KEY, Step
 
 AGAIN = "remove it, and lineage resume makes its generation again"
 """What to do with a damaged record."""
@@ -54,7 +54,7 @@ def check_file(file: Path, column: str = "") -> None:
 
 def check_newer(file: Path, schema: pa.Schema) -> None:
     """Raise LineageError where `file`, of `schema`, is newer than this lineage reads."""
-    told = (schema.metadata or {}).get(b"lineage.schema_version", b"1")
+    told = (schema.metadata or {}).get(VERSION_KEY.encode(), b"1")
     found = int(told) if told.isdigit() else 1
     if found > SCHEMA_VERSION:
         raise LineageError(

@@ -20,12 +20,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
-"""1: no `worlds`, and steps without `facts` and `results`; 2: no `category`, no `turn`, `read`,
-`summary` and `judge`; 3: no `tokens`, `logprobs` and `reward_stale`, no `training` and `curve`."""
-
-RENAMED = {"at": "ended_at"}
-"""Columns of steps that an old schema had under another name."""
+SCHEMA_VERSION = 1
+VERSION_KEY = "lineage.schema"
+"""Of a file's metadata: its schema's version. Files without it are of the first one."""
 
 KINDS = (
     *("read", "search", "open", "turn", "summary", "act", "probe", "judge", "feedback"),
@@ -123,13 +120,13 @@ LISTS = tuple(name for name, (kind, _) in _HINTS.items() if get_origin(kind) is 
 
 STEP_SCHEMA = pa.schema(
     [pa.field(name, _TYPES[kind]) for name, (kind, _) in _HINTS.items() if name not in PARTITION],
-    metadata={"lineage.schema_version": str(SCHEMA_VERSION)},
+    metadata={VERSION_KEY: str(SCHEMA_VERSION)},
 )
 
 
 def _schema(columns: Columns) -> pa.Schema:
     found = [pa.field(name, kind) for name, kind, _ in columns]
-    return pa.schema(found, metadata={"lineage.schema_version": str(SCHEMA_VERSION)})
+    return pa.schema(found, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
 
 
 _KNOWLEDGE = (
@@ -231,32 +228,12 @@ KEYS = {
     "training": "alternative",
     "curve": "step",
 }
-"""By dataset, a column that its files have, of whatever version: others are files of another."""
+"""By dataset, a column that no other dataset has: files without it are of another one."""
 
 
 def clean(text: str) -> str:
     """Return `text` such that it can be stored as UTF-8: lone surrogates become "?"."""
     return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
-
-
-def blank(kind: pa.DataType) -> Any:
-    """Return what stands for a column that a row of an older schema lacks: empty, or null."""
-    if pa.types.is_list(kind):
-        return []
-    return "" if pa.types.is_string(kind) else None
-
-
-def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return `rows` of an older schema as they would be by `schema`."""
-    older = {new: old for old, new in RENAMED.items() if old in rows.column_names}
-    columns = []
-    for field in schema:
-        name = older.get(field.name, field.name)
-        if name in rows.column_names:
-            columns.append(rows[name].cast(field.type))
-        else:
-            columns.append(pa.array([blank(field.type)] * rows.num_rows, field.type))
-    return pa.table(columns, schema=schema)
 
 
 def table(steps: list[Step]) -> pa.Table:

@@ -3,7 +3,7 @@
     [{"began": <seconds since the epoch>, "seconds": <worked so far, by a clock that never jumps>}]
 
 What a killed process did counts: its sitting is written again and again as the work goes on. A run
-that an older version began has a first sitting without `seconds`: its steps must tell.
+whose record of sittings was lost has a first one without `seconds`: its steps must tell.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Sitting:
 
 
 def read_sittings(run: Path) -> tuple[Sitting, ...]:
-    """Return the sittings of `run` in order; none where an older version made all of it.
+    """Return the sittings of `run` in order; none where their record is lost.
 
     Raises LineageError where their file is torn.
     """

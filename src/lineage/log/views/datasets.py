@@ -1,18 +1,14 @@
-"""The Parquet datasets of run folders: their files, whether these are whole, and SQL over them.
-
-A view has the columns of today's schema, whatever schema a folder was written by.
-"""
+"""The Parquet datasets of run folders: their files, whether these are whole, and SQL over them."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lineage.core.errors import LineageError
 from lineage.log.compaction import COMPACTING
@@ -22,10 +18,8 @@ from lineage.log.schema import (
     KEYS,
     OF_GENERATION,
     PARTITION,
-    RENAMED,
     STEP_SCHEMA,
     TRAINING_SCHEMA,
-    blank,
 )
 
 URL = "://"
@@ -36,8 +30,6 @@ ASKED = 1000
 
 Files = dict[str, list[Path]]
 """By dataset, in the order of their names."""
-Schemas = dict[str, list[set[str]]]
-"""By dataset, the columns of the first and of the last file; none where there is no file."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +77,14 @@ def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -
                 if not skip:
                     raise
                 skipped.append(Skipped(folder, str(file), str(error)))
-    _require(folder, kept)
+    _require(folder, [name for name, those in kept.items() if those])
     return kept
 
 
-def _require(folder: str, found: Mapping[str, Sequence[object]]) -> None:
+def _require(folder: str, found: Collection[str]) -> None:
     """Raise LineageError where a dataset that every run has is not among those `found`."""
     for name in REQUIRED:
-        if not found[name]:
+        if name not in found:
             if (Path(folder) / COMPACTING).exists():
                 raise LineageError(
                     f"{folder} is being compacted, or that was cut off: lineage compact {folder}"
@@ -100,52 +92,40 @@ def _require(folder: str, found: Mapping[str, Sequence[object]]) -> None:
             raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
 
 
-def schemas_behind(log: duckdb.DuckDBPyConnection, folder: str) -> Schemas:
-    """Return what columns the datasets of the run at a URL have, as `log` reads it.
+def datasets_behind(log: duckdb.DuckDBPyConnection, folder: str) -> Collection[str]:
+    """Return which datasets the run at a URL has, as `log` reads it.
 
     Raises LineageError where nothing is finished there, or it cannot be read.
     """
-    found: Schemas = {}
+    any_there = "SELECT count(*) > 0 FROM glob(?)"
     try:
-        for name in SCHEMAS:
-            first, last = log.execute(
-                "SELECT min(file), max(file) FROM glob(?)", [f"{folder}/{_below(name)}"]
-            ).fetchall()[0]
-            found[name] = [
-                {column for (column,) in log.execute(
-                    "SELECT name FROM parquet_schema(?)", [file]).fetchall()}
-                for file in dict.fromkeys((first, last)) if file is not None
-            ]
+        found = [
+            name
+            for name in SCHEMAS
+            if log.execute(any_there, [f"{folder}/{_below(name)}"]).fetchall() == [(True,)]
+        ]
     except duckdb.Error as error:
         raise LineageError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
     _require(folder, found)
     return found
 
 
-def dataset_sql(name: str, files: dict[str, Files], behind: dict[str, Schemas]) -> str:
+def dataset_sql(name: str, files: dict[str, Files], behind: dict[str, Collection[str]]) -> str:
     """Return SQL for dataset `name` over the `files` by folder; of a URL, what is `behind` it."""
     places: list[str] = []
-    samples: list[set[str]] = []
     for place, found in files.items():
         those = found.get(name, [])
-        if behind.get(place, {}).get(name):
+        if name in behind.get(place, ()):
             places.append(f"{place}/{_below(name)}")
-            samples += behind[place][name]
         elif those:
             # A glob finds what is finished later too, unless something is left out.
             everything = f"{glob.escape(place)}/{_below(name)}"
             all_there = len(those) == len(list(Path(place).glob(_below(name))))
             places += [everything] if all_there else list(map(str, those))
-            samples += [set(pq.read_schema(file).names) for file in (those[0], those[-1])]
     if not places:
         return _nothing(name)
     hive = name in OF_GENERATION
-    options = [
-        "filename = true",
-        f"hive_partitioning = {str(hive).lower()}",
-        # It reads the end of every file first, so only where files differ.
-        f"union_by_name = {str(any(one != samples[0] for one in samples)).lower()}",
-    ]
+    options = ["filename = true", f"hive_partitioning = {str(hive).lower()}"]
     if hive:
         options.append("hive_types = {'arm': VARCHAR, 'generation': BIGINT}")
     if len(files) == 1:
@@ -153,24 +133,11 @@ def dataset_sql(name: str, files: dict[str, Files], behind: dict[str, Schemas]) 
     else:
         below = "[^/]+/[^/]+/[^/]+" if hive else "[^/]+"
         folder = f"regexp_extract(filename, '^(.*)/{name}/{below}$', 1)"
-    columns = [*(PARTITION if hive else ()), *(_column(field, samples) for field in SCHEMAS[name])]
+    columns = [*(PARTITION if hive else ()), *(f'"{field.name}"' for field in SCHEMAS[name])]
     return (
         f"SELECT {folder} AS folder, {', '.join(columns)} "
         f"FROM read_parquet([{', '.join(map(quoted, places))}], {', '.join(options)})"
     )
-
-
-def _column(field: pa.Field, samples: Sequence[set[str]]) -> str:
-    """Return a column as SQL; where a file of an older schema lacks it, with what stands for it."""
-    name = field.name
-    if all(name in sample for sample in samples):
-        return f'"{name}"'
-    value = blank(field.type)
-    empty = "NULL" if value is None else repr(value)  # as SQL writes them too
-    older = [old for old, new in RENAMED.items() if new == name]
-    known = [one for one in (name, *older) if any(one in sample for sample in samples)]
-    either = ", ".join((*(f'"{one}"' for one in known), f"{empty}::{_sql(field.type)}"))
-    return f'coalesce({either}) AS "{name}"'
 
 
 def _nothing(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,12 @@ from lineage.log.views.datasets import (
     SCHEMAS,
     URL,
     Files,
-    Schemas,
     Skipped,
     check_path,
     dataset_sql,
+    datasets_behind,
     files_of,
     quoted,
-    schemas_behind,
     whole_files,
 )
 from lineage.log.views.description import Description
@@ -134,12 +133,12 @@ def make_views(
     `gather` is called once the datasets are views, before the views that read them are made: to
     make one, DuckDB looks for all files of those.
     """
-    whole, files, behind = [], dict[str, Files](), dict[str, Schemas]()
+    whole, files, behind = [], dict[str, Files](), dict[str, Collection[str]]()
     for one in opened:
         try:
             check_path(one.folder)
             if URL in one.folder:
-                behind[one.folder] = schemas_behind(log, one.folder)
+                behind[one.folder] = datasets_behind(log, one.folder)
             files[one.folder] = whole_files(one.folder, files_of(one.folder), skip, skipped)
             whole.append(one)
         except LineageError as error:
@@ -284,7 +283,6 @@ def _record_row(one: Opened) -> dict[str, Any]:
         "engine": settings.get("engine.kind") or (record.get("engine") or {}).get("kind"),
         "origin": json.dumps({name: record[name] for name in ORIGIN if name in record}),
         "sittings": [asdict(sitting) for sitting in one.sittings],
-        # Of runs from before there was one, no star was corrected.
         "correction": record.get("correction", settings.get("log.correction", "none")),
     }
 
