@@ -29,7 +29,6 @@ from lineage.log.reader import check_finished
 from lineage.log.record import read_record
 from lineage.models import shelf
 from lineage.models.factory import make_engine
-from lineage.models.fleet import Fleet
 from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
 from lineage.models.surrogate import DEFAULT, Surrogate
@@ -234,6 +233,7 @@ def make_learner(config: Config, fleet: Engine, folder: Path) -> tuple[Learner, 
         known = fleet.folders if isinstance(fleet, Surrogate) else {}
         start = str(known.get(parent, ""))
         return ToyLearner(config.method, asdict(skills.get(parent, skills[DEFAULT]))), start
+    from lineage.models.fleet import Fleet
     from lineage.training.learners.hosted import RayLearner
 
     assert isinstance(fleet, Fleet), "only the fleet runs vLLM"
