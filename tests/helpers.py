@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from lineage import compose
 from lineage.core.config import Config
 from lineage.core.seeds import derive
 from lineage.log.schema import CLOCK_COLUMNS
+from lineage.metrics import summarise
 from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Engine, Request
 from lineage.runs import run as run_module
@@ -102,6 +104,14 @@ def torn(request: Request, answer: Completion) -> Completion:
 def run(config: Config, folder: Path) -> None:
     """Run `config` without a terminal and without a report, which takes longer than a small run."""
     execute(config, folder, Console(quiet=True), report=False)
+
+
+def measured(config: Config, folder: Path) -> dict[str, Any]:
+    """Run `config` without a terminal, write its metrics but no page, and return them."""
+    run(config, folder)
+    summary = summarise(folder)
+    (folder / "metrics.json").write_text(json.dumps(summary, indent=1))
+    return summary
 
 
 def reported(config: Config, folder: Path) -> dict[str, Any]:

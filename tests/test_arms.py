@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import reported, run, steps, surrogate, timeless
+from helpers import measured, run, steps, surrogate, timeless
 
 from lineage import compose
 from lineage.core.errors import LineageError
@@ -192,7 +192,7 @@ def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "drift"
     names = ("arms.names=[append,edit,cold]", "arms.ceiling=edit", "agent.docs=false")
     more = ("experiment.lineages=12", "experiment.revisit=0.8", "suite.drift=0.3")
-    summary = reported(surrogate(tmp_path, "experiment=drift", *names, *more), folder)
+    summary = measured(surrogate(tmp_path, "experiment=drift", *names, *more), folder)
     stale = {
         row["arm"]: row
         for row in summary["ground"]["staleness"]

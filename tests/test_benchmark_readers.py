@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import reported, steps, surrogate
+from helpers import measured, steps, surrogate
 
 from lineage.compose import load_suite
 from lineage.core.curriculum import plans
@@ -260,7 +260,7 @@ def test_a_run_of_each(name: str, tmp_path: Path) -> None:
         tmp_path, f"suite={name}", f"suite.path={path}", *more,
         f"experiment.episodes={episodes}", "experiment.probes.same=2",
     )  # fmt: skip
-    summary = reported(config, tmp_path / "runs" / "one")
+    summary = measured(config, tmp_path / "runs" / "one")
     assert set(summary["scores"]["inherit"]) == {"same", "similar", "dissimilar"}
     log = steps(tmp_path / "runs" / "one")
     assert not [row["error"] for row in log if row["error"]]

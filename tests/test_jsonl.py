@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import reported, run, steps, surrogate
+from helpers import measured, run, steps, surrogate
 
 from lineage.compose import load_suite
 from lineage.core.curriculum import plans
@@ -198,7 +198,7 @@ def test_records_of_parquet_are_numbered(tmp_path: Path) -> None:
 def test_a_run_on_a_file_and_its_refusal_once_the_file_changed(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
     config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}")
-    summary = reported(config, tmp_path / "runs" / "one")
+    summary = measured(config, tmp_path / "runs" / "one")
     scores = summary["scores"]
     assert scores["inherit"]["same"]["mean"] > scores["cold"]["same"]["mean"] + 0.1
     assert not any(r["error"] for r in steps(tmp_path / "runs" / "one") if r["kind"] == "probe")

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from helpers import reported, surrogate
+from helpers import measured, reported, surrogate
 
 from lineage.core.intervals import DIFFERENCE, SHARE, interval, ratio
 from lineage.log.views.connect import SCORE_SQL, connect, rows
@@ -246,7 +246,7 @@ def test_a_log_of_two_runs_has_the_metrics_of_each(
 ) -> None:
     other = tmp_path / "runs" / "two"
     more = ("experiment.lineages=2", "experiment.episodes=2", "experiment.seed=7")
-    alone = reported(surrogate(tmp_path, *more, "log.correction=bh"), other)
+    alone = measured(surrogate(tmp_path, *more, "log.correction=bh"), other)
     both = duckdb.connect()
     for name in ("steps", "knowledge", "worlds", "runs"):
         tables = [

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import duckdb
 import pyarrow as pa
@@ -296,9 +297,14 @@ def test_failed_episodes_are_counted(one: Path, tmp_path: Path) -> None:
     assert summarise(copy)["totals"]["errors"] == lost
 
 
-def test_importing_lineage_brings_nothing_with_it() -> None:
+def test_importing_brings_only_what_is_used() -> None:
     import subprocess
 
-    code = "import sys, lineage; print(sorted({'duckdb', 'pyarrow', 'ray'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "[]\n"
+    code = """
+    import sys, lineage
+    print(sorted({'duckdb', 'pyarrow', 'ray'} & set(sys.modules)))
+    import lineage.cli, lineage.runs.run, lineage.training.run
+    print(sorted({'matplotlib', 'ray', 'torch', 'transformers', 'vllm'} & set(sys.modules)))
+    """
+    command = [sys.executable, "-c", dedent(code)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n[]\n"

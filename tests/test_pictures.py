@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from helpers import reported, surrogate
+from helpers import measured, surrogate
 from test_training_report import LOG, training
 
 from lineage.inspect.snapshots import Snapshots
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     tmp = tmp_path_factory.mktemp("pictures")
     config = surrogate(tmp, "experiment=migrations", "experiment.lineages=2", "agent.docs=true")
     folder = tmp / "runs" / "migrations"
-    return folder, reported(config, folder)
+    return folder, measured(config, folder)
 
 
 def every(made: tuple[Path, dict[str, Any]]) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import vaults
-from helpers import answering, reported, run, steps, surrogate, timeless
+from helpers import answering, measured, run, steps, surrogate, timeless
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,7 +55,7 @@ def by_episode(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("turns")
-    reported(small(tmp, "turns", "agent.turns=4"), tmp / "runs" / "whole")
+    measured(small(tmp, "turns", "agent.turns=4"), tmp / "runs" / "whole")
     return tmp / "runs" / "whole"
 
 
@@ -135,7 +135,7 @@ def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
 def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("lessons")
     more = ("agent.history_tokens=60", "agent.summary_tokens=30")
-    reported(small(tmp, "lessons", *more, noise=12), tmp / "runs" / "whole")
+    measured(small(tmp, "lessons", *more, noise=12), tmp / "runs" / "whole")
     return tmp / "runs" / "whole"
 
 
@@ -214,7 +214,7 @@ def test_a_judge_is_asked_and_its_word_is_the_score(tmp_path: Path) -> None:
 
     config = small(tmp_path, "judged", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0]")
     with answering(judge):
-        reported(config, tmp_path / "runs" / "run")
+        measured(config, tmp_path / "runs" / "run")
     episodes = by_episode(steps(tmp_path / "runs" / "run"))
     for episode in episodes:
         kinds = [row["kind"] for row in episode]

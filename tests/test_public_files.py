@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import reported, surrogate
+from helpers import measured, surrogate
 
 from lineage.compose import load_suite
 from lineage.core.errors import LineageError
@@ -85,7 +85,7 @@ def test_finance_asks_as_ace_does_and_keeps_formulas_in_one_world() -> None:
 def test_a_run_on_the_file(suite: tuple[str, ...], tmp_path: Path) -> None:
     name, *overrides = suite
     config = surrogate(tmp_path, f"suite={name}", *overrides, "experiment.episodes=2")
-    summary = reported(config, tmp_path / "runs" / "one")
+    summary = measured(config, tmp_path / "runs" / "one")
     assert set(summary["scores"]) == {"inherit", "cold", "oracle"}
     assert summary["totals"]["errors"] == 0
     assert {row["category"] for row in summary["categories"]}

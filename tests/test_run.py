@@ -17,7 +17,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import answering, reported, run, steps, surrogate, timeless, torn
+from helpers import answering, measured, run, steps, surrogate, timeless, torn
 
 from lineage import compose
 from lineage.cli import main
@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run that several tests read and none writes."""
     tmp = tmp_path_factory.mktemp("finished")
     folder = tmp / "runs" / "one"
-    reported(surrogate(tmp), folder)
+    measured(surrogate(tmp), folder)
     return folder
 
 
@@ -166,7 +166,7 @@ def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
 
     folder = tmp_path / "runs" / "failing"
     with answering(fail):
-        summary = reported(surrogate(tmp_path), folder)
+        summary = measured(surrogate(tmp_path), folder)
     failed = [r for r in steps(folder) if r["error"]]
     assert {r["error"] for r in failed} == {"engine error, planted"}
     assert summary["totals"]["errors"] == len(failed)

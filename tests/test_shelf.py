@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from helpers import reported, steps, surrogate
+from helpers import measured, steps, surrogate
 from safetensors.torch import load_file, save_file
 
 from lineage import compose
@@ -359,5 +359,5 @@ def test_a_run_can_be_served_by_a_trained_version(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "run"
     small = ("experiment.lineages=1", "experiment.episodes=2", scheduled(W1))
     config = surrogate(tmp_path, f"model.shelf={tmp_path / 'shelf'}", *small)
-    assert reported(config, folder)["schedule"] == [R0, R0, W1, W1]
+    assert measured(config, folder)["schedule"] == [R0, R0, W1, W1]
     assert W1 in {step["version"] for step in steps(folder)}

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import Screen, answering, reported, steps, surrogate
+from helpers import Screen, answering, measured, reported, steps, surrogate
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -57,8 +57,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp / "runs"
     with answering(evil):
         reported(surrogate(tmp, *SMALL, "experiment.lineages=2"), folder / "one")
-    reported(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
-    reported(surrogate(tmp, *SMALL, "experiment.seed=7", "experiment.lineages=2"), folder / "other")
+    measured(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
+    measured(surrogate(tmp, *SMALL, "experiment.seed=7", "experiment.lineages=2"), folder / "other")
     return folder
 
 

@@ -179,8 +179,8 @@ def test_every_table_has_as_many_cells_as_it_has_columns(arms_summary: dict[str,
 @pytest.fixture(scope="module")
 def arms_summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The metrics of a run with several migrations, docs and poison."""
-    from helpers import reported, surrogate
+    from helpers import measured, surrogate
 
     tmp = tmp_path_factory.mktemp("tables")
     config = surrogate(tmp, "experiment=poison", "experiment.lineages=2")
-    return reported(config, tmp / "runs" / "tables")
+    return measured(config, tmp / "runs" / "tables")

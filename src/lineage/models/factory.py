@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
-from lineage.models.fleet import Fleet
 from lineage.models.protocol import Engine
 from lineage.models.surrogate import Surrogate
 from lineage.models.versions import registry
@@ -25,6 +24,9 @@ def make_engine(config: Config, adaptable: bool = False) -> Engine:
 
 
 def _fleet(config: Config, adaptable: bool) -> Engine:
+    # It brings Ray with it, which takes as long to import as a small run takes.
+    from lineage.models.fleet import Fleet
+
     return Fleet(
         registry(config.model),
         config.engine,
