@@ -16,8 +16,8 @@ from lineage.agent.echo import echoed
 from lineage.agent.history import Experience
 from lineage.agent.play import play
 from lineage.agent.reading import read
+from lineage.agent.steps import Steps
 from lineage.core.curriculum import Visit
-from lineage.core.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -61,41 +61,33 @@ async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, prob
         "knowledge_before": knowledge.id,
         "knowledge_after": knowledge.id,
     }
+    steps = Steps(desk, phase, name, about)
     if task.lesson:
-        return await _learn(desk, phase, name, task, about)
-    found = await read(desk, name, phase, briefing, task.prompt, about)
+        # Nothing is asked, so nothing is scored.
+        context, fault = await study(steps, "", task.context)
+        lesson = None if fault else Experience("", "", "", True, context=context)
+        return Attempt(None, lesson, 0, "")
+    found = await read(steps, briefing, task.prompt)
     if found.broken is not None:
-        desk.write(phase, name, found.steps, kind, **about, **found.broken)
+        steps.write(kind, **found.broken)
         return Attempt(None, None, found.doc_tokens, "", found.opened)
     context = ""
     if task.context and not probe:
-        context, step, fault = await study(
-            desk, phase, name, found.steps, task.prompt, task.context, about
-        )
+        context, fault = await study(steps, task.prompt, task.context)
         if fault:
             lost = None if fault.broken else 0.0
-            desk.write(phase, name, step, kind, score=lost, **about, **fault.columns)
+            steps.write(kind, score=lost, **fault.columns)
             return Attempt(lost, None, found.doc_tokens, "", found.opened)
         turns = prompts.with_context(found.turns, context)
-        found = replace(found, turns=turns, steps=step, answered=None)
-    played = await play(desk, phase, name, found, visit, about)
-    echo = echoed(knowledge.memories, played.text)
-    about |= {"doc_tokens": found.doc_tokens}
-    score = played.score
-    desk.write(phase, name, played.step, kind, score=score, entry=echo, **about, **played.columns)
+        found = replace(found, turns=turns, answered=None)
+    played = await play(steps, found, visit)
+    echo, score, tokens = echoed(knowledge.memories, played.text), played.score, found.doc_tokens
+    steps.write(kind, played.step, score=score, entry=echo, doc_tokens=tokens, **played.columns)
     if probe or not played.answered:
-        return Attempt(score, None, found.doc_tokens, echo, found.opened)
-    feedback = played.feedback
-    about |= {"memory_tokens": 0, "doc_tokens": 0}
-    desk.write(phase, name, played.next, "feedback", score=score, detail=feedback, **about)
+        return Attempt(score, None, tokens, echo, found.opened)
+    told = played.feedback
+    steps.write("feedback", memory_tokens=0, doc_tokens=0, score=score, detail=told)
     experience = Experience(
-        task.prompt, played.text, feedback, score == 1.0, found.opened, context, played.trace
+        task.prompt, played.text, told, score == 1.0, found.opened, context, played.trace
     )
-    return Attempt(score, experience, found.doc_tokens, echo, found.opened)
-
-
-async def _learn(desk: Desk, phase: str, name: str, task: Task, about: dict[str, Any]) -> Attempt:
-    """Read a lesson: nothing is asked, so nothing is scored."""
-    context, _, fault = await study(desk, phase, name, 0, "", task.context, about)
-    experience = None if fault else Experience("", "", "", True, context=context)
-    return Attempt(None, experience, 0, "")
+    return Attempt(score, experience, tokens, echo, found.opened)

@@ -12,6 +12,7 @@ from typing import Any
 
 from lineage.agent import prompt as prompts
 from lineage.agent.desk import Desk
+from lineage.agent.steps import Steps
 from lineage.core.knowledge import Doc, Knowledge
 from lineage.models.protocol import Completion, ToolCall, Turn
 
@@ -37,28 +38,23 @@ class Talk:
     """A conversation with tools so far; `answered` once it has ended in an answer."""
 
     turns: tuple[Turn, ...]
-    steps: int = 0
     opened: list[Doc] = field(default_factory=list)
     answered: tuple[Completion, dict[str, Any]] | None = None
 
 
-async def converse(
-    desk: Desk, name: str, phase: str, knowledge: Knowledge, prompt: str, about: dict[str, Any]
-) -> Talk:
+async def converse(steps: Steps, knowledge: Knowledge, prompt: str) -> Talk:
     """Let the model search and open docs until it answers or its calls are used up."""
+    desk = steps.desk
     talk = Talk(prompts.act_turns(knowledge, prompt, instructions=desk.suite.instructions))
     for _ in range(CALLS_PER_DOC * desk.config.docs_opened):
-        completion, columns = await desk.ask(
-            name, talk.steps, talk.turns, desk.config.edit_tokens, tools=TOOLS
-        )
+        completion, columns = await steps.ask(talk.turns, desk.config.edit_tokens, tools=TOOLS)
         if completion.error or not completion.calls:
             talk.answered = completion, columns
             return talk
         reply = _serve(desk, knowledge, talk.opened, completion.calls)
-        desk.write(phase, name, talk.steps, reply.kind, **reply.columns, **about, **columns)
+        steps.write(reply.kind, **reply.columns, **columns)
         said = (Turn("assistant", completion.text), Turn("tool", reply.text))
         talk.turns = (*talk.turns, *said)
-        talk.steps += 1
     return talk
 
 

@@ -18,6 +18,7 @@ from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.play import play
 from lineage.agent.proposal import after, log_edits
 from lineage.agent.reading import Read
+from lineage.agent.steps import Steps
 from lineage.core.curriculum import Visit
 from lineage.core.edits import Edit, apply
 from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory
@@ -72,8 +73,7 @@ async def _attempt(
         "facts": task.facts,
         "answer": task.answer,
     }
-    played = await play(desk, "migrate", name, Read(turns), Visit(task, world), about)
-    desk.write(
-        "migrate", name, played.step, "migrate", score=played.score, **about, **played.columns
-    )
+    steps = Steps(desk, "migrate", name, about)
+    played = await play(steps, Read(turns), Visit(task, world))
+    steps.write("migrate", played.step, score=played.score, **played.columns)
     return played.score
