@@ -1,4 +1,4 @@
-"""A context that overflows: the instance itself sums up what it can no longer hold.
+"""A history that overflows: the instance itself sums up what it can no longer hold.
 
 Each summary is a step of its own. How many of the facts in the record it kept is measured from
 the log (`lineage.metrics.summaries`).
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineage.agent import prompt as prompts
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Trace
 from lineage.agent.steps import Steps
 
@@ -30,7 +30,7 @@ class Fault:
 async def condense(steps: Steps, prompt: str, text: str) -> tuple[str, Fault | None]:
     """Return the instance's summary of `text`, the record of its work on `prompt`, or why not."""
     turns = prompts.summary_turns(prompt, text)
-    completion, columns = await steps.ask(turns, steps.desk.config.summary_tokens)
+    completion, columns = await steps.ask(turns, steps.context.config.summary_tokens)
     error = completion.error or ("" if completion.text.strip() else "the summary is empty")
     steps.write("summary", **columns | {"error": error})
     if not error:
@@ -45,8 +45,9 @@ async def hold(steps: Steps, prompt: str, trace: Trace) -> tuple[Trace, Fault | 
     All but the newest turn are summed up where it takes more. Where the instance cannot do that
     they are lost, and the step has the error; where the engine failed that is the fault.
     """
-    desk = steps.desk
-    if len(trace.exchanges) < 2 or desk.count(prompts.record(trace)) <= desk.config.history_tokens:
+    context = steps.context
+    taken = context.count(prompts.record(trace))
+    if len(trace.exchanges) < 2 or taken <= context.config.history_tokens:
         return trace, None
     older = Trace(trace.summary, trace.exchanges[:-1])
     summary, fault = await condense(steps, prompt, prompts.record(older))
@@ -60,10 +61,10 @@ async def study(steps: Steps, prompt: str, text: str) -> tuple[str, Fault | None
     A text of more than `agent.history_tokens` is read piece by piece, and after each the summary
     so far and the piece are summed up anew. What it keeps is the step `read`.
     """
-    desk, kept = steps.desk, text
-    if desk.count(text) > desk.config.history_tokens:
+    context, kept = steps.context, text
+    if context.count(text) > context.config.history_tokens:
         kept = ""
-        for piece in pieces(desk, text):
+        for piece in pieces(context, text):
             told = prompts.record(Trace(kept)) + "\n" + prompts.quoted(piece)
             summary, fault = await condense(steps, prompt or "Learn the text.", told.strip())
             if fault:
@@ -73,16 +74,16 @@ async def study(steps: Steps, prompt: str, text: str) -> tuple[str, Fault | None
     return kept, None
 
 
-def pieces(desk: Desk, text: str) -> Iterator[str]:
+def pieces(context: Context, text: str) -> Iterator[str]:
     """Yield `text` in pieces of whole lines that fit beside a summary.
 
     A line that is too long alone is cut into words.
     """
-    room = max(desk.config.history_tokens - desk.config.summary_tokens, 1)
+    room = max(context.config.history_tokens - context.config.summary_tokens, 1)
     held, used = list[str](), 0
     for line in text.splitlines():
-        for part in [line] if desk.count(line) <= room else _halves(desk, line.split(), room):
-            cost = desk.count(part) + 1
+        for part in [line] if context.count(line) <= room else _halves(context, line.split(), room):
+            cost = context.count(part) + 1
             if held and used + cost > room:
                 yield "\n".join(held)
                 held, used = [], 0
@@ -92,12 +93,12 @@ def pieces(desk: Desk, text: str) -> Iterator[str]:
         yield "\n".join(held)
 
 
-def _halves(desk: Desk, words: list[str], room: int) -> Iterator[str]:
+def _halves(context: Context, words: list[str], room: int) -> Iterator[str]:
     """Yield `words` in runs that take at most `room` tokens, where a single word does."""
     text = " ".join(words)
-    if len(words) < 2 or desk.count(text) <= room:
+    if len(words) < 2 or context.count(text) <= room:
         yield text
         return
     middle = len(words) // 2
-    yield from _halves(desk, words[:middle], room)
-    yield from _halves(desk, words[middle:], room)
+    yield from _halves(context, words[:middle], room)
+    yield from _halves(context, words[middle:], room)

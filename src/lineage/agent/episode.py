@@ -11,7 +11,7 @@ from typing import Any
 from lineage.agent import prompt as prompts
 from lineage.agent.briefing import Briefing
 from lineage.agent.condense import study
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.echo import echoed
 from lineage.agent.history import Experience
 from lineage.agent.play import play
@@ -36,17 +36,19 @@ class Attempt:
     opened: tuple[str, ...] = ()
 
 
-async def work(desk: Desk, name: str, briefing: Briefing, visit: Visit) -> Attempt:
+async def work(context: Context, name: str, briefing: Briefing, visit: Visit) -> Attempt:
     """Work on `visit` and get feedback."""
-    return await _attempt(desk, name, briefing, visit, probe=False)
+    return await _attempt(context, name, briefing, visit, probe=False)
 
 
-async def probe(desk: Desk, name: str, briefing: Briefing, visit: Visit) -> Attempt:
+async def probe(context: Context, name: str, briefing: Briefing, visit: Visit) -> Attempt:
     """Measure only: no feedback, and nothing that could write Knowledge."""
-    return await _attempt(desk, name, briefing, visit, probe=True)
+    return await _attempt(context, name, briefing, visit, probe=True)
 
 
-async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, probe: bool) -> Attempt:
+async def _attempt(
+    context: Context, name: str, briefing: Briefing, visit: Visit, probe: bool
+) -> Attempt:
     phase, kind = ("probe", "probe") if probe else ("work", "act")
     task, knowledge = visit.task, briefing.knowledge
     about: dict[str, Any] = {
@@ -57,28 +59,28 @@ async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, prob
         "facts": task.facts,
         "met": visit.met,
         "answer": task.answer,
-        "memory_tokens": desk.memory_tokens(knowledge),
+        "memory_tokens": context.memory_tokens(knowledge),
         "knowledge_before": knowledge.id,
         "knowledge_after": knowledge.id,
     }
-    steps = Steps(desk, phase, name, about)
+    steps = Steps(context, phase, name, about)
     if task.lesson:
         # Nothing is asked, so nothing is scored.
-        context, fault = await study(steps, "", task.context)
-        lesson = None if fault else Experience("", "", "", True, context=context)
+        kept, fault = await study(steps, "", task.context)
+        lesson = None if fault else Experience("", "", "", True, context=kept)
         return Attempt(None, lesson, 0, "")
     found = await read(steps, briefing, task.prompt)
     if found.broken is not None:
         steps.write(kind, **found.broken)
         return Attempt(None, None, found.doc_tokens, "", found.opened)
-    context = ""
+    kept = ""
     if task.context and not probe:
-        context, fault = await study(steps, task.prompt, task.context)
+        kept, fault = await study(steps, task.prompt, task.context)
         if fault:
             lost = None if fault.broken else 0.0
             steps.write(kind, score=lost, **fault.columns)
             return Attempt(lost, None, found.doc_tokens, "", found.opened)
-        turns = prompts.with_context(found.turns, context)
+        turns = prompts.with_context(found.turns, kept)
         found = replace(found, turns=turns, answered=None)
     played = await play(steps, found, visit)
     echo, score, tokens = echoed(knowledge.memories, played.text), played.score, found.doc_tokens
@@ -88,6 +90,6 @@ async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, prob
     told = played.feedback
     steps.write("feedback", memory_tokens=0, doc_tokens=0, score=score, detail=told)
     experience = Experience(
-        task.prompt, played.text, told, score == 1.0, found.opened, context, played.trace
+        task.prompt, played.text, told, score == 1.0, found.opened, kept, played.trace
     )
     return Attempt(score, experience, tokens, echo, found.opened)

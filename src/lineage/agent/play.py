@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from lineage.agent import prompt as prompts
 from lineage.agent.condense import hold
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Trace
 from lineage.agent.reading import Read
 from lineage.agent.steps import Steps
@@ -53,16 +53,16 @@ async def play(steps: Steps, found: Read, visit: Visit) -> Played:
     if not played.answered or played.score is None:
         return played
     try:
-        feedback = steps.desk.suite.feedback(visit.task, visit.world, played.score)
+        feedback = steps.context.suite.feedback(visit.task, visit.world, played.score)
     except Exception as error:
         return replace(played, score=None, columns=played.columns | {"error": _failure(error)})
     return replace(played, feedback=feedback)
 
 
 async def _play(steps: Steps, found: Read, visit: Visit) -> Played:
-    desk = steps.desk
+    context = steps.context
     try:
-        environment = await _call(desk, desk.suite.environment, visit.task, visit.world)
+        environment = await _call(context, context.suite.environment, visit.task, visit.world)
     except Exception as error:
         return Played("", {"error": _failure(error)}, None, steps.take())
     if environment is None:
@@ -70,16 +70,16 @@ async def _play(steps: Steps, found: Read, visit: Visit) -> Played:
     try:
         return await _turns(steps, found, environment)
     finally:
-        await _call(desk, environment.close)
+        await _call(context, environment.close)
 
 
 async def _answer(steps: Steps, found: Read, visit: Visit) -> Played:
-    desk = steps.desk
-    completion, columns = found.answered or await steps.ask(found.turns, desk.config.act_tokens)
+    context = steps.context
+    completion, columns = found.answered or await steps.ask(found.turns, context.config.act_tokens)
     if completion.error:
         return Played(completion.text, columns, _unanswered(completion), steps.take())
     try:
-        score = await _after(steps, columns, desk.suite.score, visit.task, completion.text)
+        score = await _after(steps, columns, context.suite.score, visit.task, completion.text)
     except Exception as error:
         failed = {"error": _failure(error)}
         return Played(completion.text, columns | failed, None, steps.take())
@@ -96,7 +96,7 @@ async def _judged(steps: Steps, referral: Referral) -> tuple[float | None, str]:
     """Return the judge's score, or None and why there is none."""
     completion, columns = await steps.ask(
         prompts.judge_turns(referral.prompt),
-        max(steps.desk.count(word) for word in (YES, NO)) + 1,
+        max(steps.context.count(word) for word in (YES, NO)) + 1,
         choices=(YES, NO),
         version=referral.version,
     )
@@ -107,10 +107,10 @@ async def _judged(steps: Steps, referral: Referral) -> tuple[float | None, str]:
 
 
 async def _turns(steps: Steps, found: Read, environment: Environment) -> Played:
-    desk, config, trace, spent = steps.desk, steps.desk.config, Trace(), 0
+    context, config, trace, spent = steps.context, steps.context.config, Trace(), 0
     # What was said before the environment was shown is no move in it.
     text, columns = "", dict[str, Any]()
-    first = shown = await _observe(desk, _call(desk, environment.begin))
+    first = shown = await _observe(context, _call(context, environment.begin))
     for turn in range(1, config.turns + 1):
         if shown.error:
             break
@@ -124,7 +124,7 @@ async def _turns(steps: Steps, found: Read, environment: Environment) -> Played:
             return Played(text, columns, _unanswered(completion), steps.take(), trace)
         spent += completion.completion_tokens
         last = turn == config.turns or spent + config.act_tokens > config.episode_tokens
-        shown = await _observe(desk, _after(steps, columns, environment.act, text, last))
+        shown = await _observe(context, _after(steps, columns, environment.act, text, last))
         columns |= {"detail": shown.text}
         if shown.error or shown.score is not None:
             break
@@ -152,20 +152,20 @@ class _Shown:
     error: str = ""
 
 
-async def _observe(desk: Desk, call: Awaitable[Observation]) -> _Shown:
+async def _observe(context: Context, call: Awaitable[Observation]) -> _Shown:
     """Return what a call of an environment shows."""
     try:
         seen = await call
     except Exception as error:
         return _Shown(error=_failure(error))
-    most = desk.config.observation_chars
+    most = context.config.observation_chars
     text = seen.text if len(seen.text) <= most else f"{seen.text[:most]} [cut]"
     return _Shown(text, seen.score, seen.choices)
 
 
-async def _call(desk: Desk, function: Callable[..., T], *inputs: Any) -> T:
+async def _call(context: Context, function: Callable[..., T], *inputs: Any) -> T:
     """Call a suite; a thread waits where that may take a while, not the other lineages."""
-    if desk.suite.blocking:
+    if context.suite.blocking:
         return await asyncio.to_thread(function, *inputs)
     return function(*inputs)
 
@@ -174,9 +174,9 @@ async def _after(
     steps: Steps, columns: dict[str, Any], function: Callable[..., T], *inputs: Any
 ) -> T:
     """Call a suite about an answer, which is made durable first where that may take a while."""
-    if steps.desk.suite.blocking:
+    if steps.context.suite.blocking:
         steps.hold(columns)
-    return await _call(steps.desk, function, *inputs)
+    return await _call(steps.context, function, *inputs)
 
 
 def _failure(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lineage.agent import prompt as prompts
 from lineage.agent.briefing import Briefing
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Past
 from lineage.agent.steps import Steps
 from lineage.agent.toolcalls import converse
@@ -41,7 +41,7 @@ class Read:
 
 async def read(steps: Steps, briefing: Briefing, prompt: str) -> Read:
     """Return what the instance has read."""
-    desk, config, knowledge = steps.desk, steps.desk.config, briefing.knowledge
+    context, config, knowledge = steps.context, steps.context.config, briefing.knowledge
     if config.docs and knowledge.docs:
         ways = {"first": _first, "choice": _choose, "native": _native}
         return await ways[config.opening](steps, knowledge, prompt)
@@ -50,7 +50,7 @@ async def read(steps: Steps, briefing: Briefing, prompt: str) -> Read:
         prompt,
         transcript=prompts.history_block(briefing.transcript, config.wrong_answers),
         recalled=_recall(steps, briefing.pool, prompt),
-        instructions=desk.suite.instructions,
+        instructions=context.suite.instructions,
     )
     return Read(turns)
 
@@ -59,35 +59,35 @@ def _recall(steps: Steps, pool: Sequence[Past], prompt: str) -> str:
     """Return the block of the raw episodes of `pool` that are nearest to the task."""
     if not pool:
         return ""
-    desk = steps.desk
+    context = steps.context
     entries = tuple(past.entry for past in pool)
-    hits = desk.past.search(entries, prompt, desk.config.retrieved_episodes)
+    hits = context.past.search(entries, prompt, context.config.retrieved_episodes)
     ids = tuple(hit.id for hit in hits)
     steps.write("search", detail=prompt, results=ids)
     near = [past for past in pool if past.id in set(ids)]
-    return prompts.history_block(near, desk.config.wrong_answers)
+    return prompts.history_block(near, context.config.wrong_answers)
 
 
 def _search(steps: Steps, knowledge: Knowledge, prompt: str) -> tuple[Doc, ...]:
-    found = steps.desk.find_docs(knowledge, prompt)
+    found = steps.context.find_docs(knowledge, prompt)
     steps.write("search", detail=prompt, results=_ids(found))
     return found
 
 
 async def _first(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
-    opened = _search(steps, knowledge, prompt)[: steps.desk.config.docs_opened]
+    opened = _search(steps, knowledge, prompt)[: steps.context.config.docs_opened]
     for doc in opened:
         steps.write("open", entry=doc.id, detail=doc.title)
-    turns = _act_turns(steps.desk, knowledge, prompt, opened)
-    return Read(turns, _tokens(steps.desk, opened), _ids(opened))
+    turns = _act_turns(steps.context, knowledge, prompt, opened)
+    return Read(turns, _tokens(steps.context, opened), _ids(opened))
 
 
 async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
-    desk, found, opened = steps.desk, _search(steps, knowledge, prompt), list[Doc]()
-    while len(opened) < desk.config.docs_opened and len(opened) < len(found):
+    context, found, opened = steps.context, _search(steps, knowledge, prompt), list[Doc]()
+    while len(opened) < context.config.docs_opened and len(opened) < len(found):
         left = [doc for doc in found if doc not in opened]
         choices = (*(doc.id for doc in left), prompts.NO_DOC)
-        longest = max(desk.count(choice) for choice in choices) + 1
+        longest = max(context.count(choice) for choice in choices) + 1
         turns = prompts.open_turns(knowledge, prompt, left, opened)
         completion, columns = await steps.ask(turns, longest, choices=choices)
         doc = next((d for d in left if d.id == completion.text), None)
@@ -95,31 +95,31 @@ async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
         steps.write("open", entry=entry, detail=title, **columns)
         if completion.broken:
             failed = {"error": completion.error}
-            return Read((), _tokens(desk, opened), _ids(opened), broken=failed)
+            return Read((), _tokens(context, opened), _ids(opened), broken=failed)
         if doc is None:
             break
         opened.append(doc)
-    turns = _act_turns(desk, knowledge, prompt, opened)
-    return Read(turns, _tokens(desk, opened), _ids(opened))
+    turns = _act_turns(context, knowledge, prompt, opened)
+    return Read(turns, _tokens(context, opened), _ids(opened))
 
 
 async def _native(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
     talk = await converse(steps, knowledge, prompt)
-    tokens = _tokens(steps.desk, talk.opened)
+    tokens = _tokens(steps.context, talk.opened)
     completion, columns = talk.answered or (None, None)
     broken = columns if completion and completion.broken else None
     return Read(talk.turns, tokens, _ids(talk.opened), talk.answered, broken)
 
 
 def _act_turns(
-    desk: Desk, knowledge: Knowledge, prompt: str, opened: Sequence[Doc]
+    context: Context, knowledge: Knowledge, prompt: str, opened: Sequence[Doc]
 ) -> tuple[Turn, ...]:
-    return prompts.act_turns(knowledge, prompt, opened, instructions=desk.suite.instructions)
+    return prompts.act_turns(knowledge, prompt, opened, instructions=context.suite.instructions)
 
 
 def _ids(docs: Sequence[Doc]) -> tuple[str, ...]:
     return tuple(doc.id for doc in docs)
 
 
-def _tokens(desk: Desk, docs: Sequence[Doc]) -> int:
-    return sum(desk.count(doc.body) for doc in docs)
+def _tokens(context: Context, docs: Sequence[Doc]) -> int:
+    return sum(context.count(doc.body) for doc in docs)

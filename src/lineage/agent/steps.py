@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.models.protocol import Completion, Turn
 
 
@@ -16,7 +16,7 @@ class Steps:
     `next` is the number of the step that comes next.
     """
 
-    desk: Desk
+    context: Context
     phase: str
     name: str
     about: dict[str, Any]
@@ -25,12 +25,12 @@ class Steps:
     async def ask(
         self, turns: tuple[Turn, ...], max_tokens: int, **more: Any
     ) -> tuple[Completion, dict[str, Any]]:
-        """Return what the next step is asked, and its columns; `more` is as `Desk.ask` takes it."""
-        return await self.desk.ask(self.name, self.next, turns, max_tokens, **more)
+        """Ask for the next step's completion, as `Context.ask` does, which takes `more` too."""
+        return await self.context.ask(self.name, self.next, turns, max_tokens, **more)
 
     def hold(self, columns: dict[str, Any]) -> None:
         """Make the next step's answer durable, which is written later."""
-        self.desk.hold(self.name, self.next, columns)
+        self.context.hold(self.name, self.next, columns)
 
     def take(self) -> int:
         """Return the number of the next step, which is written later: others come between."""
@@ -40,4 +40,4 @@ class Steps:
     def write(self, kind: str, step: int | None = None, **columns: Any) -> None:
         """Write the next step, or the one whose number was taken."""
         number = self.take() if step is None else step
-        self.desk.write(self.phase, self.name, number, kind, **self.about | columns)
+        self.context.write(self.phase, self.name, number, kind, **self.about | columns)

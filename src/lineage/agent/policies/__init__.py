@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Experience
 from lineage.agent.policies.append import append
 from lineage.agent.policies.edit import edit
@@ -17,8 +17,8 @@ from lineage.agent.proposal import Proposal
 from lineage.core.knowledge import Knowledge
 
 Policy = Callable[
-    [Desk, str, Knowledge, Sequence[Experience]], Awaitable[Sequence[Proposal]]
+    [Context, str, Knowledge, Sequence[Experience]], Awaitable[Sequence[Proposal]]
 ]
-"""From a desk, a prefix for episode names, Knowledge and experiences to proposals."""
+"""From a context, a prefix for episode names, Knowledge and experiences to proposals."""
 
 POLICIES: dict[str, Policy] = {"append": append, "edit": edit, "rewrite-all": rewrite_all}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Experience
 from lineage.agent.policies.by_group import by_group
 from lineage.agent.proposal import Proposal
@@ -16,7 +16,7 @@ from lineage.core.knowledge import Knowledge
 
 
 async def append(
-    desk: Desk, prefix: str, knowledge: Knowledge, experiences: Sequence[Experience]
+    context: Context, prefix: str, knowledge: Knowledge, experiences: Sequence[Experience]
 ) -> Sequence[Proposal]:
     """Return proposals to add notes."""
-    return await by_group(desk, prefix, knowledge, experiences, "append", ("add",))
+    return await by_group(context, prefix, knowledge, experiences, "append", ("add",))

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Experience
 from lineage.agent.proposal import Proposal, propose
 from lineage.core.knowledge import Knowledge
 
 
 async def by_group(
-    desk: Desk,
+    context: Context,
     prefix: str,
     knowledge: Knowledge,
     experiences: Sequence[Experience],
@@ -22,14 +22,14 @@ async def by_group(
     operations: Sequence[str],
 ) -> Sequence[Proposal]:
     """Ask for edits by `operations` under the prompt `rules`, a few episodes a request."""
-    config, size = desk.config, desk.config.episodes_per_handoff
+    config, size = context.config, context.config.episodes_per_handoff
 
     async def ask(number: int, group: Sequence[Experience]) -> Proposal:
         most = config.edits_per_episode * len(group)
         schema = schemas.memory_edits(knowledge, most, config, operations)
         turns = prompts.handoff_turns(rules, knowledge, group, config.wrong_answers)
         name = f"{prefix}h{number:03d}"
-        return await propose(desk, name, turns, config.edit_tokens * most, schema)
+        return await propose(context, name, turns, config.edit_tokens * most, schema)
 
     groups = [experiences[i : i + size] for i in range(0, len(experiences), size)]
     return await asyncio.gather(*(ask(i, group) for i, group in enumerate(groups)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Experience
 from lineage.agent.policies.by_group import by_group
 from lineage.agent.proposal import Proposal
@@ -13,7 +13,7 @@ from lineage.core.knowledge import Knowledge
 
 
 async def edit(
-    desk: Desk, prefix: str, knowledge: Knowledge, experiences: Sequence[Experience]
+    context: Context, prefix: str, knowledge: Knowledge, experiences: Sequence[Experience]
 ) -> Sequence[Proposal]:
     """Return proposals to add, revise, merge and drop single notes."""
-    return await by_group(desk, prefix, knowledge, experiences, "edit", ALL)
+    return await by_group(context, prefix, knowledge, experiences, "edit", ALL)

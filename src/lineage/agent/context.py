@@ -1,4 +1,4 @@
-"""A desk: what an instance has at hand in one generation, and the one way to write a step.
+"""A context: what an instance has at hand in one generation, and the one way to write a step.
 
 The episode, handoff and migration modules ask and log through it, so that ids, seeds, clocks and
 errors are dealt with in one place.
@@ -45,7 +45,7 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Context:
     """Everything that an instance of this generation works with.
 
     `serving` is the engine's name of the version where it is not the post's own: an adapter that
