@@ -1,4 +1,4 @@
-"""One episode: a fresh instance on one task, from its briefing and its own steps alone.
+"""One episode: a fresh instance on one task, from its inputs and its own steps alone.
 
 A working episode gets feedback and leaves an `Experience`; a probe gets none and leaves a score.
 """
@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lineage.agent import prompt as prompts
-from lineage.agent.briefing import Briefing
 from lineage.agent.condense import study
 from lineage.agent.context import Context
 from lineage.agent.echo import echoed
 from lineage.agent.history import Experience
+from lineage.agent.inputs import Inputs
 from lineage.agent.play import play
 from lineage.agent.reading import read
 from lineage.agent.steps import Steps
@@ -36,21 +36,21 @@ class Attempt:
     opened: tuple[str, ...] = ()
 
 
-async def work(context: Context, name: str, briefing: Briefing, visit: Visit) -> Attempt:
+async def work(context: Context, name: str, inputs: Inputs, visit: Visit) -> Attempt:
     """Work on `visit` and get feedback."""
-    return await _attempt(context, name, briefing, visit, probe=False)
+    return await _attempt(context, name, inputs, visit, probe=False)
 
 
-async def probe(context: Context, name: str, briefing: Briefing, visit: Visit) -> Attempt:
+async def probe(context: Context, name: str, inputs: Inputs, visit: Visit) -> Attempt:
     """Measure only: no feedback, and nothing that could write Knowledge."""
-    return await _attempt(context, name, briefing, visit, probe=True)
+    return await _attempt(context, name, inputs, visit, probe=True)
 
 
 async def _attempt(
-    context: Context, name: str, briefing: Briefing, visit: Visit, probe: bool
+    context: Context, name: str, inputs: Inputs, visit: Visit, probe: bool
 ) -> Attempt:
     phase, kind = ("probe", "probe") if probe else ("work", "act")
-    task, knowledge = visit.task, briefing.knowledge
+    task, knowledge = visit.task, inputs.knowledge
     about: dict[str, Any] = {
         "family": visit.family,
         "world": task.world,
@@ -69,7 +69,7 @@ async def _attempt(
         kept, fault = await study(steps, "", task.context)
         lesson = None if fault else Experience("", "", "", True, context=kept)
         return Attempt(None, lesson, 0, "")
-    found = await read(steps, briefing, task.prompt)
+    found = await read(steps, inputs, task.prompt)
     if found.broken is not None:
         steps.write(kind, **found.broken)
         return Attempt(None, None, found.doc_tokens, "", found.opened)

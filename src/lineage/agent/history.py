@@ -1,6 +1,6 @@
 """What a lineage has lived through: raw episodes, kept beside the Knowledge made of them.
 
-Pure. Only the arms and migrations that are about raw history read it; see `lineage.agent.briefing`.
+Pure. Only the arms and migrations that are about raw history read it; see `lineage.agent.inputs`.
 """
 
 from __future__ import annotations

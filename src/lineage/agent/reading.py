@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineage.agent import prompt as prompts
-from lineage.agent.briefing import Briefing
 from lineage.agent.context import Context
 from lineage.agent.history import Past
+from lineage.agent.inputs import Inputs
 from lineage.agent.steps import Steps
 from lineage.agent.toolcalls import converse
 from lineage.core.knowledge import Doc, Knowledge
@@ -39,17 +39,17 @@ class Read:
     broken: dict[str, Any] | None = None
 
 
-async def read(steps: Steps, briefing: Briefing, prompt: str) -> Read:
+async def read(steps: Steps, inputs: Inputs, prompt: str) -> Read:
     """Return what the instance has read."""
-    context, config, knowledge = steps.context, steps.context.config, briefing.knowledge
+    context, config, knowledge = steps.context, steps.context.config, inputs.knowledge
     if config.docs and knowledge.docs:
         ways = {"first": _first, "choice": _choose, "native": _native}
         return await ways[config.opening](steps, knowledge, prompt)
     turns = prompts.act_turns(
         knowledge,
         prompt,
-        transcript=prompts.history_block(briefing.transcript, config.wrong_answers),
-        recalled=_recall(steps, briefing.pool, prompt),
+        transcript=prompts.history_block(inputs.transcript, config.wrong_answers),
+        recalled=_recall(steps, inputs.pool, prompt),
         instructions=context.suite.instructions,
     )
     return Read(turns)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lineage.agent.briefing import NOTHING, Briefing
 from lineage.agent.history import Past
+from lineage.agent.inputs import NOTHING, Inputs
 from lineage.agent.migrations import check_migration
 from lineage.core.config import ArmConfig, Config, Policy
 from lineage.core.curriculum import Visit
@@ -153,21 +153,21 @@ def donor_of(
     return donor, found
 
 
-def brief(
+def inputs_of(
     arm: Arm, knowledge: Knowledge, past: tuple[Past, ...], home: World, visit: Visit
-) -> Briefing:
+) -> Inputs:
     """Return what an episode of `arm` on `visit` receives.
 
     `past` are the raw episodes that the prompt may hold: the newest ones for `transcript`.
     """
     receives = arm.receives
     if receives.facts:
-        return Briefing(_facts(home, visit))
+        return Inputs(_facts(home, visit))
     if receives.transcript:
-        return Briefing(transcript=past)
+        return Inputs(transcript=past)
     if receives.retrieval:
-        return Briefing(pool=past)
-    return Briefing(knowledge) if receives.hands_over or receives.borrowed else NOTHING
+        return Inputs(pool=past)
+    return Inputs(knowledge) if receives.hands_over or receives.borrowed else NOTHING
 
 
 def _facts(home: World, visit: Visit) -> Knowledge:

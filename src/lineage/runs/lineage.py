@@ -24,7 +24,7 @@ from lineage.log.reader import finished, read_steps
 from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Engine
 from lineage.models.replay import Replay
-from lineage.runs.arms import Arm, brief
+from lineage.runs.arms import Arm, inputs_of
 from lineage.runs.finetune import tune
 from lineage.runs.plan import Job
 from lineage.runs.poison import plant
@@ -154,7 +154,7 @@ class _Lineage:
                 work(
                     replace(context, serving=serving),
                     f"w{i:03d}",
-                    brief(arm, knowledge, self._shown(context, state.past), plan.world, visit),
+                    inputs_of(arm, knowledge, self._shown(context, state.past), plan.world, visit),
                     visit,
                 )
                 for i, visit in enumerate(plan.work)
@@ -176,7 +176,7 @@ class _Lineage:
                 probe(
                     replace(context, serving=serving),
                     f"p{i:03d}",
-                    brief(arm, inherited, self._shown(context, past), plan.world, visit),
+                    inputs_of(arm, inherited, self._shown(context, past), plan.world, visit),
                     visit,
                 )
                 for i, visit in enumerate(plan.probes)

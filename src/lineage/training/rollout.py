@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lineage.agent.briefing import Briefing
 from lineage.agent.context import Context, Post
 from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience
+from lineage.agent.inputs import Inputs
 from lineage.agent.prompt import episodes_turn
 from lineage.core.config import AgentConfig, Config, CurriculumConfig, TrainConfig
 from lineage.core.curriculum import Plan, Visit, draw_probes
@@ -215,7 +215,7 @@ class _Room:
             visits = draw_probes(self.suite, plan, self.train.probes, *self.ids, ahead)
             attempts = await asyncio.gather(
                 *(
-                    probe(self.context, f"{name}p{i:03d}", Briefing(knowledge), visit)
+                    probe(self.context, f"{name}p{i:03d}", Inputs(knowledge), visit)
                     for i, visit in enumerate(visits)
                 )
             )
@@ -231,7 +231,7 @@ class _Room:
         """Let a successor work and hand over in its turn; return what it leaves."""
         attempts = await asyncio.gather(
             *(
-                work(self.context, f"{name}w{i:03d}", Briefing(knowledge), visit)
+                work(self.context, f"{name}w{i:03d}", Inputs(knowledge), visit)
                 for i, visit in enumerate(plan.work)
             )
         )
@@ -261,7 +261,7 @@ class _Room:
         visit, prefix = self.visit, f"a{number:02d}"
         recorder = Recorder(self.context.engine)
         context = replace(self.context, engine=recorder, temperature=self.temperature)
-        attempt = await probe(context, f"{prefix}p000", Briefing(self.library), visit)
+        attempt = await probe(context, f"{prefix}p000", Inputs(self.library), visit)
         errors = "; ".join(recorder.errors)
         return _Draft(self.library, recorder.decisions(prefix, context.serving), errors, attempt)
 
