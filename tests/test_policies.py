@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lineage import compose
-from lineage.agent.context import Context, Post
+from lineage.agent.context import Context, Ids
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience, Past
 from lineage.agent.migrations import MIGRATIONS, migrate
@@ -56,7 +56,7 @@ class Memo:
 def context(policy: str = "edit", engine: Any = None, **changes: Any) -> Context:
     agent = replace(CONFIG.agent, policy=policy, **changes)
     return Context(
-        post=Post("run", "e", "inherit", 0, "000-inherit", 1, "m@r1"),
+        ids=Ids("run", "e", "inherit", 0, "000-inherit", 1, "m@r1"),
         engine=engine or Surrogate(SurrogateConfig(skills={"default": PERFECT})),
         suite=SUITE,
         config=agent,

@@ -41,14 +41,14 @@ async def tune(
     ]
     if not examples:
         return ""
-    post = context.post
+    ids = context.ids
     # At a release the new version is trained on the same history, so its name tells both.
-    name = f"{post.lineage}-g{generation:02d}-{post.version}"
-    seed = derive(post.experiment, post.pair, generation, "finetune")
+    name = f"{ids.lineage}-g{generation:02d}-{ids.version}"
+    seed = derive(ids.experiment, ids.pair, generation, "finetune")
     began = time.monotonic()
-    await engine.adapt(name, post.version, examples, run / "adapters" / name, seed)
+    await engine.adapt(name, ids.version, examples, run / "adapters" / name, seed)
     context.write(
-        "handoff" if generation == post.generation else "migrate",
+        "handoff" if generation == ids.generation else "migrate",
         f"finetune-{generation:02d}",
         0,
         "handoff",

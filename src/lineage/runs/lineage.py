@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lineage.agent.context import Context, Post
+from lineage.agent.context import Context, Ids
 from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Past, past_of, restore
@@ -119,7 +119,7 @@ class _Lineage:
         setting, arm = self.setting, self.arm
         config, version = setting.job.config, arm.versions[place.generation]
         docs, past = self.libraries
-        post = Post(
+        ids = Ids(
             setting.job.id,
             config.experiment.name,
             arm.name,
@@ -130,7 +130,7 @@ class _Lineage:
         )
         agent = replace(config.agent, policy=arm.policy, docs=config.agent.docs and arm.reads_docs)
         return Context(
-            post=post,
+            ids=ids,
             engine=Replay(setting.engine, log.answered),
             suite=setting.job.suite,
             config=agent,
@@ -229,9 +229,9 @@ class _Lineage:
 
 
 def _past(context: Context, plan: Plan, attempts: Sequence[Attempt]) -> list[Past]:
-    post = context.post
+    ids = context.ids
     return [
-        past_of(visit, post.generation, f"w{i:03d}", post.version, a.experience, context.suite)
+        past_of(visit, ids.generation, f"w{i:03d}", ids.version, a.experience, context.suite)
         for i, (visit, a) in enumerate(zip(plan.work, attempts, strict=True))
         if a.experience is not None
     ]

@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 
 from lineage import compose
-from lineage.agent.context import Context, Post
+from lineage.agent.context import Context, Ids
 from lineage.agent.migrations import check_migration, migrate
 from lineage.agent.migrations.legacy import Legacy
 from lineage.core.config import Config
@@ -56,7 +56,7 @@ async def _carry(config: Config, knowledge: Knowledge, version: str, folder: Pat
     try:
         await engine.start([version])
         context = Context(
-            post=Post(folder.name, "carry", PLACE.arm, 0, PLACE.lineage, 0, version),
+            ids=Ids(folder.name, "carry", PLACE.arm, 0, PLACE.lineage, 0, version),
             engine=Replay(engine, log.answered),
             suite=make_suite(config.suite),
             config=config.agent,

@@ -39,9 +39,9 @@ def plant(
 
     That is the version of the generation before.
     """
-    post = context.post
-    edit = poison_edit(config, world, post.experiment, post.pair)
-    origin = Origin(post.generation - 1, author, "plant")
+    ids = context.ids
+    edit = poison_edit(config, world, ids.experiment, ids.pair)
+    origin = Origin(ids.generation - 1, author, "plant")
     changes: tuple[Change, ...] = apply(knowledge, [edit], origin, context.limits)
     planted = after(knowledge, changes)
     context.log.snapshot(planted)

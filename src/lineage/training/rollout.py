@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lineage.agent.context import Context, Post
+from lineage.agent.context import Context, Ids
 from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience
@@ -149,7 +149,7 @@ class _Room:
         self.log = GenerationLog(
             rollouts.folder, place, config.log.journal_steps, rollouts.config_hash
         )
-        post = Post(
+        ids = Ids(
             run=f"{self.train.name}-{rollouts.config_hash}",
             # The history decides the seeds too: a number means another one in each step.
             experiment=f"train/{self.train.name}/{draw.curriculum}/{draw.history.id}",
@@ -161,7 +161,7 @@ class _Room:
         )
         agent: AgentConfig = course_agent(config.agent, self.course)
         self.context = Context(
-            post=post,
+            ids=ids,
             engine=Replay(rollouts.engine, self.log.answered),
             suite=self.suite,
             config=agent,
