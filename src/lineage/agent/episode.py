@@ -17,7 +17,7 @@ from lineage.agent.inputs import Inputs
 from lineage.agent.play import play
 from lineage.agent.reading import read
 from lineage.agent.steps import Steps
-from lineage.core.curriculum import Visit
+from lineage.core.curriculum import TaskInstance
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,32 @@ class Attempt:
     opened: tuple[str, ...] = ()
 
 
-async def work(context: Context, name: str, inputs: Inputs, visit: Visit) -> Attempt:
-    """Work on `visit` and get feedback."""
-    return await _attempt(context, name, inputs, visit, probe=False)
+async def work(
+    context: Context, name: str, inputs: Inputs, task_instance: TaskInstance
+) -> Attempt:
+    """Work on `task_instance` and get feedback."""
+    return await _attempt(context, name, inputs, task_instance, probe=False)
 
 
-async def probe(context: Context, name: str, inputs: Inputs, visit: Visit) -> Attempt:
+async def probe(
+    context: Context, name: str, inputs: Inputs, task_instance: TaskInstance
+) -> Attempt:
     """Measure only: no feedback, and nothing that could write Knowledge."""
-    return await _attempt(context, name, inputs, visit, probe=True)
+    return await _attempt(context, name, inputs, task_instance, probe=True)
 
 
 async def _attempt(
-    context: Context, name: str, inputs: Inputs, visit: Visit, probe: bool
+    context: Context, name: str, inputs: Inputs, task_instance: TaskInstance, probe: bool
 ) -> Attempt:
     phase, kind = ("probe", "probe") if probe else ("work", "act")
-    task, knowledge = visit.task, inputs.knowledge
+    task, knowledge = task_instance.task, inputs.knowledge
     about: dict[str, Any] = {
-        "family": visit.family,
+        "family": task_instance.family,
         "world": task.world,
         "task": task.id,
         "category": task.category,
         "facts": task.facts,
-        "met": visit.met,
+        "met": task_instance.met,
         "answer": task.answer,
         "memory_tokens": context.memory_tokens(knowledge),
         "knowledge_before": knowledge.id,
@@ -82,7 +86,7 @@ async def _attempt(
             return Attempt(lost, None, found.doc_tokens, "", found.opened)
         turns = prompts.with_context(found.turns, kept)
         found = replace(found, turns=turns, answered=None)
-    played = await play(steps, found, visit)
+    played = await play(steps, found, task_instance)
     echo, score, tokens = echoed(knowledge.memories, played.text), played.score, found.doc_tokens
     steps.write(kind, played.step, score=score, entry=echo, doc_tokens=tokens, **played.columns)
     if probe or not played.answered:

@@ -13,8 +13,8 @@ from lineage.agent.context import Context
 from lineage.agent.history import Trace
 from lineage.agent.reading import Read
 from lineage.agent.steps import Steps
-from lineage.core.curriculum import Visit
-from lineage.core.tasks import Environment, Observation, Referral
+from lineage.core.curriculum import TaskInstance
+from lineage.core.tasks import Environment, Observation, Referral, Task
 from lineage.models.protocol import Completion
 
 T = TypeVar("T")
@@ -44,42 +44,43 @@ class Played:
         return self.score is not None and not self.columns.get("error")
 
 
-async def play(steps: Steps, found: Read, visit: Visit) -> Played:
-    """Act on the visit's task after what was `found`; each action but the last is logged here.
+async def play(steps: Steps, found: Read, task_instance: TaskInstance) -> Played:
+    """Act on `task_instance` after what was `found`; each action but the last is logged here.
 
     A suite that fails costs this episode alone: its error is in the columns.
     """
-    played = await _play(steps, found, visit)
+    played = await _play(steps, found, task_instance)
     if not played.answered or played.score is None:
         return played
+    task, world = task_instance.task, task_instance.world
     try:
-        feedback = steps.context.suite.feedback(visit.task, visit.world, played.score)
+        feedback = steps.context.suite.feedback(task, world, played.score)
     except Exception as error:
         return replace(played, score=None, columns=played.columns | {"error": _failure(error)})
     return replace(played, feedback=feedback)
 
 
-async def _play(steps: Steps, found: Read, visit: Visit) -> Played:
-    context = steps.context
+async def _play(steps: Steps, found: Read, task_instance: TaskInstance) -> Played:
+    context, task, world = steps.context, task_instance.task, task_instance.world
     try:
-        environment = await _call(context, context.suite.environment, visit.task, visit.world)
+        environment = await _call(context, context.suite.environment, task, world)
     except Exception as error:
         return Played("", {"error": _failure(error)}, None, steps.take())
     if environment is None:
-        return await _answer(steps, found, visit)
+        return await _answer(steps, found, task)
     try:
         return await _turns(steps, found, environment)
     finally:
         await _call(context, environment.close)
 
 
-async def _answer(steps: Steps, found: Read, visit: Visit) -> Played:
+async def _answer(steps: Steps, found: Read, task: Task) -> Played:
     context = steps.context
     completion, columns = found.answered or await steps.ask(found.turns, context.config.act_tokens)
     if completion.error:
         return Played(completion.text, columns, _unanswered(completion), steps.take())
     try:
-        score = await _after(steps, columns, context.suite.score, visit.task, completion.text)
+        score = await _after(steps, columns, context.suite.score, task, completion.text)
     except Exception as error:
         failed = {"error": _failure(error)}
         return Played(completion.text, columns | failed, None, steps.take())

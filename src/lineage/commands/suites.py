@@ -20,7 +20,7 @@ from rich.text import Text
 from lineage import compose
 from lineage.commands import Commands, add_command
 from lineage.core.config import ExperimentConfig, ProbeConfig
-from lineage.core.curriculum import Visit, plans
+from lineage.core.curriculum import TaskInstance, plans
 from lineage.core.errors import LineageError
 from lineage.core.tasks import FAMILIES, Family, Suite, World
 from lineage.report.terminal import new_table
@@ -141,17 +141,17 @@ def _preview(options: argparse.Namespace, console: Console) -> None:
     suite = make_suite(config.suite)
     last = plans(suite, _three(config.experiment), len(config.schedule.versions), options.seed)[-1]
     _show_world(last.world, console)
-    if lessons := [visit for visit in last.work if visit.task.lesson]:
+    if lessons := [one for one in last.work if one.task.lesson]:
         _title(f"lessons: {SHOWN} of the last generation's", console)
-        for visit in lessons[:SHOWN]:
-            _show(suite, visit, console)
+        for task_instance in lessons[:SHOWN]:
+            _show(suite, task_instance, console)
     for family in FAMILIES:
-        visits = [visit for visit in last.probes if visit.family == family]
+        task_instances = [one for one in last.probes if one.family == family]
         _title(f"{family}: {MEANING[family]}", console)
-        if not visits:
+        if not task_instances:
             console.print(Text("none"))
-        for visit in visits:
-            _show(suite, visit, console)
+        for task_instance in task_instances:
+            _show(suite, task_instance, console)
 
 
 def _three(config: ExperimentConfig) -> ExperimentConfig:
@@ -173,8 +173,8 @@ def _show_world(world: World, console: Console) -> None:
     )
 
 
-def _show(suite: Suite, visit: Visit, console: Console) -> None:
-    task, world = visit.task, visit.world
+def _show(suite: Suite, task_instance: TaskInstance, console: Console) -> None:
+    task, world = task_instance.task, task_instance.world
     console.print()
     fields = [
         ("task", task.id),

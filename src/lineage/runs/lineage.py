@@ -149,15 +149,11 @@ class _Lineage:
             log.snapshot(ancestor)
         knowledge = await self._received(context, plan, state, generation)
         serving = await self._tuned(context, state.past, generation - 1)
+        ready, shown = replace(context, serving=serving), self._shown(context, state.past)
         attempts = await asyncio.gather(
             *(
-                work(
-                    replace(context, serving=serving),
-                    f"w{i:03d}",
-                    inputs_of(arm, knowledge, self._shown(context, state.past), plan.world, visit),
-                    visit,
-                )
-                for i, visit in enumerate(plan.work)
+                work(ready, f"w{i:03d}", inputs_of(arm, knowledge, shown, plan.world, one), one)
+                for i, one in enumerate(plan.work)
             )
         )
         past = (*state.past, *_past(context, plan, attempts))
@@ -171,15 +167,11 @@ class _Lineage:
             inherited = self._borrowed(generation)
             log.snapshot(inherited)
         serving = await self._tuned(context, past, generation)
+        ready, shown = replace(context, serving=serving), self._shown(context, past)
         probes = await asyncio.gather(
             *(
-                probe(
-                    replace(context, serving=serving),
-                    f"p{i:03d}",
-                    inputs_of(arm, inherited, self._shown(context, past), plan.world, visit),
-                    visit,
-                )
-                for i, visit in enumerate(plan.probes)
+                probe(ready, f"p{i:03d}", inputs_of(arm, inherited, shown, plan.world, one), one)
+                for i, one in enumerate(plan.probes)
             )
         )
         if arm.receives.hands_over:
@@ -231,8 +223,8 @@ class _Lineage:
 def _past(context: Context, plan: Plan, attempts: Sequence[Attempt]) -> list[Past]:
     ids = context.ids
     return [
-        past_of(visit, ids.generation, f"w{i:03d}", ids.version, a.experience, context.suite)
-        for i, (visit, a) in enumerate(zip(plan.work, attempts, strict=True))
+        past_of(one, ids.generation, f"w{i:03d}", ids.version, a.experience, context.suite)
+        for i, (one, a) in enumerate(zip(plan.work, attempts, strict=True))
         if a.experience is not None
     ]
 
@@ -247,9 +239,9 @@ def _log_reward(
 ) -> None:
     """Log the reward of this generation's handoff, part by part."""
     scores: dict[Family, list[float]] = {family: [] for family in FAMILIES}
-    for visit, attempt in zip(plan.probes, probes, strict=True):
+    for task_instance, attempt in zip(plan.probes, probes, strict=True):
         if attempt.score is not None:
-            scores[Family(visit.family)].append(attempt.score)
+            scores[Family(task_instance.family)].append(attempt.score)
     memory_tokens = context.memory_tokens(after)
     doc_tokens = sum(attempt.doc_tokens for attempt in probes) / max(len(probes), 1)
     reward = handoff_reward(

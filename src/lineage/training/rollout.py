@@ -22,7 +22,7 @@ from lineage.agent.history import Experience
 from lineage.agent.inputs import Inputs
 from lineage.agent.prompt import episodes_turn
 from lineage.core.config import AgentConfig, Config, CurriculumConfig, TrainConfig
-from lineage.core.curriculum import Plan, Visit, draw_probes
+from lineage.core.curriculum import Plan, TaskInstance, draw_probes
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.reward import Reward, episode_reward, handoff_reward, over_horizon
 from lineage.core.seeds import rng
@@ -212,17 +212,17 @@ class _Room:
             name = f"{prefix}k{ahead}"
             if ahead:
                 knowledge = await self._lived(name, plan, knowledge)
-            visits = draw_probes(self.suite, plan, self.train.probes, *self.ids, ahead)
+            task_instances = draw_probes(self.suite, plan, self.train.probes, *self.ids, ahead)
             attempts = await asyncio.gather(
                 *(
-                    probe(self.context, f"{name}p{i:03d}", Inputs(knowledge), visit)
-                    for i, visit in enumerate(visits)
+                    probe(self.context, f"{name}p{i:03d}", Inputs(knowledge), task_instance)
+                    for i, task_instance in enumerate(task_instances)
                 )
             )
             if all(attempt.score is None for attempt in attempts):
                 # The price of memory alone would teach to write nothing.
                 return Alternative(None, draft.decisions, measured, error="no probe was scored")
-            rewards.append(self._reward(knowledge, plan, visits, attempts))
+            rewards.append(self._reward(knowledge, plan, task_instances, attempts))
         reward = over_horizon(rewards, self.train.discount)
         log_reward(self.context, f"{prefix}r", reward, history.knowledge, draft.knowledge)
         return Alternative(reward, draft.decisions, measured)
@@ -231,8 +231,8 @@ class _Room:
         """Let a successor work and hand over in its turn; return what it leaves."""
         attempts = await asyncio.gather(
             *(
-                work(self.context, f"{name}w{i:03d}", Inputs(knowledge), visit)
-                for i, visit in enumerate(plan.work)
+                work(self.context, f"{name}w{i:03d}", Inputs(knowledge), task_instance)
+                for i, task_instance in enumerate(plan.work)
             )
         )
         told: list[Experience] = [a.experience for a in attempts if a.experience is not None]
@@ -243,13 +243,13 @@ class _Room:
         self,
         knowledge: Knowledge,
         plan: Plan,
-        visits: Sequence[Visit],
+        task_instances: Sequence[TaskInstance],
         attempts: Sequence[Attempt],
     ) -> Reward:
         scores: dict[Family, list[float]] = {family: [] for family in FAMILIES}
-        for visit, attempt in zip(visits, attempts, strict=True):
+        for task_instance, attempt in zip(task_instances, attempts, strict=True):
             if attempt.score is not None:
-                scores[Family(visit.family)].append(attempt.score)
+                scores[Family(task_instance.family)].append(attempt.score)
         tokens = self.context.memory_tokens(knowledge)
         read = sum(attempt.doc_tokens for attempt in attempts) / max(len(attempts), 1)
         staleness = measure(knowledge, max(tokens, 1), "", plan.world).staleness or 0.0
@@ -258,26 +258,26 @@ class _Room:
         return handoff_reward(scores, tokens, budget, read, self.reward, stale)
 
     async def _episode(self, number: int) -> _Draft:
-        visit, prefix = self.visit, f"a{number:02d}"
+        task_instance, prefix = self.task_instance, f"a{number:02d}"
         recorder = Recorder(self.context.engine)
         context = replace(self.context, engine=recorder, temperature=self.temperature)
-        attempt = await probe(context, f"{prefix}p000", Inputs(self.library), visit)
+        attempt = await probe(context, f"{prefix}p000", Inputs(self.library), task_instance)
         errors = "; ".join(recorder.errors)
         return _Draft(self.library, recorder.decisions(prefix, context.serving), errors, attempt)
 
     async def _scored(self, number: int, draft: _Draft) -> Alternative:
-        attempt, visit = draft.attempt, self.visit
+        attempt, task_instance = draft.attempt, self.task_instance
         assert attempt is not None
         measured = self._measured(draft.knowledge, "")
-        what = opening(draft.knowledge, attempt.opened, visit.task, self.plan.world)
+        what = opening(draft.knowledge, attempt.opened, task_instance.task, self.plan.world)
         if attempt.score is None:
             return Alternative(None, draft.decisions, measured, what, draft.error or "failed")
-        families = [one.family for one in self.visits]
+        families = [one.family for one in self.task_instances]
         reward = episode_reward(
-            Family(visit.family),
+            Family(task_instance.family),
             attempt.score,
             attempt.doc_tokens,
-            families.count(visit.family) / len(families),
+            families.count(task_instance.family) / len(families),
             self.context.config.memory_budget,
             self.reward,
         )
@@ -285,14 +285,14 @@ class _Room:
         return Alternative(reward, draft.decisions, measured, what, score=attempt.score)
 
     @cached_property
-    def visits(self) -> Sequence[Visit]:
+    def task_instances(self) -> Sequence[TaskInstance]:
         """The tasks that the groups of a curriculum of episodes take turns in."""
         return draw_probes(self.suite, self._open_plan(), self.train.probes, *self.ids)
 
     @property
-    def visit(self) -> Visit:
+    def task_instance(self) -> TaskInstance:
         """The task of an episode: groups walk through the families."""
-        return self.visits[self.draw.turn % len(self.visits)]
+        return self.task_instances[self.draw.turn % len(self.task_instances)]
 
     def _open_plan(self) -> Plan:
         """Return the plan with everything in the library counted as met."""

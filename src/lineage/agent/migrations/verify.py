@@ -19,7 +19,7 @@ from lineage.agent.play import play
 from lineage.agent.proposal import after, log_edits
 from lineage.agent.reading import Read
 from lineage.agent.steps import Steps
-from lineage.core.curriculum import Visit
+from lineage.core.curriculum import TaskInstance
 from lineage.core.edits import Edit, apply
 from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory
 from lineage.core.tasks import Task, World
@@ -74,6 +74,6 @@ async def _attempt(
         "answer": task.answer,
     }
     steps = Steps(context, "migrate", name, about)
-    played = await play(steps, Read(turns), Visit(task, world))
+    played = await play(steps, Read(turns), TaskInstance(task, world))
     steps.write("migrate", played.step, score=played.score, **played.columns)
     return played.score
