@@ -78,12 +78,12 @@ def with_shelf(config: Config, *versions: str) -> Config:
     """Return `config` with those versions of the shelf that its tree or `versions` name.
 
     Their ancestors come with them. The others stay out: what is trained changes no configuration
-    that does not name it. Raises LineageError as `shelf.chosen` does.
+    that does not name it. Raises LineageError as `shelf.named` does.
     """
     tree = plain(config)
     del tree["model"]
     del tree["train"]["name"]  # of the version to be made, not of one that is needed
-    found = shelf.chosen(config.model, {*_strings(tree), *versions})
+    found = shelf.named(config.model, {*_strings(tree), *versions})
     if not found:
         return config
     return replace(

@@ -81,7 +81,7 @@ def read_version(shelf: Path, name: str) -> VersionConfig:
     return replace(version, adapter=str(adapter))
 
 
-def chosen(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConfig]:
+def named(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConfig]:
     """Return the versions on the shelf of `config` that are among `wanted`, and their ancestors.
 
     Left out is what `config` holds already, as the saved configuration of a run does. Raises

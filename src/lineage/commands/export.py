@@ -70,7 +70,7 @@ def _export(options: argparse.Namespace, console: Console) -> None:
     options.run = find_run(options.run)
     record = read_record(options.run)
     snapshots = Snapshots(connect(options.run))
-    id, whence = _chosen(snapshots, list(record.get("arms", ())), options.at, options.lineage)
+    id, whence = _exported(snapshots, list(record.get("arms", ())), options.at, options.lineage)
     knowledge = snapshots.get(id)
     if knowledge is None:
         raise LineageError(f"{options.run} does not hold Knowledge {id}: choose another with --at")
@@ -87,7 +87,7 @@ def _export(options: argparse.Namespace, console: Console) -> None:
             say(console, f"warning: {folder} holds other Markdown, which an import reads as well")
 
 
-def _chosen(snapshots: Snapshots, arms: list[str], at: str, lineage: str) -> tuple[str, str]:
+def _exported(snapshots: Snapshots, arms: list[str], at: str, lineage: str) -> tuple[str, str]:
     """Return the id of what is to be exported and, in words, where it is from.
 
     Without `at`, that is what the last generation of `lineage` left; without that as well, of the
