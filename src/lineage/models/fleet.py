@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayError
 from tokenizers import Tokenizer
 
-from lineage.core.config_engine import EngineConfig, FinetuneConfig
+from lineage.core.config_engine import CheckpointConfig, EngineConfig, FinetuneConfig
 from lineage.core.errors import LineageError
 from lineage.core.installed import SERVING, installed
 from lineage.models.checkpoint import locate
@@ -29,7 +29,7 @@ from lineage.models.protocol import Completion, Example, Located, Request, Token
 from lineage.models.replica import Replica, last_line, place
 from lineage.models.surrogate import count_tokens
 from lineage.models.tuner import Tuner, trained
-from lineage.models.versions import Checkpoint, ModelVersion, lookup
+from lineage.models.versions import ModelVersion, lookup
 from lineage.models.vllm_engine import Served
 
 OFFLINE = {"env_vars": {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}}
@@ -52,11 +52,11 @@ class Fleet:
         """`finetune` says how adapters are trained, where a run may ask for some."""
         self.versions, self.config, self.cache = dict(versions), config, cache.absolute()
         self.finetune = finetune
-        self.tuners: dict[Checkpoint, Any] = {}
+        self.tuners: dict[CheckpointConfig, Any] = {}
         self.tuning = asyncio.Lock()
         self.cluster = Cluster(ray_address, ray_timeout_s)
         self.room = asyncio.Semaphore(config.max_in_flight)
-        self.replicas: dict[Checkpoint, list[Replica]] = {}
+        self.replicas: dict[CheckpointConfig, list[Replica]] = {}
         self.located: dict[str, Located] = {}
         self.counters: dict[str, TokenCounter] = {}
         self.on_gpu = False
@@ -67,7 +67,7 @@ class Fleet:
 
         Raises LineageError where a checkpoint is missing, Ray has too little, or an engine fails.
         """
-        wanted: dict[Checkpoint, list[ModelVersion]] = {}
+        wanted: dict[CheckpointConfig, list[ModelVersion]] = {}
         for name in versions:
             one = lookup(self.versions, name)
             wanted.setdefault(one.checkpoint, []).append(one)

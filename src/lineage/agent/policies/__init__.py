@@ -1,7 +1,8 @@
 """Handoff policies: how an instance turns what it did into edits of the memories.
 
-A policy is one file here and one line below. It returns its proposals; all of them are made from
-the Knowledge that the generation began with, so that they can be asked for at the same time.
+A policy is a function in a file here and one line below. It returns its proposals; all of them are
+made from the Knowledge that the generation began with, so that they can be asked for at the same
+time.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from lineage.agent.context import Context
 from lineage.agent.history import Experience
-from lineage.agent.policies.append import append
-from lineage.agent.policies.edit import edit
+from lineage.agent.policies.by_group import append, edit
 from lineage.agent.policies.rewrite_all import rewrite_all
 from lineage.agent.proposal import Proposal
 from lineage.core.knowledge import Knowledge

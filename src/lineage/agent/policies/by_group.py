@@ -1,9 +1,15 @@
-"""What `append` and `edit` share: a request for each few episodes, all at the same time."""
+"""`append` and `edit`: a request for each few episodes, all at the same time.
+
+`append` only ever adds, and old notes go by overflow alone: the reflection buffers of Reflexion
+(Shinn et al. 2023) and the experience lists of many agents grow so. `edit` changes single entries,
+after ACE's delta updates (Zhang et al. 2025).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
@@ -18,6 +24,7 @@ async def by_group(
     prefix: str,
     knowledge: Knowledge,
     experiences: Sequence[Experience],
+    *,
     rules: str,
     operations: Sequence[str],
 ) -> Sequence[Proposal]:
@@ -33,3 +40,7 @@ async def by_group(
 
     groups = [experiences[i : i + size] for i in range(0, len(experiences), size)]
     return await asyncio.gather(*(ask(i, group) for i, group in enumerate(groups)))
+
+
+append = partial(by_group, rules="append", operations=("add",))
+edit = partial(by_group, rules="edit", operations=schemas.ALL)
