@@ -25,7 +25,7 @@ from lineage.core.config_engine import CheckpointConfig, VersionConfig
 from lineage.core.errors import LineageError
 from lineage.models import shelf as shelf_module
 from lineage.models.checkpoint import ADAPTER_FILES, digest, locate
-from lineage.models.shelf import check_name, named, names, parameters, read, register
+from lineage.models.shelf import check_name, named, names, parameters, read_version, register
 from lineage.models.versions import registry
 from lineage.runs.plan import prepare
 
@@ -33,6 +33,11 @@ R0 = "smollm2-135m@r0"
 W1 = "smollm2-135m@t1"
 W2 = "smollm2-135m@w2"
 RECORD = {"minutes": 3.5}
+
+
+def read(shelf: Path) -> dict[str, VersionConfig]:
+    """Return every version on `shelf`."""
+    return {name: read_version(shelf, name) for name in names(shelf)}
 
 
 def adapter(folder: Path, fill: float = 1.5, dtype: torch.dtype = torch.float32) -> Path:

@@ -51,11 +51,6 @@ def names(shelf: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if not name.startswith(".")))
 
 
-def read(shelf: Path) -> dict[str, VersionConfig]:
-    """Return every version on `shelf`. Raises LineageError as `read_version` does."""
-    return {name: read_version(shelf, name) for name in names(shelf)}
-
-
 def read_version(shelf: Path, name: str) -> VersionConfig:
     """Return the version `name` on `shelf`, its adapter as an absolute path.
 
