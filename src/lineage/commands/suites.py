@@ -10,8 +10,6 @@ from textwrap import wrap
 from typing import Any
 
 import hydra
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -112,12 +110,8 @@ def _turns(kind: type[Suite], values: dict[str, Any]) -> str:
 
 def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the keys of the entry `name`, unchecked: a path may have no value yet."""
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(config_dir=str(compose.conf_dir()), version_base="1.3"):
-            tree = hydra.compose("config", overrides=[f"suite={name}", *overrides])
-    finally:
-        GlobalHydra.instance().clear()
+    with compose.hydra_tree():
+        tree = hydra.compose("config", overrides=[f"suite={name}", *overrides])
     values = OmegaConf.to_container(tree.suite, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Engine
 from lineage.models.surrogate import Surrogate
-from lineage.models.versions import registry
 
 
 def make_engine(config: Config, adaptable: bool = False) -> Engine:
@@ -21,27 +19,16 @@ def make_engine(config: Config, adaptable: bool = False) -> Engine:
     kind = config.engine.kind
     if kind not in ENGINES:
         raise LineageError(f"engine.kind is {kind!r}: choose from {', '.join(ENGINES)}")
-    return ENGINES[kind](config, adaptable)
-
-
-def _fleet(config: Config, adaptable: bool) -> Engine:
-    return Fleet(
-        registry(config.model),
-        config.engine,
-        Path(config.run.cache),
-        config.run.ray_address,
-        config.finetune if adaptable or _trains(config) else None,
-        config.run.ray_timeout_s,
-    )
+    return ENGINES[kind](config, adaptable or _trains(config))
 
 
 def _surrogate(config: Config, adaptable: bool) -> Engine:
     engine = config.engine
-    return _fleet(config, adaptable) if engine.hosted else Surrogate(engine.surrogate)
+    return Fleet(config, adaptable) if engine.hosted else Surrogate(engine.surrogate)
 
 
-ENGINES: dict[str, Callable[[Config, bool], Engine]] = {"vllm": _fleet, "surrogate": _surrogate}
-"""The engines by `engine.kind`, made of a configuration and whether versions may be added."""
+ENGINES: dict[str, Callable[[Config, bool], Engine]] = {"vllm": Fleet, "surrogate": _surrogate}
+"""By `engine.kind` what makes it of a configuration and of whether versions may be added."""
 
 
 def _trains(config: Config) -> bool:
