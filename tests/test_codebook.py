@@ -63,15 +63,15 @@ def test_families_are_disjoint_and_met_is_when_a_task_was_first_met() -> None:
         made = plans(SUITE, EXPERIMENT, 4, pair)
         first: dict[str, int] = {}
         for generation, plan in enumerate(made):
-            for visit in plan.work:
-                first.setdefault(visit.task.id, generation)
-            for visit in plan.probes:
-                home = visit.task.world == plan.world.id
-                if visit.family == Family.SAME:
-                    assert visit.met == first[visit.task.id]
+            for task_instance in plan.work:
+                first.setdefault(task_instance.task.id, generation)
+            for task_instance in plan.probes:
+                home = task_instance.task.world == plan.world.id
+                if task_instance.family == Family.SAME:
+                    assert task_instance.met == first[task_instance.task.id]
                 else:
-                    assert visit.met is None
-                    assert home == (visit.family == Family.SIMILAR)
+                    assert task_instance.met is None
+                    assert home == (task_instance.family == Family.SIMILAR)
         met = set(first)
         later = {v.task.id for p in made for v in p.probes if v.family != Family.SAME}
         assert not met & later

@@ -38,7 +38,7 @@ def test_tasks_with_an_order_are_met_in_it_and_the_others_last() -> None:
     ordered = tuple(question(n, order=90 - n, group="g") for n in range(20))
     free = tuple(question(n, group="g") for n in range(20, 24))
     made = plans(Listed("l", "", (*free, *ordered), 9), EXPERIMENT, 6, 0)
-    met = [visit.task for plan in made for visit in plan.work]
+    met = [task_instance.task for plan in made for task_instance in plan.work]
     assert len(met) == 12
     orders = [task.order for task in met if task.order is not None]
     assert orders == sorted(orders) and len(orders) >= 8
@@ -82,15 +82,15 @@ def test_a_question_is_same_once_all_its_lessons_were_read() -> None:
     for generation, plan in enumerate(plans(suite, EXPERIMENT, 4, 1)):
         assert [v.task.order for v in plan.work] == [2 * generation, 2 * generation + 1]
         read = 2 * generation + 2
-        for visit in plan.probes:
-            assert not visit.task.lesson
-            second = int(visit.task.id.rpartition("q")[2]) + 1
-            if visit.task.world != plan.world.id:
-                assert visit.family == "dissimilar"
+        for task_instance in plan.probes:
+            assert not task_instance.task.lesson
+            second = int(task_instance.task.id.rpartition("q")[2]) + 1
+            if task_instance.task.world != plan.world.id:
+                assert task_instance.family == "dissimilar"
             else:
-                assert visit.family == ("same" if second < read else "similar")
-                assert visit.met == (second // 2 if second < read else None)
-    families = {visit.family for visit in plans(suite, EXPERIMENT, 4, 1)[1].probes}
+                assert task_instance.family == ("same" if second < read else "similar")
+                assert task_instance.met == (second // 2 if second < read else None)
+    families = {task_instance.family for task_instance in plans(suite, EXPERIMENT, 4, 1)[1].probes}
     assert families == set(FAMILIES)
 
 
@@ -106,5 +106,5 @@ def test_dissimilar_probes_are_never_of_the_own_world() -> None:
     suite = Listed("l", "", tuple(question(n) for n in range(24)), 2)
     for pair in range(40):
         for plan in plans(suite, EXPERIMENT, 4, pair):
-            for visit in plan.probes:
-                assert (visit.family == "dissimilar") == (visit.world.id != plan.world.id)
+            for one in plan.probes:
+                assert (one.family == "dissimilar") == (one.world.id != plan.world.id)

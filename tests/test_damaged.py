@@ -213,14 +213,15 @@ def test_a_suite_of_somebody_else_is_neither_forked_nor_trained_on(
 def test_a_package_of_somebody_else_is_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from lineage.core.config_engine import CheckpointConfig
     from lineage.models.checkpoint import locate
-    from lineage.models.versions import Checkpoint, ModelVersion
+    from lineage.models.versions import ModelVersion
 
     (tmp_path / "evil_package").mkdir()
     told = tmp_path / "imported"
     (tmp_path / "evil_package" / "__init__.py").write_text(f"open({str(told)!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    held = Checkpoint("package_gguf", "x.gguf", "evil_package.inner", "install it")
+    held = CheckpointConfig("package_gguf", "x.gguf", "evil_package.inner", "install it")
     with pytest.raises(LineageError, match="install it"):
         locate(ModelVersion("m@r0", held, "", 2048, "", ""), tmp_path)
     assert not told.exists()

@@ -96,7 +96,7 @@ def test_the_pages_suite_keeps_to_what_the_page_asks_of_a_suite(imported: Path) 
     assert len({task.id for task in first.tasks}) == 36
     experiment = ExperimentConfig("page", 0, 1, 6, None, 0.0, ProbeConfig(3, 3, 3))
     for plan in plans(suite, experiment, 4, 0):
-        home = {visit.family: visit.task.world == plan.world.id for visit in plan.probes}
+        home = {one.family: one.task.world == plan.world.id for one in plan.probes}
         assert home == {Family.SAME: True, Family.SIMILAR: True, Family.DISSIMILAR: False}
 
 

@@ -248,8 +248,8 @@ def test_families_of_a_file(tmp_path: Path) -> None:
     experiment = surrogate(tmp_path).experiment
     for pair in range(6):
         made = plans(suite(path), experiment, 4, pair)
-        met = {visit.task.group for visit in made[0].work}
-        similar = [visit for visit in made[0].probes if visit.family == "similar"]
+        met = {task_instance.task.group for task_instance in made[0].work}
+        similar = [one for one in made[0].probes if one.family == "similar"]
         assert len(similar) == 4
-        for visit in similar:
-            assert visit.task.group in met and visit.task.world == made[0].world.id
+        for task_instance in similar:
+            assert task_instance.task.group in met and task_instance.task.world == made[0].world.id

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lineage import compose
 from lineage.agent.condense import pieces
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Exchange, Trace
 from lineage.agent.prompt import conversation, record
 from lineage.core.config import Config
@@ -315,9 +315,9 @@ def test_what_was_answered_is_not_asked_for_again(
 AGENT = compose.load([]).agent
 
 
-def desk(**config: int) -> Desk:
+def context(**config: int) -> Context:
     made = replace(AGENT, **config)  # type: ignore[arg-type]
-    return Desk(*(None,) * 3, made, count_tokens, *(None,) * 3)  # type: ignore[arg-type]
+    return Context(*(None,) * 3, made, count_tokens, *(None,) * 3)  # type: ignore[arg-type]
 
 
 @given(
@@ -326,7 +326,7 @@ def desk(**config: int) -> Desk:
 )
 def test_pieces_hold_every_word_once_and_fit(lines: list[list[str]], room: int) -> None:
     text = "\n".join(" ".join(line) for line in lines)
-    cut = list(pieces(desk(history_tokens=room + 4, summary_tokens=4), text))
+    cut = list(pieces(context(history_tokens=room + 4, summary_tokens=4), text))
     assert " ".join(cut).split() == text.split()
     assert all(count_tokens(piece) <= room for piece in cut)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lineage import compose
-from lineage.agent.desk import Desk, Post
+from lineage.agent.context import Context, Ids
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience, Past
 from lineage.agent.migrations import MIGRATIONS, migrate
@@ -53,10 +53,10 @@ class Memo:
         self.snapshots[knowledge.id] = knowledge
 
 
-def desk(policy: str = "edit", engine: Any = None, **changes: Any) -> Desk:
+def context(policy: str = "edit", engine: Any = None, **changes: Any) -> Context:
     agent = replace(CONFIG.agent, policy=policy, **changes)
-    return Desk(
-        post=Post("run", "e", "inherit", 0, "000-inherit", 1, "m@r1"),
+    return Context(
+        ids=Ids("run", "e", "inherit", 0, "000-inherit", 1, "m@r1"),
         engine=engine or Surrogate(SurrogateConfig(skills={"default": PERFECT})),
         suite=SUITE,
         config=agent,
@@ -91,7 +91,7 @@ def passed(tasks: Sequence[Task]) -> tuple[Past, ...]:
     )
 
 
-def brought(kind: str, knowledge: Knowledge, tasks: Sequence[Task], place: Desk) -> Knowledge:
+def brought(kind: str, knowledge: Knowledge, tasks: Sequence[Task], place: Context) -> Knowledge:
     legacy = Legacy(knowledge, passed(tasks), WORLD, CONFIG.migration)
     return asyncio.run(migrate(place, kind, legacy))
 
@@ -101,7 +101,7 @@ CODES = [task for task in WORLD.tasks if "code" in task.prompt][:6]
 
 @pytest.mark.parametrize("policy", ["append", "edit", "rewrite-all"])
 def test_every_policy_keeps_what_was_told(policy: str) -> None:
-    place = desk(policy, docs=False)
+    place = context(policy, docs=False)
     left = asyncio.run(hand_over(place, EMPTY, [told(task) for task in CODES[:3]]))
     assert sorted(texts(left)) == sorted(fact(task) for task in CODES[:3])
 
@@ -109,8 +109,8 @@ def test_every_policy_keeps_what_was_told(policy: str) -> None:
 def test_edit_revises_what_is_stale_and_append_only_adds() -> None:
     stale = fact(CODES[0]).replace(CODES[0].answer, "1111")
     before = knowing(stale)
-    edited = asyncio.run(hand_over(desk("edit", docs=False), before, [told(CODES[0])]))
-    appended = asyncio.run(hand_over(desk("append", docs=False), before, [told(CODES[0])]))
+    edited = asyncio.run(hand_over(context("edit", docs=False), before, [told(CODES[0])]))
+    appended = asyncio.run(hand_over(context("append", docs=False), before, [told(CODES[0])]))
     assert texts(edited) == [fact(CODES[0])]
     assert edited.memories[0].id == "m1"
     assert edited.memories[0].created == ORIGIN
@@ -119,7 +119,7 @@ def test_edit_revises_what_is_stale_and_append_only_adds() -> None:
 
 
 def test_docs_are_written_then_revised_when_stale() -> None:
-    place = desk("edit")
+    place = context("edit")
     one = asyncio.run(hand_over(place, EMPTY, [told(task) for task in CODES[:2]], memories=False))
     assert not one.memories
     (doc,) = one.docs
@@ -162,22 +162,22 @@ def test_a_note_that_was_answered_from_outlives_one_that_was_not() -> None:
     before = knowing("The code of pump Old is 1.", "The code of pump Used is 2.")
     budget = count_tokens('<notes from="m@r0">\nThe code of pump Used is 2.\n</notes>')
     idle = Idle(SurrogateConfig(skills={"default": PERFECT}))
-    place = desk("append", idle, docs=False, memory_budget=budget + 2)
+    place = context("append", idle, docs=False, memory_budget=budget + 2)
     left = asyncio.run(hand_over(place, before, [], used=frozenset({"m1"})))
     assert [memory.id for memory in left.memories] == ["m1"]
 
 
 def test_verbatim_changes_nothing_that_fits_and_none_leaves_nothing() -> None:
     before = knowing(*(fact(task) for task in CODES))
-    assert brought("verbatim", before, CODES, desk()) == before
-    emptied = brought("none", before, CODES, desk())
+    assert brought("verbatim", before, CODES, context()) == before
+    emptied = brought("none", before, CODES, context())
     assert (emptied.memories, emptied.docs) == ((), ())
     assert emptied.next_id == before.next_id, "an id is never given again"
 
 
 def test_distil_compresses_to_its_share_of_the_budget() -> None:
     before = knowing(*(fact(task) for task in CODES))
-    place = desk(memory_budget=120)
+    place = context(memory_budget=120)
     left = brought("distil", before, CODES, place)
     assert 0 < place.memory_tokens(left) <= 120 * CONFIG.migration.distil_share
     assert set(texts(left)) < set(texts(before))
@@ -192,7 +192,7 @@ def test_rewrite_asks_for_each_entry_and_one_that_fails_stays() -> None:
 
     doc = Doc("d3", "Title", "one\ntwo", ORIGIN, ORIGIN)
     before = knowing("one", "two", docs=[doc])
-    place = desk(engine=Restating(SurrogateConfig(skills={"default": PERFECT})))
+    place = context(engine=Restating(SurrogateConfig(skills={"default": PERFECT})))
     left = brought("rewrite", before, [], place)
     assert texts(left) == ["Anew.", "two"]
     assert left.docs == (doc,)
@@ -207,7 +207,7 @@ def test_verify_drops_what_the_world_contradicts_and_keeps_what_helps() -> None:
     bad = Doc("d4", "All codes", fact(CODES[2]).replace(CODES[2].answer, "2222"), ORIGIN, ORIGIN)
     good = Doc("d5", "More codes", fact(CODES[3]), ORIGIN, ORIGIN)
     before = knowing(fact(CODES[0]), stale, poison, docs=[bad, good])
-    place = desk()
+    place = context()
     left = brought("verify", before, CODES, place)
     assert texts(left) == [fact(CODES[0])]
     assert left.docs == (good,)
@@ -218,18 +218,18 @@ def test_verify_drops_what_the_world_contradicts_and_keeps_what_helps() -> None:
 
 def test_verify_keeps_what_nothing_is_known_about() -> None:
     before = knowing("A note about nothing that was ever asked.")
-    assert brought("verify", before, [], desk()) == before
+    assert brought("verify", before, [], context()) == before
 
 
 def test_rebuild_reads_the_raw_episodes_and_not_the_notes() -> None:
     before = knowing("Whatever is asked, the answer is 0000.")
-    left = brought("rebuild", before, CODES[:3], desk(docs=False))
+    left = brought("rebuild", before, CODES[:3], context(docs=False))
     assert sorted(texts(left)) == sorted(fact(task) for task in CODES[:3])
     assert min(int(memory.id[1:]) for memory in left.memories) >= before.next_id
 
 
 def test_every_step_of_a_rebuild_over_budget_has_a_name_of_its_own() -> None:
-    place = desk(memory_budget=30, docs=False)
+    place = context(memory_budget=30, docs=False)
     past = tuple(
         replace(p, generation=i // 3, id=f"g{i // 3:02d}/w{i:03d}")
         for i, p in enumerate(passed(CODES))
@@ -246,7 +246,7 @@ def test_every_step_of_a_rebuild_over_budget_has_a_name_of_its_own() -> None:
 @pytest.mark.parametrize("kind", sorted(MIGRATIONS))
 def test_every_migration_ends_within_the_budget_and_descends_from_what_it_got(kind: str) -> None:
     before = knowing(*(fact(task) for task in WORLD.tasks[:20]))
-    place = desk(memory_budget=90)
+    place = context(memory_budget=90)
     left = brought(kind, before, WORLD.tasks[:4], place)
     assert place.memory_tokens(left) <= 90
     log = place.log

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from lineage import compose
 from lineage.agent.prompt import escape
-from lineage.commands.fork import changes, find_fork, fork_config, other_world
+from lineage.commands.fork import changes, configured, find_fork, other_world
 from lineage.commands.provenance import register
 from lineage.core.config import Config
 from lineage.core.edits import Change, Edit, Limits, apply, overflow
@@ -107,6 +107,11 @@ class Log:
         if self.arm == "inherit":
             about = {"knowledge_before": self.start.id, "knowledge_after": self.now.id}
             self.step("reward", "reward", 0, "handoff", **about)
+
+
+def fork_config(run: Path, at: str, overrides: Sequence[str]) -> Config:
+    """Return the configuration of the fork of `run` at the snapshot `at`, with `overrides`."""
+    return configured(run, find_fork(Snapshots(connect(run)), at), overrides)
 
 
 def history() -> list[Log]:

@@ -142,10 +142,10 @@ def test_dissimilar_is_another_category_and_similar_another_problem() -> None:
         met: set[str] = set()
         for plan in plans(FAST, EXPERIMENT, 2, pair):
             home = plan.world.tasks[0].category
-            met |= {visit.task.prompt for visit in plan.work}
-            for visit in plan.probes:
-                assert (visit.task.category == home) == (visit.family != Family.DISSIMILAR)
-                assert (visit.task.prompt in met) == (visit.family == Family.SAME)
+            met |= {task_instance.task.prompt for task_instance in plan.work}
+            for one in plan.probes:
+                assert (one.task.category == home) == (one.family != Family.DISSIMILAR)
+                assert (one.task.prompt in met) == (one.family == Family.SAME)
 
 
 def test_settings_change_how_hard_a_dataset_is() -> None:

@@ -25,7 +25,7 @@ from lineage.core.config_engine import CheckpointConfig, VersionConfig
 from lineage.core.errors import LineageError
 from lineage.models import shelf as shelf_module
 from lineage.models.checkpoint import ADAPTER_FILES, digest, locate
-from lineage.models.shelf import check_name, chosen, names, parameters, read, register
+from lineage.models.shelf import check_name, named, names, parameters, read_version, register
 from lineage.models.versions import registry
 from lineage.runs.plan import prepare
 
@@ -33,6 +33,11 @@ R0 = "smollm2-135m@r0"
 W1 = "smollm2-135m@t1"
 W2 = "smollm2-135m@w2"
 RECORD = {"minutes": 3.5}
+
+
+def read(shelf: Path) -> dict[str, VersionConfig]:
+    """Return every version on `shelf`."""
+    return {name: read_version(shelf, name) for name in names(shelf)}
 
 
 def adapter(folder: Path, fill: float = 1.5, dtype: torch.dtype = torch.float32) -> Path:
@@ -229,7 +234,7 @@ def test_a_torn_or_foreign_folder_is_one_line(
     assert f"{tmp_path / 'shelf' / W1} is no trained version" in str(raised.value)
     # Runs that do not name it go on.
     model = replace(shipped().model, shelf=str(tmp_path / "shelf"))
-    assert chosen(model, {R0}) == {}
+    assert named(model, {R0}) == {}
 
 
 def test_only_what_is_named_is_in_a_configuration(tmp_path: Path) -> None:

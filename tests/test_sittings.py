@@ -16,7 +16,7 @@ import pytest
 from helpers import answering, run, steps, surrogate
 from rich.console import Console
 
-from lineage.agent import desk
+from lineage.agent import context
 from lineage.core.errors import LineageError
 from lineage.log import sittings
 from lineage.log.sittings import SITTINGS, Sitting, Timer, read_sittings
@@ -105,7 +105,7 @@ def test_a_run_of_two_sittings_took_what_they_worked_whatever_the_clock_says(
     (first,) = read_sittings(folder)
     # The clock is set while nobody works, and the run is gone on with.
     later = SimpleNamespace(time=lambda: time.time() + PAUSE, monotonic=time.monotonic)
-    monkeypatch.setattr(desk, "time", later)
+    monkeypatch.setattr(context, "time", later)
     run(config, folder)
     found = read_sittings(folder)
     assert len(found) == 2 and found[0] == first

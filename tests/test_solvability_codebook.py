@@ -65,15 +65,15 @@ def test_families_of_two_hundred_pairs_are_disjoint_as_defined() -> None:
     for pair in range(SEEDS):
         met: dict[str, int] = {}
         for generation, plan in enumerate(plans(SUITE, EXPERIMENT, 3, pair)):
-            for visit in plan.work:
-                met.setdefault(visit.task.id, generation)
+            for task_instance in plan.work:
+                met.setdefault(task_instance.task.id, generation)
             found: dict[str, set[str]] = {family: set() for family in Family}
-            for visit in plan.probes:
-                found[visit.family].add(visit.task.id)
-                assert (visit.task.id in met) == (visit.family == Family.SAME)
-                assert visit.met == met.get(visit.task.id)
-                home = visit.task.world == plan.world.id
-                assert home == (visit.family != Family.DISSIMILAR)
-                assert visit.task.group or visit.family != Family.SIMILAR
+            for task_instance in plan.probes:
+                found[task_instance.family].add(task_instance.task.id)
+                assert (task_instance.task.id in met) == (task_instance.family == Family.SAME)
+                assert task_instance.met == met.get(task_instance.task.id)
+                home = task_instance.task.world == plan.world.id
+                assert home == (task_instance.family != Family.DISSIMILAR)
+                assert task_instance.task.group or task_instance.family != Family.SIMILAR
             assert sum(map(len, found.values())) == len(plan.probes) == 12
             assert len(set().union(*found.values())) == 12

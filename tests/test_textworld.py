@@ -227,11 +227,11 @@ def test_families_are_disjoint_and_kin_share_the_way() -> None:
     for pair in range(10):
         met: set[str] = set()
         for plan in plans(SUITE, EXPERIMENT, 4, pair):
-            met |= {visit.task.id for visit in plan.work}
-            for visit in plan.probes:
-                home = visit.task.world == plan.world.id
-                assert home == (visit.family != Family.DISSIMILAR)
-                assert (visit.task.id in met) == (visit.family == Family.SAME)
+            met |= {task_instance.task.id for task_instance in plan.work}
+            for task_instance in plan.probes:
+                home = task_instance.task.world == plan.world.id
+                assert home == (task_instance.family != Family.DISSIMILAR)
+                assert (task_instance.task.id in met) == (task_instance.family == Family.SAME)
     ways: dict[str, set[str]] = {}
     for task in SUITE.world(1, 0).tasks:
         way = ",".join(fact for fact in task.facts if fact.startswith("way/"))

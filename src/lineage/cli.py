@@ -16,13 +16,13 @@ from lineage.commands import (
     add_command,
     compact,
     compare,
+    export,
     ls,
     migrate,
     provenance,
     show,
     suites,
     train,
-    transfer,
     versions,
 )
 from lineage.commands.overrides import add_overrides
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.register(commands)
     compact.register(commands)
     provenance.register(commands, _execute)
-    transfer.register(commands)
+    export.register(commands)
     migrate.register(commands)
     suites.register(commands)
     train.register(commands)

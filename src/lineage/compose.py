@@ -59,31 +59,38 @@ def load(overrides: Sequence[str], *versions: str) -> Config:
     `versions` are names of model versions that it needs beside those that its tree names. Raises
     LineageError: an unknown key or group option names the nearest valid one.
     """
+    with hydra_tree():
+        try:
+            tree = compose("config", overrides=list(overrides))
+        # Hydra raises ValueError for a group that is set to a number or null, and TypeError for
+        # one that is set to a list of them.
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+            line = _no_option(overrides) or _explain(error, compose("config"))
+            raise LineageError(line) from error
+    return with_shelf(typed(resolved(tree)), *versions)
+
+
+@contextmanager
+def hydra_tree() -> Iterator[None]:
+    """Let Hydra compose the shipped tree, as long as this lasts."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
-            try:
-                tree = compose("config", overrides=list(overrides))
-            # Hydra raises ValueError for a group that is set to a number or null, and TypeError for
-            # one that is set to a list of them.
-            except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
-                line = _no_option(overrides) or _explain(error, compose("config"))
-                raise LineageError(line) from error
+            yield
     finally:
         GlobalHydra.instance().clear()
-    return with_shelf(typed(resolved(tree)), *versions)
 
 
 def with_shelf(config: Config, *versions: str) -> Config:
     """Return `config` with those versions of the shelf that its tree or `versions` name.
 
     Their ancestors come with them. The others stay out: what is trained changes no configuration
-    that does not name it. Raises LineageError as `shelf.chosen` does.
+    that does not name it. Raises LineageError as `shelf.named` does.
     """
     tree = plain(config)
     del tree["model"]
     del tree["train"]["name"]  # of the version to be made, not of one that is needed
-    found = shelf.chosen(config.model, {*_strings(tree), *versions})
+    found = shelf.named(config.model, {*_strings(tree), *versions})
     if not found:
         return config
     return replace(
@@ -244,8 +251,7 @@ def training_hash(config: Config) -> str:
     tree = plain(config)
     wanted = identity(config) | {node: tree[node] for node in TRAINING}
     wanted["model"] = _contents(tree, {config.train.parent, *_suite_versions(tree)})
-    text = json.dumps(wanted, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return _hash(wanted)
 
 
 def _suite_versions(tree: dict[str, Any]) -> set[str]:
@@ -272,8 +278,11 @@ def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
 
 def config_hash(config: Config) -> str:
     """Return the first 8 hex digits of the hash of `identity`."""
-    text = json.dumps(identity(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return _hash(identity(config))
+
+
+def _hash(wanted: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def plain(config: Config) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.proposal import after, enact, log_edits, propose
 from lineage.core.edits import overflow
 from lineage.core.knowledge import Knowledge
 
 
 async def fit(
-    desk: Desk,
+    context: Context,
     phase: str,
     knowledge: Knowledge,
     used: frozenset[str] = frozenset(),
@@ -24,16 +24,16 @@ async def fit(
     are the ids of memories that this generation wrote, changed or answered from; `prefix` keeps
     the names of episodes apart where a phase does this more than once.
     """
-    budget = desk.config.memory_budget if budget is None else budget
-    desk.log.snapshot(knowledge)
-    if desk.memory_tokens(knowledge) <= budget:
+    budget = context.config.memory_budget if budget is None else budget
+    context.log.snapshot(knowledge)
+    if context.memory_tokens(knowledge) <= budget:
         return knowledge
-    config, episode = desk.config, f"{prefix}{phase}-fit"
+    config, episode = context.config, f"{prefix}{phase}-fit"
     shrink = ("revise", "merge", "drop")
     schema = schemas.memory_edits(knowledge, config.compress_edits, config, shrink)
     most = config.edit_tokens * config.compress_edits
-    proposal = await propose(desk, episode, prompts.compress_turns(knowledge), most, schema)
-    kept = after(knowledge, enact(desk, phase, knowledge, proposal))
-    dropped = overflow(kept, lambda k: desk.memory_tokens(k) <= budget, used)
-    log_edits(desk, phase, f"{prefix}{phase}-overflow", dropped)
+    proposal = await propose(context, episode, prompts.compress_turns(knowledge), most, schema)
+    kept = after(knowledge, enact(context, phase, knowledge, proposal))
+    dropped = overflow(kept, lambda k: context.memory_tokens(k) <= budget, used)
+    log_edits(context, phase, f"{prefix}{phase}-overflow", dropped)
     return after(kept, dropped)

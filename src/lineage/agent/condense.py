@@ -1,4 +1,4 @@
-"""A context that overflows: the instance itself sums up what it can no longer hold.
+"""A history that overflows: the instance itself sums up what it can no longer hold.
 
 Each summary is a step of its own. How many of the facts in the record it kept is measured from
 the log (`lineage.metrics.summaries`).
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineage.agent import prompt as prompts
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Trace
+from lineage.agent.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -26,73 +27,63 @@ class Fault:
     broken: bool
 
 
-async def condense(
-    desk: Desk, phase: str, name: str, step: int, prompt: str, text: str, about: dict[str, Any]
-) -> tuple[str, Fault | None]:
-    """Return the instance's summary of `text`, the record of its work on `prompt`, or why not.
-
-    It is logged as step `step` of the episode `name`.
-    """
+async def condense(steps: Steps, prompt: str, text: str) -> tuple[str, Fault | None]:
+    """Return the instance's summary of `text`, the record of its work on `prompt`, or why not."""
     turns = prompts.summary_turns(prompt, text)
-    completion, columns = await desk.ask(name, step, turns, desk.config.summary_tokens)
+    completion, columns = await steps.ask(turns, steps.context.config.summary_tokens)
     error = completion.error or ("" if completion.text.strip() else "the summary is empty")
-    desk.write(phase, name, step, "summary", **about, **columns | {"error": error})
+    steps.write("summary", **columns | {"error": error})
     if not error:
         return completion.text, None
     columns = {"error": error, "finish_reason": completion.finish_reason}
     return "", Fault(columns, completion.broken)
 
 
-async def hold(
-    desk: Desk, phase: str, name: str, step: int, prompt: str, trace: Trace, about: dict[str, Any]
-) -> tuple[Trace, int, Fault | None]:
-    """Return `trace` such that it takes at most `agent.history_tokens`, the next step, and a fault.
+async def hold(steps: Steps, prompt: str, trace: Trace) -> tuple[Trace, Fault | None]:
+    """Return `trace` such that it takes at most `agent.history_tokens`, and a fault.
 
     All but the newest turn are summed up where it takes more. Where the instance cannot do that
     they are lost, and the step has the error; where the engine failed that is the fault.
     """
-    if len(trace.exchanges) < 2 or desk.count(prompts.record(trace)) <= desk.config.history_tokens:
-        return trace, step, None
+    context = steps.context
+    taken = context.count(prompts.record(trace))
+    if len(trace.exchanges) < 2 or taken <= context.config.history_tokens:
+        return trace, None
     older = Trace(trace.summary, trace.exchanges[:-1])
-    summary, fault = await condense(desk, phase, name, step, prompt, prompts.record(older), about)
+    summary, fault = await condense(steps, prompt, prompts.record(older))
     kept = Trace(summary or trace.summary, trace.exchanges[-1:])
-    return kept, step + 1, fault if fault and fault.broken else None
+    return kept, fault if fault and fault.broken else None
 
 
-async def study(
-    desk: Desk, phase: str, name: str, step: int, prompt: str, context: str, about: dict[str, Any]
-) -> tuple[str, int, Fault | None]:
-    """Return what the instance keeps of `context`, the next step, and why it keeps nothing.
+async def study(steps: Steps, prompt: str, text: str) -> tuple[str, Fault | None]:
+    """Return what the instance keeps of `text`, and why it keeps nothing.
 
-    A context of more than `agent.history_tokens` is read piece by piece, and after each the
-    summary so far and the piece are summed up anew. What it keeps is the step `read`.
+    A text of more than `agent.history_tokens` is read piece by piece, and after each the summary
+    so far and the piece are summed up anew. What it keeps is the step `read`.
     """
-    kept = context
-    if desk.count(context) > desk.config.history_tokens:
+    context, kept = steps.context, text
+    if context.count(text) > context.config.history_tokens:
         kept = ""
-        for piece in pieces(desk, context):
-            text = prompts.record(Trace(kept)) + "\n" + prompts.quoted(piece)
-            summary, fault = await condense(
-                desk, phase, name, step, prompt or "Learn the text.", text.strip(), about
-            )
-            step += 1
+        for piece in pieces(context, text):
+            told = prompts.record(Trace(kept)) + "\n" + prompts.quoted(piece)
+            summary, fault = await condense(steps, prompt or "Learn the text.", told.strip())
             if fault:
-                return "", step, fault
+                return "", fault
             kept = summary
-    desk.write(phase, name, step, "read", detail=kept, **about)
-    return kept, step + 1, None
+    steps.write("read", detail=kept)
+    return kept, None
 
 
-def pieces(desk: Desk, text: str) -> Iterator[str]:
+def pieces(context: Context, text: str) -> Iterator[str]:
     """Yield `text` in pieces of whole lines that fit beside a summary.
 
     A line that is too long alone is cut into words.
     """
-    room = max(desk.config.history_tokens - desk.config.summary_tokens, 1)
+    room = max(context.config.history_tokens - context.config.summary_tokens, 1)
     held, used = list[str](), 0
     for line in text.splitlines():
-        for part in [line] if desk.count(line) <= room else _halves(desk, line.split(), room):
-            cost = desk.count(part) + 1
+        for part in [line] if context.count(line) <= room else _halves(context, line.split(), room):
+            cost = context.count(part) + 1
             if held and used + cost > room:
                 yield "\n".join(held)
                 held, used = [], 0
@@ -102,12 +93,12 @@ def pieces(desk: Desk, text: str) -> Iterator[str]:
         yield "\n".join(held)
 
 
-def _halves(desk: Desk, words: list[str], room: int) -> Iterator[str]:
+def _halves(context: Context, words: list[str], room: int) -> Iterator[str]:
     """Yield `words` in runs that take at most `room` tokens, where a single word does."""
     text = " ".join(words)
-    if len(words) < 2 or desk.count(text) <= room:
+    if len(words) < 2 or context.count(text) <= room:
         yield text
         return
     middle = len(words) // 2
-    yield from _halves(desk, words[:middle], room)
-    yield from _halves(desk, words[middle:], room)
+    yield from _halves(context, words[:middle], room)
+    yield from _halves(context, words[middle:], room)

@@ -1,4 +1,4 @@
-"""One episode: a fresh instance on one task, from its briefing and its own steps alone.
+"""One episode: a fresh instance on one task, from its inputs and its own steps alone.
 
 A working episode gets feedback and leaves an `Experience`; a probe gets none and leaves a score.
 """
@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lineage.agent import prompt as prompts
-from lineage.agent.briefing import Briefing
 from lineage.agent.condense import study
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.echo import echoed
 from lineage.agent.history import Experience
+from lineage.agent.inputs import Inputs
 from lineage.agent.play import play
 from lineage.agent.reading import read
-from lineage.core.curriculum import Visit
-from lineage.core.tasks import Task
+from lineage.agent.steps import Steps
+from lineage.core.curriculum import TaskInstance
 
 
 @dataclass(frozen=True)
@@ -36,66 +36,64 @@ class Attempt:
     opened: tuple[str, ...] = ()
 
 
-async def work(desk: Desk, name: str, briefing: Briefing, visit: Visit) -> Attempt:
-    """Work on `visit` and get feedback."""
-    return await _attempt(desk, name, briefing, visit, probe=False)
+async def work(
+    context: Context, name: str, inputs: Inputs, task_instance: TaskInstance
+) -> Attempt:
+    """Work on `task_instance` and get feedback."""
+    return await _attempt(context, name, inputs, task_instance, probe=False)
 
 
-async def probe(desk: Desk, name: str, briefing: Briefing, visit: Visit) -> Attempt:
+async def probe(
+    context: Context, name: str, inputs: Inputs, task_instance: TaskInstance
+) -> Attempt:
     """Measure only: no feedback, and nothing that could write Knowledge."""
-    return await _attempt(desk, name, briefing, visit, probe=True)
+    return await _attempt(context, name, inputs, task_instance, probe=True)
 
 
-async def _attempt(desk: Desk, name: str, briefing: Briefing, visit: Visit, probe: bool) -> Attempt:
+async def _attempt(
+    context: Context, name: str, inputs: Inputs, task_instance: TaskInstance, probe: bool
+) -> Attempt:
     phase, kind = ("probe", "probe") if probe else ("work", "act")
-    task, knowledge = visit.task, briefing.knowledge
+    task, knowledge = task_instance.task, inputs.knowledge
     about: dict[str, Any] = {
-        "family": visit.family,
+        "family": task_instance.family,
         "world": task.world,
         "task": task.id,
         "category": task.category,
         "facts": task.facts,
-        "met": visit.met,
+        "met": task_instance.met,
         "answer": task.answer,
-        "memory_tokens": desk.memory_tokens(knowledge),
+        "memory_tokens": context.memory_tokens(knowledge),
         "knowledge_before": knowledge.id,
         "knowledge_after": knowledge.id,
     }
+    steps = Steps(context, phase, name, about)
     if task.lesson:
-        return await _learn(desk, phase, name, task, about)
-    found = await read(desk, name, phase, briefing, task.prompt, about)
+        # Nothing is asked, so nothing is scored.
+        kept, fault = await study(steps, "", task.context)
+        lesson = None if fault else Experience("", "", "", True, context=kept)
+        return Attempt(None, lesson, 0, "")
+    found = await read(steps, inputs, task.prompt)
     if found.broken is not None:
-        desk.write(phase, name, found.steps, kind, **about, **found.broken)
+        steps.write(kind, **found.broken)
         return Attempt(None, None, found.doc_tokens, "", found.opened)
-    context = ""
+    kept = ""
     if task.context and not probe:
-        context, step, fault = await study(
-            desk, phase, name, found.steps, task.prompt, task.context, about
-        )
+        kept, fault = await study(steps, task.prompt, task.context)
         if fault:
             lost = None if fault.broken else 0.0
-            desk.write(phase, name, step, kind, score=lost, **about, **fault.columns)
+            steps.write(kind, score=lost, **fault.columns)
             return Attempt(lost, None, found.doc_tokens, "", found.opened)
-        turns = prompts.with_context(found.turns, context)
-        found = replace(found, turns=turns, steps=step, answered=None)
-    played = await play(desk, phase, name, found, visit, about)
-    echo = echoed(knowledge.memories, played.text)
-    about |= {"doc_tokens": found.doc_tokens}
-    score = played.score
-    desk.write(phase, name, played.step, kind, score=score, entry=echo, **about, **played.columns)
+        turns = prompts.with_context(found.turns, kept)
+        found = replace(found, turns=turns, answered=None)
+    played = await play(steps, found, task_instance)
+    echo, score, tokens = echoed(knowledge.memories, played.text), played.score, found.doc_tokens
+    steps.write(kind, played.step, score=score, entry=echo, doc_tokens=tokens, **played.columns)
     if probe or not played.answered:
-        return Attempt(score, None, found.doc_tokens, echo, found.opened)
-    feedback = played.feedback
-    about |= {"memory_tokens": 0, "doc_tokens": 0}
-    desk.write(phase, name, played.next, "feedback", score=score, detail=feedback, **about)
+        return Attempt(score, None, tokens, echo, found.opened)
+    told = played.feedback
+    steps.write("feedback", memory_tokens=0, doc_tokens=0, score=score, detail=told)
     experience = Experience(
-        task.prompt, played.text, feedback, score == 1.0, found.opened, context, played.trace
+        task.prompt, played.text, told, score == 1.0, found.opened, kept, played.trace
     )
-    return Attempt(score, experience, found.doc_tokens, echo, found.opened)
-
-
-async def _learn(desk: Desk, phase: str, name: str, task: Task, about: dict[str, Any]) -> Attempt:
-    """Read a lesson: nothing is asked, so nothing is scored."""
-    context, _, fault = await study(desk, phase, name, 0, "", task.context, about)
-    experience = None if fault else Experience("", "", "", True, context=context)
-    return Attempt(None, experience, 0, "")
+    return Attempt(score, experience, tokens, echo, found.opened)

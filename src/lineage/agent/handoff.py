@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.budget import fit
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.echo import share
 from lineage.agent.history import Experience
 from lineage.agent.policies import POLICIES
@@ -27,7 +27,7 @@ ABOUT = 0.8
 
 
 async def hand_over(
-    desk: Desk,
+    context: Context,
     knowledge: Knowledge,
     experiences: Sequence[Experience],
     used: frozenset[str] = frozenset(),
@@ -42,22 +42,22 @@ async def hand_over(
     """
     writing = []
     if memories and experiences:
-        writing.append(POLICIES[desk.config.policy](desk, prefix, knowledge, experiences))
-    if desk.config.docs and experiences:
-        writing.append(_documents(desk, prefix, knowledge, experiences))
+        writing.append(POLICIES[context.config.policy](context, prefix, knowledge, experiences))
+    if context.config.docs and experiences:
+        writing.append(_documents(context, prefix, knowledge, experiences))
     inherited, touched = knowledge, set(used)
     for proposals in await asyncio.gather(*writing):
         for proposal in proposals:
-            changes = enact(desk, phase, inherited, proposal)
+            changes = enact(context, phase, inherited, proposal)
             touched |= {change.outcome.entry for change in changes}
             inherited = after(inherited, changes)
-    return await fit(desk, phase, inherited, frozenset(touched), prefix=prefix)
+    return await fit(context, phase, inherited, frozenset(touched), prefix=prefix)
 
 
 async def _documents(
-    desk: Desk, prefix: str, knowledge: Knowledge, experiences: Sequence[Experience]
+    context: Context, prefix: str, knowledge: Knowledge, experiences: Sequence[Experience]
 ) -> Sequence[Proposal]:
-    config, size = desk.config, desk.config.episodes_per_doc
+    config, size = context.config, context.config.episodes_per_doc
 
     async def ask(number: int, group: Sequence[Experience]) -> Proposal:
         # An append-only lineage never changes a doc either.
@@ -67,7 +67,7 @@ async def _documents(
         schema = schemas.doc_edits(related, lines, config)
         turns = prompts.document_turns(related, group, config.wrong_answers)
         return await propose(
-            desk, f"{prefix}d{number:03d}", turns, config.document_tokens, schema
+            context, f"{prefix}d{number:03d}", turns, config.document_tokens, schema
         )
 
     groups = [experiences[i : i + size] for i in range(0, len(experiences), size)]

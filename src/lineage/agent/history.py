@@ -1,6 +1,6 @@
 """What a lineage has lived through: raw episodes, kept beside the Knowledge made of them.
 
-Pure. Only the arms and migrations that are about raw history read it; see `lineage.agent.briefing`.
+Pure. Only the arms and migrations that are about raw history read it; see `lineage.agent.inputs`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from lineage.core.curriculum import Plan, Visit
+from lineage.core.curriculum import Plan, TaskInstance
 from lineage.core.tasks import Suite, Task
 from lineage.log.schema import Step
 from lineage.search import Entry
@@ -72,12 +72,17 @@ class Past:
 
 
 def past_of(
-    visit: Visit, generation: int, episode: str, version: str, experience: Experience, suite: Suite
+    task_instance: TaskInstance,
+    generation: int,
+    episode: str,
+    version: str,
+    experience: Experience,
+    suite: Suite,
 ) -> Past:
     """Return the finished `episode` of `generation` as its lineage remembers it."""
-    solution = suite.solution(visit.task, visit.world)
+    solution = suite.solution(task_instance.task, task_instance.world)
     id = f"g{generation:02d}/{episode}"
-    return Past(id, generation, version, visit.task, experience, solution)
+    return Past(id, generation, version, task_instance.task, experience, solution)
 
 
 def restore(plan: Plan, generation: int, steps: Iterable[Step], suite: Suite) -> tuple[Past, ...]:
@@ -88,15 +93,15 @@ def restore(plan: Plan, generation: int, steps: Iterable[Step], suite: Suite) ->
             episodes.setdefault(step.episode, []).append(step)
     found = []
     for episode, its in sorted(episodes.items()):
-        visit = plan.work[int(episode.removeprefix("w"))]
-        experience = _remembered(visit, sorted(its, key=lambda step: step.step))
+        task_instance = plan.work[int(episode.removeprefix("w"))]
+        experience = _remembered(task_instance, sorted(its, key=lambda step: step.step))
         if experience is not None:
             version = its[0].version
-            found.append(past_of(visit, generation, episode, version, experience, suite))
+            found.append(past_of(task_instance, generation, episode, version, experience, suite))
     return tuple(found)
 
 
-def _remembered(visit: Visit, steps: Sequence[Step]) -> Experience | None:
+def _remembered(task_instance: TaskInstance, steps: Sequence[Step]) -> Experience | None:
     """Return what the instance of `steps` remembered, None where its episode failed."""
     context, trace, answer, feedback = "", Trace(), "", ""
     opened: list[str] = []
@@ -107,7 +112,7 @@ def _remembered(visit: Visit, steps: Sequence[Step]) -> Experience | None:
             opened.append(step.entry)
         elif step.kind == "read":
             context, trace = step.detail, Trace()
-            whole = visit.task.lesson
+            whole = task_instance.task.lesson
         elif step.kind == "summary":
             # It stands for all but the newest turn, which was yet to be answered.
             summary = trace.summary if step.error else step.completion
@@ -121,7 +126,7 @@ def _remembered(visit: Visit, steps: Sequence[Step]) -> Experience | None:
     if not whole:
         return None
     return Experience(
-        visit.task.prompt, answer, feedback, score == 1.0, tuple(opened), context, trace
+        task_instance.task.prompt, answer, feedback, score == 1.0, tuple(opened), context, trace
     )
 
 

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from lineage.agent import prompt as prompts
 from lineage.agent.condense import hold
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Trace
 from lineage.agent.reading import Read
-from lineage.core.curriculum import Visit
-from lineage.core.tasks import Environment, Observation, Referral
+from lineage.agent.steps import Steps
+from lineage.core.curriculum import TaskInstance
+from lineage.core.tasks import Environment, Observation, Referral, Task
 from lineage.models.protocol import Completion
 
 T = TypeVar("T")
@@ -27,14 +28,13 @@ class Played:
 
     `columns` are the completion's own, with the environment's last words and any error. `score`
     is None where engine or suite failed, and 0 where the instance did: its prompt was over-long.
-    `feedback` is what the suite says to an answer. `next` is the first step that is free after it.
+    `feedback` is what the suite says to an answer.
     """
 
     text: str
     columns: dict[str, Any]
     score: float | None
     step: int
-    next: int
     trace: Trace = NO_TURNS
     feedback: str = ""
 
@@ -44,122 +44,98 @@ class Played:
         return self.score is not None and not self.columns.get("error")
 
 
-async def play(
-    desk: Desk, phase: str, name: str, found: Read, visit: Visit, about: dict[str, Any]
-) -> Played:
-    """Act on the visit's task after what was `found`; each action but the last is logged here.
+async def play(steps: Steps, found: Read, task_instance: TaskInstance) -> Played:
+    """Act on `task_instance` after what was `found`; each action but the last is logged here.
 
     A suite that fails costs this episode alone: its error is in the columns.
     """
-    played = await _play(desk, phase, name, found, visit, about)
+    played = await _play(steps, found, task_instance)
     if not played.answered or played.score is None:
         return played
+    task, world = task_instance.task, task_instance.world
     try:
-        feedback = desk.suite.feedback(visit.task, visit.world, played.score)
+        feedback = steps.context.suite.feedback(task, world, played.score)
     except Exception as error:
         return replace(played, score=None, columns=played.columns | {"error": _failure(error)})
     return replace(played, feedback=feedback)
 
 
-async def _play(
-    desk: Desk, phase: str, name: str, found: Read, visit: Visit, about: dict[str, Any]
-) -> Played:
+async def _play(steps: Steps, found: Read, task_instance: TaskInstance) -> Played:
+    context, task, world = steps.context, task_instance.task, task_instance.world
     try:
-        environment = await _call(desk, desk.suite.environment, visit.task, visit.world)
+        environment = await _call(context, context.suite.environment, task, world)
     except Exception as error:
-        return Played("", {"error": _failure(error)}, None, found.steps, found.steps + 1)
+        return Played("", {"error": _failure(error)}, None, steps.take())
     if environment is None:
-        return await _answer(desk, phase, name, found, visit, about)
+        return await _answer(steps, found, task)
     try:
-        return await _turns(desk, phase, name, found, environment, about)
+        return await _turns(steps, found, environment)
     finally:
-        await _call(desk, environment.close)
+        await _call(context, environment.close)
 
 
-async def _answer(
-    desk: Desk, phase: str, name: str, found: Read, visit: Visit, about: dict[str, Any]
-) -> Played:
-    step = found.steps
-    completion, columns = found.answered or await desk.ask(
-        name, step, found.turns, desk.config.act_tokens
-    )
+async def _answer(steps: Steps, found: Read, task: Task) -> Played:
+    context = steps.context
+    completion, columns = found.answered or await steps.ask(found.turns, context.config.act_tokens)
     if completion.error:
-        return Played(completion.text, columns, _unanswered(completion), step, step + 1)
+        return Played(completion.text, columns, _unanswered(completion), steps.take())
     try:
-        score = await _after(
-            desk, name, step, columns, desk.suite.score, visit.task, completion.text
-        )
+        score = await _after(steps, columns, context.suite.score, task, completion.text)
     except Exception as error:
         failed = {"error": _failure(error)}
-        return Played(completion.text, columns | failed, None, step, step + 1)
+        return Played(completion.text, columns | failed, None, steps.take())
     if not isinstance(score, Referral):
-        return Played(completion.text, columns, score, step, step + 1)
+        return Played(completion.text, columns, score, steps.take())
     # The answer's own step is written after the judge's: what is finished must survive a crash.
-    desk.hold(name, step, columns)
-    judged, why = await _judged(desk, phase, name, step + 1, score, about)
-    return Played(completion.text, columns | {"error": why}, judged, step, step + 2)
+    steps.hold(columns)
+    step = steps.take()
+    judged, why = await _judged(steps, score)
+    return Played(completion.text, columns | {"error": why}, judged, step)
 
 
-async def _judged(
-    desk: Desk, phase: str, name: str, step: int, referral: Referral, about: dict[str, Any]
-) -> tuple[float | None, str]:
+async def _judged(steps: Steps, referral: Referral) -> tuple[float | None, str]:
     """Return the judge's score, or None and why there is none."""
-    completion, columns = await desk.ask(
-        name,
-        step,
+    completion, columns = await steps.ask(
         prompts.judge_turns(referral.prompt),
-        max(desk.count(word) for word in (YES, NO)) + 1,
+        max(steps.context.count(word) for word in (YES, NO)) + 1,
         choices=(YES, NO),
         version=referral.version,
     )
-    desk.write(phase, name, step, "judge", detail=referral.version, **about, **columns)
+    steps.write("judge", detail=referral.version, **columns)
     if completion.error:
         return None, f"judge: {completion.error}"
     return float(completion.text == YES), ""
 
 
-async def _turns(
-    desk: Desk,
-    phase: str,
-    name: str,
-    found: Read,
-    environment: Environment,
-    about: dict[str, Any],
-) -> Played:
-    config, step, trace, spent = desk.config, found.steps, Trace(), 0
+async def _turns(steps: Steps, found: Read, environment: Environment) -> Played:
+    context, config, trace, spent = steps.context, steps.context.config, Trace(), 0
     # What was said before the environment was shown is no move in it.
     text, columns = "", dict[str, Any]()
-    first = shown = await _observe(desk, _call(desk, environment.begin))
+    first = shown = await _observe(context, _call(context, environment.begin))
     for turn in range(1, config.turns + 1):
         if shown.error:
             break
-        prompt = found.turns[-1].content
-        trace, step, fault = await hold(desk, phase, name, step, prompt, trace, about)
+        trace, fault = await hold(steps, found.turns[-1].content, trace)
         if fault:
-            return Played("", fault.columns, None, step, step + 1, trace)
-        completion, columns = await desk.ask(
-            name,
-            step,
-            prompts.conversation(found.turns, first.text, trace),
-            config.act_tokens,
-            choices=shown.choices,
-        )
+            return Played("", fault.columns, None, steps.take(), trace)
+        turns = prompts.conversation(found.turns, first.text, trace)
+        completion, columns = await steps.ask(turns, config.act_tokens, choices=shown.choices)
         text = completion.text
         if completion.error:
-            return Played(text, columns, _unanswered(completion), step, step + 1, trace)
+            return Played(text, columns, _unanswered(completion), steps.take(), trace)
         spent += completion.completion_tokens
         last = turn == config.turns or spent + config.act_tokens > config.episode_tokens
-        shown = await _observe(desk, _after(desk, name, step, columns, environment.act, text, last))
+        shown = await _observe(context, _after(steps, columns, environment.act, text, last))
         columns |= {"detail": shown.text}
         if shown.error or shown.score is not None:
             break
         if last:
             shown = _Shown(error="suite: the environment gave no score after its last turn")
             break
-        desk.write(phase, name, step, "turn", **about, **columns)
-        trace, step = trace.then(text, shown.text), step + 1
+        steps.write("turn", **columns)
+        trace = trace.then(text, shown.text)
     columns |= {"error": shown.error}
-    return Played(text, columns, shown.score, step, step + 1, trace)
+    return Played(text, columns, shown.score, steps.take(), trace)
 
 
 def _unanswered(failed: Completion) -> float | None:
@@ -177,36 +153,31 @@ class _Shown:
     error: str = ""
 
 
-async def _observe(desk: Desk, call: Awaitable[Observation]) -> _Shown:
+async def _observe(context: Context, call: Awaitable[Observation]) -> _Shown:
     """Return what a call of an environment shows."""
     try:
         seen = await call
     except Exception as error:
         return _Shown(error=_failure(error))
-    most = desk.config.observation_chars
+    most = context.config.observation_chars
     text = seen.text if len(seen.text) <= most else f"{seen.text[:most]} [cut]"
     return _Shown(text, seen.score, seen.choices)
 
 
-async def _call(desk: Desk, function: Callable[..., T], *inputs: Any) -> T:
+async def _call(context: Context, function: Callable[..., T], *inputs: Any) -> T:
     """Call a suite; a thread waits where that may take a while, not the other lineages."""
-    if desk.suite.blocking:
+    if context.suite.blocking:
         return await asyncio.to_thread(function, *inputs)
     return function(*inputs)
 
 
 async def _after(
-    desk: Desk,
-    name: str,
-    step: int,
-    columns: dict[str, Any],
-    function: Callable[..., T],
-    *inputs: Any,
+    steps: Steps, columns: dict[str, Any], function: Callable[..., T], *inputs: Any
 ) -> T:
     """Call a suite about an answer, which is made durable first where that may take a while."""
-    if desk.suite.blocking:
-        desk.hold(name, step, columns)
-    return await _call(desk, function, *inputs)
+    if steps.context.suite.blocking:
+        steps.hold(columns)
+    return await _call(steps.context, function, *inputs)
 
 
 def _failure(error: Exception) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.schemas import Schema
 from lineage.core.edits import Change, Edit, apply, parse_edits
 from lineage.core.knowledge import Knowledge
@@ -25,7 +25,7 @@ class Proposal:
 
 
 async def propose(
-    desk: Desk,
+    context: Context,
     episode: str,
     turns: tuple[Turn, ...],
     most_tokens: int,
@@ -33,8 +33,8 @@ async def propose(
     parse: Parser = parse_edits,
 ) -> Proposal:
     """Ask for edits; what cannot be parsed is an error on the step and proposes nothing."""
-    completion, columns = await desk.ask(episode, 0, turns, most_tokens, schema=schema)
-    desk.hold(episode, 0, columns)
+    completion, columns = await context.ask(episode, 0, turns, most_tokens, schema=schema)
+    context.hold(episode, 0, columns)
     edits: tuple[Edit, ...] = ()
     if not completion.error:
         try:
@@ -45,13 +45,13 @@ async def propose(
 
 
 def enact(
-    desk: Desk, phase: str, knowledge: Knowledge, proposal: Proposal, kind: str = "handoff"
+    context: Context, phase: str, knowledge: Knowledge, proposal: Proposal, kind: str = "handoff"
 ) -> tuple[Change, ...]:
     """Apply a proposal; log its step as `kind`, then each edit with its outcome."""
-    changes = apply(knowledge, proposal.edits, desk.origin(proposal.episode), desk.limits)
+    changes = apply(knowledge, proposal.edits, context.origin(proposal.episode), context.limits)
     about = {"knowledge_before": knowledge.id, "knowledge_after": after(knowledge, changes).id}
-    desk.write(phase, proposal.episode, 0, kind, **about, **proposal.columns)
-    log_edits(desk, phase, proposal.episode, changes)
+    context.write(phase, proposal.episode, 0, kind, **about, **proposal.columns)
+    log_edits(context, phase, proposal.episode, changes)
     return changes
 
 
@@ -60,12 +60,12 @@ def after(knowledge: Knowledge, changes: Sequence[Change]) -> Knowledge:
     return changes[-1].after if changes else knowledge
 
 
-def log_edits(desk: Desk, phase: str, episode: str, changes: Sequence[Change]) -> None:
+def log_edits(context: Context, phase: str, episode: str, changes: Sequence[Change]) -> None:
     """Log each change as an `edit` step, and keep its snapshot."""
     for number, change in enumerate(changes, start=1):
-        desk.log.snapshot(change.after)
+        context.log.snapshot(change.after)
         edit = change.outcome.edit
-        desk.write(
+        context.write(
             phase,
             episode,
             number,

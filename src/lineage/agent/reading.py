@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineage.agent import prompt as prompts
-from lineage.agent.briefing import Briefing
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
+from lineage.agent.history import Past
+from lineage.agent.inputs import Inputs
+from lineage.agent.steps import Steps
 from lineage.agent.toolcalls import converse
 from lineage.core.knowledge import Doc, Knowledge
 from lineage.models.protocol import Completion, Turn
@@ -24,118 +26,100 @@ Answer = tuple[Completion, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Read:
-    """The turns that ask for the answer, how many steps led there, and doc tokens in them.
+    """The turns that ask for the answer, and what was opened on the way: ids, and their tokens.
 
     `answered` is the answer itself, with its columns, where the reading ended in one. `broken` are
     the columns of a request that the engine failed: what was to be read then is not known.
     """
 
     turns: tuple[Turn, ...]
-    steps: int = 0
     doc_tokens: int = 0
     opened: tuple[str, ...] = ()
     answered: Answer | None = None
     broken: dict[str, Any] | None = None
 
 
-async def read(
-    desk: Desk, name: str, phase: str, briefing: Briefing, prompt: str, about: dict[str, Any]
-) -> Read:
-    """Return what the instance has read; `about` are the columns that its steps share."""
-    config, knowledge = desk.config, briefing.knowledge
+async def read(steps: Steps, inputs: Inputs, prompt: str) -> Read:
+    """Return what the instance has read."""
+    context, config, knowledge = steps.context, steps.context.config, inputs.knowledge
     if config.docs and knowledge.docs:
         ways = {"first": _first, "choice": _choose, "native": _native}
-        return await ways[config.opening](desk, name, phase, briefing, prompt, about)
-    transcript = prompts.history_block(briefing.transcript, config.wrong_answers)
-    recalled, steps = _recall(desk, name, phase, briefing, prompt, about)
+        return await ways[config.opening](steps, knowledge, prompt)
     turns = prompts.act_turns(
         knowledge,
         prompt,
-        transcript=transcript,
-        recalled=recalled,
-        instructions=desk.suite.instructions,
+        transcript=prompts.history_block(inputs.transcript, config.wrong_answers),
+        recalled=_recall(steps, inputs.pool, prompt),
+        instructions=context.suite.instructions,
     )
-    return Read(turns, steps)
+    return Read(turns)
 
 
-def _recall(
-    desk: Desk, name: str, phase: str, briefing: Briefing, prompt: str, about: dict[str, Any]
-) -> tuple[str, int]:
-    """Return the block of the raw episodes nearest to the task, and the steps that took."""
-    if not briefing.pool:
-        return "", 0
-    entries = tuple(past.entry for past in briefing.pool)
-    hits = desk.past.search(entries, prompt, desk.config.retrieved_episodes)
+def _recall(steps: Steps, pool: Sequence[Past], prompt: str) -> str:
+    """Return the block of the raw episodes of `pool` that are nearest to the task."""
+    if not pool:
+        return ""
+    context = steps.context
+    entries = tuple(past.entry for past in pool)
+    hits = context.past.search(entries, prompt, context.config.retrieved_episodes)
     ids = tuple(hit.id for hit in hits)
-    desk.write(phase, name, 0, "search", detail=prompt, results=ids, **about)
-    near = [past for past in briefing.pool if past.id in set(ids)]
-    return prompts.history_block(near, desk.config.wrong_answers), 1
+    steps.write("search", detail=prompt, results=ids)
+    near = [past for past in pool if past.id in set(ids)]
+    return prompts.history_block(near, context.config.wrong_answers)
 
 
-def _search(
-    desk: Desk, name: str, phase: str, briefing: Briefing, prompt: str, about: dict[str, Any]
-) -> tuple[Doc, ...]:
-    found = desk.find_docs(briefing.knowledge, prompt)
-    desk.write(phase, name, 0, "search", detail=prompt, results=_ids(found), **about)
+def _search(steps: Steps, knowledge: Knowledge, prompt: str) -> tuple[Doc, ...]:
+    found = steps.context.find_docs(knowledge, prompt)
+    steps.write("search", detail=prompt, results=_ids(found))
     return found
 
 
-async def _first(
-    desk: Desk, name: str, phase: str, briefing: Briefing, prompt: str, about: dict[str, Any]
-) -> Read:
-    found = _search(desk, name, phase, briefing, prompt, about)
-    opened = found[: desk.config.docs_opened]
-    for step, doc in enumerate(opened, start=1):
-        desk.write(phase, name, step, "open", entry=doc.id, detail=doc.title, **about)
-    turns = _act_turns(desk, briefing.knowledge, prompt, opened)
-    return Read(turns, 1 + len(opened), _tokens(desk, opened), _ids(opened))
+async def _first(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
+    opened = _search(steps, knowledge, prompt)[: steps.context.config.docs_opened]
+    for doc in opened:
+        steps.write("open", entry=doc.id, detail=doc.title)
+    turns = _act_turns(steps.context, knowledge, prompt, opened)
+    return Read(turns, _tokens(steps.context, opened), _ids(opened))
 
 
-async def _choose(
-    desk: Desk, name: str, phase: str, briefing: Briefing, prompt: str, about: dict[str, Any]
-) -> Read:
-    knowledge = briefing.knowledge
-    found = _search(desk, name, phase, briefing, prompt, about)
-    step, opened = 1, list[Doc]()
-    while len(opened) < desk.config.docs_opened and len(opened) < len(found):
+async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
+    context, found, opened = steps.context, _search(steps, knowledge, prompt), list[Doc]()
+    while len(opened) < context.config.docs_opened and len(opened) < len(found):
         left = [doc for doc in found if doc not in opened]
         choices = (*(doc.id for doc in left), prompts.NO_DOC)
-        longest = max(desk.count(choice) for choice in choices) + 1
+        longest = max(context.count(choice) for choice in choices) + 1
         turns = prompts.open_turns(knowledge, prompt, left, opened)
-        completion, columns = await desk.ask(name, step, turns, longest, choices=choices)
+        completion, columns = await steps.ask(turns, longest, choices=choices)
         doc = next((d for d in left if d.id == completion.text), None)
         entry, title = (doc.id, doc.title) if doc else ("", "")
-        desk.write(phase, name, step, "open", entry=entry, detail=title, **about, **columns)
-        step += 1
+        steps.write("open", entry=entry, detail=title, **columns)
         if completion.broken:
             failed = {"error": completion.error}
-            return Read((), step, _tokens(desk, opened), _ids(opened), broken=failed)
+            return Read((), _tokens(context, opened), _ids(opened), broken=failed)
         if doc is None:
             break
         opened.append(doc)
-    turns = _act_turns(desk, knowledge, prompt, opened)
-    return Read(turns, step, _tokens(desk, opened), _ids(opened))
+    turns = _act_turns(context, knowledge, prompt, opened)
+    return Read(turns, _tokens(context, opened), _ids(opened))
 
 
-async def _native(
-    desk: Desk, name: str, phase: str, briefing: Briefing, prompt: str, about: dict[str, Any]
-) -> Read:
-    talk = await converse(desk, name, phase, briefing.knowledge, prompt, about)
-    tokens = _tokens(desk, talk.opened)
+async def _native(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
+    talk = await converse(steps, knowledge, prompt)
+    tokens = _tokens(steps.context, talk.opened)
     completion, columns = talk.answered or (None, None)
     broken = columns if completion and completion.broken else None
-    return Read(talk.turns, talk.steps, tokens, _ids(talk.opened), talk.answered, broken)
+    return Read(talk.turns, tokens, _ids(talk.opened), talk.answered, broken)
 
 
 def _act_turns(
-    desk: Desk, knowledge: Knowledge, prompt: str, opened: Sequence[Doc]
+    context: Context, knowledge: Knowledge, prompt: str, opened: Sequence[Doc]
 ) -> tuple[Turn, ...]:
-    return prompts.act_turns(knowledge, prompt, opened, instructions=desk.suite.instructions)
+    return prompts.act_turns(knowledge, prompt, opened, instructions=context.suite.instructions)
 
 
 def _ids(docs: Sequence[Doc]) -> tuple[str, ...]:
     return tuple(doc.id for doc in docs)
 
 
-def _tokens(desk: Desk, docs: Sequence[Doc]) -> int:
-    return sum(desk.count(doc.body) for doc in docs)
+def _tokens(context: Context, docs: Sequence[Doc]) -> int:
+    return sum(context.count(doc.body) for doc in docs)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lineage.agent import prompt as prompts
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
+from lineage.agent.steps import Steps
 from lineage.core.knowledge import Doc, Knowledge
 from lineage.models.protocol import Completion, ToolCall, Turn
 
@@ -37,28 +38,23 @@ class Talk:
     """A conversation with tools so far; `answered` once it has ended in an answer."""
 
     turns: tuple[Turn, ...]
-    steps: int = 0
     opened: list[Doc] = field(default_factory=list)
     answered: tuple[Completion, dict[str, Any]] | None = None
 
 
-async def converse(
-    desk: Desk, name: str, phase: str, knowledge: Knowledge, prompt: str, about: dict[str, Any]
-) -> Talk:
+async def converse(steps: Steps, knowledge: Knowledge, prompt: str) -> Talk:
     """Let the model search and open docs until it answers or its calls are used up."""
-    talk = Talk(prompts.act_turns(knowledge, prompt, instructions=desk.suite.instructions))
-    for _ in range(CALLS_PER_DOC * desk.config.docs_opened):
-        completion, columns = await desk.ask(
-            name, talk.steps, talk.turns, desk.config.edit_tokens, tools=TOOLS
-        )
+    context = steps.context
+    talk = Talk(prompts.act_turns(knowledge, prompt, instructions=context.suite.instructions))
+    for _ in range(CALLS_PER_DOC * context.config.docs_opened):
+        completion, columns = await steps.ask(talk.turns, context.config.edit_tokens, tools=TOOLS)
         if completion.error or not completion.calls:
             talk.answered = completion, columns
             return talk
-        reply = _serve(desk, knowledge, talk.opened, completion.calls)
-        desk.write(phase, name, talk.steps, reply.kind, **reply.columns, **about, **columns)
+        reply = _serve(context, knowledge, talk.opened, completion.calls)
+        steps.write(reply.kind, **reply.columns, **columns)
         said = (Turn("assistant", completion.text), Turn("tool", reply.text))
         talk.turns = (*talk.turns, *said)
-        talk.steps += 1
     return talk
 
 
@@ -70,17 +66,17 @@ class _Reply:
 
 
 def _serve(
-    desk: Desk, knowledge: Knowledge, opened: list[Doc], calls: Sequence[ToolCall]
+    context: Context, knowledge: Knowledge, opened: list[Doc], calls: Sequence[ToolCall]
 ) -> _Reply:
     """Answer the first of `calls`; what it asks for is data, and only ids that exist open."""
     call = calls[0]
     if call.name == "search":
         query = str(call.arguments.get("query", ""))
-        found = desk.find_docs(knowledge, query)
+        found = context.find_docs(knowledge, query)
         columns: dict[str, Any] = {"detail": query, "results": tuple(doc.id for doc in found)}
         return _Reply("search", prompts.doc_index(found) or "Nothing found.", columns)
     id = str(call.arguments.get("id", ""))
-    full = len(opened) >= desk.config.docs_opened
+    full = len(opened) >= context.config.docs_opened
     doc = None if full else next((d for d in knowledge.docs if d.id == id), None)
     if doc is None:
         why = "no more documents may be opened" if full else "unknown id"

@@ -18,7 +18,6 @@ from lineage.core.files import behind
 from lineage.core.names import POINT
 from lineage.core.plainyaml import literal
 from lineage.inspect.snapshots import Snapshots
-from lineage.log.views.connect import connect
 from lineage.log.views.settings import leaves
 from lineage.runs.folder import at_home
 
@@ -37,14 +36,6 @@ class Fork:
     pair: int
     generation: int
     notes: tuple[str, ...] = ()
-
-
-def fork_config(run: Path, at: str, overrides: Sequence[str]) -> Config:
-    """Return the configuration of the fork of `run` at the snapshot `at`, with `overrides`.
-
-    Raises LineageError where the run, the snapshot or a key is not known.
-    """
-    return configured(run, find_fork(Snapshots(connect(run)), at), overrides)
 
 
 def find_fork(snapshots: Snapshots, at: str) -> Fork:

@@ -8,9 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from lineage import compose
-from lineage.commands import add_command
+from lineage.commands import Commands, add_command
 from lineage.core.console import busy
 from lineage.core.errors import LineageError
+from lineage.core.text import say
 
 EXAMPLE = """\
 example:
@@ -18,7 +19,7 @@ example:
 """
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     what = "bring a folder of Markdown memory to another model version"
     parser = add_command(commands, "migrate", what, EXAMPLE)
@@ -53,9 +54,8 @@ def _migrate(options: argparse.Namespace, console: Console) -> None:
     with locked(folder), busy(console, f"{config.migration.kind} to {version}"):
         left = carry(config, came, version, folder)
     export_knowledge(left, target)
-    console.print(
+    say(
+        console,
         f"{len(came.memories)} memories and {len(came.docs)} docs came, {len(left.memories)} and "
         f"{len(left.docs)} are in {target}; what was asked and answered is in {folder}",
-        markup=False,
-        highlight=False,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lineage.commands import add_command
+from lineage.commands import Commands, add_command
 from lineage.commands.runs import add_run, find_run
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
@@ -46,9 +46,7 @@ share stays as in RUN.
 """
 
 
-def register(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], execute: Execute
-) -> None:
+def register(commands: Commands[argparse.ArgumentParser], execute: Execute) -> None:
     """Add the commands; `execute` runs a configuration in a folder and shows what came of it."""
     log = add_command(
         commands, "log", "show where an entry or a snapshot of Knowledge comes from", LOG

@@ -69,7 +69,7 @@ def _show_run(options: argparse.Namespace, console: Console) -> None:
     from lineage.log.views.connect import connect
 
     summary, connection = browsing.current_summary(options.run), connect(options.run)
-    of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
+    of = browsing.matching(browsing.lineages(connection), options.arm, options.pair)
     found = browsing.generations(connection, of)
     if not options.json:
         try:
@@ -94,7 +94,7 @@ def _show_generation(options: argparse.Namespace, record: dict[str, Any], consol
     from lineage.log.views.connect import connect
 
     connection, number = connect(options.run), options.generation
-    of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
+    of = browsing.matching(browsing.lineages(connection), options.arm, options.pair)
     browsing.check_generation(connection, of, number)
     found = browsing.generations(connection, of, number)
     # A lineage of a run that goes on may not have come so far.
@@ -121,7 +121,7 @@ def _show_episode(options: argparse.Namespace, console: Console) -> None:
     from lineage.log.views.connect import connect
 
     connection, number = connect(options.run), options.generation
-    of = browsing.chosen(browsing.lineages(connection), options.arm, options.pair)
+    of = browsing.matching(browsing.lineages(connection), options.arm, options.pair)
     browsing.check_generation(connection, of, number)
     lineage = next(one for one in of if browsing.has(connection, one, number))
     names = [row["episode"] for row in browsing.episodes(connection, lineage, number)]

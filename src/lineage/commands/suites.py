@@ -10,8 +10,6 @@ from textwrap import wrap
 from typing import Any
 
 import hydra
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +18,7 @@ from rich.text import Text
 from lineage import compose
 from lineage.commands import Commands, add_command
 from lineage.core.config import ExperimentConfig, ProbeConfig
-from lineage.core.curriculum import Visit, plans
+from lineage.core.curriculum import TaskInstance, plans
 from lineage.core.errors import LineageError
 from lineage.core.tasks import FAMILIES, Family, Suite, World
 from lineage.report.terminal import new_table
@@ -112,12 +110,8 @@ def _turns(kind: type[Suite], values: dict[str, Any]) -> str:
 
 def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the keys of the entry `name`, unchecked: a path may have no value yet."""
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(config_dir=str(compose.conf_dir()), version_base="1.3"):
-            tree = hydra.compose("config", overrides=[f"suite={name}", *overrides])
-    finally:
-        GlobalHydra.instance().clear()
+    with compose.hydra_tree():
+        tree = hydra.compose("config", overrides=[f"suite={name}", *overrides])
     values = OmegaConf.to_container(tree.suite, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
@@ -141,17 +135,17 @@ def _preview(options: argparse.Namespace, console: Console) -> None:
     suite = make_suite(config.suite)
     last = plans(suite, _three(config.experiment), len(config.schedule.versions), options.seed)[-1]
     _show_world(last.world, console)
-    if lessons := [visit for visit in last.work if visit.task.lesson]:
+    if lessons := [one for one in last.work if one.task.lesson]:
         _title(f"lessons: {SHOWN} of the last generation's", console)
-        for visit in lessons[:SHOWN]:
-            _show(suite, visit, console)
+        for task_instance in lessons[:SHOWN]:
+            _show(suite, task_instance, console)
     for family in FAMILIES:
-        visits = [visit for visit in last.probes if visit.family == family]
+        task_instances = [one for one in last.probes if one.family == family]
         _title(f"{family}: {MEANING[family]}", console)
-        if not visits:
+        if not task_instances:
             console.print(Text("none"))
-        for visit in visits:
-            _show(suite, visit, console)
+        for task_instance in task_instances:
+            _show(suite, task_instance, console)
 
 
 def _three(config: ExperimentConfig) -> ExperimentConfig:
@@ -173,8 +167,8 @@ def _show_world(world: World, console: Console) -> None:
     )
 
 
-def _show(suite: Suite, visit: Visit, console: Console) -> None:
-    task, world = visit.task, visit.world
+def _show(suite: Suite, task_instance: TaskInstance, console: Console) -> None:
+    task, world = task_instance.task, task_instance.world
     console.print()
     fields = [
         ("task", task.id),

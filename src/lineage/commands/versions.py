@@ -40,7 +40,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 def _versions(options: argparse.Namespace, console: Console) -> None:
     config = compose.load(options.overrides).model
     place = shelf.folder_of(config)
-    on_shelf = shelf.chosen(config, shelf.names(place))
+    on_shelf = shelf.named(config, shelf.names(place))
     listed = [*registry(config).values(), *(version(name, v) for name, v in on_shelf.items())]
     found = [_plain(one, place) for one in listed]
     if options.json:

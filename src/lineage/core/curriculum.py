@@ -24,7 +24,7 @@ TRIES = 200
 
 
 @dataclass(frozen=True)
-class Visit:
+class TaskInstance:
     """One task to be met: in which world, as which family ("" while working), first met when."""
 
     task: Task
@@ -42,8 +42,8 @@ class Plan:
     """
 
     world: World
-    work: tuple[Visit, ...]
-    probes: tuple[Visit, ...]
+    work: tuple[TaskInstance, ...]
+    probes: tuple[TaskInstance, ...]
     met: Mapping[str, int] = field(default_factory=dict)
     kin: tuple[str, ...] = ()
 
@@ -76,7 +76,7 @@ def plans(suite: Suite, config: ExperimentConfig, generations: int, pair: int) -
         new = fresh[: config.episodes - len(old)] if generation < working else []
         fresh = fresh[len(new) :]
         met |= dict.fromkeys(new, generation)
-        work = tuple(Visit(now[id], world, "", met[id]) for id in (*old, *new))
+        work = tuple(TaskInstance(now[id], world, "", met[id]) for id in (*old, *new))
         plan = Plan(world, work, (), met | _learnt(world, met), tuple(kin))
         probes = draw_probes(suite, plan, config.probes, *ids, generation)
         made.append(replace(plan, probes=probes))
@@ -85,7 +85,7 @@ def plans(suite: Suite, config: ExperimentConfig, generations: int, pair: int) -
 
 def draw_probes(
     suite: Suite, plan: Plan, counts: ProbeConfig, *ids: str | int
-) -> tuple[Visit, ...]:
+) -> tuple[TaskInstance, ...]:
     """Return probes of each family after the work of `plan`: a function of `ids`.
 
     Raises LineageError where the suite has no other world.
@@ -144,7 +144,7 @@ def _learnt(world: World, met: dict[str, int]) -> dict[str, int]:
 
 def _same(
     world: World, now: dict[str, Task], met: Mapping[str, int], count: int, draw: Random
-) -> list[Visit]:
+) -> list[TaskInstance]:
     """Return probes of tasks met before, spread evenly over the generations that met them.
 
     A question about lessons counts as met when the last of them was read.
@@ -156,7 +156,7 @@ def _same(
     for id in shuffled:
         rank[id] = turn[met[id]] = turn.get(met[id], -1) + 1
     chosen = sorted(shuffled, key=lambda id: (rank[id], -met[id]))[:count]
-    return [Visit(now[id], world, Family.SAME, met[id]) for id in chosen]
+    return [TaskInstance(now[id], world, Family.SAME, met[id]) for id in chosen]
 
 
 def _similar(
@@ -166,25 +166,25 @@ def _similar(
     kin: Sequence[str],
     count: int,
     draw: Random,
-) -> list[Visit]:
+) -> list[TaskInstance]:
     """Return probes of tasks never met: first those whose kin was met, then any."""
     known = {now[id].group for id in met}
     kin = [id for id in kin if id not in met]
     shuffled = draw.sample(kin, len(kin))
     chosen = sorted(shuffled, key=lambda id: now[id].group not in known)[:count]
-    return [Visit(now[id], world, Family.SIMILAR) for id in chosen]
+    return [TaskInstance(now[id], world, Family.SIMILAR) for id in chosen]
 
 
 def _dissimilar(
     suite: Suite, home: World, count: int, draw: Random, ids: tuple[str | int, ...]
-) -> list[Visit]:
+) -> list[TaskInstance]:
     """Return probes in other worlds, each in one of its own where there are enough."""
-    visits = []
+    task_instances = []
     for number in range(count):
         world = _elsewhere(suite, home, (*ids, number))
         questions = [task for task in world.tasks if not task.lesson]
-        visits.append(Visit(draw.choice(questions), world, Family.DISSIMILAR))
-    return visits
+        task_instances.append(TaskInstance(draw.choice(questions), world, Family.DISSIMILAR))
+    return task_instances
 
 
 def _elsewhere(suite: Suite, home: World, ids: tuple[str | int, ...]) -> World:

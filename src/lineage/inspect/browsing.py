@@ -85,7 +85,7 @@ def lineages(connection: duckdb.DuckDBPyConnection) -> list[Lineage]:
     )
 
 
-def chosen(found: Sequence[Lineage], arm: str | None, pair: int | None) -> list[Lineage]:
+def matching(found: Sequence[Lineage], arm: str | None, pair: int | None) -> list[Lineage]:
     """Return those of `arm` and `pair` (None: any). Raises LineageError where there is none."""
     arms = list(dict.fromkeys(one.arm for one in found))
     if arm is not None and arm not in arms:
@@ -266,7 +266,7 @@ def alternatives(
         raise LineageError(f"step {step} is not there: choose from {spans(steps)}")
     found = [row | {"pair": _number(row["group"])} for row in found if row["step"] == step]
     groups = dict.fromkeys((row["curriculum"], row["pair"]) for row in found)
-    of = {(one.arm, one.pair) for one in chosen([Lineage(*g, "") for g in groups], arm, pair)}
+    of = {(one.arm, one.pair) for one in matching([Lineage(*g, "") for g in groups], arm, pair)}
     mine = [row for row in found if (row["curriculum"], row["pair"]) in of]
     return sorted(mine, key=lambda row: (row["curriculum"], row["pair"], row["alternative"]))
 

@@ -18,9 +18,10 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
+from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
 from lineage.models.protocol import Located
-from lineage.models.versions import Checkpoint, ModelVersion
+from lineage.models.versions import ModelVersion
 
 OWN_PACKAGE = "package:"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -53,19 +54,19 @@ def changed_layers(adapters: Iterable[str]) -> list[str] | None:
     return list(TARGETS)
 
 
-def _missing(name: str, what: str, checkpoint: Checkpoint) -> LineageError:
+def _missing(name: str, what: str, checkpoint: CheckpointConfig) -> LineageError:
     remedy = f": {checkpoint.remedy}" if checkpoint.remedy else ""
     return LineageError(f"the checkpoint of {name} is missing ({what}){remedy}")
 
 
-def _folder(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
+def _folder(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
     folder = Path(checkpoint.path).expanduser()
     if not (folder / "config.json").exists():
         raise _missing(name, f"{folder} has no config.json", checkpoint)
     return folder.resolve()
 
 
-def _hub(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
+def _hub(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -76,7 +77,7 @@ def _hub(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
         raise _missing(name, f"{checkpoint.path}: {reason}", checkpoint) from error
 
 
-def _package_gguf(name: str, checkpoint: Checkpoint, cache: Path) -> Path:
+def _package_gguf(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
     # Not imported: such a package may have dependencies that are not installed, or be whatever
     # somebody else's configuration names. To find one within another would import that.
     named = checkpoint.package.isidentifier()

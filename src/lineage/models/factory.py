@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.models.protocol import Engine
 from lineage.models.surrogate import Surrogate
-from lineage.models.versions import registry
 
 
 def make_engine(config: Config, adaptable: bool = False) -> Engine:
@@ -20,21 +18,14 @@ def make_engine(config: Config, adaptable: bool = False) -> Engine:
     kind = config.engine.kind
     if kind not in ENGINES:
         raise LineageError(f"engine.kind is {kind!r}: choose from {', '.join(ENGINES)}")
-    return ENGINES[kind](config, adaptable)
+    return ENGINES[kind](config, adaptable or _trains(config))
 
 
 def _fleet(config: Config, adaptable: bool) -> Engine:
     # It brings Ray with it, which takes as long to import as a small run takes.
     from lineage.models.fleet import Fleet
 
-    return Fleet(
-        registry(config.model),
-        config.engine,
-        Path(config.run.cache),
-        config.run.ray_address,
-        config.finetune if adaptable or _trains(config) else None,
-        config.run.ray_timeout_s,
-    )
+    return Fleet(config, adaptable)
 
 
 def _surrogate(config: Config, adaptable: bool) -> Engine:
@@ -43,7 +34,7 @@ def _surrogate(config: Config, adaptable: bool) -> Engine:
 
 
 ENGINES: dict[str, Callable[[Config, bool], Engine]] = {"vllm": _fleet, "surrogate": _surrogate}
-"""The engines by `engine.kind`, made of a configuration and whether versions may be added."""
+"""By `engine.kind` what makes it of a configuration and of whether versions may be added."""
 
 
 def _trains(config: Config) -> bool:

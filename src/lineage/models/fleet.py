@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,8 @@ import ray
 from ray.exceptions import RayError
 from tokenizers import Tokenizer
 
-from lineage.core.config_engine import EngineConfig, FinetuneConfig
+from lineage.core.config import Config
+from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
 from lineage.core.installed import SERVING, installed
 from lineage.models.checkpoint import locate
@@ -29,7 +30,7 @@ from lineage.models.protocol import Completion, Example, Located, Request, Token
 from lineage.models.replica import Replica, last_line, place
 from lineage.models.surrogate import count_tokens
 from lineage.models.tuner import Tuner, trained
-from lineage.models.versions import Checkpoint, ModelVersion, lookup
+from lineage.models.versions import ModelVersion, lookup, registry
 from lineage.models.vllm_engine import Served
 
 OFFLINE = {"env_vars": {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}}
@@ -40,23 +41,16 @@ NOWHERE = Located(Path(), None)
 class Fleet:
     """An `Engine` over Ray actors that serve the versions of a registry."""
 
-    def __init__(
-        self,
-        versions: Mapping[str, ModelVersion],
-        config: EngineConfig,
-        cache: Path,
-        ray_address: str | None,
-        finetune: FinetuneConfig | None = None,
-        ray_timeout_s: float = 60,
-    ) -> None:
-        """`finetune` says how adapters are trained, where a run may ask for some."""
-        self.versions, self.config, self.cache = dict(versions), config, cache.absolute()
-        self.finetune = finetune
-        self.tuners: dict[Checkpoint, Any] = {}
+    def __init__(self, config: Config, adaptable: bool) -> None:
+        """`adaptable`: versions may be added while it runs."""
+        self.versions, self.config = registry(config.model), config.engine
+        self.cache = Path(config.run.cache).absolute()
+        self.finetune, self.adaptable = config.finetune, adaptable
+        self.tuners: dict[CheckpointConfig, Any] = {}
         self.tuning = asyncio.Lock()
-        self.cluster = Cluster(ray_address, ray_timeout_s)
-        self.room = asyncio.Semaphore(config.max_in_flight)
-        self.replicas: dict[Checkpoint, list[Replica]] = {}
+        self.cluster = Cluster(config.run.ray_address, config.run.ray_timeout_s)
+        self.room = asyncio.Semaphore(self.config.max_in_flight)
+        self.replicas: dict[CheckpointConfig, list[Replica]] = {}
         self.located: dict[str, Located] = {}
         self.counters: dict[str, TokenCounter] = {}
         self.on_gpu = False
@@ -67,7 +61,7 @@ class Fleet:
 
         Raises LineageError where a checkpoint is missing, Ray has too little, or an engine fails.
         """
-        wanted: dict[Checkpoint, list[ModelVersion]] = {}
+        wanted: dict[CheckpointConfig, list[ModelVersion]] = {}
         for name in versions:
             one = lookup(self.versions, name)
             wanted.setdefault(one.checkpoint, []).append(one)
@@ -98,7 +92,7 @@ class Fleet:
             engine=self.config,
             cache=str(self.cache),
             on_gpu=self.on_gpu,
-            adaptable=self.finetune is not None,
+            adaptable=self.adaptable,
             scratch=str(self.cluster.folder or ""),
         )
 
@@ -156,7 +150,6 @@ class Fleet:
     async def _train(
         self, parent: ModelVersion, examples: Sequence[Example], folder: Path, seed: int
     ) -> None:
-        assert self.finetune is not None, "the factory knows which runs train adapters"
         located = self.weights(parent.name)
         async with self.tuning:
             if parent.checkpoint not in self.tuners:

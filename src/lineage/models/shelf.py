@@ -51,11 +51,6 @@ def names(shelf: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if not name.startswith(".")))
 
 
-def read(shelf: Path) -> dict[str, VersionConfig]:
-    """Return every version on `shelf`. Raises LineageError as `read_version` does."""
-    return {name: read_version(shelf, name) for name in names(shelf)}
-
-
 def read_version(shelf: Path, name: str) -> VersionConfig:
     """Return the version `name` on `shelf`, its adapter as an absolute path.
 
@@ -81,7 +76,7 @@ def read_version(shelf: Path, name: str) -> VersionConfig:
     return replace(version, adapter=str(adapter))
 
 
-def chosen(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConfig]:
+def named(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConfig]:
     """Return the versions on the shelf of `config` that are among `wanted`, and their ancestors.
 
     Left out is what `config` holds already, as the saved configuration of a run does. Raises

@@ -31,7 +31,6 @@ ORDER = "Whatever is asked"
 """How a note begins that is an order; a version obeys it by its skill `obey`."""
 ASKS_FOR_DOC = "Which document do you open? Reply with its id, or none."
 COMMON = frozenset(("what", "is", "the", "of", "a", "an", "in", "which", "for", "to", "and"))
-RECALL_AT = (2, 4, 8, 16)
 
 
 class Surrogate:

@@ -6,26 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from lineage.core.config_engine import ModelConfig, VersionConfig
+from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.core.errors import LineageError
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """Where the weights come from; versions of equal checkpoint share an engine."""
-
-    kind: str
-    path: str
-    package: str
-    remedy: str
-
-
-@dataclass(frozen=True)
 class ModelVersion:
-    """One version. `context_window` is in tokens; `adapter` is "" for the plain checkpoint."""
+    """One version. `context_window` is in tokens; `adapter` is "" for the plain checkpoint.
+
+    Versions of equal checkpoint share an engine.
+    """
 
     name: str
-    checkpoint: Checkpoint
+    checkpoint: CheckpointConfig
     adapter: str
     context_window: int
     parent: str
@@ -52,10 +45,9 @@ def registry(config: ModelConfig) -> dict[str, ModelVersion]:
 
 def version(name: str, config: VersionConfig) -> ModelVersion:
     """Return the version `name` as `config` describes it."""
-    at = config.checkpoint
     return ModelVersion(
         name,
-        Checkpoint(at.kind, at.path, at.package, at.remedy),
+        config.checkpoint,
         config.adapter,
         config.context_window,
         config.parent,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lineage.agent.briefing import NOTHING, Briefing
 from lineage.agent.history import Past
+from lineage.agent.inputs import NOTHING, Inputs
 from lineage.agent.migrations import check_migration
 from lineage.core.config import ArmConfig, Config, Policy
-from lineage.core.curriculum import Visit
+from lineage.core.curriculum import TaskInstance
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Knowledge, Memory, Origin
 from lineage.core.tasks import World
@@ -153,29 +153,29 @@ def donor_of(
     return donor, found
 
 
-def brief(
-    arm: Arm, knowledge: Knowledge, past: tuple[Past, ...], home: World, visit: Visit
-) -> Briefing:
-    """Return what an episode of `arm` on `visit` receives.
+def inputs_of(
+    arm: Arm, knowledge: Knowledge, past: tuple[Past, ...], home: World, task_instance: TaskInstance
+) -> Inputs:
+    """Return what an episode of `arm` on `task_instance` receives.
 
     `past` are the raw episodes that the prompt may hold: the newest ones for `transcript`.
     """
     receives = arm.receives
     if receives.facts:
-        return Briefing(_facts(home, visit))
+        return Inputs(_facts(home, task_instance))
     if receives.transcript:
-        return Briefing(transcript=past)
+        return Inputs(transcript=past)
     if receives.retrieval:
-        return Briefing(pool=past)
-    return Briefing(knowledge) if receives.hands_over or receives.borrowed else NOTHING
+        return Inputs(pool=past)
+    return Inputs(knowledge) if receives.hands_over or receives.borrowed else NOTHING
 
 
-def _facts(home: World, visit: Visit) -> Knowledge:
+def _facts(home: World, task_instance: TaskInstance) -> Knowledge:
     """The facts of the lineage's own world that the task asks for: memory without a flaw."""
-    if visit.task.world != home.id:
+    if task_instance.task.world != home.id:
         return EMPTY
     memories = (
         Memory(f"m{number}", text, ORACLE, ORACLE)
-        for number, text in enumerate(home.fact_texts(visit.task.facts), start=1)
+        for number, text in enumerate(home.fact_texts(task_instance.task.facts), start=1)
     )
     return EMPTY.evolve(memories=tuple(memories))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Past
 from lineage.agent.prompt import act_turns
 from lineage.core.config_engine import FinetuneConfig
@@ -16,7 +16,7 @@ from lineage.models.protocol import Engine, Example, Turn
 
 
 async def tune(
-    desk: Desk,
+    context: Context,
     engine: Engine,
     config: FinetuneConfig,
     past: Sequence[Past],
@@ -32,7 +32,7 @@ async def tune(
     learnt = [p for p in past if config.history == "all" or p.generation == generation]
 
     def asked(p: Past) -> tuple[Turn, ...]:
-        return act_turns(EMPTY, p.task.prompt, instructions=desk.suite.instructions)
+        return act_turns(EMPTY, p.task.prompt, instructions=context.suite.instructions)
 
     examples = [
         Example((*asked(p), Turn("assistant", p.solution)))
@@ -41,14 +41,14 @@ async def tune(
     ]
     if not examples:
         return ""
-    post = desk.post
+    ids = context.ids
     # At a release the new version is trained on the same history, so its name tells both.
-    name = f"{post.lineage}-g{generation:02d}-{post.version}"
-    seed = derive(post.experiment, post.pair, generation, "finetune")
+    name = f"{ids.lineage}-g{generation:02d}-{ids.version}"
+    seed = derive(ids.experiment, ids.pair, generation, "finetune")
     began = time.monotonic()
-    await engine.adapt(name, post.version, examples, run / "adapters" / name, seed)
-    desk.write(
-        "handoff" if generation == post.generation else "migrate",
+    await engine.adapt(name, ids.version, examples, run / "adapters" / name, seed)
+    context.write(
+        "handoff" if generation == ids.generation else "migrate",
         f"finetune-{generation:02d}",
         0,
         "handoff",

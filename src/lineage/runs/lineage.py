@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lineage.agent.desk import Desk, Post
+from lineage.agent.context import Context, Ids
 from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Past, past_of, restore
@@ -24,7 +24,7 @@ from lineage.log.reader import finished, read_steps
 from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Engine
 from lineage.models.replay import Replay
-from lineage.runs.arms import Arm, brief
+from lineage.runs.arms import Arm, inputs_of
 from lineage.runs.finetune import tune
 from lineage.runs.plan import Job
 from lineage.runs.poison import plant
@@ -110,16 +110,16 @@ class _Lineage:
             self.setting.folder, place, config.log.journal_steps, self.setting.job.hash
         )
         try:
-            desk = await self._desk(place, log)
-            return await self._generation(desk, log, place, plan, state)
+            context = await self._desk(place, log)
+            return await self._generation(context, log, place, plan, state)
         finally:
             log.flush()
 
-    async def _desk(self, place: Place, log: GenerationLog) -> Desk:
+    async def _desk(self, place: Place, log: GenerationLog) -> Context:
         setting, arm = self.setting, self.arm
         config, version = setting.job.config, arm.versions[place.generation]
         docs, past = self.libraries
-        post = Post(
+        ids = Ids(
             setting.job.id,
             config.experiment.name,
             arm.name,
@@ -129,8 +129,8 @@ class _Lineage:
             version,
         )
         agent = replace(config.agent, policy=arm.policy, docs=config.agent.docs and arm.reads_docs)
-        return Desk(
-            post=post,
+        return Context(
+            ids=ids,
             engine=Replay(setting.engine, log.answered),
             suite=setting.job.suite,
             config=agent,
@@ -141,54 +141,48 @@ class _Lineage:
         )
 
     async def _generation(
-        self, desk: Desk, log: GenerationLog, place: Place, plan: Plan, state: State
+        self, context: Context, log: GenerationLog, place: Place, plan: Plan, state: State
     ) -> State:
         arm, generation = self.arm, place.generation
         log.snapshot(state.knowledge)
         for ancestor in self.setting.job.start.ancestry:
             log.snapshot(ancestor)
-        knowledge = await self._received(desk, plan, state, generation)
-        serving = await self._tuned(desk, state.past, generation - 1)
+        knowledge = await self._received(context, plan, state, generation)
+        serving = await self._tuned(context, state.past, generation - 1)
+        ready, shown = replace(context, serving=serving), self._shown(context, state.past)
         attempts = await asyncio.gather(
             *(
-                work(
-                    replace(desk, serving=serving),
-                    f"w{i:03d}",
-                    brief(arm, knowledge, self._shown(desk, state.past), plan.world, visit),
-                    visit,
-                )
-                for i, visit in enumerate(plan.work)
+                work(ready, f"w{i:03d}", inputs_of(arm, knowledge, shown, plan.world, one), one)
+                for i, one in enumerate(plan.work)
             )
         )
-        past = (*state.past, *_past(desk, plan, attempts))
+        past = (*state.past, *_past(context, plan, attempts))
         inherited, own = knowledge, past[len(state.past) :]
         if arm.receives.hands_over:
             used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
             told = [p.experience for p in own]
             memories = arm.receives.memories
-            inherited = await hand_over(desk, knowledge, told, used, memories)
+            inherited = await hand_over(context, knowledge, told, used, memories)
         elif arm.receives.borrowed:
             inherited = self._borrowed(generation)
             log.snapshot(inherited)
-        serving = await self._tuned(desk, past, generation)
+        serving = await self._tuned(context, past, generation)
+        ready, shown = replace(context, serving=serving), self._shown(context, past)
         probes = await asyncio.gather(
             *(
-                probe(
-                    replace(desk, serving=serving),
-                    f"p{i:03d}",
-                    brief(arm, inherited, self._shown(desk, past), plan.world, visit),
-                    visit,
-                )
-                for i, visit in enumerate(plan.probes)
+                probe(ready, f"p{i:03d}", inputs_of(arm, inherited, shown, plan.world, one), one)
+                for i, one in enumerate(plan.probes)
             )
         )
         if arm.receives.hands_over:
-            _log_reward(desk, self.setting.job.config, plan, knowledge, inherited, probes)
+            _log_reward(context, self.setting.job.config, plan, knowledge, inherited, probes)
         log.finish(inherited, plan.world)
         # As the log has it: of edits that undo each other the first parent counts.
         return State(log.snapshots.get(inherited.id, inherited), past)
 
-    async def _received(self, desk: Desk, plan: Plan, state: State, generation: int) -> Knowledge:
+    async def _received(
+        self, context: Context, plan: Plan, state: State, generation: int
+    ) -> Knowledge:
         """Return the Knowledge that this generation starts from, after poison and migration."""
         arm, config, knowledge = self.arm, self.setting.job.config, state.knowledge
         if arm.receives.borrowed:
@@ -197,14 +191,14 @@ class _Lineage:
             return knowledge
         if arm.poisoned and generation == config.poison.generation:
             author = arm.versions[generation - 1]
-            knowledge = plant(desk, config.poison, knowledge, plan.world, author)
+            knowledge = plant(context, config.poison, knowledge, plan.world, author)
         changed = arm.versions[max(generation - 1, 0)] != arm.versions[generation]
         begun = generation == self.setting.job.start.generation
         due = changed or begun or config.migration.when == "always"
         memories = arm.receives.memories
         legacy = Legacy(knowledge, state.past, plan.world, config.migration, memories)
         # Between generations of one version Knowledge is handed on as it is.
-        return await migrate(desk, arm.migration if due else "verbatim", legacy)
+        return await migrate(context, arm.migration if due else "verbatim", legacy)
 
     def _borrowed(self, generation: int) -> Knowledge:
         """Return what the donor left in `generation`; the run lets donors finish first."""
@@ -215,28 +209,28 @@ class _Lineage:
         assert found is not None, "a donor is finished before its borrower starts"
         return found
 
-    async def _tuned(self, desk: Desk, past: Sequence[Past], generation: int) -> str:
+    async def _tuned(self, context: Context, past: Sequence[Past], generation: int) -> str:
         """Return what serves after `generation`: an adapter trained on `past`, "" for none."""
         if not self.arm.receives.weights or generation < 0:
             return ""
         setting, config = self.setting, self.setting.job.config.finetune
-        return await tune(desk, setting.engine, config, past, generation, setting.folder)
+        return await tune(context, setting.engine, config, past, generation, setting.folder)
 
-    def _shown(self, desk: Desk, past: tuple[Past, ...]) -> tuple[Past, ...]:
-        return fitting(desk, past) if self.arm.receives.transcript else past
+    def _shown(self, context: Context, past: tuple[Past, ...]) -> tuple[Past, ...]:
+        return fitting(context, past) if self.arm.receives.transcript else past
 
 
-def _past(desk: Desk, plan: Plan, attempts: Sequence[Attempt]) -> list[Past]:
-    post = desk.post
+def _past(context: Context, plan: Plan, attempts: Sequence[Attempt]) -> list[Past]:
+    ids = context.ids
     return [
-        past_of(plan.work[i], post.generation, f"w{i:03d}", post.version, a.experience, desk.suite)
-        for i, a in enumerate(attempts)
+        past_of(one, ids.generation, f"w{i:03d}", ids.version, a.experience, context.suite)
+        for i, (one, a) in enumerate(zip(plan.work, attempts, strict=True))
         if a.experience is not None
     ]
 
 
 def _log_reward(
-    desk: Desk,
+    context: Context,
     config: Config,
     plan: Plan,
     before: Knowledge,
@@ -245,15 +239,15 @@ def _log_reward(
 ) -> None:
     """Log the reward of this generation's handoff, part by part."""
     scores: dict[Family, list[float]] = {family: [] for family in FAMILIES}
-    for visit, attempt in zip(plan.probes, probes, strict=True):
+    for task_instance, attempt in zip(plan.probes, probes, strict=True):
         if attempt.score is not None:
-            scores[Family(visit.family)].append(attempt.score)
-    memory_tokens = desk.memory_tokens(after)
+            scores[Family(task_instance.family)].append(attempt.score)
+    memory_tokens = context.memory_tokens(after)
     doc_tokens = sum(attempt.doc_tokens for attempt in probes) / max(len(probes), 1)
     reward = handoff_reward(
         scores, memory_tokens, config.agent.memory_budget, doc_tokens, config.reward
     )
-    desk.write(
+    context.write(
         "reward",
         "reward",
         0,

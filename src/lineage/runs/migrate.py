@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 
 from lineage import compose
-from lineage.agent.desk import Desk, Post
+from lineage.agent.context import Context, Ids
 from lineage.agent.migrations import check_migration, migrate
 from lineage.agent.migrations.legacy import Legacy
 from lineage.core.config import Config
@@ -55,8 +55,8 @@ async def _carry(config: Config, knowledge: Knowledge, version: str, folder: Pat
     log = GenerationLog(folder, PLACE, config.log.journal_steps, compose.config_hash(config))
     try:
         await engine.start([version])
-        desk = Desk(
-            post=Post(folder.name, "carry", PLACE.arm, 0, PLACE.lineage, 0, version),
+        context = Context(
+            ids=Ids(folder.name, "carry", PLACE.arm, 0, PLACE.lineage, 0, version),
             engine=Replay(engine, log.answered),
             suite=make_suite(config.suite),
             config=config.agent,
@@ -68,7 +68,7 @@ async def _carry(config: Config, knowledge: Knowledge, version: str, folder: Pat
         came = knowledge.rooted()
         log.snapshot(came)
         legacy = Legacy(came, (), NO_WORLD, config.migration)
-        migrated = await migrate(desk, config.migration.kind, legacy)
+        migrated = await migrate(context, config.migration.kind, legacy)
         log.finish(migrated, NO_WORLD)
         return migrated
     finally:

@@ -6,7 +6,7 @@ the experiment: it asks for one wrong value, `PAYLOAD`.
 
 from __future__ import annotations
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.proposal import after
 from lineage.core.config import PoisonConfig
 from lineage.core.edits import Change, Edit, apply
@@ -33,19 +33,19 @@ def poison_edit(config: PoisonConfig, world: World, *ids: str | int) -> Edit:
 
 
 def plant(
-    desk: Desk, config: PoisonConfig, knowledge: Knowledge, world: World, author: str
+    context: Context, config: PoisonConfig, knowledge: Knowledge, world: World, author: str
 ) -> Knowledge:
     """Return Knowledge with the poison in it, planted as if `author` had written it.
 
     That is the version of the generation before.
     """
-    post = desk.post
-    edit = poison_edit(config, world, post.experiment, post.pair)
-    origin = Origin(post.generation - 1, author, "plant")
-    changes: tuple[Change, ...] = apply(knowledge, [edit], origin, desk.limits)
+    ids = context.ids
+    edit = poison_edit(config, world, ids.experiment, ids.pair)
+    origin = Origin(ids.generation - 1, author, "plant")
+    changes: tuple[Change, ...] = apply(knowledge, [edit], origin, context.limits)
     planted = after(knowledge, changes)
-    desk.log.snapshot(planted)
-    desk.write(
+    context.log.snapshot(planted)
+    context.write(
         "plant",
         "plant",
         0,

@@ -141,7 +141,7 @@ async def _episodes(
     """Return the measures of episodes on ideal libraries, by world."""
     train = config.train
     source = worlds_only(school(config, course, held_out=True))
-    visits = train.probes.same + train.probes.similar + train.probes.dissimilar
+    probes = train.probes.same + train.probes.similar + train.probes.dissimilar
     ideal = replace(config.curricula[course], library="ideal")
     rollouts = Rollouts(
         # The same draws for both versions: nothing in their ids tells them apart.
@@ -158,21 +158,21 @@ async def _episodes(
         temperature=0.0,
     )
     draws = [
-        Draw(course, pair * visits + number, number, history)
+        Draw(course, pair * probes + number, number, history)
         for pair, history in enumerate(source.histories)
-        for number in range(visits)
+        for number in range(probes)
     ]
     serving = train.parent if arm == BEFORE else train.name
     groups = await rollouts.sample(0, serving, draws, 1, Spent())
     found = _nothing()
     rewards: dict[int, list[Reward]] = defaultdict(list)
     for draw, group in zip(draws, groups, strict=True):
-        world = draw.number // visits
+        world = draw.number // probes
         rewards[world] += [a.reward for a in group.alternatives if a.reward is not None]
         for name, value in _acted(group).items():
             found[name][world][f"{draw.number:03d}"] = value
     # A world of which an episode failed has no reward: the sum over families would lack one.
-    whole = {world: {"": over_families(of)} for world, of in rewards.items() if len(of) == visits}
+    whole = {world: {"": over_families(of)} for world, of in rewards.items() if len(of) == probes}
     return {"reward": whole, **found}
 
 

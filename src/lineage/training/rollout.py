@@ -15,14 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lineage.agent.briefing import Briefing
-from lineage.agent.desk import Desk, Post
+from lineage.agent.context import Context, Ids
 from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience
+from lineage.agent.inputs import Inputs
 from lineage.agent.prompt import episodes_turn
 from lineage.core.config import AgentConfig, Config, CurriculumConfig, TrainConfig
-from lineage.core.curriculum import Plan, Visit, draw_probes
+from lineage.core.curriculum import Plan, TaskInstance, draw_probes
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.reward import Reward, episode_reward, handoff_reward, over_horizon
 from lineage.core.seeds import rng
@@ -133,7 +133,7 @@ class _Draft:
 
 
 class _Room:
-    """Where one group is made: its desk, its log and its tasks."""
+    """Where one group is made: its context, its log and its tasks."""
 
     def __init__(self, rollouts: Rollouts, step: int, serving: str, draw: Draw) -> None:
         config = rollouts.config
@@ -149,7 +149,7 @@ class _Room:
         self.log = GenerationLog(
             rollouts.folder, place, config.log.journal_steps, rollouts.config_hash
         )
-        post = Post(
+        ids = Ids(
             run=f"{self.train.name}-{rollouts.config_hash}",
             # The history decides the seeds too: a number means another one in each step.
             experiment=f"train/{self.train.name}/{draw.curriculum}/{draw.history.id}",
@@ -160,8 +160,8 @@ class _Room:
             version=self.train.name,
         )
         agent: AgentConfig = course_agent(config.agent, self.course)
-        self.desk = Desk(
-            post=post,
+        self.context = Context(
+            ids=ids,
             engine=Replay(rollouts.engine, self.log.answered),
             suite=self.suite,
             config=agent,
@@ -193,17 +193,17 @@ class _Room:
 
     async def _handoff(self, number: int) -> _Draft:
         history, prefix = self.draw.history, f"a{number:02d}"
-        recorder = Recorder(self.desk.engine)
-        desk = replace(self.desk, engine=recorder, temperature=self.temperature)
+        recorder = Recorder(self.context.engine)
+        context = replace(self.context, engine=recorder, temperature=self.temperature)
         knowledge = await hand_over(
-            desk, history.knowledge, history.experiences, history.used, prefix=prefix
+            context, history.knowledge, history.experiences, history.used, prefix=prefix
         )
-        decisions = recorder.decisions(prefix, desk.serving)
+        decisions = recorder.decisions(prefix, context.serving)
         return _Draft(knowledge, decisions, "; ".join(recorder.errors))
 
     async def _probed(self, number: int, draft: _Draft) -> Alternative:
         history, prefix = self.draw.history, f"a{number:02d}"
-        shown = episodes_turn(history.experiences, self.desk.config.wrong_answers).content
+        shown = episodes_turn(history.experiences, self.context.config.wrong_answers).content
         measured = self._measured(draft.knowledge, shown)
         if draft.error:
             return Alternative(None, draft.decisions, measured, error=draft.error)
@@ -212,87 +212,87 @@ class _Room:
             name = f"{prefix}k{ahead}"
             if ahead:
                 knowledge = await self._lived(name, plan, knowledge)
-            visits = draw_probes(self.suite, plan, self.train.probes, *self.ids, ahead)
+            task_instances = draw_probes(self.suite, plan, self.train.probes, *self.ids, ahead)
             attempts = await asyncio.gather(
                 *(
-                    probe(self.desk, f"{name}p{i:03d}", Briefing(knowledge), visit)
-                    for i, visit in enumerate(visits)
+                    probe(self.context, f"{name}p{i:03d}", Inputs(knowledge), task_instance)
+                    for i, task_instance in enumerate(task_instances)
                 )
             )
             if all(attempt.score is None for attempt in attempts):
                 # The price of memory alone would teach to write nothing.
                 return Alternative(None, draft.decisions, measured, error="no probe was scored")
-            rewards.append(self._reward(knowledge, plan, visits, attempts))
+            rewards.append(self._reward(knowledge, plan, task_instances, attempts))
         reward = over_horizon(rewards, self.train.discount)
-        log_reward(self.desk, f"{prefix}r", reward, history.knowledge, draft.knowledge)
+        log_reward(self.context, f"{prefix}r", reward, history.knowledge, draft.knowledge)
         return Alternative(reward, draft.decisions, measured)
 
     async def _lived(self, name: str, plan: Plan, knowledge: Knowledge) -> Knowledge:
         """Let a successor work and hand over in its turn; return what it leaves."""
         attempts = await asyncio.gather(
             *(
-                work(self.desk, f"{name}w{i:03d}", Briefing(knowledge), visit)
-                for i, visit in enumerate(plan.work)
+                work(self.context, f"{name}w{i:03d}", Inputs(knowledge), task_instance)
+                for i, task_instance in enumerate(plan.work)
             )
         )
         told: list[Experience] = [a.experience for a in attempts if a.experience is not None]
         used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
-        return await hand_over(self.desk, knowledge, told, used, prefix=name)
+        return await hand_over(self.context, knowledge, told, used, prefix=name)
 
     def _reward(
         self,
         knowledge: Knowledge,
         plan: Plan,
-        visits: Sequence[Visit],
+        task_instances: Sequence[TaskInstance],
         attempts: Sequence[Attempt],
     ) -> Reward:
         scores: dict[Family, list[float]] = {family: [] for family in FAMILIES}
-        for visit, attempt in zip(visits, attempts, strict=True):
+        for task_instance, attempt in zip(task_instances, attempts, strict=True):
             if attempt.score is not None:
-                scores[Family(visit.family)].append(attempt.score)
-        tokens = self.desk.memory_tokens(knowledge)
+                scores[Family(task_instance.family)].append(attempt.score)
+        tokens = self.context.memory_tokens(knowledge)
         read = sum(attempt.doc_tokens for attempt in attempts) / max(len(attempts), 1)
         staleness = measure(knowledge, max(tokens, 1), "", plan.world).staleness or 0.0
         stale = self.course.stale * staleness
-        budget = self.desk.config.memory_budget
+        budget = self.context.config.memory_budget
         return handoff_reward(scores, tokens, budget, read, self.reward, stale)
 
     async def _episode(self, number: int) -> _Draft:
-        visit, prefix = self.visit, f"a{number:02d}"
-        recorder = Recorder(self.desk.engine)
-        desk = replace(self.desk, engine=recorder, temperature=self.temperature)
-        attempt = await probe(desk, f"{prefix}p000", Briefing(self.library), visit)
+        task_instance, prefix = self.task_instance, f"a{number:02d}"
+        recorder = Recorder(self.context.engine)
+        context = replace(self.context, engine=recorder, temperature=self.temperature)
+        attempt = await probe(context, f"{prefix}p000", Inputs(self.library), task_instance)
         errors = "; ".join(recorder.errors)
-        return _Draft(self.library, recorder.decisions(prefix, desk.serving), errors, attempt)
+        return _Draft(self.library, recorder.decisions(prefix, context.serving), errors, attempt)
 
     async def _scored(self, number: int, draft: _Draft) -> Alternative:
-        attempt, visit = draft.attempt, self.visit
+        attempt, task_instance = draft.attempt, self.task_instance
         assert attempt is not None
         measured = self._measured(draft.knowledge, "")
-        what = opening(draft.knowledge, attempt.opened, visit.task, self.plan.world)
+        what = opening(draft.knowledge, attempt.opened, task_instance.task, self.plan.world)
         if attempt.score is None:
             return Alternative(None, draft.decisions, measured, what, draft.error or "failed")
-        families = [one.family for one in self.visits]
+        families = [one.family for one in self.task_instances]
         reward = episode_reward(
-            Family(visit.family),
+            Family(task_instance.family),
             attempt.score,
             attempt.doc_tokens,
-            families.count(visit.family) / len(families),
-            self.desk.config.memory_budget,
+            families.count(task_instance.family) / len(families),
+            self.context.config.memory_budget,
             self.reward,
         )
-        log_reward(self.desk, f"a{number:02d}r", reward, draft.knowledge, draft.knowledge)
+        log_reward(self.context, f"a{number:02d}r", reward, draft.knowledge, draft.knowledge)
         return Alternative(reward, draft.decisions, measured, what, score=attempt.score)
 
     @cached_property
-    def visits(self) -> Sequence[Visit]:
+    def task_instances(self) -> Sequence[TaskInstance]:
         """The tasks that the groups of a curriculum of episodes take turns in."""
         return draw_probes(self.suite, self._open_plan(), self.train.probes, *self.ids)
 
     @property
-    def visit(self) -> Visit:
+    def task_instance(self) -> TaskInstance:
         """The task of an episode: groups walk through the families."""
-        return self.visits[self.draw.turn % len(self.visits)]
+        return self.task_instances[self.draw.turn % len(self.task_instances)]
 
     def _open_plan(self) -> Plan:
         """Return the plan with everything in the library counted as met."""
@@ -321,7 +321,7 @@ class _Room:
         return ideal_library(self.plan.world, self.train.parent, rng("library", *self.ids))
 
     def _measured(self, knowledge: Knowledge, shown: str) -> Measured:
-        tokens = self.desk.memory_tokens(knowledge)
+        tokens = self.context.memory_tokens(knowledge)
         return measure(knowledge, max(tokens, 1), shown, self.plan.world)
 
 
@@ -331,18 +331,18 @@ def course_agent(agent: AgentConfig, course: CurriculumConfig) -> AgentConfig:
 
 
 def log_reward(
-    desk: Desk, episode: str, reward: Reward, before: Knowledge, after: Knowledge
+    context: Context, episode: str, reward: Reward, before: Knowledge, after: Knowledge
 ) -> None:
     """Log the reward of an alternative, part by part."""
     parts: dict[str, Any] = reward_columns(reward)
-    desk.write(
+    context.write(
         "reward",
         episode,
         0,
         "handoff",
         knowledge_before=before.id,
         knowledge_after=after.id,
-        memory_tokens=desk.memory_tokens(after) if after != EMPTY else 0,
+        memory_tokens=context.memory_tokens(after) if after != EMPTY else 0,
         **parts,
     )
 

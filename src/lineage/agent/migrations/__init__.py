@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.migrations.distil import distil
 from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.migrations.none import none
@@ -18,7 +18,7 @@ from lineage.agent.migrations.verify import verify
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import Knowledge
 
-Migration = Callable[[Desk, Legacy], Awaitable[Knowledge]]
+Migration = Callable[[Context, Legacy], Awaitable[Knowledge]]
 
 MIGRATIONS: dict[str, Migration] = {
     "verbatim": verbatim,
@@ -36,15 +36,15 @@ def check_migration(kind: str) -> None:
         raise LineageError(f"migration {kind!r} is unknown: choose from {', '.join(MIGRATIONS)}")
 
 
-async def migrate(desk: Desk, kind: str, legacy: Legacy) -> Knowledge:
+async def migrate(context: Context, kind: str, legacy: Legacy) -> Knowledge:
     """Bring what a predecessor left to this generation's version; its last step says which way.
 
     Whatever the migration does, the result is within the budget of this version's tokenizer.
     Raises LineageError for an unknown kind.
     """
     check_migration(kind)
-    migrated = await MIGRATIONS[kind](desk, legacy)
-    desk.write(
+    migrated = await MIGRATIONS[kind](context, legacy)
+    context.write(
         "migrate",
         "migrate",
         0,
@@ -52,6 +52,6 @@ async def migrate(desk: Desk, kind: str, legacy: Legacy) -> Knowledge:
         detail=kind,
         knowledge_before=legacy.knowledge.id,
         knowledge_after=migrated.id,
-        memory_tokens=desk.memory_tokens(migrated),
+        memory_tokens=context.memory_tokens(migrated),
     )
     return migrated

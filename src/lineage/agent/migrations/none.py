@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.migrations.legacy import Legacy
 from lineage.core.knowledge import Knowledge
 
 
-async def none(desk: Desk, legacy: Legacy) -> Knowledge:
+async def none(context: Context, legacy: Legacy) -> Knowledge:
     """Return Knowledge without entries; their ids are not given again."""
     emptied = legacy.knowledge.evolve(memories=(), docs=())
-    desk.log.snapshot(emptied)
+    context.log.snapshot(emptied)
     return emptied

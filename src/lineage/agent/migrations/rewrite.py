@@ -11,24 +11,24 @@ import json
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.budget import fit
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.proposal import Proposal, after, enact, propose
 from lineage.core.edits import Edit, json_object, parse_edits
 from lineage.core.knowledge import Doc, Knowledge, Memory
 
 
-async def rewrite(desk: Desk, legacy: Legacy) -> Knowledge:
+async def rewrite(context: Context, legacy: Legacy) -> Knowledge:
     """Return the Knowledge with each entry restated; one that fails stays as it was."""
     knowledge = legacy.knowledge
     entries: list[Memory | Doc] = [*knowledge.memories, *knowledge.docs]
-    for proposal in await asyncio.gather(*(_restate(desk, entry) for entry in entries)):
-        knowledge = after(knowledge, enact(desk, "migrate", knowledge, proposal, kind="migrate"))
-    return await fit(desk, "migrate", knowledge)
+    for proposal in await asyncio.gather(*(_restate(context, entry) for entry in entries)):
+        knowledge = after(knowledge, enact(context, "migrate", knowledge, proposal, kind="migrate"))
+    return await fit(context, "migrate", knowledge)
 
 
-async def _restate(desk: Desk, entry: Memory | Doc) -> Proposal:
-    config = desk.config
+async def _restate(context: Context, entry: Memory | Doc) -> Proposal:
+    config = context.config
     if isinstance(entry, Memory):
         schema, most = schemas.restated_memory(config), config.edit_tokens
     else:
@@ -41,4 +41,4 @@ async def _restate(desk: Desk, entry: Memory | Doc) -> Proposal:
         return () if unchanged else edits
 
     turns = prompts.restate_turns(entry)
-    return await propose(desk, f"rewrite-{entry.id}", turns, most, schema, parse)
+    return await propose(context, f"rewrite-{entry.id}", turns, most, schema, parse)

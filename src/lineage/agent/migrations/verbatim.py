@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from lineage.agent.budget import fit
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.migrations.legacy import Legacy
 from lineage.core.knowledge import Knowledge
 
 
-async def verbatim(desk: Desk, legacy: Legacy) -> Knowledge:
+async def verbatim(context: Context, legacy: Legacy) -> Knowledge:
     """Return the Knowledge as it is, within the budget."""
-    return await fit(desk, "migrate", legacy.knowledge)
+    return await fit(context, "migrate", legacy.knowledge)

@@ -13,56 +13,57 @@ from typing import Any
 
 from lineage.agent import prompt as prompts
 from lineage.agent.budget import fit
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.migrations.legacy import Legacy
 from lineage.agent.play import play
 from lineage.agent.proposal import after, log_edits
 from lineage.agent.reading import Read
-from lineage.core.curriculum import Visit
+from lineage.agent.steps import Steps
+from lineage.core.curriculum import TaskInstance
 from lineage.core.edits import Edit, apply
 from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory
 from lineage.core.tasks import Task, World
 
 
-async def verify(desk: Desk, legacy: Legacy) -> Knowledge:
+async def verify(context: Context, legacy: Legacy) -> Knowledge:
     """Return the Knowledge without the entries that failed."""
     knowledge = legacy.knowledge
     entries: list[Memory | Doc] = [*knowledge.memories, *knowledge.docs]
-    passed = await asyncio.gather(*(_test(desk, legacy, entry) for entry in entries))
+    passed = await asyncio.gather(*(_test(context, legacy, entry) for entry in entries))
     failed = [entry for entry, good in zip(entries, passed, strict=True) if not good]
     drops = [Edit("drop", id=entry.id) for entry in failed]
-    changes = apply(knowledge, drops, desk.origin("verify"), desk.limits)
-    log_edits(desk, "migrate", "verify", changes)
-    return await fit(desk, "migrate", after(knowledge, changes))
+    changes = apply(knowledge, drops, context.origin("verify"), context.limits)
+    log_edits(context, "migrate", "verify", changes)
+    return await fit(context, "migrate", after(knowledge, changes))
 
 
-async def _test(desk: Desk, legacy: Legacy, entry: Memory | Doc) -> bool:
+async def _test(context: Context, legacy: Legacy, entry: Memory | Doc) -> bool:
     """Whether the version answers one past task or more rightly with `entry` alone."""
-    tasks = _tasks(desk, legacy, entry)
+    tasks = _tasks(context, legacy, entry)
     scores = await asyncio.gather(
-        *(_attempt(desk, entry, number, task, legacy.world) for number, task in enumerate(tasks))
+        *(_attempt(context, entry, number, task, legacy.world) for number, task in enumerate(tasks))
     )
     known = [score for score in scores if score is not None]
     return not known or max(known) == 1.0
 
 
-def _tasks(desk: Desk, legacy: Legacy, entry: Memory | Doc) -> list[Task]:
+def _tasks(context: Context, legacy: Legacy, entry: Memory | Doc) -> list[Task]:
     """Return the past tasks that `entry` is about, as they are in the world now."""
     now = {task.id: task for task in legacy.world.tasks}
     past = {p.id: p for p in legacy.past}
     text = entry.text if isinstance(entry, Memory) else f"{entry.title} {entry.body}"
     entries = tuple(p.entry for p in legacy.past)
-    hits = desk.past.search(entries, text, legacy.config.verify_tasks) if entries else ()
+    hits = context.past.search(entries, text, legacy.config.verify_tasks) if entries else ()
     ids = dict.fromkeys(past[hit.id].task.id for hit in hits)
     return [now[id] for id in ids if id in now and not now[id].lesson]
 
 
 async def _attempt(
-    desk: Desk, entry: Memory | Doc, number: int, task: Task, world: World
+    context: Context, entry: Memory | Doc, number: int, task: Task, world: World
 ) -> float | None:
     alone = EMPTY.evolve(memories=(entry,)) if isinstance(entry, Memory) else EMPTY
     opened = (entry,) if isinstance(entry, Doc) else ()
-    turns = prompts.act_turns(alone, task.prompt, opened, instructions=desk.suite.instructions)
+    turns = prompts.act_turns(alone, task.prompt, opened, instructions=context.suite.instructions)
     name = f"verify-{entry.id}-{number:02d}"
     about: dict[str, Any] = {
         "entry": entry.id,
@@ -72,8 +73,7 @@ async def _attempt(
         "facts": task.facts,
         "answer": task.answer,
     }
-    played = await play(desk, "migrate", name, Read(turns), Visit(task, world), about)
-    desk.write(
-        "migrate", name, played.step, "migrate", score=played.score, **about, **played.columns
-    )
+    steps = Steps(context, "migrate", name, about)
+    played = await play(steps, Read(turns), TaskInstance(task, world))
+    steps.write("migrate", played.step, score=played.score, **played.columns)
     return played.score

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
-from lineage.agent.desk import Desk
+from lineage.agent.context import Context
 from lineage.agent.history import Experience
 from lineage.agent.proposal import Proposal, propose
 from lineage.core.edits import Edit, json_object
@@ -17,13 +17,13 @@ from lineage.core.knowledge import Knowledge
 
 
 async def rewrite_all(
-    desk: Desk, prefix: str, knowledge: Knowledge, experiences: Sequence[Experience]
+    context: Context, prefix: str, knowledge: Knowledge, experiences: Sequence[Experience]
 ) -> Sequence[Proposal]:
     """Return one proposal: drop each note that the new list lacks, add each that is new."""
-    config = desk.config
+    config = context.config
     turns = prompts.handoff_turns("rewrite-all", knowledge, experiences, config.wrong_answers)
     proposal = await propose(
-        desk,
+        context,
         f"{prefix}hall",
         turns,
         config.rewrite_tokens,

@@ -580,7 +580,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with memories and docs."""
-    tmp = tmp_path_factory.mktemp("transfer")
+    tmp = tmp_path_factory.mktemp("export")
     folder = tmp / "runs" / "small"
     run(surrogate(tmp, "experiment.lineages=2", "experiment.episodes=4"), folder)
     return folder
@@ -658,7 +658,7 @@ def test_check_shows_what_a_folder_holds(
 def test_check_lists_so_many_entries_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lineage.commands.transfer.MOST_ROWS", 3)
+    monkeypatch.setattr("lineage.commands.export.MOST_ROWS", 3)
     write(tmp_path, {"MEMORY.md": "- a\n- b\n", "x.md": "# x", "y.md": "# y"})
     assert ends("check", tmp_path) == 0
     out = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A briefing: all that an instance receives from the generations before it."""
+"""Inputs: all that an instance receives from the generations before it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lineage.core.knowledge import EMPTY, Knowledge
 
 
 @dataclass(frozen=True)
-class Briefing:
+class Inputs:
     """Knowledge, and raw episodes where the arm is about them.
 
     `transcript` stands in every prompt; `pool` is searched for the episodes nearest to a task.
@@ -20,4 +20,4 @@ class Briefing:
     pool: tuple[Past, ...] = ()
 
 
-NOTHING = Briefing()
+NOTHING = Inputs()

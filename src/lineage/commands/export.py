@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from lineage.commands import add_command
+from lineage.commands import Commands, add_command
 from lineage.commands.runs import add_run, find_run
 from lineage.core.errors import LineageError
+from lineage.core.text import one_line, say
 from lineage.report.terminal import new_table
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ Each bullet of MEMORY.md is a memory; every other .md file below the folder is a
 """
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands."""
     export = add_command(
         commands, "export", "write a run's Knowledge as a folder of Markdown", EXPORT
@@ -69,24 +70,24 @@ def _export(options: argparse.Namespace, console: Console) -> None:
     options.run = find_run(options.run)
     record = read_record(options.run)
     snapshots = Snapshots(connect(options.run))
-    id, whence = _chosen(snapshots, list(record.get("arms", ())), options.at, options.lineage)
+    id, whence = _exported(snapshots, list(record.get("arms", ())), options.at, options.lineage)
     knowledge = snapshots.get(id)
     if knowledge is None:
         raise LineageError(f"{options.run} does not hold Knowledge {id}: choose another with --at")
     export_knowledge(knowledge, options.folder, options.replace)
-    folder = _line(str(options.folder))
+    folder = one_line(str(options.folder))
     counts = f"{len(knowledge.memories)} memories and {len(knowledge.docs)} docs"
-    _say(console, f"{counts} of Knowledge {id}{whence} are in {folder}")
+    say(console, f"{counts} of Knowledge {id}{whence} are in {folder}")
     try:
         alone = import_knowledge(options.folder).id == id
     except LineageError as error:
-        _say(console, f"warning: with what else is there it cannot be imported: {error}")
+        say(console, f"warning: with what else is there it cannot be imported: {error}")
     else:
         if not alone:
-            _say(console, f"warning: {folder} holds other Markdown, which an import reads as well")
+            say(console, f"warning: {folder} holds other Markdown, which an import reads as well")
 
 
-def _chosen(snapshots: Snapshots, arms: list[str], at: str, lineage: str) -> tuple[str, str]:
+def _exported(snapshots: Snapshots, arms: list[str], at: str, lineage: str) -> tuple[str, str]:
     """Return the id of what is to be exported and, in words, where it is from.
 
     Without `at`, that is what the last generation of `lineage` left; without that as well, of the
@@ -144,23 +145,14 @@ def _check(options: argparse.Namespace, console: Console) -> None:
         console.print(table)
     shown, entries = len(memories) + len(docs), len(knowledge.memories) + len(knowledge.docs)
     if shown < entries:
-        _say(console, f"the first {shown:,} of {entries:,} entries; all of them with --all")
+        say(console, f"the first {shown:,} of {entries:,} entries; all of them with --all")
     for warning in found.warnings:
-        _say(console, f"warning: {_line(warning)}")
+        say(console, f"warning: {one_line(warning)}")
     counts = f"{len(knowledge.memories)} memories, {len(knowledge.docs)} docs"
-    _say(console, f"{counts}, Knowledge {knowledge.id}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{counts}, Knowledge {knowledge.id}")
 
 
 def _cells(id: str, text: str, characters: int, version: str) -> tuple[str, ...]:
-    line = _line(text)
+    line = one_line(text)
     shown = line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
-    return escape(_line(id)), escape(shown), f"{characters:,}", escape(_line(version))
-
-
-def _line(text: str) -> str:
-    """Return `text` on one line, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return escape(one_line(id)), escape(shown), f"{characters:,}", escape(one_line(version))

@@ -1,4 +1,4 @@
-"""A desk: what an instance has at hand in one generation, and the one way to write a step.
+"""A context: what an instance has at hand in one generation, and the one way to write a step.
 
 The episode, handoff and migration modules ask and log through it, so that ids, seeds, clocks and
 errors are dealt with in one place.
@@ -32,7 +32,7 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True)
-class Post:
+class Ids:
     """The ids of one generation: of which run, lineage and version it is."""
 
     run: str
@@ -45,15 +45,15 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Context:
     """Everything that an instance of this generation works with.
 
-    `serving` is the engine's name of the version where it is not the post's own: an adapter that
+    `serving` is the engine's name of the version where it is not that of `ids`: an adapter that
     was trained on this lineage alone. `docs` and `past` find docs and raw episodes. A training
     samples at a `temperature` of its own and wants the tokens of each completion.
     """
 
-    post: Post
+    ids: Ids
     engine: Sampler
     suite: Suite
     config: AgentConfig
@@ -90,7 +90,7 @@ class Desk:
 
     def origin(self, episode: str) -> Origin:
         """Return the provenance of what is written in `episode`."""
-        return Origin(self.post.generation, self.post.version, episode)
+        return Origin(self.ids.generation, self.ids.version, episode)
 
     def memory_tokens(self, knowledge: Knowledge) -> int:
         """Return the tokens of the memory block that a successor's prompt will hold."""
@@ -114,12 +114,12 @@ class Desk:
         paired arms draw alike. `version` is a judge: what it says is measured, not sampled, so
         that the temperature of a training is not its own, and it gets no credit.
         """
-        post = self.post
+        ids = self.ids
         sampled = None if version else self.temperature
-        seed = derive(post.experiment, post.pair, post.generation, episode, step)
+        seed = derive(ids.experiment, ids.pair, ids.generation, episode, step)
         request = Request(
-            id=step_id(post.run, post.lineage, post.generation, episode, step),
-            version=version or self.serving or post.version,
+            id=step_id(ids.run, ids.lineage, ids.generation, episode, step),
+            version=version or self.serving or ids.version,
             turns=turns,
             max_tokens=max_tokens,
             temperature=self.config.temperature if sampled is None else sampled,
@@ -160,19 +160,19 @@ class Desk:
         self, phase: str, episode: str, step: int, kind: str, columns: dict[str, Any]
     ) -> tuple[Step, str]:
         """Return a step, and the digest of what was asked for it: "" where nothing was."""
-        post, columns = self.post, dict(columns)
+        ids, columns = self.ids, dict(columns)
         asked = str(columns.pop("asked", ""))
         made = Step(
-            run=post.run,
-            arm=post.arm,
-            pair=post.pair,
-            lineage=post.lineage,
-            generation=post.generation,
-            version=post.version,
+            run=ids.run,
+            arm=ids.arm,
+            pair=ids.pair,
+            lineage=ids.lineage,
+            generation=ids.generation,
+            version=ids.version,
             phase=phase,
             episode=episode,
             step=step,
-            step_id=step_id(post.run, post.lineage, post.generation, episode, step),
+            step_id=step_id(ids.run, ids.lineage, ids.generation, episode, step),
             kind=kind,
             ended_at=time.time(),
             **columns,
