@@ -23,7 +23,7 @@ GROUND = tuple(
 PURE = (
     *GROUND,
     *("core.errors", "core.config", "core.fields", "core.names", "core.plainyaml"),
-    *("core.curriculum", "suites.codebook", "suites.words", "suites.checks"),
+    *("core.curriculum", "suites.codebook", "suites.words"),
 )
 IMPURE = frozenset(
     """

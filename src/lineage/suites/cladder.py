@@ -18,9 +18,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from lineage.core.fields import MUST
+from lineage.core.fields import MUST, Count
 from lineage.core.tasks import Fact, Task, World
-from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Described, Differs, Name, Text, read
 from lineage.suites.records import Problem, Record
@@ -82,13 +81,8 @@ class Cladder(FileSuite):
 
     world_by: list[str]
     group_by: list[str]
-    min_tasks: int  # a world of fewer questions is left out
-    feedback_tells: str  # answer | reasoning
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "min_tasks")
-        require_choice(self, "feedback_tells", "answer", "reasoning")
+    min_tasks: Count  # a world of fewer questions is left out
+    feedback_tells: Literal["answer", "reasoning"]
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the questions of worlds that are large enough."""

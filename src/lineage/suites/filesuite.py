@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 from lineage.core.errors import LineageError, nearest
+from lineage.core.fields import Count
 from lineage.core.seeds import derive, rng
 from lineage.core.tasks import Fact, Referral, Suite, Task, World
 from lineage.suites import scorers
-from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.formats import Differs, read
 from lineage.suites.options import OPTIONS
 from lineage.suites.records import Problem, Record, records
@@ -69,16 +69,10 @@ class FileSuite(Suite):
     """Tasks from a file; a subclass says how its records become rows."""
 
     path: str
-    world_tasks: int  # most questions of a world, drawn where there are more
-    answer_chars: int  # longest right answer
-    on_bad: str  # stop | skip: at a row that cannot be used
-    # Of the worlds: all | training | held-out. Runs of before there were parts had all.
-    part: str = field(default="all", kw_only=True)
-
-    def __post_init__(self) -> None:
-        require_counts(self, "world_tasks", "answer_chars")
-        require_choice(self, "on_bad", "stop", "skip")
-        require_choice(self, "part", "all", "training", "held-out")
+    world_tasks: Count  # most questions of a world, drawn where there are more
+    answer_chars: Count  # longest right answer
+    on_bad: Literal["stop", "skip"]  # at a row that cannot be used
+    part: Literal["all", "training", "held-out"] = field(default="all", kw_only=True)
 
     @abstractmethod
     def rows(self, record: Record) -> Iterator[Row | Problem]:

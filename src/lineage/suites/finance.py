@@ -15,10 +15,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lineage.core.fields import shown
+from lineage.core.fields import Count, shown
 from lineage.core.seeds import rng
 from lineage.core.tasks import Fact, Task, World
-from lineage.suites.checks import require_counts
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answer, Described
 from lineage.suites.records import Problem, Record
@@ -43,13 +42,9 @@ class _Question(Described):
 class Finance(FileSuite):
     """Numeric questions on finance formulas (ACE)."""
 
-    formulas_per_world: int  # about; more where worlds would be too small
-    min_tasks: int  # questions of a world
+    formulas_per_world: Count  # about; more where worlds would be too small
+    min_tasks: Count  # questions of a world
     show_formula: bool  # ask with the formula, as in the file; ACE asks without
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "formulas_per_world", "min_tasks")
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the questions, each in the world that its formula fell to."""

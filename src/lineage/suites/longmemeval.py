@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lineage.suites.checks import require_counts
+from lineage.core.fields import Count
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answer, Described, Text
 from lineage.suites.records import Problem, Record
@@ -54,12 +54,8 @@ class _Session:
 class LongMemEval(FileSuite):
     """Questions on long chat histories that are read session by session (LongMemEval)."""
 
-    questions_per_world: int
+    questions_per_world: Count
     judge: str  # the version that judges answers; empty: token F1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "questions_per_world")
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the rows of one world after another."""

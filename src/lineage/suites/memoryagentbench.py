@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lineage.suites.checks import require_counts
+from lineage.core.fields import Count
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answers, Described, Differs, Text, read
 from lineage.suites.records import Problem, Record
@@ -57,12 +57,8 @@ class _Text(Described):
 class MemoryAgentBench(FileSuite):
     """Long texts that are read piece by piece, then asked about (MemoryAgentBench)."""
 
-    chunk_chars: int
+    chunk_chars: Count
     judge: str  # the version that judges summaries and chats; empty: substring match, no summaries
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "chunk_chars")
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the lessons and questions of one text."""

@@ -24,14 +24,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from lineage.core.fields import MUST
+from lineage.core.fields import MUST, Count
 from lineage.core.seeds import rng
-from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answer, Described, Name, Text, names, read
 from lineage.suites.records import Problem, Record
@@ -129,14 +128,9 @@ class _School(Described):
 class StreamBench(FileSuite):
     """Streams of diagnoses or questions with feedback after each (StreamBench)."""
 
-    labels_per_world: int  # ddxplus: diagnoses
-    block: int  # gsm8k: tasks of a world
-    paragraphs: str  # hotpotqa: all | supporting | none
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "labels_per_world", "block")
-        require_choice(self, "paragraphs", "all", "supporting", "none")
+    labels_per_world: Count  # ddxplus: diagnoses
+    block: Count  # gsm8k: tasks of a world
+    paragraphs: Literal["all", "supporting", "none"]  # hotpotqa
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the task of one row."""
