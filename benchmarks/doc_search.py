@@ -155,7 +155,7 @@ def main() -> None:
 
     memory, began = process.memory_info().rss, time.perf_counter()
     ranker.put(entries)
-    search(questions[0].text)  # the first search writes the index
+    search(questions[0].text)
     built, grown = time.perf_counter() - began, process.memory_info().rss - memory
     began = time.perf_counter()
     scanned = scan(entries)

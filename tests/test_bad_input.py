@@ -40,7 +40,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("suite=codebok", "did you mean 'codebook'?"),
         ("suite.drift=1.5", "suite.drift is 1.5: it must be between 0 and 1"),
         ("suite.kinds=many", "suite.kinds"),
-        ("suite.kinds=17", "suite.kinds is 17: it must be 16 or less"),
+        ("suite.kinds=17", "suite.kinds is 17: it must be between 1 and 16"),
         ("suite.machines_per_kind=50", "x suite.machines_per_kind is 200: it must be 64 or less"),
         ("experiment.lineages=0", "experiment.lineages is 0: it must be 1 or more"),
         ("schedule.versions=[smollm2-135m@r9]", "did you mean 'smollm2-135m@r1'?"),

@@ -20,8 +20,9 @@ from lineage.log.views.connect import connect
 from lineage.markdown import folder, frontmatter
 from lineage.markdown.bullets import bullets
 from lineage.markdown.folder import export_knowledge, import_knowledge, read_folder
-from lineage.markdown.format import INDEX, doc_path, interpret, render
+from lineage.markdown.format import doc_path, render
 from lineage.markdown.frontmatter import Flaw
+from lineage.markdown.parsing import INDEX, interpret
 
 ORIGIN = Origin(0, "smollm2-135m@r0", "w003")
 LATER = Origin(2, "smollm2-135m@r1", "w001")

@@ -25,6 +25,7 @@ A text may be given as a number (run.name=7), a whole number where any number wi
 1.0); a number as text ("8") or as true is refused. yes, no, on, off, 1 and 0 are true or false.
 """
 Whole = Annotated[int, Strict()]
+Count = Annotated[int, Strict(), Field(ge=1)]
 Number = Annotated[float, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 SHOWN = 80

@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from pydantic import with_config
+
+from lineage.core.fields import NODE
+
 
 class Family(StrEnum):
     """How a probe's task relates to the tasks its lineage has met."""
@@ -121,13 +125,14 @@ class Environment(Protocol):
         ...
 
 
+@with_config(NODE)
 @dataclass(frozen=True)
 class Suite(ABC):
     """A source of worlds and tasks, and the judge of answers.
 
     A suite is a frozen dataclass: its fields are the keys of its entry in `conf/suite/`, whose
-    `_target_` names the class. `instructions` tell a worker how to answer; where empty, it is
-    told to answer in one short sentence.
+    `_target_` names the class, and their types say what a value must be. `instructions` tell a
+    worker how to answer; where empty, it is told to answer in one short sentence.
     """
 
     name: str

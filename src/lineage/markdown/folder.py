@@ -16,8 +16,9 @@ from pathlib import Path
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
 from lineage.core.knowledge import Knowledge
-from lineage.markdown.format import DOCS, INDEX, MARK, Reading, interpret, listed_docs, render
+from lineage.markdown.format import render
 from lineage.markdown.frontmatter import FENCE
+from lineage.markdown.parsing import DOCS, INDEX, MARK, Reading, interpret, listed_docs
 
 SIZE_LIMIT = 1 << 20
 """Bytes of a Markdown file that somebody else wrote; what we exported has no limit."""

@@ -7,15 +7,12 @@ its other keys are that class's fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from lineage.core.errors import LineageError, nearest
-from lineage.core.plainyaml import literal
+from lineage.core.errors import LineageError
+from lineage.core.fields import checked
 from lineage.core.tasks import Suite
 
 
@@ -25,26 +22,9 @@ def make_suite(config: Mapping[str, Any]) -> Suite:
     Raises LineageError where its class cannot be found, or a key is missing or unknown or has a
     value that the class refuses.
     """
-    values = {str(key): value for key, value in config.items() if key != "_target_"}
     kind = suite_class(str(config.get("_target_", "")))
-    known = [f"suite.{field.name}" for field in fields(kind)]
-    for key in (f"suite.{key}" for key in values):
-        if key not in known:
-            raise LineageError(f"unknown conf key {key!r}{nearest(key, known)}")
-    schema = OmegaConf.structured(kind)
-    try:
-        # What Hydra composed is resolved already; what a saved configuration holds never is.
-        merged = OmegaConf.merge(schema, literal(values))
-        missing = OmegaConf.missing_keys(merged)
-        if missing:
-            raise LineageError(f"conf key 'suite.{min(missing)}' has no value: set it")
-        made = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        place = getattr(error, "full_key", None) or getattr(error, "key", None)
-        first = str(error).strip().splitlines()[0]
-        raise LineageError(f"conf key 'suite.{place}': {first}") from error
-    assert isinstance(made, Suite)
-    return made
+    values = {str(key): value for key, value in config.items() if key != "_target_"}
+    return checked(kind, values, "suite")
 
 
 def suite_class(target: str) -> type[Suite]:

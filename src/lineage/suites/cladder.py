@@ -13,16 +13,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from lineage.core.fields import MUST
+from lineage.core.fields import MUST, Count
 from lineage.core.tasks import Fact, Task, World
-from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.filesuite import FileSuite
-from lineage.suites.formats import Described, Differs, Name, Text, read
+from lineage.suites.formats import Described, Name, Text, read
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 
@@ -80,15 +79,13 @@ class _Question(Described):
 class Cladder(FileSuite):
     """Causal inference questions with yes or no answers (CLadder)."""
 
+    source: ClassVar[str] = (
+        "test-generate-easy.json of the repository causalNLP/cladder, folder data"
+    )
     world_by: list[str]
     group_by: list[str]
-    min_tasks: int  # a world of fewer questions is left out
-    feedback_tells: str  # answer | reasoning
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "min_tasks")
-        require_choice(self, "feedback_tells", "answer", "reasoning")
+    min_tasks: Count  # a world of fewer questions is left out
+    feedback_tells: Literal["answer", "reasoning"]
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the questions of worlds that are large enough."""
@@ -107,17 +104,13 @@ class Cladder(FileSuite):
 
     def _asked(self) -> Iterator[tuple[Record, _Question, _Kin] | Problem]:
         """Yield each question with its world and its group."""
-        for found in self.described(_Question, FORMAT):
-            if isinstance(found, Problem):
-                yield found
-                continue
-            record, asked = found
-            try:
-                kin = _Kin(_label(asked.meta, self.world_by), _label(asked.meta, self.group_by))
-            except Differs as error:
-                yield Problem(record.at, str(error))
-            else:
-                yield record, asked, kin
+
+        def one(record: Record) -> tuple[Record, _Question, _Kin]:
+            asked: _Question = read(_Question, record.value, needs=FORMAT)
+            meta = asked.meta
+            return record, asked, _Kin(_label(meta, self.world_by), _label(meta, self.group_by))
+
+        return self.made(one)
 
     @cached_property
     def _small(self) -> dict[str, None]:
@@ -134,10 +127,6 @@ class Cladder(FileSuite):
             )
         return "; ".join(part for part in parts if part)
 
-    def rows(self, record: Record) -> Iterator[Row | Problem]:
-        """Not used: how large a world is, needs all records."""
-        raise NotImplementedError
-
     def solution(self, task: Task, world: World) -> str:
         """Return the answer, and the file's reasoning in brief where `feedback_tells` it."""
         answer = f"The answer is {task.answer}."
@@ -145,11 +134,6 @@ class Cladder(FileSuite):
         if self.feedback_tells == "answer" or not row.hint:
             return answer
         return f"{row.hint} {answer}"
-
-    @property
-    def source(self) -> str:
-        """Which file is wanted, for an error's advice."""
-        return "test-generate-easy.json of the repository causalNLP/cladder, folder data"
 
 
 def _row(record: Record, asked: _Question, kin: _Kin) -> Row:

@@ -11,10 +11,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from random import Random
+from typing import Annotated
 
+from pydantic import Field
+
+from lineage.core.errors import LineageError
+from lineage.core.fields import Count, Share
 from lineage.core.seeds import rng
 from lineage.core.tasks import Fact, Suite, Task, World
-from lineage.suites.checks import require_counts, require_most, require_shares
 from lineage.suites.words import KEYS, KINDS, NAMES, ZONES
 
 FREE_ATTRIBUTE = "code"
@@ -26,19 +30,20 @@ VOCABULARY = {"zone": ZONES, "key": KEYS}
 class Codebook(Suite):
     """Machines with hidden codes, and zones that follow a rule."""
 
-    kinds: int
-    machines_per_kind: int
-    code_digits: int
-    difficulty: int  # rule attributes a machine has: 1 zone, 2 zone and key
-    drift: float  # chance a generation that a fact changes
+    kinds: Annotated[Count, Field(le=len(KINDS))]
+    machines_per_kind: Count
+    code_digits: Count
+    # Rule attributes a machine has: 1 zone, 2 zone and key.
+    difficulty: Annotated[Count, Field(le=len(RULE_ATTRIBUTES))]
+    drift: Share  # chance a generation that a fact changes
 
     def __post_init__(self) -> None:
-        require_counts(self, "kinds", "machines_per_kind", "code_digits", "difficulty")
-        require_shares(self, "drift")
         machines = self.kinds * self.machines_per_kind
-        require_most("kinds", self.kinds, len(KINDS))
-        require_most("kinds x suite.machines_per_kind", machines, len(NAMES))
-        require_most("difficulty", self.difficulty, len(RULE_ATTRIBUTES))
+        if machines > len(NAMES):
+            raise LineageError(
+                f"suite.kinds x suite.machines_per_kind is {machines}: it must be {len(NAMES)} "
+                "or less"
+            )
 
     def world(self, seed: int, generation: int) -> World:
         """Return the world of `seed` in `generation`: the same machines, their values drifted."""

@@ -10,20 +10,19 @@ import hashlib
 import json
 import os
 import tempfile
-from abc import abstractmethod
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, ClassVar, Literal, TypeVar
 
 from lineage.core.errors import LineageError, nearest
+from lineage.core.fields import Count
 from lineage.core.seeds import derive, rng
 from lineage.core.tasks import Fact, Referral, Suite, Task, World
 from lineage.suites import scorers
-from lineage.suites.checks import require_choice, require_counts
-from lineage.suites.formats import Differs, read
+from lineage.suites.formats import Differs
 from lineage.suites.options import OPTIONS
 from lineage.suites.records import Problem, Record, records
 from lineage.suites.rows import Row
@@ -68,48 +67,32 @@ class Index:
 class FileSuite(Suite):
     """Tasks from a file; a subclass says how its records become rows."""
 
+    source: ClassVar[str] = "it"  # which file is wanted, for an error's advice
     path: str
-    world_tasks: int  # most questions of a world, drawn where there are more
-    answer_chars: int  # longest right answer
-    on_bad: str  # stop | skip: at a row that cannot be used
-    # Of the worlds: all | training | held-out. Runs of before there were parts had all.
-    part: str = field(default="all", kw_only=True)
+    world_tasks: Count  # most questions of a world, drawn where there are more
+    answer_chars: Count  # longest right answer
+    on_bad: Literal["stop", "skip"]  # at a row that cannot be used
+    part: Literal["all", "training", "held-out"] = field(default="all", kw_only=True)
 
-    def __post_init__(self) -> None:
-        require_counts(self, "world_tasks", "answer_chars")
-        require_choice(self, "on_bad", "stop", "skip")
-        require_choice(self, "part", "all", "training", "held-out")
-
-    @abstractmethod
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield what one record of the file becomes: one row, several, or a problem.
 
         It may raise `Differs`, which is a problem of the record.
         """
+        raise NotImplementedError
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield what all records become; for formats whose records belong together."""
-        for record in records(self.file):
-            if isinstance(record, Problem):
-                yield record
-                continue
-            try:
-                yield from self.rows(record)
-            except Differs as error:
-                yield Problem(record.at, str(error))
+        for found in self.made(lambda record: list(self.rows(record))):
+            yield from [found] if isinstance(found, Problem) else found
 
-    def described(self, kind: type[T], needs: str) -> Iterator[tuple[Record, T] | Problem]:
-        """Yield each record with its value as `kind` describes it (see `formats.read`)."""
+    def made(self, make: Callable[[Record], T]) -> Iterator[T | Problem]:
+        """Yield what `make` makes of each record, a problem where it raises `Differs`."""
         for record in records(self.file):
-            if isinstance(record, Problem):
-                yield record
-                continue
             try:
-                value = read(kind, record.value, needs=needs)
+                yield record if isinstance(record, Problem) else make(record)
             except Differs as error:
                 yield Problem(record.at, str(error))
-            else:
-                yield record, value
 
     @property
     def file(self) -> Path:
@@ -117,11 +100,6 @@ class FileSuite(Suite):
         if not self.path:
             raise LineageError(f"suite {self.name!r} reads a file: set suite.path to {self.source}")
         return Path(self.path)
-
-    @property
-    def source(self) -> str:
-        """Which file is wanted, for an error's advice."""
-        return "it"
 
     def world(self, seed: int, generation: int) -> World:
         """Return one of the file's worlds; `seed` picks it, and each is as likely."""

@@ -14,13 +14,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-from lineage.core.fields import shown
+from lineage.core.fields import Count, shown
 from lineage.core.seeds import rng
 from lineage.core.tasks import Fact, Task, World
-from lineage.suites.checks import require_counts
 from lineage.suites.filesuite import FileSuite
-from lineage.suites.formats import Answer, Described
+from lineage.suites.formats import Answer, Described, Differs, read
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 
@@ -43,36 +43,22 @@ class _Question(Described):
 class Finance(FileSuite):
     """Numeric questions on finance formulas (ACE)."""
 
-    formulas_per_world: int  # about; more where worlds would be too small
-    min_tasks: int  # questions of a world
+    source: ClassVar[str] = (
+        "formula_test.jsonl of the repository ace-agent/ace, folder finance/data"
+    )
+    formulas_per_world: Count  # about; more where worlds would be too small
+    min_tasks: Count  # questions of a world
     show_formula: bool  # ask with the formula, as in the file; ACE asks without
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "formulas_per_world", "min_tasks")
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the questions, each in the world that its formula fell to."""
-        names: Counter[str] = Counter()
-        for found in self.described(_Question, FORMAT):
-            if not isinstance(found, Problem) and (parts := _parts(found[1])):
-                names[parts["name"]] += 1
-        worlds = self._worlds(names)
-        for found in self.described(_Question, FORMAT):
-            yield found if isinstance(found, Problem) else self._row(*found, worlds)
-
-    def rows(self, record: Record) -> Iterator[Row | Problem]:
-        """Not used: the worlds need all records."""
-        raise NotImplementedError
+        told = (found for found in self.made(_parts) if not isinstance(found, Problem))
+        worlds = self._worlds(Counter(parts["name"] for parts in told))
+        yield from self.made(lambda record: self._row(record, worlds))
 
     def solution(self, task: Task, world: World) -> str:
         """Return the formula and the answer."""
         return f"{super().solution(task, world)} The answer is {task.answer}."
-
-    @property
-    def source(self) -> str:
-        """Which file is wanted, for an error's advice."""
-        return "formula_test.jsonl of the repository ace-agent/ace, folder finance/data"
 
     def _worlds(self, names: Counter[str]) -> dict[str, str]:
         """Return the world of each formula: they are dealt out, the most frequent first.
@@ -85,20 +71,14 @@ class Finance(FileSuite):
         dealt = sorted(shuffled, key=lambda name: -names[name])
         return {name: f"{place % count:02d}" for place, name in enumerate(dealt)}
 
-    def _row(self, record: Record, asked: _Question, worlds: dict[str, str]) -> Row | Problem:
-        parts = _parts(asked)
-        if not parts:
-            return Problem(
-                record.at,
-                f"{FORMAT}: context must read \"Use formula NAME to answer the question. ... "
-                'Formula: ... Question: ... Answer:"',
-            )
+    def _row(self, record: Record, worlds: dict[str, str]) -> Row:
+        parts, answer = _parts(record), _asked(record).target
         try:
-            target = float(asked.target.replace(",", ""))
+            target = float(answer.replace(",", ""))
         except ValueError:
             target = math.nan
         if not math.isfinite(target):
-            return Problem(record.at, f"target is {shown(asked.target)}: it must be a number")
+            raise Differs(f"target is {shown(answer)}: it must be a number")
         name, formula = parts["name"], parts["formula"]
         fact = Fact(f"formula/{name}", formula, f"The formula of {name} is {formula}.")
         question = parts["question"].strip(QUOTES)
@@ -109,14 +89,24 @@ class Finance(FileSuite):
             world=worlds[name],
             group=name,
             prompt=prompt,
-            answers=(asked.target,),
+            answers=(answer,),
             scorer="ace",
             facts=(fact,),
             category=name,
         )
 
 
-def _parts(asked: _Question) -> dict[str, str]:
-    """Return the parts of a question's `context`, {} where it is of another form."""
-    found = CONTEXT.search(asked.context)
-    return {key: text.strip() for key, text in found.groupdict("").items()} if found else {}
+def _asked(record: Record) -> _Question:
+    asked: _Question = read(_Question, record.value, needs=FORMAT)
+    return asked
+
+
+def _parts(record: Record) -> dict[str, str]:
+    """Return the parts of a question's `context`; raises Differs where it is of another form."""
+    found = CONTEXT.search(_asked(record).context)
+    if found is None:
+        raise Differs(
+            f"{FORMAT}: context must read \"Use formula NAME to answer the question. ... "
+            'Formula: ... Question: ... Answer:"'
+        )
+    return {key: text.strip() for key, text in found.groupdict("").items()}

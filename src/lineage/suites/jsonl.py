@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -88,6 +88,8 @@ class _Task(Described):
 class Jsonl(FileSuite):
     """Your own tasks, one JSON object a line, with a scorer each."""
 
+    source: ClassVar[str] = "a file of one JSON object a line (see docs/suites.md)"
+
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the row of one line."""
         task: _Task = read(_Task, record.value, needs=MISSING)
@@ -111,8 +113,3 @@ class Jsonl(FileSuite):
             category=task.category,
             needs=tuple(task.needs),
         )
-
-    @property
-    def source(self) -> str:
-        """Which file is wanted, for an error's advice."""
-        return "a file of one JSON object a line (see docs/suites.md)"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answer, Described, Differs, Text, read
@@ -54,6 +54,8 @@ class _Question(Described):
 class Locomo(FileSuite):
     """Questions on long conversations that are read session by session (LoCoMo)."""
 
+    source: ClassVar[str] = "locomo10.json of the repository snap-research/locomo, folder data"
+
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the lessons and questions of one conversation."""
         talk: _Conversation = read(_Conversation, record.value, needs=FORMAT)
@@ -74,11 +76,6 @@ class Locomo(FileSuite):
                 yield _question(record.at, talk.sample_id, number, asked, list(sessions))
             except Differs as error:
                 yield Problem(record.at, str(error))
-
-    @property
-    def source(self) -> str:
-        """Which file is wanted, for an error's advice."""
-        return "locomo10.json of the repository snap-research/locomo, folder data"
 
 
 def _lesson(sample: str, number: int) -> str:

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from lineage.suites.checks import require_counts
+from lineage.core.fields import Count
 from lineage.suites.filesuite import FileSuite
-from lineage.suites.formats import Answer, Described, Text
+from lineage.suites.formats import Answer, Described, Differs, Text, read
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
 
@@ -54,26 +55,19 @@ class _Session:
 class LongMemEval(FileSuite):
     """Questions on long chat histories that are read session by session (LongMemEval)."""
 
-    questions_per_world: int
+    source: ClassVar[str] = (
+        "longmemeval_oracle.json or longmemeval_s_cleaned.json of xiaowu0162/LongMemEval"
+    )
+    questions_per_world: Count
     judge: str  # the version that judges answers; empty: token F1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "questions_per_world")
 
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield the rows of one world after another."""
         held: list[tuple[Record, _Instance]] = []
         number = 0
-        for found in self.described(_Instance, FORMAT):
+        for found in self.made(_instance):
             if isinstance(found, Problem):
                 yield found
-                continue
-            record, value = found
-            ids, dates = len(value.haystack_session_ids), len(value.haystack_dates)
-            if not ids == dates == len(value.haystack_sessions):
-                what = "haystack_session_ids, haystack_dates and haystack_sessions differ in length"
-                yield Problem(record.at, what)
                 continue
             held.append(found)
             if len(held) == self.questions_per_world:
@@ -81,15 +75,6 @@ class LongMemEval(FileSuite):
                 held, number = [], number + 1
         if held:
             yield from self._world_rows(f"{number:04d}", held)
-
-    def rows(self, record: Record) -> Iterator[Row | Problem]:
-        """Not used: several records make a world."""
-        raise NotImplementedError
-
-    @property
-    def source(self) -> str:
-        """Which file is wanted, for an error's advice."""
-        return "longmemeval_oracle.json or longmemeval_s_cleaned.json of xiaowu0162/LongMemEval"
 
     def _world_rows(
         self, world: str, held: Sequence[tuple[Record, _Instance]]
@@ -126,6 +111,14 @@ class LongMemEval(FileSuite):
             category="abstention" if abstains else value.question_type,
             needs=tuple(f"{world}/{name}" for name in needed),
         )
+
+
+def _instance(record: Record) -> tuple[Record, _Instance]:
+    value: _Instance = read(_Instance, record.value, needs=FORMAT)
+    ids, dates = len(value.haystack_session_ids), len(value.haystack_dates)
+    if not ids == dates == len(value.haystack_sessions):
+        raise Differs("haystack_session_ids, haystack_dates and haystack_sessions differ in length")
+    return record, value
 
 
 def _met(sessions: dict[str, list[_Session]], record: Record, value: _Instance) -> list[str]:

@@ -20,9 +20,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from lineage.suites.checks import require_counts
+from lineage.core.fields import Count
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answers, Described, Differs, Text, read
 from lineage.suites.records import Problem, Record
@@ -57,12 +57,9 @@ class _Text(Described):
 class MemoryAgentBench(FileSuite):
     """Long texts that are read piece by piece, then asked about (MemoryAgentBench)."""
 
-    chunk_chars: int
+    source: ClassVar[str] = "a Parquet file of the dataset ai-hyz/MemoryAgentBench"
+    chunk_chars: Count
     judge: str  # the version that judges summaries and chats; empty: substring match, no summaries
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "chunk_chars")
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the lessons and questions of one text."""
@@ -105,11 +102,6 @@ class MemoryAgentBench(FileSuite):
                 )
             except Differs as error:
                 yield Problem(record.at, str(error))
-
-    @property
-    def source(self) -> str:
-        """Which file is wanted, for an error's advice."""
-        return "a Parquet file of the dataset ai-hyz/MemoryAgentBench"
 
     def _scorer(self, source: str) -> dict[str, Any]:
         """Return the scorer and its options of questions of `source`; raises Differs."""

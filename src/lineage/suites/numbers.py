@@ -29,59 +29,23 @@ alone may set, and looks for formulas. Not `word2number`: unmaintained since 201
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
 import regex
 
 from lineage.suites.cardinals import SCALES, cardinal
-from lineage.suites.figures import DASH, DASHES, EXPONENT, folded, value_of
+from lineage.suites.figures import EXPONENT, value_of
+from lineage.suites.tokens import BRACKETS, Tokens
 
 DIGITS = 60
 """Significant digits of what arithmetic gives; a literal keeps all of its own."""
-DEPTH = 8
-"""Most brackets within brackets: what holds more is no number."""
-
 SHORT_SCALES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12}
-SAME = str.maketrans(
-    {"⁄": "/", "∕": "/", "÷": "/", "×": "*", "·": "*", "⋅": "*", "∙": "*", "٫": ".", "٬": ","}
-)
-LATEX = {
-    r"\times": "*",
-    r"\cdot": "*",
-    r"\div": "/",
-    r"\pm": "±",
-    r"\pi": "π",
-    r"\sqrt": "√",
-    r"\left": "",
-    r"\right": "",
-    r"\dfrac": r"\frac",
-    r"\tfrac": r"\frac",
-}
-ESCAPED = (("{,}", ","), (r"\,", " "), (r"\$", "$"), (r"\%", "%"), (r"\{", "("), (r"\}", ")"))
 EQUALS = frozenset("=≈≃≅≤≥<>(~:")
-BRACKETS = {"(": ")", "{": "}"}
 NEVER = frozenset({"π", "pi", "√", "∞"})
 """After a figure they make it something else."""
 
-TOKEN = regex.compile(
-    rf"""
-    (?P<space>\s+)
-  | (?P<junk> \d[\d.,]*(?:(?::|{DASH})\d[\d.,]*)+ | \d+(?:/\d+){{2,}} )
-  | (?P<number>
-        (?: (?<![\d.,])\d{{1,3}}(?:\s\d{{3}})+(?!\d)(?:[.,]\d+)?
-          | \d+(?:[.,'’_]\d+)* | (?<![\w.)])\.\d+ )
-        (?:[eE](?:\+|{DASH})?\d+)? )
-  | (?P<times> (?<=\d\s?)[xX](?=\s?\d) )
-  | (?P<currency>
-        (?<!\p{{L}})(?:[A-Z]{{1,3}})?\p{{Sc}} | (?:[A-Z]{{3}}|Rs\.?|RM)(?=\s?{DASH}?\d+[.,\d]*) )
-  | (?P<latex> \\[A-Za-z]+ )
-  | (?P<word> \p{{L}}[\p{{L}}\p{{M}}\p{{N}}_]*(?:\^\{{?(?:\+|{DASH})?\d+\}}?)? )
-  | (?P<sign> \*\*|\+/-|. )
-    """,
-    regex.DOTALL | regex.VERBOSE,
-)
 CONTEXT = Context(prec=DIGITS, traps=[])
 HUNDREDTH = Decimal("0.01")
 
@@ -96,7 +60,7 @@ class Number:
 
 def numbers(line: str) -> list[Number]:
     """Return the numbers that `line` holds, in order."""
-    tokens = _Tokens(line)
+    tokens = Tokens(line)
     if "number" in tokens.kinds or "junk" in tokens.kinds:
         return [found for found, _ in _sums(tokens)]
     said = cardinal(line)
@@ -105,7 +69,7 @@ def numbers(line: str) -> list[Number]:
 
 def number(text: str) -> Number | None:
     """Return the number that `text` is, None where it is none, or is more than one."""
-    tokens = _Tokens(regex.sub(r"^\$(.*)\$$", r"\1", text.strip(), flags=regex.DOTALL).rstrip(". "))
+    tokens = Tokens(regex.sub(r"^\$(.*)\$$", r"\1", text.strip(), flags=regex.DOTALL).rstrip(". "))
     found = _sum(tokens, 0, spaced=True)
     if found and found[1] == len(tokens.kinds):
         return found[0] if found[0].value.is_finite() else None
@@ -115,7 +79,7 @@ def number(text: str) -> Number | None:
 
 def literal(text: str) -> Decimal | None:
     """Return the value of a cell of a table: a figure with a sign or a currency, and no more."""
-    tokens = _Tokens(text)
+    tokens = Tokens(text)
     at = len(tokens.kinds) - 1
     before = sorted(tokens.words[n] for n in range(at) if tokens.kinds[n] != "currency")
     if tokens.kind(at) != "number" or before not in ([], ["-"], ["+"]):
@@ -142,69 +106,15 @@ def near(value: Decimal, right: Decimal, absolute: Decimal, relative: Decimal) -
     return value == right or CONTEXT.subtract(value, right).copy_abs() <= allowed
 
 
-class _Tokens:
-    """A line as kinds and texts of tokens, each with whether a space stands before it."""
-
-    def __init__(self, line: str) -> None:
-        self.kinds: list[str] = []
-        self.words: list[str] = []
-        self.spaced: list[bool] = []
-        space = True
-        for match in TOKEN.finditer(_written(line)):
-            kind, word = str(match.lastgroup), match[0]
-            if kind == "space":
-                space = True
-                continue
-            if kind == "latex":
-                kind, word = "sign", LATEX.get(word, word)
-            elif kind == "times":
-                kind, word = "sign", "*"
-            elif kind == "word":
-                word = word.casefold()
-            elif word in DASHES:
-                word = "-"
-            if word:
-                self.kinds.append(kind)
-                self.words.append(word)
-                self.spaced.append(space)
-            space = False
-        self.spaced.append(True)
-        self.closing = self._pairs()
-
-    def _pairs(self) -> dict[int, int]:
-        """Return where each bracket closes, of those that do and hold at most DEPTH levels."""
-        opened: list[tuple[int, int]] = []
-        pairs: dict[int, int] = {}
-        for at, word in enumerate(self.words):
-            if word in BRACKETS:
-                opened.append((at, 0))
-            elif word in BRACKETS.values():
-                if not opened or BRACKETS[self.words[opened[-1][0]]] != word:
-                    opened.clear()
-                    continue
-                start, level = opened.pop()
-                if level < DEPTH:
-                    pairs[start] = at
-                if opened:
-                    opened[-1] = opened[-1][0], max(opened[-1][1], level + 1)
-        return pairs
-
-    def kind(self, at: int) -> str:
-        return self.kinds[at] if 0 <= at < len(self.kinds) else ""
-
-    def word(self, at: int) -> str:
-        return self.words[at] if 0 <= at < len(self.words) else ""
-
-    def even(self, at: int) -> bool:
-        """Whether the sign at `at` has a space on both sides, or none."""
-        return self.spaced[at] == self.spaced[at + 1]
-
-
 Found = tuple[Number, int]
 """A number, and the token after it."""
+Part = Callable[[Tokens, int, bool], Found | None]
+Work = Callable[[Decimal, Decimal], Decimal]
+SUMS: dict[str, Work] = {"+": CONTEXT.add, "-": CONTEXT.subtract}
+PRODUCTS: dict[str, Work] = {"*": CONTEXT.multiply, "/": CONTEXT.divide}
 
 
-def _sums(tokens: _Tokens) -> Iterator[Found]:
+def _sums(tokens: Tokens) -> Iterator[Found]:
     """Yield each longest sum of a line that is a number."""
     at = 0
     while at < len(tokens.kinds):
@@ -218,29 +128,28 @@ def _sums(tokens: _Tokens) -> Iterator[Found]:
         at = found[1]
 
 
-def _sum(tokens: _Tokens, at: int, spaced: bool = False) -> Found | None:
-    left = _product(tokens, at, spaced)
-    while left and tokens.word(left[1]) in ("+", "-") and tokens.even(left[1]):
-        right = _product(tokens, left[1] + 1)
+def _sum(tokens: Tokens, at: int, spaced: bool = False) -> Found | None:
+    return _chain(tokens, at, spaced, _product, SUMS)
+
+
+def _product(tokens: Tokens, at: int, spaced: bool = False) -> Found | None:
+    return _chain(tokens, at, spaced, _signed, PRODUCTS)
+
+
+def _chain(
+    tokens: Tokens, at: int, spaced: bool, part: Part, works: Mapping[str, Work]
+) -> Found | None:
+    """Return the longest chain of parts from `at` on, worked out from left to right."""
+    left = part(tokens, at, spaced)
+    while left and (sign := tokens.word(left[1])) in works and tokens.even(left[1]):
+        right = part(tokens, left[1] + 1, False)
         if right is None:
             break
-        work = CONTEXT.add if tokens.word(left[1]) == "+" else CONTEXT.subtract
-        left = Number(work(_plain(left[0]), _plain(right[0]))), right[1]
+        left = Number(works[sign](_plain(left[0]), _plain(right[0]))), right[1]
     return left
 
 
-def _product(tokens: _Tokens, at: int, spaced: bool = False) -> Found | None:
-    left = _signed(tokens, at, spaced)
-    while left and tokens.word(left[1]) in ("*", "/") and tokens.even(left[1]):
-        right = _signed(tokens, left[1] + 1)
-        if right is None:
-            break
-        work = CONTEXT.multiply if tokens.word(left[1]) == "*" else CONTEXT.divide
-        left = Number(work(_plain(left[0]), _plain(right[0]))), right[1]
-    return left
-
-
-def _signed(tokens: _Tokens, at: int, spaced: bool = False) -> Found | None:
+def _signed(tokens: Tokens, at: int, spaced: bool = False) -> Found | None:
     """Return a figure with its sign and its power; `spaced`: a space may stand between."""
     sign = tokens.word(at) if tokens.word(at) in ("+", "-") else ""
     if sign and not (spaced or _is_sign(tokens, at)):
@@ -261,7 +170,7 @@ def _signed(tokens: _Tokens, at: int, spaced: bool = False) -> Found | None:
     return (Number(base.value.copy_negate(), base.percent) if sign == "-" else base), end
 
 
-def _is_sign(tokens: _Tokens, at: int) -> bool:
+def _is_sign(tokens: Tokens, at: int) -> bool:
     """Whether the dash or plus at `at` belongs to the figure after it."""
     before = tokens.kind(at - 1)
     if tokens.spaced[at + 1]:
@@ -270,7 +179,7 @@ def _is_sign(tokens: _Tokens, at: int) -> bool:
     return tokens.spaced[at] or not joined
 
 
-def _figure(tokens: _Tokens, at: int) -> Found | None:
+def _figure(tokens: Tokens, at: int) -> Found | None:
     word = tokens.word(at)
     if word == r"\frac":
         return _fraction(tokens, at + 1)
@@ -297,7 +206,7 @@ def _figure(tokens: _Tokens, at: int) -> Found | None:
     return _whole(tokens, Number(value.copy_negate() if negative else value), at)
 
 
-def _whole(tokens: _Tokens, found: Number, at: int) -> Found:
+def _whole(tokens: Tokens, found: Number, at: int) -> Found:
     """Return a figure with what may stand after it."""
     if tokens.word(at) in ("%", "percent", "pct"):
         return Number(_plain(found), True), at + 1
@@ -310,7 +219,7 @@ def _whole(tokens: _Tokens, found: Number, at: int) -> Found:
     return found, at
 
 
-def _mixed(tokens: _Tokens, value: Decimal, at: int) -> tuple[Decimal, int]:
+def _mixed(tokens: Tokens, value: Decimal, at: int) -> tuple[Decimal, int]:
     """Return a literal, with the fraction that follows it: 2 1/2."""
     tight = not tokens.spaced[min(at + 2, len(tokens.kinds))]
     tight = tight and not tokens.spaced[min(at + 3, len(tokens.kinds))]
@@ -322,7 +231,7 @@ def _mixed(tokens: _Tokens, value: Decimal, at: int) -> tuple[Decimal, int]:
     return value, at + 1
 
 
-def _fraction(tokens: _Tokens, at: int) -> Found | None:
+def _fraction(tokens: Tokens, at: int) -> Found | None:
     above = _figure(tokens, at) if tokens.word(at) == "{" else None
     below = _figure(tokens, above[1]) if above and tokens.word(above[1]) == "{" else None
     if above is None or below is None:
@@ -338,11 +247,3 @@ def _power(base: Decimal, exponent: Decimal) -> Decimal:
 
 def _plain(found: Number) -> Decimal:
     return CONTEXT.multiply(found.value, HUNDREDTH) if found.percent else found.value
-
-
-def _written(line: str) -> str:
-    """Return `line` with what Unicode and LaTeX write otherwise as the grammar has it."""
-    shown = folded(line).translate(SAME)
-    for mark, sign in ESCAPED:
-        shown = shown.replace(mark, sign)
-    return shown

@@ -11,15 +11,15 @@ reasoning-gym: Stojanovski et al. 2025, https://arxiv.org/abs/2505.24760.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from lineage.core.errors import LineageError, nearest
+from lineage.core.fields import Count
 from lineage.core.seeds import derive, rng
 from lineage.core.tasks import Suite, Task, World
-from lineage.suites.checks import require_counts
 
 WORLDS_KEPT = 64
 """Worlds that are not made again when they are asked for again: some take a second to make."""
@@ -40,14 +40,13 @@ class Reasoning(Suite):
 
     categories: list[str]  # of reasoning-gym; empty: all
     exclude: list[str]  # datasets that are in no world
-    datasets_per_world: int
-    tasks_per_world: int  # spread evenly over its datasets
-    settings: dict[str, Any]  # dataset -> its own configuration: how hard it is
+    datasets_per_world: Count
+    tasks_per_world: Count  # spread evenly over its datasets
+    settings: dict[str, dict[str, Any]]  # dataset -> its own configuration: how hard it is
 
     def __post_init__(self) -> None:
-        require_counts(self, "datasets_per_world", "tasks_per_world")
         for name, values in self.settings.items():
-            if not isinstance(values, Mapping) or {"seed", "size"} & set(values):
+            if {"seed", "size"} & set(values):
                 raise LineageError(
                     f"suite.settings.{name} is {values!r}: it must be keys of that dataset's "
                     "configuration, and neither seed nor size"

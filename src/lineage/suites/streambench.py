@@ -24,14 +24,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from lineage.core.fields import MUST
+from lineage.core.fields import MUST, Count
 from lineage.core.seeds import rng
-from lineage.suites.checks import require_choice, require_counts
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.formats import Answer, Described, Name, Text, names, read
 from lineage.suites.records import Problem, Record
@@ -129,14 +128,12 @@ class _School(Described):
 class StreamBench(FileSuite):
     """Streams of diagnoses or questions with feedback after each (StreamBench)."""
 
-    labels_per_world: int  # ddxplus: diagnoses
-    block: int  # gsm8k: tasks of a world
-    paragraphs: str  # hotpotqa: all | supporting | none
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_counts(self, "labels_per_world", "block")
-        require_choice(self, "paragraphs", "all", "supporting", "none")
+    source: ClassVar[str] = (
+        "a file of the dataset appier-ai-research/StreamBench (ddxplus, hotpotqa or gsm8k)"
+    )
+    labels_per_world: Count  # ddxplus: diagnoses
+    block: Count  # gsm8k: tasks of a world
+    paragraphs: Literal["all", "supporting", "none"]  # hotpotqa
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the task of one row."""
@@ -157,16 +154,15 @@ class StreamBench(FileSuite):
             what = "no task of StreamBench that is known"
             yield Problem(record.at, f"{what} (found {names(value)})")
 
-    @property
-    def source(self) -> str:
-        """Which file is wanted, for an error's advice."""
-        return "a file of the dataset appier-ai-research/StreamBench (ddxplus, hotpotqa or gsm8k)"
-
     @cached_property
     def _labels(self) -> list[str]:
         """All diagnoses that the file names, in alphabetical order, as the published list is."""
-        found = self.described(_Patient, FORMAT)
-        return sorted({one[1].PATHOLOGY.strip() for one in found if not isinstance(one, Problem)})
+
+        def label(record: Record) -> str:
+            patient: _Patient = read(_Patient, record.value, needs=FORMAT)
+            return patient.PATHOLOGY.strip()
+
+        return sorted({one for one in self.made(label) if not isinstance(one, Problem)})
 
     @cached_property
     def _world_of(self) -> dict[str, str]:

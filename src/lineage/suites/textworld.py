@@ -15,12 +15,14 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from lineage.core.errors import LineageError
+from lineage.core.fields import Count, Share, Whole
 from lineage.core.seeds import rng
 from lineage.core.tasks import Environment, Fact, Observation, Suite, Task, World
-from lineage.suites.checks import require_counts, require_shares
 from lineage.suites.houses import (
     CONTAINERS,
     DISHES,
@@ -48,28 +50,24 @@ class Textworld(Suite):
 
     extra: ClassVar[str] = "textworld"
 
-    rooms: int  # besides the hall
-    distance: int  # of the farthest rooms from the hall
-    containers_per_room: int
-    things_per_room: int
-    locked: int  # containers of the house that need a key
-    dishes: int
-    spare_moves: int  # beyond the fewest that win
+    rooms: Annotated[Count, Field(le=len(ROOMS))]  # besides the hall
+    distance: Count  # of the farthest rooms from the hall
+    containers_per_room: Count
+    things_per_room: Count
+    locked: Whole  # containers of the house that need a key
+    dishes: Whole
+    spare_moves: Annotated[Whole, Field(ge=0, le=MOST_SPARE)]  # beyond the fewest that win
     choices: bool  # whether the next move is one of those shown, or free text
-    drift: float  # chance a generation that a thing moves to another container of its room
+    drift: Share  # chance a generation that a thing moves to another container of its room
 
     def __post_init__(self) -> None:
-        require_counts(self, "rooms", "distance", "containers_per_room", "things_per_room")
-        require_shares(self, "drift")
         containers = self.rooms * self.containers_per_room
         things = self.rooms * self.things_per_room
         for key, least, most in (
-            ("rooms", 1, len(ROOMS)),
             ("containers_per_room", 1, len(CONTAINERS) // self.rooms),
             ("things_per_room", 1, len(THINGS) // self.rooms),
             ("locked", 0, min(len(METALS), containers)),
             ("dishes", 0, min(len(DISHES), things)),
-            ("spare_moves", 0, MOST_SPARE),
         ):
             value = getattr(self, key)
             if not least <= value <= most:

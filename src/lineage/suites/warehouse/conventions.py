@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from lineage.suites.warehouse import mechanics as how
+from lineage.suites.warehouse import moments as when
 from lineage.suites.warehouse.mechanics import Mechanic
 
 BLANK = "___"
@@ -77,20 +78,20 @@ KINDS = (
          _numbers(-1, -9, -99, 0, 99, 999, 9999), how.Sentinel("height", 60),
          (("height", "INTEGER"),)),
     Kind("open_end", "end year of open {t}", "are open", "year(ended) = ___",
-         _numbers(1900, 1901, 1970, 2099, 2100, 2999, 9999), how.OpenEnd("ended"),
+         _numbers(1900, 1901, 1970, 2099, 2100, 2999, 9999), when.OpenEnd("ended"),
          (("ended", "DATE"),)),
     Kind("flag", "flag bit of insured {t}", "are insured", "flags & ___ > 0",
          _numbers(1, 2, 4, 8, 16, 32, 64), how.Flag("flags"), (("flags", "INTEGER"),)),
     Kind("fiscal", "first month of the fiscal year of {t}", "belong to fiscal year 2023",
          "(year(booked) * 12 + month(booked) - ___) // 12 = 2023",
-         _numbers(*range(2, 13)), how.FiscalYear("booked", 2023), (("booked", "DATE"),)),
+         _numbers(*range(2, 13)), when.FiscalYear("booked", 2023), (("booked", "DATE"),)),
     Kind("zone", "lead over UTC in hours of logged {t}", "were logged before 08:00 UTC",
          "hour(logged - to_hours(___)) < 8",
-         _numbers(*range(1, 12)), how.Zone("logged", 8), (("logged", "TIMESTAMP"),)),
+         _numbers(*range(1, 12)), when.Zone("logged", 8), (("logged", "TIMESTAMP"),)),
     Kind("day_start", "first hour of the business day of {t}",
          "were taken on business day 2024-03-05",
          "CAST(taken - to_hours(___) AS DATE) = DATE '2024-03-05'",
-         _numbers(2, 4, 6, 8, 10, 12), how.DayStart("taken", DAY), (("taken", "TIMESTAMP"),)),
+         _numbers(2, 4, 6, 8, 10, 12), when.DayStart("taken", DAY), (("taken", "TIMESTAMP"),)),
     Kind("bulk", "smallest volume of bulk {t}", "count as bulk", "volume >= ___",
          _numbers(*range(10, 90, 10)), how.Threshold("volume"), (("volume", "INTEGER"),)),
     Kind("position", "plant position in the batch of {t}", "come from plant P",
@@ -98,7 +99,7 @@ KINDS = (
          (("batch", "VARCHAR"),)),
     Kind("origin", "origin year of day numbers in {t}", "were due in 2023",
          "year(make_date(___, 1, 1) + due) = 2023",
-         _numbers(1900, 1950, 1960, 1970, 1980, 1990, 2000), how.Origin("due", 2023),
+         _numbers(1900, 1950, 1960, 1970, 1980, 1990, 2000), when.Origin("due", 2023),
          (("due", "INTEGER"),)),
     Kind("join", "client key column of {t}", "belong to gold clients",
          "___ IN (SELECT id FROM clients WHERE tier = 'gold')", CLIENTS, how.Key(KEYS),

@@ -10,11 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from random import Random
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from lineage.core.errors import LineageError
+from lineage.core.fields import Count, Number, Share
 from lineage.core.seeds import rng
 from lineage.core.tasks import Environment, Fact, Suite, Task, World
-from lineage.suites.checks import require_choice, require_counts, require_most, require_shares
 from lineage.suites.warehouse import answers
 from lineage.suites.warehouse.conventions import BLANK, KINDS
 from lineage.suites.warehouse.data import NAMES, Convention, Sheet, choose, fill, lookup
@@ -65,36 +68,25 @@ class Plan:
 class Warehouse(Suite):
     """SQL on a database whose conventions nobody wrote down."""
 
-    form: str  # blank | query
-    difficulty: int  # conventions that one question combines
-    feedback_tells: str  # facts | query | verdict
-    tables: int
-    rows: int
-    conventions: int
-    tasks_per_convention: int
-    drift: float  # chance a generation that a convention changes
-    tolerance: float
-    result_rows: int
-    result_chars: int
-    answer_rows: int
-    seconds: float
-    memory_mb: int
-    process_mb: int
-    databases: int
-    processes: int
+    form: Literal["blank", "query"]
+    difficulty: Count  # conventions that one question combines
+    feedback_tells: Literal["facts", "query", "verdict"]
+    tables: Annotated[Count, Field(le=len(NAMES))]
+    rows: Count
+    conventions: Count
+    tasks_per_convention: Count
+    drift: Share  # chance a generation that a convention changes
+    tolerance: Share
+    result_rows: Count
+    result_chars: Count
+    answer_rows: Count
+    seconds: Annotated[Number, Field(gt=0)]
+    memory_mb: Count
+    process_mb: Count
+    databases: Count
+    processes: Count
 
     def __post_init__(self) -> None:
-        require_counts(
-            self, "difficulty", "tables", "rows", "conventions", "tasks_per_convention",
-            "result_rows", "result_chars", "answer_rows", "memory_mb", "process_mb", "databases",
-            "processes",
-        )  # fmt: skip
-        require_shares(self, "drift", "tolerance")
-        require_choice(self, "form", "blank", "query")
-        require_choice(self, "feedback_tells", "facts", "query", "verdict")
-        if self.seconds <= 0:
-            raise LineageError(f"suite.seconds is {self.seconds}: it must be above 0")
-        require_most("tables", self.tables, len(NAMES))
         least = self.tables * self.difficulty
         if not least <= self.conventions <= len(KINDS):
             raise LineageError(
