@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from dataclasses import replace
+from inspect import Parameter, getsource, signature
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import ray
 import torch
+import trl.trainer.utils
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -20,17 +22,20 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    Trainer,
     set_seed,
 )
+from trl import GRPOTrainer
 
 from lineage.core.config import MethodConfig
 from lineage.core.errors import LineageError
 from lineage.models.cluster import Cluster
 from lineage.models.sft import with_adapter
-from lineage.training.batch import Batch, Learnt, Sample
 from lineage.training.learners import toy
+from lineage.training.learners.given import GivenTrainer
 from lineage.training.learners.hosted import RayLearner
-from lineage.training.learners.torch_learner import TorchLearner
+from lineage.training.learners.learner import GAIN, TorchLearner, ToyLearner, read_skills
+from lineage.training.values import Batch, Learnt, Sample
 
 WEIGHTS = "adapter_model.safetensors"
 TEMPERATURE = 0.8
@@ -101,13 +106,13 @@ def test_a_toy_imitates_the_share_of_successes() -> None:
 
 def test_a_toy_goes_on_from_its_folder_and_learns_no_step_twice(tmp_path: Path) -> None:
     skills = {"write": 0.5, "edit": 0.8, "open": 0.25}
-    learner = toy.ToyLearner(method(learning_rate=0.2 / toy.GAIN), skills)
+    learner = ToyLearner(method(learning_rate=0.2 / GAIN), skills)
     groups = ((sample("", (1,), 1.0), sample("", (0,), -1.0)),)
     one = batch(tmp_path / "1", groups=groups)
     two = batch(tmp_path / "2", tmp_path / "1", groups=groups)
     first = asyncio.run(learner.learn(one))
     asyncio.run(learner.learn(two))
-    found = [toy.read_skills(tmp_path / name)["write"] for name in ("1", "2")]
+    found = [read_skills(tmp_path / name)["write"] for name in ("1", "2")]
     # The gradient is (0.5 + 0.5) / 2, and the rate 0.2.
     assert found[0] == pytest.approx(1 / (1 + math.exp(-0.1)))
     assert 0.5 < found[0] < found[1]
@@ -334,6 +339,48 @@ def test_a_step_that_fails_leaves_nothing_and_spoils_nothing(tiny: str, tmp_path
     assert files(tmp_path / "good") == files(tmp_path / "fresh")
     with pytest.raises(LineageError, match="cannot be trained"):
         TorchLearner(str(tmp_path / "none"), method()).load()
+
+
+# TRL, as it is installed: `given` overrides some of its insides.
+
+
+def test_trl_still_has_what_is_overridden() -> None:
+    for name in ("_prepare_inputs", "_get_per_token_logps_and_entropies"):
+        theirs, ours = (signature(getattr(of, name)) for of in (GRPOTrainer, GivenTrainer))
+        named = [p.name for p in ours.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+        assert named == list(theirs.parameters)[: len(named)]
+        assert f"self.{name}(" in getsource(GRPOTrainer) or hasattr(Trainer, name)
+    assert "generation_batch" in signature(GRPOTrainer._generate_and_score_completions).parameters
+    # Its one use there is to choose which positions are projected to the vocabulary.
+    assert getsource(trl.trainer.utils).count("_use_triton(") == 1
+
+
+def test_trl_learns_rows_in_their_order_without_columns_of_padding(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[list[float]] = []
+    replaced: list[bool] = []
+    loss, logps = GivenTrainer.compute_loss, GRPOTrainer._get_per_token_logps_and_entropies
+
+    def watched(self: Any, model: Any, inputs: Any, *args: Any, **more: Any) -> Any:
+        passes.append(inputs["advantages"].flatten().tolist())
+        replaced.append("forward" in vars(self.model.get_base_model()))
+        return loss(self, model, inputs, *args, **more)
+
+    def trimmed(self: Any, model: Any, ids: Any, mask: Any, *args: Any, **more: Any) -> Any:
+        assert mask.any(dim=0).all() and len(ids) == 2
+        return logps(self, model, ids, mask, *args, **more)
+
+    monkeypatch.setattr(GivenTrainer, "compute_loss", watched)
+    monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", trimmed)
+    learner = TorchLearner(tiny, method(batch=2))
+    learner.step(batch(tmp_path / "a"))
+    # Five samples, the longest first, and a row that weighs nothing: six fifths of the advantages.
+    assert passes == [
+        pytest.approx([-1.2, 0.6]), pytest.approx([0.6, 1.2]), pytest.approx([-1.2, 0.0]),
+    ]  # fmt: skip
+    # TRL replaces the forward pass for good; the base outlives the step without that.
+    assert all(replaced) and "forward" not in vars(learner.base)
 
 
 # In Ray Train.

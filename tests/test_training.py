@@ -1,4 +1,4 @@
-"""Training the memory writer: credit by hand, and whole trainings of the surrogate's toy policy."""
+"""Training the memory writer: advantages by hand, whole trainings of the surrogate's toy policy."""
 
 from __future__ import annotations
 
@@ -26,29 +26,31 @@ from rich.console import Console
 from lineage import compose
 from lineage.cli import main
 from lineage.core.config import Config, StartConfig
+from lineage.core.curriculum import Plan
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Doc, Memory, Origin
 from lineage.core.reward import Reward, over_horizon
 from lineage.core.seeds import derive
+from lineage.core.tasks import World
 from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Request
-from lineage.models.recorder import Decision, Recorder
+from lineage.models.recorder import Recorder
 from lineage.models.surrogate import Surrogate
 from lineage.runs.run import execute as execute_run
 from lineage.suites import make_suite
 from lineage.training import run as training_run
-from lineage.training.batch import Sample
-from lineage.training.credit import chosen, compared, group_advantages
-from lineage.training.guards import Measured, copied_share, measure, opening
-from lineage.training.histories import read_source
-from lineage.training.record import write_step
-from lineage.training.rollout import Alternative, Group
+from lineage.training.advantages import group_advantages
+from lineage.training.diagnostics import Diagnostics, copied_share, diagnose, opening
+from lineage.training.histories import History, read_source
+from lineage.training.learners import grpo, rft
+from lineage.training.record import write_rollouts
 from lineage.training.run import check, execute, release
 from lineage.training.schooling import held_out, school
 from lineage.training.syllabus import allotted, quotas
+from lineage.training.values import Group, Rollout, Sample
 
 QUIET = Console(quiet=True)
-NOTHING = Measured(0, None, None, None)
+PLAN = Plan(World("world", 0, (), ()), (), ())
 SHARES = {"signal": 1.0, "open": 1.0}
 CLOCK = ("seconds_generate", "seconds_probe", "seconds_learn", "seconds_sync", "seconds")
 ORIGIN = Origin(0, "v", "w000")
@@ -83,27 +85,30 @@ def curve(folder: Path, dataset: str = "curve") -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in found]
 
 
-# Credit, by hand.
+# Advantages, by hand.
 
 
-def alternative(total: float | None, *decisions: tuple[str, int]) -> Alternative:
-    """Return one whose reward is `total` (None: failed), with decisions (key, token)."""
+def rollout(total: float | None, *completions: tuple[str, int]) -> Rollout:
+    """Return one whose reward is `total` (None: failed), with completions (place, token)."""
     reward = None if total is None else Reward(total, None, None, 0.0, 0.0)
-    made = tuple(Decision(key, f"prompt {key}", "", (token,), (-0.5,)) for key, token in decisions)
-    return Alternative(reward, made, NOTHING)
+    made = {
+        place: Completion(prompt=f"prompt {place}", tokens=(token,), logprobs=(-0.5,))
+        for place, token in completions
+    }
+    return Rollout(made, EMPTY, Diagnostics(0), reward=reward)
 
 
-def group(*alternatives: Alternative, id: str = "g", course: str = "signal") -> Group:
-    return Group(id, course, "world", alternatives)
+def group(*rollouts: Rollout, id: str = "g", course: str = "signal") -> Group:
+    return Group(course, 0, 0, History(id, (PLAN,), EMPTY, (), frozenset()), rollouts)
 
 
 def contest(course: str, spread: float, count: int) -> list[Group]:
-    """Return groups of two alternatives of two decisions, whose rewards are `spread` apart."""
+    """Return groups of two rollouts of two completions, whose rewards are `spread` apart."""
     return [
         group(
-            alternative(spread, (f"{course}{n}a", 1), (f"{course}{n}b", 2)),
-            alternative(0.0, (f"{course}{n}a", 3), (f"{course}{n}b", 4)),
-            id=f"{course}/{n}",
+            rollout(spread, (f"{course}{n}a", 1), (f"{course}{n}b", 2)),
+            rollout(0.0, (f"{course}{n}a", 3), (f"{course}{n}b", 4)),
+            id=str(n),
             course=course,
         )
         for n in range(count)
@@ -112,20 +117,20 @@ def contest(course: str, spread: float, count: int) -> list[Group]:
 
 def taken(samples: Sequence[Sequence[Sample]]) -> Counter[str]:
     """Return how many samples are of each curriculum."""
-    return Counter(one.source.partition("/")[0] for of in samples for one in of)
+    return Counter(one.rollout.partition("/")[0] for of in samples for one in of)
 
 
 def test_advantages_are_those_of_the_group_that_did_not_fail() -> None:
     rewards = (0.0, None, 1.0, 1.0, 0.0)
-    found = group_advantages(group(*(alternative(r) for r in rewards)))
+    found = group_advantages(group(*(rollout(r) for r in rewards)))
     # Mean 1/2 and spread 1/2 of the four that count.
     assert found == [-1.0, None, 1.0, 1.0, -1.0]
 
 
-def test_all_decisions_of_an_alternative_share_its_advantage() -> None:
-    better = alternative(0.75, ("open", 1), ("answer", 2))
-    worse = alternative(0.25, ("open", 3), ("answer", 4))
-    samples = compared([group(better, worse)], most=8, shares=SHARES)
+def test_all_completions_of_a_rollout_share_its_advantage() -> None:
+    better = rollout(0.75, ("open", 1), ("answer", 2))
+    worse = rollout(0.25, ("open", 3), ("answer", 4))
+    samples = grpo.advantages([group(better, worse)], most=8, shares=SHARES)
     found = [[(s.prompt, s.tokens, s.advantage) for s in one] for one in samples]
     assert found == [
         [("prompt answer", (2,), 1.0), ("prompt answer", (4,), -1.0)],
@@ -134,16 +139,16 @@ def test_all_decisions_of_an_alternative_share_its_advantage() -> None:
 
 
 def test_what_cannot_be_compared_teaches_nothing() -> None:
-    equal = group(alternative(0.5, ("a", 1)), alternative(0.5, ("a", 2)))
-    failed = group(alternative(0.5, ("a", 1)), alternative(None, ("a", 2)))
-    lonely = group(alternative(1.0, ("a", 1)), alternative(0.0, ("b", 2)))
-    assert compared([equal, failed, lonely], most=8, shares=SHARES) == ()
+    equal = group(rollout(0.5, ("a", 1)), rollout(0.5, ("a", 2)))
+    failed = group(rollout(0.5, ("a", 1)), rollout(None, ("a", 2)))
+    lonely = group(rollout(1.0, ("a", 1)), rollout(0.0, ("b", 2)))
+    assert grpo.advantages([equal, failed, lonely], most=8, shares=SHARES) == ()
 
 
 def test_the_widest_spread_is_learnt_first_and_no_more_than_most() -> None:
-    narrow = group(alternative(0.5, ("a", 1)), alternative(0.25, ("a", 2)), id="narrow")
-    wide = group(alternative(1.0, ("a", 3)), alternative(0.0, ("a", 4)), id="wide")
-    samples = compared([narrow, wide], most=3, shares=SHARES)
+    narrow = group(rollout(0.5, ("a", 1)), rollout(0.25, ("a", 2)), id="narrow")
+    wide = group(rollout(1.0, ("a", 3)), rollout(0.0, ("a", 4)), id="wide")
+    samples = grpo.advantages([narrow, wide], most=3, shares=SHARES)
     assert [[s.tokens for s in one] for one in samples] == [[(3,), (4,)]]
 
 
@@ -158,20 +163,20 @@ def test_a_wide_spread_crowds_no_curriculum_out(
     shares: dict[str, float], expected: dict[str, int]
 ) -> None:
     groups = contest("open", 1.0, 6) + contest("signal", 0.25, 6)
-    samples = compared(groups, most=24, shares=shares)
+    samples = grpo.advantages(groups, most=24, shares=shares)
     assert taken(samples) == expected
     # Within a curriculum ids decide where spreads are equal, whatever the order of groups.
-    assert compared(groups[::-1], most=24, shares=shares) == samples
-    learnt = chosen(groups, most=12, shares=shares)
+    assert grpo.advantages(groups[::-1], most=24, shares=shares) == samples
+    learnt = rft.advantages(groups, most=12, shares=shares)
     assert taken(learnt) == {name: count // 2 for name, count in expected.items()}
 
 
 def test_what_a_curriculum_leaves_of_its_share_is_the_others() -> None:
     groups = contest("open", 1.0, 6) + contest("signal", 0.25, 1)
-    assert taken(compared(groups, most=24, shares=SHARES)) == {"signal": 4, "open": 20}
-    assert taken(chosen(groups, most=8, shares=SHARES)) == {"signal": 2, "open": 6}
+    assert taken(grpo.advantages(groups, most=24, shares=SHARES)) == {"signal": 4, "open": 20}
+    assert taken(rft.advantages(groups, most=8, shares=SHARES)) == {"signal": 2, "open": 6}
     # None is drawn in this step.
-    assert taken(compared(groups, most=8, shares=SHARES | {"edit": 9.0})) == {
+    assert taken(grpo.advantages(groups, most=8, shares=SHARES | {"edit": 9.0})) == {
         "signal": 4,
         "open": 4,
     }
@@ -194,18 +199,18 @@ def test_quotas_leave_no_place_that_is_wanted(
         assert found == allotted(most, {name: of[name] for name in of if name in wanted})
 
 
-def test_only_the_alternatives_that_were_learnt_from_are_said_to_be(tmp_path: Path) -> None:
+def test_only_the_rollouts_that_were_learnt_from_are_said_to_be(tmp_path: Path) -> None:
     # All three say the same: it is imitated once, and is one curriculum's alone.
     groups = [
-        group(alternative(1.0, ("a", 1)), alternative(0.5, ("a", 1)), id="open/0", course="open"),
-        group(alternative(1.0, ("a", 1)), alternative(0.0, ("a", 2)), id="signal/0"),
+        group(rollout(1.0, ("a", 1)), rollout(0.5, ("a", 1)), id="0", course="open"),
+        group(rollout(1.0, ("a", 1)), rollout(0.0, ("a", 2)), id="0"),
     ]
-    samples = chosen(groups, most=8, shares=SHARES)
-    write_step(tmp_path, 0, "rft", "v", groups, samples)
+    samples = rft.advantages(groups, most=8, shares=SHARES)
+    write_rollouts(tmp_path, groups, samples, {"step": 0, "kind": "rft", "version": "v"})
     rows = [(row["group"], row["learnt"]) for row in curve(tmp_path, "training")]
     assert rows == [
-        *(("open/0", True), ("open/0", False)),
-        *(("signal/0", False), ("signal/0", False)),
+        *(("open/0/000", True), ("open/0/000", False)),
+        *(("signal/0/000", False), ("signal/0/000", False)),
     ]
 
 
@@ -213,13 +218,13 @@ def test_rewards_that_only_rounding_tells_apart_are_equal() -> None:
     # Three of four same and both similar ones, or one similar one and the dissimilar one.
     summed = [0.4 * 3 / 4 + 0.4, 0.4 * 3 / 4 + 0.4 / 2 + 0.2]
     assert summed[0] != summed[1]
-    assert group_advantages(group(*map(alternative, summed))) == [0.0, 0.0]
-    same = group(*(alternative(total, ("a", i)) for i, total in enumerate(summed)))
-    assert compared([same], most=8, shares=SHARES) == ()
+    assert group_advantages(group(*map(rollout, summed))) == [0.0, 0.0]
+    same = group(*(rollout(total, ("a", i)) for i, total in enumerate(summed)))
+    assert grpo.advantages([same], most=8, shares=SHARES) == ()
 
 
 @pytest.mark.parametrize("judge", ["judge", "me"])
-def test_what_a_judge_says_is_no_decision(judge: str) -> None:
+def test_what_a_judge_says_is_not_learnt_from(judge: str) -> None:
     asked = [("me", "answer", True), (judge, "yes", judge != "me")]
     taken = [
         (
@@ -229,19 +234,19 @@ def test_what_a_judge_says_is_no_decision(judge: str) -> None:
         for n, (who, text, sampled) in enumerate(asked)
     ]
     recorder = Recorder(Surrogate(compose.load(["engine=surrogate"]).engine.surrogate), taken)
-    assert [decision.text for decision in recorder.decisions("a00", "me")] == ["answer"]
+    assert [one.text for one in recorder.completions("a00", "me").values()] == ["answer"]
 
 
 def test_rejection_sampling_imitates_the_best_and_nothing_that_failed() -> None:
-    one = group(alternative(0.25, ("a", 1)), alternative(1.0, ("a", 2), ("b", 3)), id="one")
-    wrong = group(alternative(0.0, ("a", 4)), alternative(None, ("a", 5)), id="wrong")
-    again = group(alternative(0.5, ("a", 2)), alternative(0.5, ("a", 6)), id="again")
-    samples = chosen([one, wrong, again], most=8, shares=SHARES)
+    one = group(rollout(0.25, ("a", 1)), rollout(1.0, ("a", 2), ("b", 3)), id="one")
+    wrong = group(rollout(0.0, ("a", 4)), rollout(None, ("a", 5)), id="wrong")
+    again = group(rollout(0.5, ("a", 2)), rollout(0.5, ("a", 6)), id="again")
+    samples = rft.advantages([one, wrong, again], most=8, shares=SHARES)
     assert [[s.tokens for s in g] for g in samples] == [[(2,)], [(3,)]]
-    assert len(chosen([one, wrong, again], most=1, shares=SHARES)) == 1
+    assert len(rft.advantages([one, wrong, again], most=1, shares=SHARES)) == 1
 
 
-def test_credit_over_a_horizon_by_hand() -> None:
+def test_the_reward_over_a_horizon_by_hand() -> None:
     near = Reward(1.0, None, 0.5, -0.25, 0.0, -0.5)
     far = Reward(0.0, 0.75, 0.5, -0.5, -0.25, 0.0)
     found = over_horizon([near, far], 0.5)
@@ -278,9 +283,9 @@ def test_density_and_staleness_by_hand() -> None:
     notes = tuple(
         Memory(f"m{i}", text, ORIGIN, ORIGIN) for i, text in enumerate((right.text, false))
     )
-    found = measure(EMPTY.evolve(memories=notes), 50, "", world)
+    found = diagnose(EMPTY.evolve(memories=notes), 50, "", world)
     assert (found.density, found.staleness) == (2.0, 0.5)
-    assert measure(EMPTY, 1, "", world) == Measured(1, None, None, None)
+    assert diagnose(EMPTY, 0, "", world) == Diagnostics(1, None, None, None)
 
 
 def test_opening_is_right_where_a_doc_alone_holds_the_answer() -> None:
@@ -301,7 +306,7 @@ def test_opening_is_right_where_a_doc_alone_holds_the_answer() -> None:
 # Whole trainings of the toy policy.
 
 
-def test_a_training_logs_every_alternative_with_its_reward(trained: Path) -> None:
+def test_a_training_logs_every_rollout_with_its_reward(trained: Path) -> None:
     rows = curve(trained, "training")
     assert {(row["step"], row["kind"]) for row in rows} == {(0, "rft"), (1, "grpo"), (2, "grpo")}
     assert {row["curriculum"] for row in rows} == {"signal", "edit", "open"}
@@ -331,22 +336,22 @@ def test_an_episode_is_paid_its_family_s_part(trained: Path) -> None:
     assert paid and all(part == pytest.approx(weights[family]) for family, part in paid)
 
 
-def test_alternatives_branch_from_one_snapshot_and_meet_the_same_probes(trained: Path) -> None:
+def test_rollouts_branch_from_one_snapshot_and_meet_the_same_probes(trained: Path) -> None:
     met: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
     for step in steps(trained):
         if step["kind"] == "probe" and step["arm"] != "open":
             room = met.setdefault((step["arm"], step["lineage"], step["generation"]), {})
-            alternative, probe = step["episode"].split("k0")
-            room.setdefault(alternative, []).append((probe, step["task"]))
+            rollout, probe = step["episode"].split("k0")
+            room.setdefault(rollout, []).append((probe, step["task"]))
     assert met
-    for alternatives in met.values():
-        assert len(alternatives) == 4
-        assert len({tuple(tasks) for tasks in alternatives.values()}) == 1
+    for rollouts in met.values():
+        assert len(rollouts) == 4
+        assert len({tuple(tasks) for tasks in rollouts.values()}) == 1
     # Another step probes the same history with other tasks: nothing can be written for a probe.
     drawn = {
         (key[2], tuple(sorted(tasks)))
-        for key, alternatives in met.items()
-        for tasks in alternatives.values()
+        for key, rollouts in met.items()
+        for tasks in rollouts.values()
     }
     assert len({tasks for _, tasks in drawn}) > len({step for step, _ in drawn})
 
@@ -527,7 +532,7 @@ def test_judges_are_served_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert started == ["smollm2-135m@r0", "smollm2-135m@r1"]
 
 
-def test_a_judge_that_is_trained_gets_no_credit_for_judging(tmp_path: Path) -> None:
+def test_a_judge_that_is_trained_gets_no_advantage_for_judging(tmp_path: Path) -> None:
     asked: list[Request] = []
 
     def judge(request: Request, answer: Completion) -> Completion:
@@ -656,6 +661,7 @@ def step_ids(folder: Path) -> list[str]:
         (["train.name=smollm2-135m@r1"], "is of conf"),
         (["train.curricula=[]"], "train.curricula is empty"),
         (["train.curricula=[signl]"], "did you mean 'signal'"),
+        (["method.kind=ppo"], r"method\.kind is 'ppo': it must be one of grpo, rft"),
         (["method.group=1"], r"method\.group is 1"),
         (["method.temperature=0"], r"method\.temperature is 0"),
         (["curricula.open.trains=both"], r"curricula\.open\.trains is 'both'"),
@@ -669,7 +675,7 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, overrides: list[str], said:
 
 
 def test_a_step_without_anything_to_learn_from_says_what_to_raise(tmp_path: Path) -> None:
-    # No one can answer for other worlds: with a free memory all alternatives are worth the same.
+    # No one can answer for other worlds: with a free memory all rollouts are worth the same.
     probes = ("train.probes.same=0", "train.probes.similar=0", "train.probes.dissimilar=2")
     config = toy(tmp_path, "train.curricula=[signal]", "reward.memory=0", *probes)
     with pytest.raises(LineageError, match=r"Raise method\.group"):

@@ -25,7 +25,7 @@ from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.precision import precision
 from lineage.models.protocol import Completion, Request
-from lineage.training.run import Made, execute
+from lineage.training.run import execute
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -50,13 +50,13 @@ def small(root: Path) -> Config:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Made]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path | None]:
     root = tmp_path_factory.mktemp("training")
     folder = root / "two-steps"
     return folder, execute(small(root), folder, Console(quiet=True))
 
 
-def test_two_steps_of_grpo_move_the_adapter(made: tuple[Path, Made]) -> None:
+def test_two_steps_of_grpo_move_the_adapter(made: tuple[Path, Path | None]) -> None:
     folder, _ = made
     rows = [
         row
@@ -78,7 +78,7 @@ def test_two_steps_of_grpo_move_the_adapter(made: tuple[Path, Made]) -> None:
     assert {int(value) for name, value in state.items() if name.endswith("/step")} == {2}
 
 
-def test_alternatives_were_sampled_with_their_tokens(made: tuple[Path, Made]) -> None:
+def test_rollouts_were_sampled_with_their_tokens(made: tuple[Path, Path | None]) -> None:
     folder, _ = made
     table = pq.read_table(folder / "steps", partitioning="hive").to_pylist()
     asked = [row for row in table if row["prompt"]]
@@ -88,19 +88,19 @@ def test_alternatives_were_sampled_with_their_tokens(made: tuple[Path, Made]) ->
         assert max(row["logprobs"]) <= 0
 
 
-def test_the_version_is_on_the_shelf_and_small(made: tuple[Path, Made]) -> None:
-    _, found = made
-    assert found.shelf is not None
-    assert (found.shelf / "adapter_model.safetensors").stat().st_size < 2_000_000
-    assert MINE in (found.shelf / "README.md").read_text()
-    record = json.loads((found.shelf / "training.json").read_text())
+def test_the_version_is_on_the_shelf_and_small(made: tuple[Path, Path | None]) -> None:
+    _, shelf = made
+    assert shelf is not None
+    assert (shelf / "adapter_model.safetensors").stat().st_size < 2_000_000
+    assert MINE in (shelf / "README.md").read_text()
+    record = json.loads((shelf / "training.json").read_text())
     assert record["method"]["dtype"] == precision("auto", on_gpu=torch.cuda.is_available())
     assert "a GPU" in record["device"] or torch.cuda.get_device_name() in record["device"]
-    config = compose.load([f"model.shelf={found.shelf.parent}", f"schedule.versions=[{R0},{MINE}]"])
+    config = compose.load([f"model.shelf={shelf.parent}", f"schedule.versions=[{R0},{MINE}]"])
     assert config.model.versions[MINE].parent == R0
 
 
-def test_no_process_is_left_after_a_training(made: tuple[Path, Made]) -> None:
+def test_no_process_is_left_after_a_training(made: tuple[Path, Path | None]) -> None:
     names = [child.name() for child in psutil.Process().children(recursive=True)]
     assert not [name for name in names if "ray" in name or "VLLM" in name]
 

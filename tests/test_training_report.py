@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+import lineage
 from lineage import compose
 from lineage.core.config import LogConfig
 from lineage.core.errors import LineageError
-from lineage.core.intervals import FREE, Interval, interval
+from lineage.core.intervals import FREE, interval
 from lineage.log.schema import CURVE_SCHEMA, TRAINING_SCHEMA
 from lineage.metrics.training import summarise_training
 from lineage.report.training_page import write_training
 from lineage.report.training_tables import show_training, training_sheets
-from lineage.training.card import Estimate, HeldOut, Record, card
+from lineage.training.card import card
+from lineage.training.learners.learner import FIGURES
+from lineage.training.ship import limits, ship
 
+W1 = Path(lineage.__file__).parent / "adapters" / "smollm2-135m-w1"
 LOG = LogConfig(journal_steps=1, confidence=0.9)
 EVIL = "<script>alert('x')</script>\x00"
 
@@ -222,45 +226,51 @@ def test_no_step_and_torn_files_are_one_line(tmp_path: Path) -> None:
 
 
 @cache
-def record() -> Record:
+def record() -> dict[str, Any]:
     tree = compose.plain(compose.load([]))
-    held = HeldOut(
-        "total",
-        Estimate(0.1, 0.0, 0.2),
-        Estimate.of(Interval(0.4, 0.3, 0.5, 24)),
-        Estimate(0.3, None, None),
-        24,
-    )
-    return Record(
-        name="smollm2-135m@w1",
-        parent="smollm2-135m@r0",
-        base="HuggingFaceTB/SmolLM2-135M-Instruct",
-        method=tree["method"],
-        train=tree["train"],
-        curricula={name: tree["curricula"][name] for name in ("signal", "open")},
-        reward=tree["reward"],
-        agent=tree["agent"],
-        seeds={"training": '("train", "w1", 0 … 23)', "held out": '("held out", 0 … 23)'},
-        steps=12,
-        parameters=921_600,
-        minutes=42.4,
-        device="2 cores, no GPU",
-        libraries={"trl": "1.16.0"},
-        confidence=0.95,
-        licence="Apache-2.0, as the base model's",
-        heldout=(held,),
-    )
+    held = {
+        "measure": "total",
+        "before": {"mean": 0.1, "low": 0.0, "high": 0.2},
+        "after": {"mean": 0.4, "low": 0.3, "high": 0.5},
+        "gain": {"mean": 0.3, "low": None, "high": None},
+        "pairs": 24,
+    }
+    return {
+        "name": "smollm2-135m@w1",
+        "parent": "smollm2-135m@r0",
+        "base": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "method": tree["method"],
+        "train": tree["train"],
+        "curricula": {name: tree["curricula"][name] for name in ("signal", "open")},
+        "reward": tree["reward"],
+        "agent": tree["agent"],
+        "seeds": {"training": '("train", "w1", 0 … 23)', "held out": '("held out", 0 … 23)'},
+        "steps": 12,
+        "parameters": 921_600,
+        "minutes": 42.4,
+        "device": "2 cores, no GPU",
+        "libraries": {"trl": "1.16.0"},
+        "confidence": 0.95,
+        "licence": "Apache-2.0, as the base model's",
+        "heldout": [held],
+    }
 
 
-def test_a_record_comes_back_from_json() -> None:
-    tree = json.loads(json.dumps(record().to_json()))
-    assert Record.from_json(tree) == record()
-    with pytest.raises(LineageError, match="lacks 'minutes'"):
-        Record.from_json({k: v for k, v in tree.items() if k != "minutes"})
-    with pytest.raises(LineageError, match="has an unknown 'x'"):
-        Record.from_json(tree | {"x": 1})
-    with pytest.raises(LineageError, match="torn 'heldout'"):
-        Record.from_json(tree | {"heldout": [{"measure": "total"}]})
+def test_a_version_is_shipped_with_a_record_like_that_of_w1(tmp_path: Path) -> None:
+    config = compose.load([f"model.shelf={tmp_path / 'shelf'}"])
+    adapter, trained = tmp_path / "adapter", W1
+    shutil.copytree(trained, adapter)
+    (adapter / FIGURES).write_text(json.dumps({"device": "2 cores"}))
+    (tmp_path / "curve.png").write_bytes(b"a picture")
+    one = {"mean": 0.1, "low": 0.0, "high": 0.2, "n": 24}
+    gain = {"curriculum": "open", "measure": "score", "before": one, "after": one, "gain": one}
+    folder = ship(config, tmp_path, adapter, [gain], 42.4)
+    made, known = (json.loads((of / "training.json").read_text()) for of in (folder, trained))
+    assert made.keys() == known.keys()
+    assert made["heldout"][0].keys() == known["heldout"][0].keys()
+    assert made["heldout"][0]["gain"].keys() == known["heldout"][0]["gain"].keys()
+    assert (made["parameters"], made["device"]) == (known["parameters"], "2 cores")
+    assert (folder / "README.md").read_text() == card(made, limits(config))
 
 
 def test_the_card_says_what_the_record_says() -> None:
@@ -277,6 +287,6 @@ def test_the_card_says_what_the_record_says() -> None:
 
 
 def test_a_card_keeps_its_table_whole_and_says_where_nothing_was_measured() -> None:
-    text = card(replace(record(), device="a | b\nc", heldout=()), "None.")
+    text = card(record() | {"device": "a | b\nc", "heldout": []}, "None.")
     assert "on a \\| b c |" in text
     assert "Not measured" in text

@@ -95,7 +95,7 @@ def run_training(config: Config, folder: Path, console: Console) -> None:
     """Train, show what came of it and where it is."""
     from lineage.training.run import execute
 
-    shelf = execute(config, folder, console).shelf
+    shelf = execute(config, folder, console)
     report_training(config, folder, console)
     if shelf is not None:
         text = f"{config.train.name} is on the shelf, {shelf}: name it in any schedule"

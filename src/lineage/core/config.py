@@ -186,7 +186,7 @@ class CurriculumConfig:
 class MethodConfig:
     """How a training step learns."""
 
-    kind: Literal["grpo", "rft"] = key()
+    kind: str = key("grpo | rft: see lineage.training.learners")
     warm_steps: Whole = key("that are rft's, whatever the kind", "first steps", ge=0)
     steps: Whole = key("warm ones included", "steps", ge=1)
     groups: Whole = key("", "groups a step", ge=1)

@@ -1,4 +1,4 @@
-"""The recorder: an engine that remembers what was asked of it, for credit."""
+"""The recorder: an engine that remembers what was asked of it, to be learnt from."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ from dataclasses import dataclass, field
 
 from lineage.models.layer import Layer
 from lineage.models.protocol import Completion, Request, Sampler
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One completion that may get credit. `key` is its place in the alternative: episode, step."""
-
-    key: str
-    prompt: str
-    text: str
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
 
 
 @dataclass
@@ -32,23 +21,17 @@ class Recorder(Layer):
         self.taken.append((request, completion))
         return completion
 
-    def decisions(self, prefix: str, version: str) -> tuple[Decision, ...]:
-        """Return what `version` decided, in the order of ids; `prefix` of episodes is cut off.
+    def completions(self, prefix: str, version: str) -> dict[str, Completion]:
+        """Return what `version` wrote, by its place (episode and step), in the order of ids.
 
-        Failed requests decided nothing. What a judge said is no decision, even where the same
-        version judges: its tokens are not asked for.
+        `prefix` of episodes is cut off. Failed requests are left out, and so is what a judge said,
+        even where the same version judges: its tokens are not asked for.
         """
-        return tuple(
-            Decision(
-                request.id.rpartition(f"/{prefix}")[2],
-                completion.prompt,
-                completion.text,
-                completion.tokens,
-                completion.logprobs,
-            )
+        return {
+            request.id.rpartition(f"/{prefix}")[2]: completion
             for request, completion in sorted(self.taken, key=lambda pair: pair[0].id)
             if request.logprobs and request.version == version and not completion.error
-        )
+        }
 
     @property
     def errors(self) -> tuple[str, ...]:

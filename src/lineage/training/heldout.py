@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,17 @@ from lineage.models.protocol import Engine
 from lineage.runs.lineage import place_of
 from lineage.runs.progress import Display
 from lineage.suites import make_suite
-from lineage.training.guards import measure
-from lineage.training.rollout import Draw, Group, Rollouts, Spent
+from lineage.training.diagnostics import diagnose
+from lineage.training.rollout import Sampling, reward, roll_out
 from lineage.training.schooling import AFTER, BEFORE, held_out, live, school, worlds_only
+from lineage.training.values import Group, Rollout
 
 Values = dict[str, dict[int, dict[str, float]]]
 """By measure and world: the value of each generation, probe or episode, by its name."""
 OPENED = {"needed": 1.0, "missed": 0.0, "vain": 0.0, "spared": 1.0}
 """Whether it was right to open, or not to."""
 SHARES = SHARE, DIFFERENCE
+SIDES = BEFORE, AFTER
 RANGES: dict[str, tuple[Range, Range]] = {
     "reward": (FREE, FREE),
     "memory tokens": (AMOUNT, FREE),
@@ -49,21 +51,13 @@ RANGES: dict[str, tuple[Range, Range]] = {
 """By measure: which values it can have, and its gain; all others are shares."""
 
 
-@dataclass(frozen=True)
-class Gain:
-    """One measure of one curriculum, before and after, over the same worlds."""
-
-    curriculum: str
-    measure: str
-    before: dict[str, Any]
-    after: dict[str, Any]
-    gain: dict[str, Any]
-
-
 async def measure_gain(
     config: Config, folder: Path, engine: Engine, config_hash: str, display: Display
-) -> list[Gain]:
-    """Return what `train.name`, which `engine` serves, gained over its parent, by curriculum."""
+) -> list[dict[str, Any]]:
+    """Return what `train.name`, which `engine` serves, gained over its parent.
+
+    Each row, a measure of a curriculum over the same worlds, is one of `held-out.json`.
+    """
     found = []
     for course in config.train.curricula:
         display.note(f"held-out worlds: {course}")
@@ -81,31 +75,27 @@ async def measure_gain(
     return found
 
 
-def _gains(config: Config, course: str, before: Values, after: Values) -> list[Gain]:
+def _gains(config: Config, course: str, before: Values, after: Values) -> list[dict[str, Any]]:
     log = config.log
-    sides: dict[str, tuple[dict[str, Any], ...]] = {}
-    changes: dict[str, Interval] = {}
+    rows: list[dict[str, Any]] = []
+    changes: list[Interval] = []
     for name in (name for name in before if name in after):
         old, new = _of_both(before[name], after[name])
         if old:
             of, change = RANGES.get(name, SHARES)
-            sides[name] = tuple(_plain(interval(side, log.confidence, of)) for side in (old, new))
-            changes[name] = interval(paired_difference(new, old), log.confidence, change)
-    cells = [(change.p, change.n) for change in changes.values()]
-    earned = stars(cells, log.confidence, log.correction)
-    return [
-        Gain(course, name, sides[name][0], sides[name][1], _plain(change) | _tested(change, star))
-        for (name, change), star in zip(changes.items(), earned, strict=True)
-    ]
+            sides = (_plain(interval(side, log.confidence, of)) for side in (old, new))
+            rows.append({"curriculum": course, "measure": name, **dict(zip(SIDES, sides))})
+            changes.append(interval(paired_difference(new, old), log.confidence, change))
+    earned = stars([(one.p, one.n) for one in changes], log.confidence, log.correction)
+    for row, one, star in zip(rows, changes, earned, strict=True):
+        excludes = one.excludes_zero
+        tested = {"p": one.p, "excludes_zero": excludes, "starred": star and excludes}
+        row["gain"] = _plain(one) | tested
+    return rows
 
 
 def _plain(found: Interval) -> dict[str, Any]:
     return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
-
-
-def _tested(found: Interval, star: bool) -> dict[str, Any]:
-    excludes = found.excludes_zero
-    return {"p": found.p, "excludes_zero": excludes, "starred": star and excludes}
 
 
 def _lineages(config: Config, run: Path, arm: str) -> Values:
@@ -130,7 +120,7 @@ def _lineages(config: Config, run: Path, arm: str) -> Values:
 
 
 def _written(knowledge: Knowledge, tokens: int, plan: Plan) -> dict[str, float]:
-    found = measure(knowledge, max(tokens, 1), "", plan.world)
+    found = diagnose(knowledge, tokens, "", plan.world)
     values = {"signal density": found.density, "staleness": found.staleness}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -143,7 +133,7 @@ async def _episodes(
     source = worlds_only(school(config, course, held_out=True))
     probes = train.probes.same + train.probes.similar + train.probes.dissimilar
     ideal = replace(config.curricula[course], library="ideal")
-    rollouts = Rollouts(
+    sampling = Sampling(
         # The same draws for both versions: nothing in their ids tells them apart.
         config=replace(
             config,
@@ -155,37 +145,38 @@ async def _episodes(
         engine=engine,
         count=await engine.counter(train.parent),
         sources={course: source},
+        step=0,
+        serving=train.parent if arm == BEFORE else train.name,
         temperature=0.0,
     )
-    draws = [
-        Draw(course, pair * probes + number, number, history)
-        for pair, history in enumerate(source.histories)
+    groups = [
+        Group(course, world * probes + number, number, history)
+        for world, history in enumerate(source.histories)
         for number in range(probes)
     ]
-    serving = train.parent if arm == BEFORE else train.name
-    groups = await rollouts.sample(0, serving, draws, 1, Spent())
     found = _nothing()
     rewards: dict[int, list[Reward]] = defaultdict(list)
-    for draw, group in zip(draws, groups, strict=True):
-        world = draw.number // probes
-        rewards[world] += [a.reward for a in group.alternatives if a.reward is not None]
-        for name, value in _acted(group).items():
-            found[name][world][f"{draw.number:03d}"] = value
+    for group in await reward(await roll_out(sampling, groups, 1)):
+        world, (rollout,) = group.number // probes, group.rollouts
+        if rollout.reward is not None:
+            rewards[world].append(rollout.reward)
+        for name, value in _acted(rollout).items():
+            found[name][world][f"{group.number:03d}"] = value
     # A world of which an episode failed has no reward: the sum over families would lack one.
     whole = {world: {"": over_families(of)} for world, of in rewards.items() if len(of) == probes}
     return {"reward": whole, **found}
 
 
-def _acted(group: Group) -> dict[str, float]:
+def _acted(rollout: Rollout) -> dict[str, float]:
     """Return the measures of one episode."""
-    (only,) = group.alternatives
-    if only.score is None:
+    attempt, opened = rollout.attempt, rollout.diagnostics.opened
+    if attempt is None or attempt.score is None:
         return {}
-    found = {"score": only.score}
-    if only.opened:
-        found["opened rightly"] = OPENED[only.opened]
-        kind = "needed" if only.opened in ("needed", "missed") else "not needed"
-        found[f"opened when {kind}"] = float(only.opened in ("needed", "vain"))
+    found = {"score": attempt.score}
+    if opened:
+        found["opened rightly"] = OPENED[opened]
+        kind = "needed" if opened in ("needed", "missed") else "not needed"
+        found[f"opened when {kind}"] = float(opened in ("needed", "vain"))
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pyarrow.parquet as pq
 
 from lineage.core.files import atomic_write
 from lineage.log.schema import CURVE_SCHEMA, TRAINING_SCHEMA
-from lineage.models.recorder import Decision
-from lineage.training.batch import Sample
-from lineage.training.credit import group_advantages, source_of
-from lineage.training.rollout import Alternative, Group, reward_columns
+from lineage.models.protocol import Completion
+from lineage.training.advantages import group_advantages
+from lineage.training.rollout import reward_columns
+from lineage.training.values import Group, Rollout, Samples
 
 
 def curve_file(folder: Path, step: int) -> Path:
@@ -23,74 +24,63 @@ def curve_file(folder: Path, step: int) -> Path:
     return folder / "curve" / f"step={step:03d}.parquet"
 
 
-def write_step(
-    folder: Path,
-    step: int,
-    kind: str,
-    version: str,
-    groups: Sequence[Group],
-    learnt: Sequence[Sequence[Sample]],
+def write_rollouts(
+    folder: Path, groups: Sequence[Group], learnt: Samples, about: Mapping[str, Any]
 ) -> None:
-    """Write a row for each alternative of a step; `learnt` are the samples it learns from."""
-    sources = {sample.source for samples in learnt for sample in samples}
+    """Write a row for each rollout of a step; `learnt` is what that learns from.
+
+    `about` are the columns of the step. The dataset calls a rollout an alternative.
+    """
+    known = {sample.rollout for samples in learnt for sample in samples}
     rows = [
-        _row(group, number, alternative, advantage, source_of(group, number) in sources)
-        | {"step": step, "kind": kind, "version": version}
+        {
+            **about,
+            "curriculum": group.curriculum,
+            "group": group.id,
+            "world": group.history.plans[0].world.id,
+            "alternative": number,
+            "episode": f"a{number:02d}",
+            "advantage": advantage,
+            "learnt": group.rollout_id(number) in known,
+            **_columns(rollout),
+        }
         for group in groups
-        for number, (alternative, advantage) in enumerate(
-            zip(group.alternatives, group_advantages(group), strict=True)
+        for number, (rollout, advantage) in enumerate(
+            zip(group.rollouts, group_advantages(group), strict=True)
         )
     ]
-    data = pa.Table.from_pylist(rows, schema=TRAINING_SCHEMA)
-    atomic_write(folder / "training" / f"step={step:03d}.parquet", _parquet(data))
+    file = folder / "training" / f"step={about['step']:03d}.parquet"
+    _write(file, pa.Table.from_pylist(rows, schema=TRAINING_SCHEMA))
 
 
-def write_curve(folder: Path, step: int, **columns: Any) -> None:
+def write_curve(folder: Path, about: Mapping[str, Any], **columns: Any) -> None:
     """Write the step's own row."""
-    data = pa.Table.from_pylist([{"step": step, **columns}], schema=CURVE_SCHEMA)
-    atomic_write(curve_file(folder, step), _parquet(data))
+    data = pa.Table.from_pylist([{**about, **columns}], schema=CURVE_SCHEMA)
+    _write(curve_file(folder, about["step"]), data)
 
 
-def entropy(decisions: Sequence[Decision]) -> float | None:
-    """Return the mean of -logprob over the tokens of `decisions`, in nats; None without tokens.
+def entropy(completions: Iterable[Completion]) -> float | None:
+    """Return the mean of -logprob over the tokens of `completions`, in nats; None without tokens.
 
     Where the tokens were sampled at temperature 1 and without a constraint, its expectation is
     the policy's entropy.
     """
-    values = [value for decision in decisions for value in decision.logprobs]
+    values = [value for completion in completions for value in completion.logprobs]
     return -sum(values) / len(values) if values else None
 
 
-def _row(
-    group: Group,
-    number: int,
-    alternative: Alternative,
-    advantage: float | None,
-    learnt: bool,
-) -> dict[str, Any]:
-    measured, decisions = alternative.measured, alternative.decisions
-    rewards = reward_columns(alternative.reward) if alternative.reward is not None else {}
+def _columns(rollout: Rollout) -> dict[str, Any]:
+    completions = rollout.completions.values()
     return {
-        "curriculum": group.curriculum,
-        "group": group.id,
-        "alternative": number,
-        "episode": f"a{number:02d}",
-        "world": group.world,
-        **rewards,
-        "advantage": advantage,
-        "learnt": learnt,
-        "memory_tokens": measured.memory_tokens,
-        "completion_tokens": sum(len(one.tokens) for one in decisions),
-        "entropy": entropy(decisions),
-        "copied": measured.copied,
-        "density": measured.density,
-        "staleness": measured.staleness,
-        "opened": alternative.opened,
-        "error": alternative.error,
+        **(reward_columns(rollout.reward) if rollout.reward is not None else {}),
+        "completion_tokens": sum(len(one.tokens) for one in completions),
+        "entropy": entropy(completions),
+        **asdict(rollout.diagnostics),
+        "error": rollout.error,
     }
 
 
-def _parquet(data: pa.Table) -> bytes:
+def _write(file: Path, data: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(data, buffer, compression="zstd")
-    return buffer.getvalue()
+    atomic_write(file, buffer.getvalue())

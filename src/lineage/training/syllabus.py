@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lineage.core.seeds import rng
 from lineage.training.histories import Source
-from lineage.training.rollout import Draw
+from lineage.training.values import Group
 
 
 def allotted(count: int, shares: Mapping[str, float]) -> dict[str, int]:
@@ -35,28 +35,22 @@ def quotas(most: int, wanted: Mapping[str, int], shares: Mapping[str, float]) ->
     return given
 
 
-def draws(
-    name: str,
-    step: int,
-    counts: Mapping[str, int],
-    before: Mapping[str, int],
-    sources: Mapping[str, Source],
-) -> tuple[Draw, ...]:
-    """Return what the groups of `step` branch from: `counts` by curriculum.
+def draw(
+    name: str, counts: Sequence[Mapping[str, int]], sources: Mapping[str, Source]
+) -> tuple[Group, ...]:
+    """Return the groups of a step, without rollouts as yet.
 
-    A curriculum's histories are walked through in shuffled order, and shuffled anew when all were
-    met; `before` tells how many earlier steps took. `name` is that of the version in training.
+    `counts` are how many each curriculum gets, in each step up to this one. Its histories are
+    walked through in shuffled order, and shuffled anew when all were met. `name` is that of the
+    version in training.
     """
+    *before, now = counts
     found = []
-    for course, count in counts.items():
+    for course, count in now.items():
         histories = sources[course].histories
         for number in range(count):
-            turn = before[course] + number
+            turn = sum(earlier[course] for earlier in before) + number
             round_, place = divmod(turn, len(histories))
-            order = _order(len(histories), name, course, round_)
-            found.append(Draw(course, number, turn, histories[order[place]]))
+            order = rng("syllabus", name, course, round_).sample(histories, len(histories))
+            found.append(Group(course, number, turn, order[place]))
     return tuple(found)
-
-
-def _order(count: int, *ids: str | int) -> Sequence[int]:
-    return rng("syllabus", *ids).sample(range(count), count)

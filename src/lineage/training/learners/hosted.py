@@ -23,8 +23,8 @@ from ray.train.v2.api.config import LoggingConfig
 from lineage.core.config import MethodConfig
 from lineage.core.errors import LineageError
 from lineage.models.fleet import OFFLINE
-from lineage.training.batch import Batch, Learnt
-from lineage.training.learners.torch_learner import first_line
+from lineage.training.learners.learner import TorchLearner, first_line
+from lineage.training.values import Batch, Learnt
 
 START_SECONDS = 600.0
 CLOSE_SECONDS = 30.0
@@ -83,8 +83,7 @@ def work(job: dict[str, Any]) -> None:
     import torch
 
     from lineage.models.sft import use_all_cores
-    from lineage.training.learners.group import is_first
-    from lineage.training.learners.torch_learner import TorchLearner
+    from lineage.training.learners.trainers import is_first
 
     if not torch.cuda.is_available():
         context = ray.train.get_context()

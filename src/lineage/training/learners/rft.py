@@ -1,88 +1,96 @@
-"""One step of rejection sampling: imitating the best of each group.
+"""Rejection sampling: imitating the best rollout of each group.
 
-As in STaR (Zelikman et al. 2022) and RAFT (Dong et al. 2023), but from the adapter of the step
-before rather than from the base.
+As in STaR (Zelikman et al. 2022, arXiv 2203.14465) and RAFT (Dong et al. 2023, arXiv 2304.06767),
+but from the adapter of the step before rather than from the base.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import torch
-from transformers import DataCollatorForSeq2Seq, PrinterCallback, TrainingArguments
-
 from lineage.core.config import MethodConfig
-from lineage.models.sft import IGNORED, LabelledTrainer, save_adapter
-from lineage.training.batch import Batch, Learnt, Sample
-from lineage.training.learners.group import workers
+from lineage.core.reward import Reward
+from lineage.training.advantages import sample, shared_out
+from lineage.training.learners.toy import imitated, surprise
+from lineage.training.values import Batch, Group, Learnt, Sample, Samples
 
 
-class ImitationTrainer(LabelledTrainer):
-    """A `LabelledTrainer` for several processes: it asks the model as a whole, which averages."""
+def advantages(groups: Sequence[Group], most: int, shares: Mapping[str, float]) -> Samples:
+    """Return what is imitated: the completions of each group's best rollout, by itself each.
 
-    def labelled_logits(self, model: Any, inputs: Any, learnt: torch.Tensor) -> Any:
-        """Return logits (labels, vocabulary); rows end together, so few columns are computed."""
-        columns = learnt.any(dim=0).nonzero().flatten()
-        kept = model(**inputs, logits_to_keep=columns, use_cache=False).logits
-        return kept[learnt[:, columns]]
-
-
-def encode_sample(tokenizer: Any, sample: Sample) -> dict[str, list[int]]:
-    """Return ids and labels of `sample`; only the completion is labelled."""
-    prompt = tokenizer.encode(sample.prompt, add_special_tokens=False)
-    ids = [*prompt, *sample.tokens]
-    return {
-        "input_ids": ids,
-        "labels": [IGNORED] * len(prompt) + list(sample.tokens),
-        "attention_mask": [1] * len(ids),
-    }
-
-
-def rft_step(
-    model: Any, tokenizer: Any, batch: Batch, method: MethodConfig, folder: Path
-) -> Learnt:
-    """Imitate the samples of `batch` and write the adapter, in float32, into `folder`.
-
-    `model` bears the adapter to go on from. In a process group each process takes its share,
-    gradients are averaged, and the first one writes. `grad_norm` is the mean over optimiser steps.
-    `seconds` is left at zero.
+    A group in which nothing was answered rightly teaches nothing. The same answer to the same
+    prompt is imitated once. A curriculum's groups take turns, so that the samples are of as many as
+    can be.
     """
-    samples = [one for group in batch.groups for one in group]
-    warm = method.kind == "grpo"
-    settings = TrainingArguments(
-        output_dir=str(folder),
-        use_cpu=not torch.cuda.is_available(),
-        num_train_epochs=method.epochs,
-        per_device_train_batch_size=max(1, method.batch // workers()),
-        learning_rate=method.warm_learning_rate if warm else method.learning_rate,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        seed=batch.seed % 2**31,
-    )
+    best = [(group, number) for group in groups if (number := _best(group)) is not None]
+    queues = [(group, number, group.rollouts[number].completions) for group, number in best]
+    seen: set[tuple[str, tuple[int, ...]]] = set()
+    found: list[tuple[str, tuple[Sample, ...]]] = []
+    for turn in range(max((len(completions) for _, _, completions in queues), default=0)):
+        for group, number, completions in queues:
+            for place in list(completions)[turn : turn + 1]:
+                one = sample(group, number, place, 1.0)
+                if one.tokens and (one.prompt, one.tokens) not in seen:
+                    seen.add((one.prompt, one.tokens))
+                    found.append((group.curriculum, (one,)))
+    return shared_out(found, most, shares)
+
+
+def _best(group: Group) -> int | None:
+    """Return the number of the rollout of the highest reward, of equals the first.
+
+    None where no probe of any was answered rightly.
+    """
+    totals = {
+        number: one.reward.total
+        for number, one in enumerate(group.rollouts)
+        if one.reward is not None and _earned(one.reward)
+    }
+    return max(totals, key=totals.__getitem__, default=None)
+
+
+def _earned(reward: Reward) -> bool:
+    """Whether a probe of any family was answered rightly."""
+    return any((reward.same, reward.similar, reward.dissimilar))
+
+
+def learn(
+    model: Any, tokenizer: Any, batch: Batch, method: MethodConfig, parent: str, folder: Path
+) -> Learnt:
+    """Imitate the samples of `batch`: see `lineage.training.learners.Algorithm`."""
+    from transformers import DataCollatorForSeq2Seq, TrainingArguments
+
+    from lineage.models.sft import IGNORED
+    from lineage.training.learners.trainers import ImitationTrainer, settings, train, workers
+
+    def encoded(one: Sample) -> dict[str, list[int]]:
+        """Return ids and labels of a sample; only the completion is labelled."""
+        prompt = tokenizer.encode(one.prompt, add_special_tokens=False)
+        ids = [*prompt, *one.tokens]
+        labels = [IGNORED] * len(prompt) + list(one.tokens)
+        return {"input_ids": ids, "labels": labels, "attention_mask": [1] * len(ids)}
+
     trainer = ImitationTrainer(
         model=model,
-        args=settings,
-        train_dataset=[encode_sample(tokenizer, one) for one in samples],
+        args=TrainingArguments(
+            **settings(batch, folder),
+            num_train_epochs=method.epochs,
+            per_device_train_batch_size=max(1, method.batch // workers()),
+            learning_rate=method.learning_rate,
+            lr_scheduler_type="linear",
+        ),
+        train_dataset=[encoded(one) for one in batch.samples],
         data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
     )
-    trainer.remove_callback(PrinterCallback)
-    done = trainer.train()
-    if trainer.is_world_process_zero():
-        save_adapter(model, folder)
-    norms = [entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry]
-    return Learnt(
-        loss=done.training_loss,
-        grad_norm=fmean(norms),
-        kl=None,
-        entropy=None,
-        tokens=sum(len(one.tokens) for one in samples),
-        seconds=0.0,
-    )
+    return train(trainer, model, batch, folder)
+
+
+def learn_toy(
+    skills: Mapping[str, float], samples: Sequence[Sample], rate: float
+) -> tuple[dict[str, float], float, float]:
+    """Move the skills towards the share of successes: see `lineage.training.learners.Algorithm`."""
+    after = imitated(skills, samples, min(rate, 1.0))
+    return after, surprise(skills, samples), math.dist(skills.values(), after.values())

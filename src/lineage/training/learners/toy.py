@@ -1,4 +1,4 @@
-"""The learner of the surrogate engine: three skills, each the chance of a decision well taken.
+"""The policy of the surrogate engine: three skills, each the chance of a decision well taken.
 
 A completion of the surrogate is a list of decisions, told as tokens: 2i + 1 where skill i served
 and 2i where it failed. The policy is a Bernoulli variable a skill, so that its gradients fit in a
@@ -7,28 +7,16 @@ line and a run of `lineage train` can be followed by hand.
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean
 
-from lineage.core.config import MethodConfig
 from lineage.core.errors import LineageError
-from lineage.core.files import put_folder
-from lineage.core.jsonfile import read_json
 from lineage.models.dice import SKILLS
-from lineage.models.surrogate import TRAINED
-from lineage.training.batch import Batch, Learnt, Sample
-from lineage.training.learners.torch_learner import AGAIN, FIGURES, unfinished
+from lineage.training.values import Sample
 
 LEAST, MOST = 0.01, 0.99
 """Chances end there: a skill of 0 or 1 would never be tried otherwise again."""
-GAIN = 16000.0
-"""How much faster the toy learns than weights: its three logits stand for millions of them."""
 
 
 def outcomes(tokens: Iterable[int]) -> list[tuple[str, int]]:
@@ -99,63 +87,3 @@ def entropy(skills: Mapping[str, float], samples: Iterable[Sample]) -> float:
     """Return the mean entropy of the decisions, in nats."""
     taken = [skills[skill] for sample in samples for skill, _ in outcomes(sample.tokens)]
     return fmean(-sum(q * math.log(q) for q in (p, 1 - p) if q > 0) for p in taken)
-
-
-class ToyLearner:
-    """A `Learner` of skills. `batch.folder` holds them in `skills.json`."""
-
-    def __init__(self, method: MethodConfig, skills: Mapping[str, float]) -> None:
-        """`skills` are the parent's, one for each of SKILLS."""
-        self.method, self.skills = method, {name: float(skills[name]) for name in SKILLS}
-
-    async def start(self) -> None:
-        """Do nothing: there is nothing to load."""
-
-    async def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
-
-    async def learn(self, batch: Batch) -> Learnt:
-        """Learn `batch`. Raises LineageError where it is none of a surrogate's."""
-        began, target = time.monotonic(), Path(batch.folder)
-        if (target / FIGURES).exists():
-            return Learnt(**read_json(target / FIGURES, Learnt, AGAIN))
-        before = read_skills(Path(batch.start)) if batch.start else self.skills
-        samples = [one for group in batch.groups for one in group]
-        tokens = sum(len(one.tokens) for one in samples)
-        if not tokens:
-            raise LineageError(f"step {batch.step} holds no decision to learn from")
-        if batch.kind == "grpo":
-            slope = gradient(before, samples)
-            after = climbed(before, slope, GAIN * self.method.learning_rate)
-            loss, norm = 0.0, math.hypot(*slope.values())
-        elif batch.kind == "rft":
-            warm = self.method.kind == "grpo"
-            rate = self.method.warm_learning_rate if warm else self.method.learning_rate
-            after = imitated(before, samples, min(GAIN * rate, 1.0))
-            loss, norm = surprise(before, samples), math.dist(before.values(), after.values())
-        else:
-            raise LineageError(f"kind {batch.kind!r} of a batch is unknown: choose from grpo, rft")
-        learnt = Learnt(
-            loss=loss,
-            grad_norm=norm,
-            kl=None,
-            entropy=entropy(before, samples),
-            tokens=tokens,
-            seconds=time.monotonic() - began,
-        )
-        making = unfinished(target)
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
-        (making / TRAINED).write_text(json.dumps(after))
-        (making / FIGURES).write_text(json.dumps(asdict(learnt)))
-        put_folder(making, target)
-        return learnt
-
-
-def read_skills(folder: Path) -> dict[str, float]:
-    """Return the skills that a step left in `folder`. Raises LineageError where there are none."""
-    try:
-        found = json.loads((folder / TRAINED).read_text())
-        return {name: float(found[name]) for name in SKILLS}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LineageError(f"{folder} holds no skills: remove it and train again") from error

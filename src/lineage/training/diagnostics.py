@@ -1,4 +1,4 @@
-"""What a written Knowledge is like, beside its reward: the figures that betray a hacked one. Pure.
+"""Diagnostics: what a rollout is like beside its reward, which betrays a hacked one. Pure.
 
 A writer may earn its reward by copying the history wholesale, by writing next to nothing, or by
 piling up: `copied`, `memory_tokens` and `staleness` show it.
@@ -19,23 +19,29 @@ RUN_OF_WORDS = 3
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Shares in 0..1, `density` in facts per 100 tokens; None where there are no memories."""
+class Diagnostics:
+    """Shares in 0..1, `density` in facts per 100 tokens; None where there are no memories.
+
+    `opened` is what opening a doc was, in an episode: see `opening`.
+    """
 
     memory_tokens: int
-    copied: float | None
-    density: float | None
-    staleness: float | None
+    copied: float | None = None
+    density: float | None = None
+    staleness: float | None = None
+    opened: str = ""
 
 
-def measure(knowledge: Knowledge, tokens: int, shown: str, world: World) -> Measured:
-    """Return the figures of memories that take `tokens`, written after reading `shown`.
+def diagnose(knowledge: Knowledge, tokens: int, shown: str, world: World) -> Diagnostics:
+    """Return the figures of memories that take `tokens` (0: they count as 1).
 
-    A suite without hidden facts has neither density nor staleness.
+    They were written after reading `shown`. A suite without hidden facts has neither density nor
+    staleness.
     """
+    tokens = max(tokens, 1)
     texts = [memory.text for memory in knowledge.memories]
     if not texts:
-        return Measured(tokens, None, None, None)
+        return Diagnostics(tokens)
     density = staleness = None
     if world.facts:
         truth = truth_of(world.facts)
@@ -43,7 +49,7 @@ def measure(knowledge: Knowledge, tokens: int, shown: str, world: World) -> Meas
         stated = frozenset[str]().union(*(one.stated for one in said))
         density = 100.0 * len(stated) / tokens
         staleness = sum(bool(one.denied) for one in said) / len(said)
-    return Measured(tokens, copied_share(texts, shown), density, staleness)
+    return Diagnostics(tokens, copied_share(texts, shown), density, staleness)
 
 
 def copied_share(texts: Sequence[str], shown: str) -> float | None:

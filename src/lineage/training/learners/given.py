@@ -1,0 +1,236 @@
+"""TRL's GRPO trainer on samples that are there already: the one module that knows TRL's insides.
+
+Completions and their advantages are given, so TRL generates and scales nothing. What is overridden,
+and why, stands beside it; tests of `tests/test_learners.py` say whether the installed TRL still is
+as it was taken to be. Import this module where torch may be loaded only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import trl.trainer.utils
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
+
+from lineage.core.config import MethodConfig
+from lineage.training.learners.trainers import is_first, mean_of, settings, train, workers
+from lineage.training.values import Batch, Learnt, Sample
+
+MAX_GRAD_NORM = 1.0
+"""Longer gradients are cut to it. Adam undoes a scale common to all steps, not one odd step's."""
+STATE = Path("trainer") / "optimizer.safetensors"
+REFERENCE = "ref"
+"""The name by which TRL knows the adapter that the KL divergence is taken to."""
+
+# TRL would otherwise project every position to the vocabulary, prompts too, wherever there is no
+# Triton; its reason, which is compilation by shape, does not hold on a CPU.
+trl.trainer.utils._use_triton = lambda device: True
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How N samples are cut: `passes` forward passes of `rows` on each of `workers`."""
+
+    passes: int
+    rows: int
+    workers: int
+
+    @property
+    def total(self) -> int:
+        """Rows of the whole step, with those that only fill it up."""
+        return self.passes * self.rows * self.workers
+
+    def share(self, rank: int, rows: Sequence[Any]) -> list[Any]:
+        """Return the rows of worker `rank`: of each pass, neighbours, which are of like length."""
+        mine: list[Any] = []
+        for number in range(self.passes):
+            start = (number * self.workers + rank) * self.rows
+            mine += rows[start : start + self.rows]
+        return mine
+
+
+def cut(samples: int, most: int, workers: int) -> Cut:
+    """Return the cut with the fewest passes of at most `most` rows, and least to fill up."""
+    passes = math.ceil(samples / (most * workers))
+    rows = math.ceil(samples / (passes * workers))
+    # TRL takes no mean of one.
+    return Cut(passes, max(rows, 2) if passes * workers == 1 else rows, workers)
+
+
+class GivenTrainer(GRPOTrainer):
+    """TRL's trainer, on samples that are there already, in their order and without padding."""
+
+    def __init__(self, *args: Any, state: dict[str, torch.Tensor], **kwargs: Any) -> None:
+        """`state` is the optimiser's, as `optimizer_state` returned it; {} is a fresh one."""
+        self.given_state = state
+        self.rows: Any = None
+        super().__init__(*args, **kwargs)
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Make the optimiser and give it back its state."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        weights = dict(self.model.named_parameters())
+        for key, value in self.given_state.items():
+            name, _, quantity = key.rpartition("/")
+            device = value.device if quantity == "step" else weights[name].device
+            optimizer.state[weights[name]][quantity] = value.to(device, copy=True)
+        return optimizer
+
+    def optimizer_state(self) -> dict[str, torch.Tensor]:
+        """Return the state of the optimiser, by `parameter/quantity`."""
+        states = self.optimizer.state
+        return {
+            f"{name}/{key}": value.detach().cpu().contiguous()
+            for name, weight in self.model.named_parameters()
+            if weight in states
+            for key, value in states[weight].items()
+        }
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """Return the rows of this pass; unlike TRL's own, unshuffled: neighbours stay so."""
+        if self.rows is None:
+            whole = self._generate_and_score_completions(generation_batch)
+            self.rows = split_tensor_dict(whole, self.args.steps_per_generation)
+        return self.rows[self._step % self.args.steps_per_generation]
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return what TRL does, (rows, completion tokens), without the columns of padding alone."""
+        size = batch_size or len(input_ids)
+        parts = []
+        for start in range(0, len(input_ids), size):
+            rows = slice(start, start + size)
+            ids, mask = input_ids[rows], attention_mask[rows]
+            used = mask.any(dim=0).nonzero().flatten()
+            first, last = int(used[0]), int(used[-1]) + 1
+            spare = ids.shape[1] - last
+            logps, entropies, aux = super()._get_per_token_logps_and_entropies(
+                model,
+                ids[:, first:last],
+                mask[:, first:last],
+                logits_to_keep - spare,
+                **kwargs,
+            )
+            pad = torch.nn.functional.pad
+            parts.append(
+                (
+                    pad(logps, (0, spare)),
+                    None if entropies is None else pad(entropies, (0, spare)),
+                    aux,
+                )
+            )
+        logps, entropies, aux = zip(*parts)
+        whole = None if entropies[0] is None else torch.cat(entropies)
+        return torch.cat(logps), whole, aux[0]
+
+
+def learn_given(
+    model: Any,
+    tokenizer: Any,
+    batch: Batch,
+    method: MethodConfig,
+    parent: str,
+    folder: Path,
+    **loss: Any,
+) -> Learnt:
+    """Make `method.epochs` passes over `batch`, a step of the optimiser each, as `Algorithm` says.
+
+    `loss` are those arguments of TRL's that say which. The optimiser's state is kept beside the
+    adapter. `method.beta` weighs the KL divergence to the policy of `parent`.
+    """
+    samples = batch.samples
+    parts = cut(len(samples), method.batch, workers())
+    rows = rows_of(samples, tokenizer, parts.total)
+
+    def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
+        mine = parts.share(trainer.accelerator.process_index, rows)
+        return {name: [row[name] for row in mine] for name in mine[0]}
+
+    def reward(advantage: list[float], **_: Any) -> list[float]:
+        return advantage
+
+    trainer = GivenTrainer(
+        model=model,
+        args=GRPOConfig(
+            **settings(batch, folder),
+            **loss,
+            bf16=False,  # no autocast: the base has its own type, and the adapter is in float32
+            gradient_checkpointing=False,
+            max_steps=method.epochs,
+            num_iterations=method.epochs,
+            per_device_train_batch_size=parts.rows,
+            gradient_accumulation_steps=parts.passes,
+            num_generations=parts.total,
+            learning_rate=method.learning_rate,
+            lr_scheduler_type="constant",
+            max_grad_norm=MAX_GRAD_NORM,
+            scale_rewards="none",
+            temperature=method.temperature,
+            # As with the advantages: the rows that fill up must not thin it.
+            beta=method.beta * parts.total / len(samples),
+            use_vllm=False,
+        ),
+        # All rows are one group to TRL: it takes off a mean, and ours is zero.
+        train_dataset=Dataset.from_dict({"prompt": [""]}),
+        processing_class=tokenizer,
+        reward_funcs=reward,
+        rollout_func=rollout,
+        state=load_file(state) if (state := Path(batch.start) / STATE).exists() else {},
+    )
+    if method.beta:
+        # TRL takes the step's start for the reference; ours stays with the parent.
+        model.delete_adapter(REFERENCE)
+        if parent:
+            model.load_adapter(parent, REFERENCE, is_trainable=False)
+    try:
+        learnt = train(trainer, model, batch, folder)
+        if is_first():
+            (folder / STATE).parent.mkdir()
+            save_file(trainer.optimizer_state(), folder / STATE)
+    finally:
+        # TRL replaced it for good, and the base outlives this step.
+        vars(model.get_base_model()).pop("forward", None)
+    kl = mean_of(trainer, "kl") if method.beta else None
+    return replace(learnt, kl=kl, entropy=mean_of(trainer, "entropy"))
+
+
+def rows_of(samples: Sequence[Sample], tokenizer: Any, total: int) -> list[dict[str, Any]]:
+    """Return `total` rows as TRL wants them: the samples, longest first, then weightless ones.
+
+    Advantages are scaled so that a mean over all rows is the mean over the samples.
+    """
+    encoded = [(tokenizer.encode(one.prompt, add_special_tokens=False), one) for one in samples]
+    encoded.sort(key=lambda pair: len(pair[0]) + len(pair[1].tokens), reverse=True)
+    rows: list[dict[str, Any]] = [
+        {
+            "prompt_ids": prompt,
+            "completion_ids": list(one.tokens),
+            "logprobs": list(one.logprobs),
+            "advantage": one.advantage * total / len(samples),
+            "env_mask": [1] * len(one.tokens),
+        }
+        for prompt, one in encoded
+    ]
+    filler = {
+        "prompt_ids": [tokenizer.pad_token_id],
+        "completion_ids": [tokenizer.pad_token_id],
+        "logprobs": [0.0],
+        "advantage": 0.0,
+        "env_mask": [0],
+    }
+    return rows + [filler] * (total - len(samples))
