@@ -28,14 +28,10 @@ ROOM = 1_600_000
 EPISODES_ROOM = 0.4
 """The part of it that is kept for episodes."""
 GENERATIONS_SQL = """\
-SELECT p.*, r.memory_tokens, r.reward, k.content
-FROM (SELECT arm, pair, lineage, generation, version,
-      count(*) FILTER (kind IN ('act', 'probe')) AS episodes
-      FROM steps WHERE pair IN ({pairs}) AND generation < {most} GROUP BY ALL) p
-LEFT JOIN (SELECT lineage, generation, memory_tokens, reward, knowledge_after FROM steps
-           WHERE phase = 'reward' AND pair IN ({pairs})) r USING (lineage, generation)
-LEFT JOIN snapshots k ON r.knowledge_after = k.knowledge
-ORDER BY p.pair, p.arm, p.generation
+SELECT g.pair, g.lineage, g.generation, g.version, g.episodes + g.probes AS episodes,
+       g.memory_tokens, g.reward, k.content
+FROM generations g LEFT JOIN snapshots k USING (folder, knowledge)
+WHERE g.pair IN ({pairs}) AND g.generation < {most} ORDER BY g.pair, g.arm, g.generation
 """
 EDITS_SQL = """\
 SELECT lineage, generation, detail, entry, completion[:{longest}] AS completion,
@@ -143,12 +139,8 @@ def _stories(connection: duckdb.DuckDBPyConnection, pairs: list[int]) -> tuple[l
                 if len(part) <= room:
                     room -= len(part)
                     story.shown.append(part)
-    (count,) = rows(
-        connection,
-        "SELECT count(*) AS generations FROM (SELECT DISTINCT lineage, generation FROM steps "
-        f"WHERE pair IN ({names}))",
-    )
-    return stories, count["generations"]
+    (count,) = rows(connection, f"SELECT count(*) AS n FROM generations WHERE pair IN ({names})")
+    return stories, count["n"]
 
 
 def _section(story: Story, ids: dict[Key, str], tree: str) -> str:
