@@ -20,6 +20,7 @@ from lineage.log.views.description import Description
 from lineage.log.views.open import run_patterns
 from lineage.log.views.sql import VIEWS
 from lineage.metrics.summary import summarise, summarise_all
+from lineage.report.lookup import cells, totals
 
 OLD = Path(__file__).parent / "data" / "schema-1"
 NAMES = (
@@ -166,7 +167,7 @@ def test_a_training_has_its_steps(tmp_path: Path) -> None:
         ("training", "smollm2-135m@mine")
     ]
     assert count(log, "curve") == 2
-    groups = log.execute("SELECT count(DISTINCT (step, \"group\")) FROM training").fetchone()
+    groups = log.execute('SELECT count(DISTINCT (step, "group")) FROM training').fetchone()
     assert groups == (10,)
     assert count(log, "episodes") > 0 and count(log, "generations") == 0
 
@@ -184,8 +185,8 @@ def test_a_run_of_the_first_schema_still_opens(tmp_path: Path) -> None:
     assert count(log, "probes") > 0 and count(log, "memories") > 0
     blank = log.execute("SELECT DISTINCT facts, category, reward_stale FROM steps").fetchall()
     assert blank == [([], "", None)]
-    scores = summarise(OLD)["scores"]
-    assert scores["inherit"]["same"]["mean"] > scores["cold"]["same"]["mean"]
+    scores = cells(summarise(OLD), "scores", "arm", family="same")
+    assert scores["inherit"]["mean"] > scores["cold"]["mean"]
     # The very first ones had another name for the time.
     older = tmp_path / "older"
     shutil.copytree(OLD, older)
@@ -311,7 +312,7 @@ def test_failed_episodes_are_counted(one: Path, tmp_path: Path) -> None:
     lost = sum(map(bool, failed))
     assert count(log, "episodes", "error <> ''") == lost > 0
     assert log.execute("SELECT sum(errors)::BIGINT FROM generations").fetchone() == (lost,)
-    assert summarise(copy)["totals"]["errors"] == lost
+    assert totals(summarise(copy))["errors"] == lost
 
 
 def test_importing_lineage_brings_nothing_with_it() -> None:

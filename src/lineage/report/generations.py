@@ -15,6 +15,7 @@ import duckdb
 from lineage.log.views.connect import rows
 from lineage.report.figures import lineage_tree, panels_svg
 from lineage.report.figures.tree import MOST_GENERATIONS
+from lineage.report.lookup import totals
 from lineage.report.page import text
 
 SAMPLES = 2
@@ -82,7 +83,7 @@ def tell(connection: duckdb.DuckDBPyConnection, summary: dict[str, Any], most_pa
     shown = sum(len(story.shown) for story in stories)
     return (
         f"<p>Choose a generation in a tree to read what it left and did. Shown: {len(stories)} of "
-        f"{all_generations} generations of the first {len(pairs)} of {summary['totals']['pairs']} "
+        f"{all_generations} generations of the first {len(pairs)} of {totals(summary)['pairs']} "
         f"pairs, with {shown} of their {of_episodes} episodes. The rest is in the step log. "
         '<a href="#all">Show all of them</a>, to search or to print.</p>'
         f'<div id="all">{trees}</div>'
