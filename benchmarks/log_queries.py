@@ -36,7 +36,7 @@ from lineage.log.compaction import compact, size
 from lineage.log.place import Place
 from lineage.log.reader import Record, read_records, rows_of
 from lineage.log.writer import write_generation
-from lineage.metrics.summary import GROUND, MEASURES, summarise
+from lineage.metrics import METRICS, summarise
 from lineage.runs.run import execute
 
 OF_STEP = (
@@ -149,7 +149,8 @@ def scores(run: Path) -> str:
 
 def metrics(run: Path) -> str:
     found = summarise(run)
-    return f"{len(MEASURES) + len(GROUND)} measures, {found['totals']['steps']:,} steps"
+    (totals,) = found["metrics"]["totals"]
+    return f"{len(METRICS)} metrics, {totals['steps']:,} steps"
 
 
 def count_pairs(run: Path) -> int:

@@ -55,10 +55,6 @@ GROUP BY ALL
 """
 queried = {(arm, family): mean for arm, family, mean in log.execute(by_hand).fetchall()}
 measured = {(row["arm"], row["family"]): row["mean"] for row in scores(log).to_pylist()}
-written = {
-    (arm, family): score["mean"]
-    for arm, families in summary["scores"].items()
-    for family, score in families.items()
-}
+written = {(row["arm"], row["family"]): row["mean"] for row in summary["metrics"]["scores"]}
 assert queried == measured == written
 print(f"{len(queried)} means agree; inherit on same tasks: {measured['inherit', 'same']!r}")

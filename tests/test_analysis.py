@@ -12,6 +12,7 @@ from helpers import answering, reported, steps, surrogate
 from lineage.core.errors import LineageError
 from lineage.metrics import summarise
 from lineage.models.protocol import Completion, Request
+from lineage.report.lookup import totals
 from lineage.report.page import text
 from lineage.report.write import write_report
 
@@ -68,7 +69,7 @@ def test_a_torn_file_is_named(hostile: Path, tmp_path: Path) -> None:
     with pytest.raises(LineageError, match=torn.name):
         summarise(copy)
     torn.unlink()
-    assert summarise(copy)["totals"]["steps"] < summarise(hostile)["totals"]["steps"]
+    assert totals(summarise(copy))["steps"] < totals(summarise(hostile))["steps"]
 
 
 def test_a_run_without_a_finished_generation_says_so(hostile: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lineage.core.knowledge import knowledge_from_json
 from lineage.log.reader import read_snapshots
 from lineage.metrics import summarise
 from lineage.models.surrogate import count_tokens
+from lineage.report.lookup import cells
 from lineage.runs.plan import prepare
 from lineage.runs.poison import PAYLOAD
 
@@ -155,8 +156,7 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
 def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
     run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=3"), folder)
-    ground = summarise(folder)["ground"]
-    life = {row["arm"]: row for row in ground["poison_life"]}
+    life = cells(summarise(folder), "poison_life", "arm")
     assert "clean" not in life
     assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"
     assert life["verify"]["mean"] <= 1.0
@@ -193,11 +193,7 @@ def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
     names = ("arms.names=[append,edit,cold]", "arms.ceiling=edit", "agent.docs=false")
     more = ("experiment.lineages=12", "experiment.revisit=0.8", "suite.drift=0.3")
     summary = measured(surrogate(tmp_path, "experiment=drift", *names, *more), folder)
-    stale = {
-        row["arm"]: row
-        for row in summary["ground"]["staleness"]
-        if row["generation"] is None and row["entries"] == "memories"
-    }
+    stale = cells(summary, "staleness", "arm", generation=None, entries="memories")
     assert stale["edit"]["high"] < stale["append"]["low"]
 
 

@@ -15,6 +15,7 @@ from lineage.compose import load_suite
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.core.tasks import Referral, Suite, Task, World
+from lineage.report.lookup import cells
 from lineage.suites.memoryagentbench import pieces
 
 DATA = Path(__file__).parent / "data"
@@ -261,7 +262,8 @@ def test_a_run_of_each(name: str, tmp_path: Path) -> None:
         f"experiment.episodes={episodes}", "experiment.probes.same=2",
     )  # fmt: skip
     summary = measured(config, tmp_path / "runs" / "one")
-    assert set(summary["scores"]["inherit"]) == {"same", "similar", "dissimilar"}
+    families = cells(summary, "scores", "family", arm="inherit")
+    assert set(families) == {"same", "similar", "dissimilar"}
     log = steps(tmp_path / "runs" / "one")
     assert not [row["error"] for row in log if row["error"]]
     made = plans(load_suite(name, f"suite.path={path}", *more), config.experiment, 4, 0)

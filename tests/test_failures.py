@@ -20,6 +20,7 @@ from lineage.metrics import summarise
 from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import Surrogate
+from lineage.report.lookup import cells
 from lineage.runs.plan import prepare
 from lineage.training import run as training_run
 from lineage.training.run import execute as train
@@ -191,7 +192,7 @@ def probed(folder: Path, arm: str) -> list[dict[str, Any]]:
 
 
 def counted(summary: dict[str, Any], arm: str, family: str = "same") -> tuple[int, int]:
-    (row,) = [r for r in summary["unscored"] if (r["arm"], r["family"]) == (arm, family)]
+    (row,) = [r for r in summary["metrics"]["unscored"] if (r["arm"], r["family"]) == (arm, family)]
     return row["overlong"], row["missing"]
 
 
@@ -206,7 +207,8 @@ def test_what_an_agent_could_not_do_scores_0_and_is_counted(tmp_path: Path) -> N
     assert counted(summary, "inherit") == (2, 0) and counted(summary, "cold") == (0, 0)
     same = [s["score"] for s in found if s["family"] == "same"]
     assert len(same) == 8
-    assert summary["scores"]["inherit"]["same"]["mean"] == pytest.approx(sum(same) / 8)
+    score = cells(summary, "scores", "arm", "family")["inherit", "same"]
+    assert score["mean"] == pytest.approx(sum(same) / 8)
     # The reward of the handoff knows it too.
     last = [s for s in steps(folder) if s["pair"] == s["generation"] - 1 == 0]
     (reward,) = [s["reward_same"] for s in last if s["phase"] == "reward"]
@@ -261,8 +263,9 @@ def test_what_an_engine_failed_is_missing_on_both_sides(tmp_path: Path) -> None:
         assert len(both) == 6
         by_pair = [[change for pair, change in both if pair == one] for one in (0, 1)]
         mean = sum(sum(changes) / 3 for changes in by_pair) / 2
-        assert summary["gain"]["inherit"]["same"]["mean"] == pytest.approx(mean)
-        gains.append(summary["gain"]["inherit"]["same"]["mean"])
+        gain = cells(summary, "inheritance_gain", "arm", "family")["inherit", "same"]["mean"]
+        assert gain == pytest.approx(mean)
+        gains.append(gain)
     # Whichever arm lost them: the same probes are compared.
     assert gains[0] == gains[1]
 

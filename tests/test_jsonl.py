@@ -17,6 +17,7 @@ from lineage.compose import load_suite
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.core.tasks import Fact
+from lineage.report.lookup import cells
 from lineage.runs.arms import donor_of, find_arm
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.records import Problem, Record, records
@@ -199,8 +200,8 @@ def test_a_run_on_a_file_and_its_refusal_once_the_file_changed(tmp_path: Path) -
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
     config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}")
     summary = measured(config, tmp_path / "runs" / "one")
-    scores = summary["scores"]
-    assert scores["inherit"]["same"]["mean"] > scores["cold"]["same"]["mean"] + 0.1
+    scores = cells(summary, "scores", "arm", family="same")
+    assert scores["inherit"]["mean"] > scores["cold"]["mean"] + 0.1
     assert not any(r["error"] for r in steps(tmp_path / "runs" / "one") if r["kind"] == "probe")
     path.write_text(path.read_text() + json.dumps(row(999)) + "\n")
     with pytest.raises(LineageError, match="has changed since"):

@@ -1,4 +1,4 @@
-"""Every measure as a table: its columns, its numbers against SQL by hand, and over several runs."""
+"""Every metric as a table: its columns, its numbers against SQL by hand, and over several runs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ from helpers import measured, reported, surrogate
 
 from lineage.core.intervals import DIFFERENCE, SHARE, interval, ratio
 from lineage.log.views.connect import SCORE_SQL, connect, rows
-from lineage.metrics import (
-    backward_transfer,
-    compression,
-    forgetting,
-    harm,
-    inheritance_gain,
-    summarise_all,
-)
+from lineage.metrics import METRICS, THEMES, registry, summarise_all
 from lineage.metrics.cells import starred
-from lineage.metrics.summary import GROUND, MEASURES
+from lineage.metrics.gains import harm, inheritance_gain
+from lineage.metrics.keeping import compression
+from lineage.metrics.registry import metric
+from lineage.metrics.transfer import backward_transfer, forgetting
+from lineage.report.lookup import cells, rows_of
 
 COUNTS = {"edits", "opens", "errors", "totals", "unscored"}
-UNBOUNDED = {"memory", "costs", "reward", "kept_tokens", "kept", "compression", "signal_density"}
-"""Measures that hold amounts or rewards: where nothing tells their spread they have no bounds."""
-ALL = MEASURES | GROUND
+UNBOUNDED = {
+    *("memory_size", "costs", "reward", "kept_tokens", "kept", "compression", "signal_density"),
+}
+"""Metrics that hold amounts or rewards: where nothing tells their spread they have no bounds."""
 Log = duckdb.DuckDBPyConnection
 
 
@@ -53,10 +51,16 @@ def metrics(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in COUNTS])
-def test_every_measure_has_what_it_is_by_and_then_an_interval(log: Log, name: str) -> None:
-    table = ALL[name](log)
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_has_the_columns_that_it_is_registered_with(log: Log, name: str) -> None:
+    table = METRICS[name].measure(log)
     assert isinstance(table, pa.Table)
+    assert table.column_names == ["folder", *METRICS[name].columns]
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in COUNTS])
+def test_every_metric_has_what_it_is_by_and_then_an_interval(log: Log, name: str) -> None:
+    table = METRICS[name].measure(log)
     names = table.column_names
     start = names.index("mean")
     assert names[0] == "folder" and names[start : start + 4] == ["mean", "low", "high", "n"]
@@ -70,8 +74,20 @@ def test_every_measure_has_what_it_is_by_and_then_an_interval(log: Log, name: st
         assert row["low"] is None or row["low"] <= row["high"]
 
 
-def test_every_measure_says_what_it_is() -> None:
-    assert all(len((measure.__doc__ or "").splitlines()[0]) > 30 for measure in ALL.values())
+def test_every_metric_says_what_it_is_and_stands_in_a_theme() -> None:
+    assert all(len(one.doc) > 25 for one in METRICS.values())
+    themes = {theme.__name__ for theme in THEMES}
+    assert {one.measure.__module__ for one in METRICS.values()} == themes
+    folder = Path(registry.__file__).parent
+    marked = [file for file in folder.glob("*.py") if "\n@metric(" in file.read_text()]
+    assert {f"lineage.metrics.{file.stem}" for file in marked} == themes
+
+
+def test_a_name_is_taken_once_and_a_metric_says_what_it_is() -> None:
+    with pytest.raises(ValueError, match="harm is there already"):
+        metric("arm")(harm)
+    with pytest.raises(ValueError, match="has no docstring"):
+        metric("arm")(lambda log: log.sql("SELECT 1").to_arrow_table())
 
 
 def by_hand(log: Log, value: str, by: str, which: str) -> str:
@@ -88,19 +104,19 @@ def test_scores_are_those_of_sql_to_the_last_digit(
 ) -> None:
     found = duckdb.sql(SCORE_SQL.format(run=folder)).fetchall()
     assert len(found) == 9
-    assert all(metrics["scores"][arm][family]["mean"] == score for arm, family, score, _ in found)
+    scores = cells(metrics, "scores", "arm", "family")
+    assert all(scores[arm, family]["mean"] == score for arm, family, score, _ in found)
     probes = "kind = 'probe' AND score IS NOT NULL"
     for name, by, which in (
-        ("by_generation", "arm, family, generation", probes),
-        ("episodes", "arm, generation", "kind = 'act' AND score IS NOT NULL"),
+        ("scores_by_generation", "arm, family, generation", probes),
+        ("work_scores", "arm, generation", "kind = 'act' AND score IS NOT NULL"),
         ("retention", "arm, generation, met", f"{probes} AND family = 'same'"),
     ):
-        mean = "score" if name == "retention" else "mean"
         expected = {
             tuple(row[:-1]): row[-1] for row in log.sql(by_hand(log, "score", by, which)).fetchall()
         }
         keys = by.split(", ")
-        assert {tuple(r[k] for k in keys): r[mean] for r in metrics[name]} == expected
+        assert {tuple(r[k] for k in keys): r["mean"] for r in rows_of(metrics, name)} == expected
 
 
 def test_the_report_shows_the_scores_of_sql_to_its_last_digit(folder: Path) -> None:
@@ -123,14 +139,13 @@ def test_gains_are_those_of_sql_to_the_last_digit(log: Log, metrics: dict[str, A
         "WHERE b.arm = 'cold' AND o.arm = 'oracle' AND a.arm <> 'cold' GROUP BY ALL",
     )
     assert len(found) == 6
+    gains = cells(metrics, "inheritance_gain", "arm", "family")
     for row in found:
-        gain = metrics["gain"][row["arm"]][row["family"]]
+        gain = gains[row["arm"], row["family"]]
         assert gain["mean"] == row["gain"]
         if gain["share_of_possible"] is not None:
             assert gain["share_of_possible"] == row["share"]
-    shares = [
-        metrics["gain"]["inherit"][family]["share_of_possible"] for family in ("same", "similar")
-    ]
+    shares = [gains["inherit", family]["share_of_possible"] for family in ("same", "similar")]
     assert None not in shares
 
 
@@ -145,15 +160,15 @@ def test_gains_have_generation_0_apart_and_arms_are_paired(
             "FROM p a JOIN p b USING (family, pair) WHERE b.arm = 'cold' AND a.arm <> 'cold' "
             "GROUP BY ALL"
         ).fetchall()
-        assert {(row["arm"], row["family"], row["mean"]) for row in metrics["gain_by_inheritance"]
-                if row["inherited"] is inherited} == set(found)  # fmt: skip
+        gains = rows_of(metrics, "gain_by_inheritance", inherited=inherited)
+        assert {(row["arm"], row["family"], row["mean"]) for row in gains} == set(found)
     over = log.sql(
         "WITH p AS (SELECT arm, family, pair, avg(score ORDER BY step_id) AS score FROM steps "
         "WHERE kind = 'probe' AND generation > 0 GROUP BY ALL) "
         "SELECT a.family, avg(a.score - b.score ORDER BY a.pair) FROM p a JOIN p b "
         "USING (family, pair) WHERE a.arm = 'inherit' AND b.arm = 'oracle' GROUP BY ALL"
     ).fetchall()
-    rows = metrics["contrasts"]
+    rows = rows_of(metrics, "contrasts")
     assert {(row["arm"], row["over"]) for row in rows} == {("inherit", "oracle")}
     assert {(row["family"], row["mean"]) for row in rows} == set(over)
 
@@ -168,14 +183,14 @@ def test_gains_by_version_are_of_generations_that_inherited(
         "JOIN p b USING (family, version, generation, pair) "
         "WHERE b.arm = 'cold' AND a.arm <> 'cold' GROUP BY ALL"
     ).fetchall()
-    rows = metrics["gain_by_version"]
+    rows = rows_of(metrics, "gain_by_version")
     assert {(r["version"], r["arm"], r["family"], round(r["mean"], 9)) for r in rows} == set(found)
 
 
 def test_stars_are_of_enough_pairs_and_of_what_excludes_zero(
     log: Log, metrics: dict[str, Any]
 ) -> None:
-    gains = [row for arm in metrics["gain"].values() for row in arm.values()]
+    gains = rows_of(metrics, "inheritance_gain")
     assert all(row["starred"] == row["excludes_zero"] == (row["p"] < 0.05) for row in gains)
     assert any(row["starred"] for row in gains) and not all(row["starred"] for row in gains)
     few = duckdb.connect()
@@ -216,13 +231,12 @@ def test_sizes_costs_and_rewards_are_those_of_sql(log: Log, metrics: dict[str, A
         "avg(reward ORDER BY pair) AS reward, avg(reward_same ORDER BY pair) AS same "
         "FROM steps WHERE phase = 'reward' GROUP BY ALL",
     ):
-        (size,) = (r for r in metrics["memory"] if r["generation"] == row["generation"])
-        (reward,) = (r for r in metrics["reward"] if r["generation"] == row["generation"])
-        assert size["tokens"] == size["intervals"]["tokens"]["mean"] == row["tokens"]
-        assert (reward["reward"], reward["same"]) == (row["reward"], row["same"])
-        assert (
-            reward["intervals"]["same"]["low"] <= row["same"] <= reward["intervals"]["same"]["high"]
-        )
+        of = {"generation": row["generation"]}
+        (size,) = rows_of(metrics, "memory_size", measure="tokens", **of)
+        reward = cells(metrics, "reward", "part", **of)
+        assert size["mean"] == row["tokens"]
+        assert (reward["reward"]["mean"], reward["same"]["mean"]) == (row["reward"], row["same"])
+        assert reward["same"]["low"] <= row["same"] <= reward["same"]["high"]
     spent = (
         "SELECT arm, avg(value ORDER BY pair) FROM (SELECT arm, pair, "
         "avg(value ORDER BY generation, episode) AS value FROM (SELECT arm, pair, generation, "
@@ -230,15 +244,18 @@ def test_sizes_costs_and_rewards_are_those_of_sql(log: Log, metrics: dict[str, A
         "GROUP BY ALL) GROUP BY ALL"
     )
     for arm, tokens in log.sql(spent).fetchall():
-        assert metrics["costs"][arm]["prompt_tokens"]["mean"] == tokens
+        assert cells(metrics, "costs", "arm", "cost")[arm, "prompt_tokens"]["mean"] == tokens
 
 
-def test_metrics_are_made_of_the_measures(log: Log, metrics: dict[str, Any]) -> None:
-    assert set(GROUND) == set(metrics["ground"])
-    assert set(MEASURES) <= set(metrics)
-    for name, measure in GROUND.items():
-        table = measure(log)
-        assert table.drop_columns(["folder"]).to_pylist() == metrics["ground"][name]
+def test_metrics_are_made_of_the_registry(log: Log, metrics: dict[str, Any]) -> None:
+    assert list(metrics["metrics"]) == list(METRICS)
+    for name, one in METRICS.items():
+        rows = one.measure(log).drop_columns(["folder"]).to_pylist()
+        assert sorted(map(repr, rows)) == sorted(map(repr, metrics["metrics"][name]))
+    arms = [row["arm"] for row in metrics["metrics"]["scores"]]
+    families = [row["family"] for row in metrics["metrics"]["scores"]]
+    assert arms == [arm for arm in metrics["arms"] for _ in range(3)]
+    assert families == metrics["families"] * 3
 
 
 def test_a_log_of_two_runs_has_the_metrics_of_each(
@@ -255,8 +272,9 @@ def test_a_log_of_two_runs_has_the_metrics_of_each(
         both.register(name, pa.concat_tables(tables))
     found = json.loads(json.dumps(summarise_all(both)))
     # Two arms in three families each; of two pairs no cell is tested.
-    assert metrics["stars"]["gain"] == {"cells": 6, "by_chance": 0.3, "correction": "none"}
-    assert alone["stars"]["gain"] == {"cells": 0, "by_chance": 0.0, "correction": "bh"}
+    many, few = (one["stars"]["inheritance_gain"] for one in (metrics, alone))
+    assert many == {"cells": 6, "by_chance": 0.3, "correction": "none"}
+    assert few == {"cells": 0, "by_chance": 0.0, "correction": "bh"}
     assert found == {str(folder): metrics, str(other): json.loads(json.dumps(alone))}
 
 

@@ -25,6 +25,7 @@ from lineage.log.views.connect import SCORE_SQL, connect, rows
 from lineage.metrics import summarise, summarise_all
 from lineage.report import generations
 from lineage.report import write as writing
+from lineage.report.lookup import cells, rows_of, totals
 from lineage.report.run_page import report_html
 from lineage.report.terminal import show_summary
 from lineage.report.write import write_report
@@ -141,21 +142,22 @@ def summary(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return write_report(folder, tmp_path_factory.mktemp("cache"))
 
 
-def only(found: list[dict[str, Any]], **keys: Any) -> dict[str, Any]:
-    (one,) = [row for row in found if all(row[key] == value for key, value in keys.items())]
+def only(summary: dict[str, Any], metric: str, **keys: Any) -> dict[str, Any]:
+    (one,) = rows_of(summary, metric, **keys)
     return one
 
 
 def test_scores_by_hand(summary: dict[str, Any]) -> None:
     # inherit, same: pair 0 has 3 of 3 (one failed), pair 1 has 2 of 4.
-    assert summary["scores"]["inherit"]["same"]["mean"] == 0.75
-    assert summary["scores"]["cold"]["same"]["mean"] == 0.25
-    assert summary["scores"]["inherit"]["similar"]["mean"] == 0.5
-    assert summary["scores"]["inherit"]["same"]["n"] == 2
+    scores = cells(summary, "scores", "arm", "family")
+    assert scores["inherit", "same"]["mean"] == 0.75
+    assert scores["cold", "same"]["mean"] == 0.25
+    assert scores["inherit", "similar"]["mean"] == 0.5
+    assert scores["inherit", "same"]["n"] == 2
 
 
 def test_gain_and_share_by_hand(summary: dict[str, Any]) -> None:
-    gain = summary["gain"]["inherit"]
+    gain = cells(summary, "inheritance_gain", "family", arm="inherit")
     # Pair 0: the probe that failed is missing in cold too, so 3 of 3 less 1 of 3; pair 1: 1/4.
     by_hand = (2 / 3 + 1 / 4) / 2
     assert gain["same"]["mean"] == pytest.approx(by_hand)
@@ -167,39 +169,44 @@ def test_gain_and_share_by_hand(summary: dict[str, Any]) -> None:
     assert gain["same"]["excludes_zero"] and gain["same"]["share_reason"] is None
     # Two pairs earn no star; each of the arms but cold has a gain in each family.
     assert not gain["same"]["starred"]
-    assert summary["stars"]["gain"] == {"cells": 0, "by_chance": 0.0, "correction": "none"}
+    stars = summary["stars"]["inheritance_gain"]
+    assert stars == {"cells": 0, "by_chance": 0.0, "correction": "none"}
     # Oracle and cold are equal on dissimilar tasks: there is nothing to have a share of.
     assert gain["dissimilar"]["share_of_possible"] is None
     assert "holds 0" in gain["dissimilar"]["share_reason"]
-    assert "cold" not in summary["gain"]
+    assert not rows_of(summary, "inheritance_gain", arm="cold")
 
 
 def test_harm_forward_retention_by_hand(summary: dict[str, Any]) -> None:
-    harm = only(summary["harm"], arm="inherit", family="dissimilar")
-    assert (harm["failed"], harm["solved_by_baseline"], harm["harm"]) == (1, 3, 1 / 3)
-    assert only(summary["harm"], arm="inherit", family="similar")["harm"] == 1.0
-    assert summary["forward_transfer"]["inherit"]["mean"] == 0.375
-    met = only(summary["retention"], arm="inherit", generation=1, met=0)
-    assert (met["score"], met["high"], met["n"]) == (1.0, 1.0, 2)
+    harm = only(summary, "harm", arm="inherit", family="dissimilar")
+    assert (harm["failed"], harm["solved_by_baseline"], harm["mean"]) == (1, 3, 1 / 3)
+    assert only(summary, "harm", arm="inherit", family="similar")["mean"] == 1.0
+    assert only(summary, "forward_transfer", arm="inherit")["mean"] == 0.375
+    met = only(summary, "retention", arm="inherit", generation=1, met=0)
+    assert (met["mean"], met["high"], met["n"]) == (1.0, 1.0, 2)
     assert met["low"] == interval({0: 1.0, 1: 1.0}, 0.5, SHARE).low < 1
-    assert only(summary["retention"], arm="inherit", generation=1, met=1)["score"] == 0.5
+    assert only(summary, "retention", arm="inherit", generation=1, met=1)["mean"] == 0.5
 
 
 def test_counts_by_hand(summary: dict[str, Any]) -> None:
-    assert only(summary["edits"], generation=0)["edits"] == 2
-    opens = only(summary["opens"], generation=1)
+    assert only(summary, "edits", generation=0)["edits"] == 2
+    opens = only(summary, "opens", generation=1)
     assert (opens["arm"], opens["asked"], opens["opened"]) == ("inherit", 4, 2)
-    assert only(summary["episodes"], arm="cold", generation=1)["mean"] == 1.0
-    memory = only(summary["memory"], generation=0)
-    assert (memory["tokens"], memory["memories"], memory["docs"]) == (20.5, 1.0, 0.0)
-    reward = only(summary["reward"], generation=0)
-    assert (reward["reward"], reward["same"], reward["similar"]) == (0.5, 0.75, None)
-    assert summary["errors"] == [{"arm": "inherit", "kind": "probe", "errors": 1}]
-    assert len(summary["unscored"]) == 9
-    lost = only(summary["unscored"], arm="inherit", family="same")
+    assert only(summary, "work_scores", arm="cold", generation=1)["mean"] == 1.0
+    memory = rows_of(summary, "memory_size", generation=0)
+    assert {row["measure"]: row["mean"] for row in memory} == {
+        "tokens": 20.5, "memories": 1.0, "docs": 0.0
+    }  # fmt: skip
+    reward = cells(summary, "reward", "part", generation=0)
+    parts = [reward[part]["mean"] for part in ("reward", "same", "similar")]
+    assert parts == [0.5, 0.75, None]
+    errors, unscored = summary["metrics"]["errors"], summary["metrics"]["unscored"]
+    assert errors == [{"arm": "inherit", "kind": "probe", "errors": 1}]
+    assert len(unscored) == 9
+    lost = only(summary, "unscored", arm="inherit", family="same")
     assert (lost["overlong"], lost["missing"]) == (0, 1)
-    assert sum(row["overlong"] + row["missing"] for row in summary["unscored"]) == 1
-    assert summary["totals"]["prompt_tokens"] == 3 * 2 * 2 * 5 * 10
+    assert sum(row["overlong"] + row["missing"] for row in unscored) == 1
+    assert totals(summary)["prompt_tokens"] == 3 * 2 * 2 * 5 * 10
 
 
 def test_the_query_to_paste_equals_the_metrics(folder: Path, summary: dict[str, Any]) -> None:
@@ -207,8 +214,9 @@ def test_the_query_to_paste_equals_the_metrics(folder: Path, summary: dict[str, 
     assert metrics == summary
     found = duckdb.sql(SCORE_SQL.format(run=folder)).fetchall()
     assert len(found) == 9
+    scores = cells(metrics, "scores", "arm", "family")
     for arm, family, score, _ in found:
-        assert metrics["scores"][arm][family]["mean"] == score
+        assert scores[arm, family]["mean"] == score
     assert {(arm, family): n for arm, family, _, n in found}["inherit", "same"] == 7
 
 
@@ -217,7 +225,8 @@ def test_means_are_those_of_plain_sql_where_nothing_failed(summary: dict[str, An
         for family, pairs in families.items():
             flat = [s for pair in pairs for scores in pair for s in scores if s is not None]
             if len(flat) == sum(len(s) for pair in pairs for s in pair):
-                assert summary["scores"][arm][family]["mean"] == sum(flat) / len(flat)
+                score = only(summary, "scores", arm=arm, family=family)
+                assert score["mean"] == sum(flat) / len(flat)
 
 
 def test_metrics_are_the_same_each_time(folder: Path, summary: dict[str, Any]) -> None:
@@ -252,7 +261,7 @@ def test_what_is_no_run_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x[1]", "a*b?", "it's", "a=b"])
 def test_a_folder_may_have_any_name(tmp_path: Path, summary: dict[str, Any], name: str) -> None:
-    assert summarise(build(tmp_path / name))["scores"] == summary["scores"]
+    assert summarise(build(tmp_path / name))["metrics"] == summary["metrics"]
 
 
 def test_a_folder_that_hides_a_column_is_refused(tmp_path: Path) -> None:
@@ -312,7 +321,7 @@ def test_a_handoff_without_a_reward_is_shown(tmp_path: Path) -> None:
     from dataclasses import replace
 
     run = build(tmp_path / "run", lambda step: replace(step, reward=None))
-    assert write_report(run, tmp_path)["reward"] == []
+    assert write_report(run, tmp_path)["metrics"]["reward"] == []
     assert "1 memories, 20 tokens, 0 docs." in (run / "report.html").read_text()
 
 

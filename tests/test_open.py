@@ -21,6 +21,7 @@ from lineage.log.views.description import Description
 from lineage.log.views.open import run_patterns
 from lineage.log.views.sql import VIEWS
 from lineage.metrics.summary import summarise, summarise_all
+from lineage.report.lookup import rows_of, totals
 
 NAMES = (
     *("runs", "steps", "knowledge", "worlds", "training", "curve", "skipped"),
@@ -166,7 +167,7 @@ def test_a_training_has_its_steps(tmp_path: Path) -> None:
         ("training", "smollm2-135m@mine")
     ]
     assert count(log, "curve") == 2
-    groups = log.execute("SELECT count(DISTINCT (step, \"group\")) FROM training").fetchone()
+    groups = log.execute('SELECT count(DISTINCT (step, "group")) FROM training').fetchone()
     assert groups == (10,)
     assert count(log, "episodes") > 0 and count(log, "generations") == 0
 
@@ -189,7 +190,7 @@ def test_files_that_name_no_schema_are_of_the_first(one: Path, tmp_path: Path) -
         every = f"SELECT * EXCLUDE folder FROM steps WHERE folder = '{tmp_path / early}'"
         other = every.replace(early, new)
         assert log.execute(f"{every} EXCEPT {other}").fetchall() == []
-    assert summarise(tmp_path / "early")["scores"] == summarise(one)["scores"]
+    assert rows_of(summarise(tmp_path / "early"), "scores") == rows_of(summarise(one), "scores")
 
 
 def broken(source: Path, folder: Path, how: str) -> Path:
@@ -294,7 +295,7 @@ def test_failed_episodes_are_counted(one: Path, tmp_path: Path) -> None:
     lost = sum(map(bool, failed))
     assert count(log, "episodes", "error <> ''") == lost > 0
     assert log.execute("SELECT sum(errors)::BIGINT FROM generations").fetchone() == (lost,)
-    assert summarise(copy)["totals"]["errors"] == lost
+    assert totals(summarise(copy))["errors"] == lost
 
 
 def test_importing_brings_only_what_is_used() -> None:

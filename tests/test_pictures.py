@@ -22,6 +22,7 @@ from lineage.report import figures
 from lineage.report.canvas import STYLES, spread
 from lineage.report.figures.memory import PARTS, turnover_sql
 from lineage.report.figures.scores import LINE, TOP
+from lineage.report.lookup import rows_of
 from lineage.report.page import pictured
 
 EMPTY: dict[str, Any] = {
@@ -157,12 +158,11 @@ def test_scores_are_those_of_the_metrics(made: Any) -> None:
         # Generation 0 inherits nothing: its marks are hollow and on no line.
         first = [line for line in axis.lines if line.get_markerfacecolor() == "none"]
         drawn = [
-            [*mark.get_ydata(), *line.get_ydata()]
-            for mark, line in zip(first, lines, strict=True)
+            [*mark.get_ydata(), *line.get_ydata()] for mark, line in zip(first, lines, strict=True)
         ]
         expected = [
-            [p["mean"] for p in summary["by_generation"] if (p["arm"], p["family"]) == (a, family)]
-            for a in summary["arms"]
+            [p["mean"] for p in rows_of(summary, "scores_by_generation", arm=arm, family=family)]
+            for arm in summary["arms"]
         ]
         assert drawn == expected
         assert all(abs(mark.get_xdata()[0]) < 0.5 for mark in first)
@@ -174,11 +174,9 @@ def test_scores_are_those_of_the_metrics(made: Any) -> None:
 def test_every_arm_is_named_however_many(made: Any, count: int) -> None:
     _, summary = made
     arms = [f"arm{number}" for number in range(count)]
-    points = [p for p in summary["by_generation"] if p["arm"] == "cold"]
-    many = {
-        **summary, "arms": arms,
-        "by_generation": [{**p, "arm": arm} for arm in arms for p in points],
-    }  # fmt: skip
+    points = rows_of(summary, "scores_by_generation", arm="cold")
+    scores = [{**point, "arm": arm} for arm in arms for point in points]
+    many = {**summary, "arms": arms, "metrics": {"scores_by_generation": scores}}
     figure = figures.score_by_generation(many)
     assert figure is not None
     assert all(set(arms) <= set(texts(axis)) for axis in figure.axes)
@@ -197,20 +195,20 @@ def test_the_retention_matrix_writes_each_score(made: Any) -> None:
             "arm": "inherit",
             "generation": g,
             "met": met,
-            "score": (g + met) / 10,
+            "mean": (g + met) / 10,
             "low": 0,
             "high": 1,
         }
         for g in range(4)
         for met in range(g + 1)
     ]
-    summary = {"arms": ["inherit", "cold"], "retention": cells}
+    summary = {"arms": ["inherit", "cold"], "metrics": {"retention": cells}}
     figure = figures.retention_matrix(summary)
     assert figure is not None
     (axis,) = figure.axes
-    assert sorted(texts(axis)) == sorted(f"{cell['score']:.2f}" for cell in cells)
+    assert sorted(texts(axis)) == sorted(f"{cell['mean']:.2f}" for cell in cells)
     large = [{**cells[0], "generation": g, "met": 0} for g in range(30)]
-    figure = figures.retention_matrix({**summary, "retention": large})
+    figure = figures.retention_matrix({**summary, "metrics": {"retention": large}})
     assert figure is not None
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["inherit", "scale"]
     assert not texts(figure.axes[0])

@@ -24,6 +24,7 @@ from lineage.core.errors import LineageError
 from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import count_tokens
+from lineage.report.lookup import cells, rows_of
 
 SHORT = (
     "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]",
@@ -40,7 +41,7 @@ def small(tmp: Path, form: str, *overrides: str, **knobs: Any) -> Config:
 
 def mean(folder: Path, arm: str, family: str) -> float:
     metrics = json.loads((folder / "metrics.json").read_bytes())
-    return float(metrics["scores"][arm][family]["mean"])
+    return float(cells(metrics, "scores", "arm", "family")[arm, family]["mean"])
 
 
 def by_episode(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -164,8 +165,8 @@ def test_what_was_read_is_worth_something_afterwards(lessons: Path) -> None:
 
 
 def test_fidelity_of_summaries_is_measured_against_the_facts(lessons: Path) -> None:
-    ground = json.loads((lessons / "metrics.json").read_bytes())["ground"]
-    rows = {row["arm"]: row for row in ground["summary_fidelity"] if row["generation"] is None}
+    metrics = json.loads((lessons / "metrics.json").read_bytes())
+    rows = cells(metrics, "summary_fidelity", "arm", generation=None)
     summaries = [row for row in steps(lessons) if row["kind"] == "summary"]
     held = kept = 0
     for row in summaries:
@@ -193,8 +194,9 @@ def test_fidelity_of_summaries_is_measured_against_the_facts(lessons: Path) -> N
 def test_categories_are_logged_and_reported(turns: Path) -> None:
     metrics = json.loads((turns / "metrics.json").read_bytes())
     probes = [row for row in steps(turns) if row["kind"] == "probe"]
-    assert {row["category"] for row in metrics["categories"]} == {r["category"] for r in probes}
-    one = next(row for row in metrics["categories"] if row["n"] == 4 and row["arm"] == "inherit")
+    found = rows_of(metrics, "scores_by_category")
+    assert {row["category"] for row in found} == {r["category"] for r in probes}
+    one = next(row for row in found if row["n"] == 4 and row["arm"] == "inherit")
     mine = [r for r in probes if all(r[k] == one[k] for k in ("arm", "family", "category"))]
     means = []
     for pair in {r["pair"] for r in mine}:

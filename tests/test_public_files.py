@@ -10,6 +10,7 @@ from helpers import measured, surrogate
 
 from lineage.compose import load_suite
 from lineage.core.errors import LineageError
+from lineage.report.lookup import cells, totals
 
 DATA = Path(__file__).parent / "data"
 CLADDER = ("cladder", f"suite.path={DATA / 'cladder.json'}", "suite.min_tasks=4")
@@ -86,9 +87,9 @@ def test_a_run_on_the_file(suite: tuple[str, ...], tmp_path: Path) -> None:
     name, *overrides = suite
     config = surrogate(tmp_path, f"suite={name}", *overrides, "experiment.episodes=2")
     summary = measured(config, tmp_path / "runs" / "one")
-    assert set(summary["scores"]) == {"inherit", "cold", "oracle"}
-    assert summary["totals"]["errors"] == 0
-    assert {row["category"] for row in summary["categories"]}
+    assert set(cells(summary, "scores", "arm")) == {"inherit", "cold", "oracle"}
+    assert totals(summary)["errors"] == 0
+    assert set(cells(summary, "scores_by_category", "category"))
 
 
 @pytest.mark.parametrize(

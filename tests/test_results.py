@@ -15,7 +15,8 @@ from helpers import surrogate
 
 from lineage.core.errors import LineageError
 from lineage.metrics import summarise
-from lineage.metrics.long import row, starred
+from lineage.report.lookup import rows_of
+from lineage.report.publish.long import row, starred
 from lineage.report.publish.published import BY_NAME, EXPERIMENTS, TABLES
 from lineage.report.publish.publishing import DEFAULT, fill, markdown, not_run
 from lineage.report.publish.tablefile import command, read_tables, stored, to_json
@@ -53,12 +54,19 @@ def _summary() -> dict[str, Any]:
     docs = ("recall", "reciprocal_rank", "precision", "opened_when_needed", "opened_in_vain")
     costs = ("prompt_tokens", "cached_tokens", "engine_seconds", "handoff_tokens")
     pooled = {"generation": None, "by": "any", "entries": "memories"}
-    return {
-        "confidence": 0.95, "arms": list(arms), "families": list(families),
-        "baseline": "cold", "ceiling": "oracle", "defined": {},
-        "totals": {"pairs": 12, "errors": 0, "seconds": 600.0},
-        "scores": {arm: {f: _cell(0.5) for f in families} for arm in arms},
-        "gain": {arm: {f: _cell(0.4, **gained) for f in families} for arm in arms if arm != "cold"},
+    crossed = {
+        "score": _cell(0.5),
+        "gain": _cell(0.4),
+        "retention": _cell(0.9),
+        "harm": _cell(None, 0),
+    }
+    metrics = {
+        "totals": [{"pairs": 12, "errors": 0, "seconds": 600.0}],
+        "scores": [_cell(0.5, arm=arm, family=f) for arm in arms for f in families],
+        "inheritance_gain": [
+            _cell(0.4, arm=arm, family=f, **gained)
+            for arm in arms if arm != "cold" for f in families
+        ],
         "gain_by_version": [
             _cell(0.4, version=v, arm="inherit", family=f, excludes_zero=True)
             for v in versions for f in families
@@ -67,21 +75,22 @@ def _summary() -> dict[str, Any]:
             _cell(0.4, inherited=inherited, arm="inherit", family=f, starred=inherited)
             for inherited in (False, True) for f in families
         ],
-        "costs": {arm: {cost: _cell(1234.0) for cost in costs} for arm in arms},
-        "matrix": [
-            {"family": f, "writer": w, "reader": r, "arm": "a", "score": _cell(0.5),
-             "gain": _cell(0.4), "retention": _cell(0.9), "harm": _cell(None, 0)}
-            for f in families for w in versions for r in versions
+        "costs": [_cell(1234.0, arm=arm, cost=cost) for arm in arms for cost in costs],
+        "upgrade_matrix": [
+            {"family": f, "writer": w, "reader": r, "arm": "a", "measure": m, **cell}
+            for f in families for w in versions for r in versions for m, cell in crossed.items()
         ],
         "kept": [_cell(0.8, measure=m, arm=arm, k=k)
                  for m in ("score", "tokens") for arm in arms for k in (1, 2, 4, 8)],
-        "ground": {
-            **{m: [_cell(0.3, arm=arm, **pooled) for arm in arms] for m in ground},
-            "doc_search": [_cell(0.3, arm=arm, measure=m, family=None)
-                           for arm in arms for m in docs],
-            "fidelity": [_cell(0.7, arm=arm, generation=0, handoffs=k)
-                         for arm in arms for k in (1, 2, 3, 4, 8)],
-        },
+        **{m: [_cell(0.3, arm=arm, **pooled) for arm in arms] for m in ground},
+        "doc_search": [_cell(0.3, arm=arm, measure=m, family=None) for arm in arms for m in docs],
+        "fidelity": [_cell(0.7, arm=arm, generation=0, handoffs=k)
+                     for arm in arms for k in (1, 2, 4, 8)],
+    }  # fmt: skip
+    return {
+        "confidence": 0.95, "arms": list(arms), "families": list(families),
+        "baseline": "cold", "ceiling": "oracle", "defined": {},
+        "stars": {}, "metrics": metrics,
     }  # fmt: skip
 
 
@@ -171,9 +180,9 @@ def test_a_wrong_block_is_one_clear_line(text: str, said: str) -> None:
 
 def test_cells_say_what_is_missing_what_is_starred_and_how_many_pairs() -> None:
     summary = _summary()
-    summary["scores"]["append"]["same"] = _cell(None, 0)
-    summary["scores"]["edit"]["same"] = _cell(0.5, 7)
-    summary["gain"]["edit"]["same"]["starred"] = False
+    for arm, cell in (("append", _cell(None, 0)), ("edit", _cell(0.5, 7))):
+        rows_of(summary, "scores", arm=arm, family="same")[0].update(cell)
+    rows_of(summary, "inheritance_gain", arm="edit", family="same")[0]["starred"] = False
     lines = markdown(BY_NAME["drift"], _stored("drift", summary)).splitlines()
     same = {line.split(" | ")[0].strip("| "): line.split(" | ")[1] for line in lines if "|" in line}
     assert same["append"] == "n/a"
@@ -185,8 +194,8 @@ def test_cells_say_what_is_missing_what_is_starred_and_how_many_pairs() -> None:
 def test_a_table_says_what_chance_would_star_and_which_probes_have_no_answer() -> None:
     summary = _summary()
     assert "by chance" not in markdown(BY_NAME["drift"], _stored("drift", summary))
-    summary["stars"] = {"gain": {"cells": 12, "by_chance": 0.6, "correction": "holm"}}
-    summary["unscored"] = [
+    summary["stars"] = {"inheritance_gain": {"cells": 12, "by_chance": 0.6, "correction": "holm"}}
+    summary["metrics"]["unscored"] = [
         {"arm": "edit", "family": "same", "overlong": 3, "missing": 1},
         {"arm": "cold", "family": "same", "overlong": 0, "missing": 0},
     ]

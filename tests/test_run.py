@@ -27,6 +27,7 @@ from lineage.log.views.connect import SCORE_SQL
 from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
+from lineage.report.lookup import cells, totals
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,8 @@ def test_metrics_equal_sql_over_the_log(finished: Path) -> None:
     found = duckdb.sql(SCORE_SQL.format(run=finished)).fetchall()
     assert found
     for arm, family, score, _ in found:
-        assert metrics["scores"][arm][family]["mean"] == pytest.approx(score, abs=1e-12)
+        cell = cells(metrics, "scores", "arm", "family")[arm, family]
+        assert cell["mean"] == pytest.approx(score, abs=1e-12)
 
 
 def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
@@ -169,8 +171,8 @@ def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
         summary = measured(surrogate(tmp_path), folder)
     failed = [r for r in steps(folder) if r["error"]]
     assert {r["error"] for r in failed} == {"engine error, planted"}
-    assert summary["totals"]["errors"] == len(failed)
-    assert summary["totals"]["pairs"] == 3
+    assert totals(summary)["errors"] == len(failed)
+    assert totals(summary)["pairs"] == 3
 
 
 def progress(folder: Path) -> int:

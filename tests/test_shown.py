@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from lineage.metrics import METRICS
 from lineage.report.answer import answer, explained
 from lineage.report.headline import banner, provenance
 from lineage.report.sheet import Sheet, bounds, counted, gained, share, starred
@@ -34,19 +35,24 @@ def made(arms: dict[str, dict[str, Any]], **figures: Any) -> dict[str, Any]:
         "run": "hand-1", "schedule": ["m@r0", "m@r0", "m@r1"], "confidence": 0.95,
         "engine": "vllm", "origin": {}, "arms": list(arms), "defined": defined(**arms),
         "families": ["same", "similar", "dissimilar"], "baseline": "cold", "ceiling": "oracle",
-        "scores": {arm: {"same": cell(0.5, 0.4, 0.6)} for arm in arms}, "gain": {},
-        "costs": {arm: {"prompt_tokens": cell(10, 9, 11)} for arm in arms},
-        "gain_by_version": [], "gain_by_inheritance": [], "contrasts": [], "matrix": [],
-        "kept": [], "categories": [], "poison_cost": {}, "memory": [], "ground": {},
-        "totals": dict.fromkeys(
-            ("pairs", "episodes", "steps", "errors", "prompt_tokens", "completion_tokens"), 1
-        ) | {"seconds": 90.0},
+        "stars": {},
     }  # fmt: skip
-    return empty | figures
+    totals = ("pairs", "episodes", "steps", "errors", "prompt_tokens", "completion_tokens")
+    metrics = {
+        "scores": [{"arm": arm, "family": "same", **cell(0.5, 0.4, 0.6)} for arm in arms],
+        "costs": [{"arm": arm, "cost": "prompt_tokens", **cell(10, 9, 11)} for arm in arms],
+        "totals": [dict.fromkeys(totals, 1) | {"seconds": 90.0}],
+    }
+    metrics |= {name: figures.pop(name) for name in METRICS if name in figures}
+    return empty | figures | {"metrics": metrics}
 
 
 def gain(arm: str, family: str, *interval: Any, told: bool = True, n: int = 12) -> Cell:
     return {"inherited": told, "arm": arm, "family": family, **cell(*interval, n=n)}
+
+
+def pooled(arm: str, *interval: Any, **more: Any) -> Cell:
+    return {"arm": arm, "family": "same", **cell(*interval, **more)}
 
 
 def contrast(arm: str, over: str, *interval: Any) -> Cell:
@@ -102,20 +108,18 @@ def upgraded() -> dict[str, Any]:
         "cold-r1": {"receives": "cold", "versions": new},
     }
 
-    def crossed(writer: str, reader: str, retention: Cell) -> Cell:
+    def crossed(writer: str, reader: str, retention: Cell) -> list[Cell]:
         some = cell(0.9, 0.8, 1.0)
         names = {"arm": f"{writer}-{reader}", "writer": f"m@{writer}", "reader": f"m@{reader}"}
-        return {
-            **names, "family": "same", "score": some, "gain": some, "retention": retention,
-            "harm": NOTHING,
-        }  # fmt: skip
+        found = {"score": some, "gain": some, "retention": retention}
+        return [{**names, "family": "same", "measure": m, **its} for m, its in found.items()]
 
     return made(
         arms,
         baseline="cold-r1",
         ceiling="r1-r1",
-        gain={"r1-r1": {"same": cell(0.9, 0.8, 1.0, share_of_possible=1.0, share_reason=None)}},
-        matrix=[crossed("r0", "r1", cell(0.91, 0.79, 1.1)), crossed("r1", "r0", NOTHING)],
+        inheritance_gain=[pooled("r1-r1", 0.9, 0.8, 1.0, share_of_possible=1.0, share_reason=None)],
+        upgrade_matrix=[*crossed("r0", "r1", cell(0.91, 0.79, 1.1)), *crossed("r1", "r0", NOTHING)],
     )
 
 
@@ -135,7 +139,8 @@ def test_an_arm_of_other_versions_has_no_gain_and_not_no_star() -> None:
 def test_no_cell_of_any_table_is_empty() -> None:
     arms = {"inherit": {}, "cold": {}, "oracle": {}}
     share_of = {"share_of_possible": None, "share_reason": "the interval holds 0"}
-    for summary in (upgraded(), made(arms, gain={"inherit": {"same": cell(0.1, 0, 1) | share_of}})):
+    equal = made(arms, inheritance_gain=[pooled("inherit", 0.1, 0, 1, **share_of)])
+    for summary in (upgraded(), equal):
         for sheet in (scores(summary), *more(summary)):
             assert all(cell for row in sheet.rows if any(row) for cell in row), sheet.title
             assert "n = " in sheet.note or "n" in sheet.head
@@ -160,7 +165,7 @@ def test_generation_0_stands_apart_from_those_that_inherited() -> None:
 
 def test_stars_by_chance_and_probes_without_a_score_stand_below_the_scores() -> None:
     arms = {"inherit": {}, "cold": {}}
-    stars = {"gain": {"cells": 27, "by_chance": 1.35, "correction": "holm"}}
+    stars = {"inheritance_gain": {"cells": 27, "by_chance": 1.35, "correction": "holm"}}
     lost = [{"arm": "inherit", "family": "same", "overlong": 3, "missing": 0}]
     note = scores(made(arms, stars=stars, unscored=lost)).note
     assert "of 27 gains 1.4 would have a star by chance (correction: holm)" in note
@@ -211,8 +216,10 @@ def test_what_an_inheritance_is_worth() -> None:
         gain("inherit", "same", 0.1, 0.05, 0.2, told=False),
         gain("oracle", "same", 1.0, 0.9, 1.0),
     ]
-    held = [{"arm": "inherit", "docs": 3.0}]
-    assert answer(made(INHERIT, gain_by_inheritance=gains, memory=held)) == (
+    held = [
+        {"arm": "inherit", "generation": 0, "version": "m@r0", "measure": "docs", **cell(3, 2, 4)}
+    ]
+    assert answer(made(INHERIT, gain_by_inheritance=gains, memory_size=held)) == (
         "Inheriting memories and docs raised the score over cold by +0.65 [0.58, 0.70] on same "
         "tasks; it lowered the score under cold by -0.30 [-0.40, -0.20] on similar tasks; it made "
         "no measurable difference on dissimilar tasks (+0.00 [-0.02, 0.02]) (12 pairs)."
@@ -277,7 +284,7 @@ def test_which_policy_scores_and_keeps_fresh() -> None:
     summary = made(
         arms | {"cold": {}},
         contrasts=[contrast("append", "edit", 0.01, -0.1, 0.12)],
-        ground={"staleness_contrasts": [stale]},
+        staleness_contrasts=[stale],
     )
     assert answer(summary) == (
         "On same tasks edit scored -0.01 [-0.12, 0.10] (no measurable difference) against append "
@@ -291,7 +298,7 @@ def test_how_long_a_poisoned_entry_lives() -> None:
         {"arm": "verbatim", **cell(4.0, 4.0, 4.0, n=6)},
         {"arm": "verify", **cell(1, 0, 2, n=6)},
     ]
-    found = answer(made(arms | {"cold": {}}, ground={"poison_life": lives}))
+    found = answer(made(arms | {"cold": {}}, poison_life=lives))
     assert found == (
         "A poisoned entry lived 1.00 [0.00, 2.00] generations under verify and 4.00 [4.00, 4.00] "
         "generations under verbatim (longest) (6 pairs)."
@@ -301,7 +308,7 @@ def test_how_long_a_poisoned_entry_lives() -> None:
 def test_without_a_gain_the_answer_says_why() -> None:
     found = answer(made({"cold": {}, "other": {"versions": ["m@r9"] * 3}}))
     assert found.startswith("Gain over cold: n/a, no arm is served by the versions of cold.")
-    first = made(INHERIT, gain={"inherit": {"same": cell(0.4, 0.3, 0.5)}})
+    first = made(INHERIT, inheritance_gain=[pooled("inherit", 0.4, 0.3, 0.5)])
     assert "no generation that inherited" in answer(first)
 
 

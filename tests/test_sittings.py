@@ -21,7 +21,7 @@ from lineage.core.errors import LineageError
 from lineage.log import sittings
 from lineage.log.sittings import SITTINGS, Sitting, Timer, read_sittings
 from lineage.log.views.connect import connect
-from lineage.metrics import totals
+from lineage.metrics.counts import totals
 from lineage.models.protocol import Completion, Request
 from lineage.report.terminal import show_totals
 

@@ -34,7 +34,9 @@ from lineage.inspect.browsing import COLUMNS, find_episode, spans
 from lineage.inspect.comparison import compare
 from lineage.inspect.episode_text import LINES, show_episode
 from lineage.log.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, VERSION_KEY, Step
+from lineage.metrics.registry import INTERVAL
 from lineage.models.protocol import Completion, Request
+from lineage.report.lookup import cells, rows_of, totals
 
 PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
 EVIL = "[red]x[/red] \x1b[31m\x1b]0;title\x07 \u202e\r<b>\x9b2J end"
@@ -165,12 +167,9 @@ def test_ls_lists_runs_newest_first_with_the_figures_of_their_metrics(root: Path
     assert (row["state"], row["finished"], row["planned"]) == ("finished", 12, 12)
     assert (row["pairs"], row["arms"]) == (2, ["inherit", "cold", "oracle"])
     assert row["versions"] == ["smollm2-135m@r0", "smollm2-135m@r1"]
-    assert row["errors"] == expected["totals"]["errors"]
-    gain = next(
-        gain
-        for gain in expected["gain_by_inheritance"]
-        if (gain["inherited"], gain["arm"], gain["family"]) == (True, "inherit", "same")
-    )
+    assert row["errors"] == totals(expected)["errors"]
+    of = {"arm": "inherit", "family": "same", "inherited": True}
+    (gain,) = rows_of(expected, "gain_by_inheritance", **of)
     names = {"of": "inherit", "over": "cold", "measure": "score on same"}
     keys = ("mean", "low", "high", "n", "excludes_zero")
     assert row["headline"] == {**names, **{key: gain[key] for key in keys}, "starred": False}
@@ -226,6 +225,15 @@ def test_ls_counts_the_errors_of_an_unfinished_run_from_its_log(spoilt: Path) ->
     pq.write_table(table.set_column(place, table.schema.field("error"), [errors]), file)
     row = document("ls", spoilt.parent)["runs"][0]
     assert (row["state"], row["errors"], row["headline"]) == ("stopped", 2, None)
+
+
+def test_ls_and_show_compute_anew_what_an_older_lineage_laid_out(spoilt: Path) -> None:
+    whole, expected = document("ls", spoilt.parent)["runs"], metrics(spoilt)
+    old = {"schema": 4, "totals": {"errors": 9}, "arms": ["inherit"], "gain": {"inherit": {}}}
+    (spoilt / "metrics.json").write_text(json.dumps(old))
+    assert document("ls", spoilt.parent)["runs"] == whole
+    assert whole[0]["headline"] is not None
+    assert document("show", spoilt)["metrics"] == expected
 
 
 def _no_record(folder: Path) -> None:
@@ -370,9 +378,9 @@ def test_a_training_on_the_stand_in_is_marked(training: Path) -> None:
 
 def test_show_of_a_run_that_goes_on_leaves_no_old_figure(spoilt: Path) -> None:
     truth = metrics(spoilt)
-    (spoilt / "metrics.json").write_text(json.dumps({**truth, "scores": "old"}))
+    (spoilt / "metrics.json").write_text(json.dumps({**truth, "metrics": "old"}))
     os.utime(spoilt / "metrics.json", (0, 0))
-    assert document("show", spoilt)["metrics"]["scores"] == truth["scores"]
+    assert document("show", spoilt)["metrics"]["metrics"] == truth["metrics"]
 
 
 def test_show_generation_counts_what_the_log_holds(one: Path) -> None:
@@ -564,13 +572,14 @@ def test_numbers_in_short() -> None:
 
 
 def test_a_run_compared_with_itself_has_the_scores_of_its_metrics(one: Path) -> None:
-    found, expected = document("compare", one, one), metrics(one)["scores"]
+    found = document("compare", one, one)
+    expected = cells(metrics(one), "scores", "arm", "family")
     assert found["settings"] == found["reasons"] == []
     assert found["pairs"] == 2
-    cells = {(row["arm"], row["family"]): row for row in found["scores"]}
-    assert set(cells) == {(arm, family) for arm in expected for family in expected[arm]}
-    for (arm, family), cell in cells.items():
-        assert cell["a"] == cell["b"] == expected[arm][family]
+    assert [(row["arm"], row["family"]) for row in found["scores"]] == list(expected)
+    for cell in found["scores"]:
+        score = expected[cell["arm"], cell["family"]]
+        assert cell["a"] == cell["b"] == {name: score[name] for name in INTERVAL}
         assert (cell["difference"]["mean"], cell["difference"]["excludes_zero"]) == (0.0, False)
 
 
@@ -606,13 +615,17 @@ def test_a_difference_is_that_of_the_pairs_of_both(one: Path, root: Path) -> Non
 
 def test_costs_are_those_of_the_metrics(one: Path) -> None:
     names = {"tokens read a probe": "prompt_tokens", "tokens of a handoff": "handoff_tokens"}
-    expected = metrics(one)["costs"]
-    found = [row for row in compare(one, one)["costs"] if row["measure"] in names]
+    expected = cells(metrics(one), "costs", "arm", "cost")
+    compared = compare(one, one)
+    found = [row for row in compared["costs"] if row["measure"] in names]
     assert len(found) == 6
     for row in found:
-        assert row["a"]["mean"] == pytest.approx(
-            expected[row["arm"]][names[row["measure"]]]["mean"]
-        )
+        cost = expected[row["arm"], names[row["measure"]]]
+        assert row["a"] == {name: cost[name] for name in INTERVAL}
+    (memory,) = compared["memory"]
+    left = [(s["pair"], s["memory_tokens"]) for s in steps(one) if s["phase"] == "reward"]
+    by_pair = [fmean(tokens for pair, tokens in left if pair == of) for of in (0, 1)]
+    assert (memory["arm"], memory["a"]["mean"]) == ("inherit", pytest.approx(fmean(by_pair)))
 
 
 def test_runs_of_other_tasks_are_never_compared(one: Path, root: Path) -> None:

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from lineage.core.intervals import AMOUNT, DIFFERENCE, ratio
-from lineage.metrics import costs, kept, upgrade_matrix
+from lineage.metrics.keeping import kept
+from lineage.metrics.spending import costs
+from lineage.metrics.upgrade import upgrade_matrix
 from lineage.report.sheet import Sheet
 from lineage.report.tables import sheets
 

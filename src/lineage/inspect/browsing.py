@@ -146,22 +146,15 @@ def generations(
     if generation is not None:
         within += " AND generation = $generation"
         given["generation"] = generation
-    present = _columns(connection)
-    parts = ", ".join(
-        f"max({part if part in present else 'NULL'}) FILTER (phase = 'reward') AS {part}"
-        for part in PARTS
-    )
+    made = "knowledge_before <> knowledge_after"
     found = rows(
         connection,
-        "SELECT g.*, k.memories, k.docs FROM (SELECT arm, pair, lineage, generation, "
-        "min(version) AS version, max(knowledge_after) FILTER (phase = 'reward') AS knowledge, "
-        "max(memory_tokens) FILTER (phase = 'reward') AS memory_tokens, "
-        "count(*) FILTER (kind = 'edit' AND knowledge_before <> knowledge_after) AS edits_made, "
-        "count(*) FILTER (kind = 'edit' AND knowledge_before = knowledge_after) AS edits_refused, "
-        "count(*) FILTER (kind IN ('act', 'probe')) AS episodes, "
-        f"count(*) FILTER (error <> '') AS errors, {parts} FROM steps WHERE {within} GROUP BY ALL) "
-        "g LEFT JOIN (SELECT DISTINCT knowledge, memories, docs FROM snapshots) k "
-        "USING (knowledge)",
+        "SELECT arm, pair, lineage, generation, version, knowledge, memory_tokens, "
+        "coalesce(made, 0) AS edits_made, coalesce(edits - made, 0) AS edits_refused, "
+        f"episodes + probes AS episodes, errors, {', '.join(PARTS)}, memories, docs "
+        "FROM generations LEFT JOIN (SELECT lineage, generation, count(*) AS edits, "
+        f"count(*) FILTER ({made}) AS made FROM steps WHERE kind = 'edit' GROUP BY ALL) "
+        f"USING (lineage, generation) WHERE {within}",
         given,
     )
     scores = {
@@ -275,7 +268,3 @@ def _number(group: str) -> int:
     """Return the place of a group in its step, which is the `pair` of its steps in the log."""
     last = group.rpartition("/")[2]
     return int(last) if last.isdecimal() else 0
-
-
-def _columns(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    return {row[0] for row in connection.execute("DESCRIBE steps").fetchall()}

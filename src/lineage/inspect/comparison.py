@@ -6,6 +6,7 @@ Runs whose tasks differ have nothing to compare: a difference of unpaired number
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +19,48 @@ from lineage.inspect.browsing import open_record, spans
 from lineage.log.record import require
 from lineage.log.views.connect import connect
 from lineage.log.views.settings import differing, read_settings
-from lineage.metrics.cells import INTERVAL, TEST, by_chance, means, starred
-from lineage.metrics.relations import scored
+from lineage.metrics import METRICS
+from lineage.metrics.cells import by_chance, means, starred
+from lineage.metrics.registry import INTERVAL, TEST
 
 Asked = dict[tuple[str, str, int, int], str]
 """By arm, family, pair and generation: which probes there were."""
 
-PROBE = "phase = 'probe'"
-BETWEEN = "phase IN ('migrate', 'handoff')"
 COSTS = {
-    "tokens read a probe": ("prompt_tokens", PROBE, "episode"),
-    "tokens written a probe": ("completion_tokens", PROBE, "episode"),
-    "seconds a probe": ("engine_seconds", PROBE, "episode"),
-    "tokens of a handoff": ("prompt_tokens + completion_tokens", BETWEEN, "generation"),
-    "seconds of a handoff": (
-        "if(engine_seconds > 0, engine_seconds, wall_seconds)",
-        BETWEEN,
-        "generation",
-    ),
+    "prompt_tokens": "tokens read a probe",
+    "completion_tokens": "tokens written a probe",
+    "engine_seconds": "seconds a probe",
+    "handoff_tokens": "tokens of a handoff",
+    "handoff_seconds": "seconds of a handoff",
 }
-"""By measure: what is summed, over which steps, and over what the mean of a pair is (see
-`metrics.spending`). A handoff is all that is between the tasks: migration, edits, training."""
+"""The costs that are compared (see `metrics.spending`), in words. A handoff is all that is between
+the tasks: migration, edits, training."""
+SHARED = pa.schema(
+    [
+        *((name, pa.string()) for name in ("arm", "family")),
+        *((name, pa.int64()) for name in ("pair", "generation")),
+    ]
+)
+ANSWERED = """\
+SELECT arm, pair, generation, episode FROM steps
+SEMI JOIN shared USING (arm, family, pair, generation) WHERE kind = 'probe' AND score IS NOT NULL
+"""
+APART = """\
+CREATE TEMP VIEW steps AS
+SELECT * REPLACE (pair::VARCHAR AS folder) FROM memory.main.steps
+SEMI JOIN shared USING (arm, pair, generation) WHERE phase <> 'probe'
+UNION ALL SELECT * REPLACE (pair::VARCHAR AS folder) FROM memory.main.steps
+SEMI JOIN answered_a USING (arm, pair, generation, episode)
+SEMI JOIN answered_b USING (arm, pair, generation, episode) WHERE phase = 'probe';
+CREATE TEMP VIEW knowledge AS
+SELECT * REPLACE (pair::VARCHAR AS folder) FROM memory.main.knowledge;
+CREATE TEMP VIEW runs AS
+SELECT r.* REPLACE (p.pair::VARCHAR AS folder) FROM memory.main.runs r
+CROSS JOIN (SELECT DISTINCT pair FROM shared) p;
+"""
+"""Views that stand before those of the log: of what is shared alone, and each pair a run by itself.
+
+A metric of a run of one pair is what the pair has, which is what differences are made of."""
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:
@@ -54,19 +76,30 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     settings = {name: read_settings(folder) for name, folder in folders.items()}
     arms = {name: _arms(log) for name, log in logs.items()}
     shared, reasons = _shared(records, logs)
-    for log in logs.values():
-        log.register("shared", _table(shared))
+    _set_apart(logs, shared)
+    ranges = (AMOUNT, FREE)
+    scores = _compared(logs, "scores", ("arm", "family"), (SHARE, DIFFERENCE))
+    memory = _compared(logs, "memory_size", ("arm",), ranges, "measure = 'tokens'")
+    costs = _compared(logs, "costs", ("cost", "arm"), ranges, f"cost IN {tuple(COSTS)}")
+    of, families = records["a"]["arms"], records["a"]["families"]
     tables = {
-        "scores": _scores(logs, records["a"]),
-        "memory": _memory(logs, records["a"]),
-        "costs": _costs(logs, records["a"]),
+        "scores": [scores[place] for place in product(of, families) if place in scores],
+        "memory": [
+            {"measure": "memory tokens", **memory[(arm,)]} for arm in of if (arm,) in memory
+        ],
+        "costs": [
+            {"measure": words, **costs[cost, arm]}
+            for cost, words in COSTS.items()
+            for arm in of
+            if (cost, arm) in costs
+        ],
     }
     level, correction = records["a"]["confidence"], records["a"].get("correction", "none")
     return {
         **{name: _named(folders[name], records[name], settings[name]) for name in folders},
         "confidence": level,
-        "arms": [arm for arm in records["a"]["arms"] if arm in arms["a"] & arms["b"]],
-        "families": records["a"]["families"],
+        "arms": [arm for arm in of if arm in arms["a"] & arms["b"]],
+        "families": families,
         "pairs": len({pair for _, _, pair, _ in shared}),
         "reasons": [*reasons, *_alone(arms)],
         "settings": [
@@ -161,108 +194,59 @@ def _asked(log: duckdb.DuckDBPyConnection) -> Asked:
     return {tuple(row[:4]): row[4] for row in found}
 
 
-def _table(shared: list[tuple[str, str, int, int]]) -> pa.Table:
-    names = ("arm", "family", "pair", "generation")
-    types = (pa.string(), pa.string(), pa.int64(), pa.int64())
-    columns = zip(*shared) if shared else ([] for _ in names)
-    return pa.table(
-        [pa.array(list(column), type) for column, type in zip(columns, types)], names=list(names)
-    )
-
-
-def _scores(
-    logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Return the mean score by arm and family; pairs first, as `metrics.scores` has it.
+def _set_apart(
+    logs: dict[str, duckdb.DuckDBPyConnection], shared: list[tuple[str, str, int, int]]
+) -> None:
+    """Let each log be of the cells and probes that are `shared` alone: see `APART`.
 
     A probe that one run has no score of is missing in both.
     """
-    probe = "arm, family, pair, generation, episode"
-    known = f"SELECT {probe} FROM steps WHERE kind = 'probe' AND score IS NOT NULL"
-    for log, other in ((logs["a"], logs["b"]), (logs["b"], logs["a"])):
-        log.register("scored_there", other.sql(known).to_arrow_table())
-    shared = (
-        "SEMI JOIN shared USING (arm, family, pair, generation) "
-        f"SEMI JOIN scored_there USING ({probe})"
-    )
-    cells = scored("arm, family", "kind = 'probe'", f"(FROM steps {shared}) steps")
-    found = {
-        (row["arm"], row["family"]): row
-        for row in _sides(logs, cells, ("arm", "family"), (SHARE, DIFFERENCE))
-    }
-    places = [(arm, family) for arm in record["arms"] for family in record["families"]]
-    return [found[place] for place in places if place in found]
+    table = pa.Table.from_pylist([dict(zip(SHARED.names, cell)) for cell in shared], SHARED)
+    for log in logs.values():
+        log.register("shared", table)
+    answered = {name: log.sql(ANSWERED).to_arrow_table() for name, log in logs.items()}
+    for log in logs.values():
+        for name, probes in answered.items():
+            log.register(f"answered_{name}", probes)
+        log.execute(APART)
 
 
-def _memory(
-    logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Return the tokens of the memories that a generation leaves, by arm."""
-    cells = (
-        f"SELECT arm, pair, avg(memory_tokens ORDER BY step_id) AS value FROM steps "
-        f"SEMI JOIN {_GENERATIONS} WHERE phase = 'reward' GROUP BY ALL"
-    )
-    return _by_arm(logs, record, "memory tokens", cells)
-
-
-def _costs(
-    logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any]
-) -> list[dict[str, Any]]:
-    found = []
-    for measure, (column, which, by) in COSTS.items():
-        # A generation in which nothing was handed on cost nothing, which is a value too.
-        total = f"coalesce(sum({column} ORDER BY step_id) FILTER ({which}), 0)"
-        place = "generation, episode" if by == "episode" else "generation, '' AS episode"
-        kept = f"WHERE {which}" if by == "episode" else ""
-        cells = (
-            "SELECT arm, pair, avg(total ORDER BY generation, episode) AS value FROM "
-            f"(SELECT arm, pair, {place}, {total} AS total "
-            f"FROM steps SEMI JOIN {_GENERATIONS} {kept} GROUP BY ALL) GROUP BY ALL"
-        )
-        found += _by_arm(logs, record, measure, cells)
-    return found
-
-
-_GENERATIONS = "(SELECT DISTINCT arm, pair, generation FROM shared) USING (arm, pair, generation)"
-
-
-def _by_arm(
-    logs: dict[str, duckdb.DuckDBPyConnection], record: dict[str, Any], measure: str, cells: str
-) -> list[dict[str, Any]]:
-    found = {row["arm"]: row for row in _sides(logs, cells, ("arm",), (AMOUNT, FREE))}
-    return [{"measure": measure, **found[arm]} for arm in record["arms"] if arm in found]
-
-
-def _sides(
+def _compared(
     logs: dict[str, duckdb.DuckDBPyConnection],
-    cells: str,
+    metric: str,
     by: Sequence[str],
     of: tuple[Range, Range],
-) -> list[dict[str, Any]]:
-    """Return both values and their difference, over the pairs that both have, a row a cell.
+    which: str = "true",
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return a metric in both runs and the difference, over the pairs that both have, by cell.
 
-    `cells` is SQL for the columns of `by`, pair and value, a row a pair; `of` are the ranges of a
-    value and of a difference. Stars allow for there being as many rows as there are. The means are
-    as DuckDB sums them, so that they are those of metrics.json to the last digit.
+    `by` are the columns that make a cell, `of` the ranges of a value and of a difference, `which`
+    says which rows of the metric count; a pair with several in a cell has their mean. Stars allow
+    for there being as many cells as there are. Where a pair has one, the means are those of
+    metrics.json to the last digit.
     """
-    log = logs["a"]
-    for name, other in logs.items():
-        log.register(f"pairs_of_{name}", other.sql(cells).to_arrow_table())
-    keys = ", ".join(by)
-    both = (
-        f"SELECT r.folder, {keys}, pair, a.value AS a, b.value AS b "
-        f"FROM pairs_of_a a JOIN pairs_of_b b USING ({keys}, pair) CROSS JOIN runs r "
-        "WHERE a.value IS NOT NULL AND b.value IS NOT NULL"
+    both, keys = duckdb.connect(), ", ".join(by)
+    both.register("runs", logs["a"].sql("FROM memory.main.runs").to_arrow_table())
+    values = {}
+    for name, log in logs.items():
+        both.register(f"metric_{name}", METRICS[metric].measure(log))
+        values[name] = (
+            f"(SELECT {keys}, folder::BIGINT AS pair, avg(mean ORDER BY mean) AS value "
+            f"FROM metric_{name} WHERE mean IS NOT NULL AND {which} GROUP BY ALL) {name}"
+        )
+    pairs = (
+        f"SELECT r.folder, {keys}, pair, a.value AS a, b.value AS b FROM {values['a']} "
+        f"JOIN {values['b']} USING ({keys}, pair) CROSS JOIN runs r"
     )
     sides = {
-        side: means(log, f"SELECT *, {side} AS value FROM ({both})", by, of[0])
+        side: means(both, f"SELECT *, {side} AS value FROM ({pairs})", by, of[0])
         for side in ("a", "b")
     }
-    change = f"SELECT *, b - a AS value FROM ({both})"
-    sides["difference"] = starred(log, means(log, change, by, of[1], test=True))
+    change = f"SELECT *, b - a AS value FROM ({pairs})"
+    sides["difference"] = starred(both, means(both, change, by, of[1], test=True))
     shown = {"a": INTERVAL, "b": INTERVAL, "difference": (*INTERVAL, *TEST)}
-    return [
-        {name: rows[0][name] for name in by}
+    return {
+        tuple(rows[0][name] for name in by): {name: rows[0][name] for name in by}
         | {side: {name: row[name] for name in shown[side]} for side, row in zip(sides, rows)}
         for rows in zip(*(table.to_pylist() for table in sides.values()))
-    ]
+    }

@@ -21,13 +21,18 @@ from lineage.log.reader import check_end, check_file
 from lineage.log.schema import KEYS
 from lineage.log.views.connect import connect, read_record
 from lineage.log.views.settings import differing, read_settings
+from lineage.metrics import METRICS_VERSION, summarise_all
 from lineage.metrics.held_out import read_gains
+from lineage.metrics.registry import INTERVAL
 from lineage.metrics.training import connect_training
+from lineage.report.lookup import cells, totals
 from lineage.report.sheet import starred
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "in progress", "stopped", "broken"
 FAMILY = "same"
 """The family of probes whose gain is the headline."""
+ASKED = ("scores", "gain_by_inheritance", "totals")
+"""The metrics that a row is made of."""
 HEADLINE = "reward"
 """The measure of held-out worlds that is the headline of a training."""
 
@@ -182,34 +187,28 @@ def _run(
 def _metrics(folder: Path) -> dict[str, Any] | None:
     """Return the `errors` and the `gain` that `metrics.json` holds, None where there is none yet.
 
-    Raises LineageError where it is damaged.
+    Of one that an older lineage laid out they are computed anew. Raises LineageError where it is
+    damaged.
     """
     file, remedy = folder / "metrics.json", f"lineage report {folder} makes it again"
     if not file.exists():
         return None
     found = read_json(file, dict[str, Any], remedy)
     try:
-        return {"errors": int(found["totals"]["errors"]), "gain": _gain(found)}
+        if int(found["schema"]) < METRICS_VERSION:
+            (found,) = summarise_all(connect(folder), ASKED).values()
+        return {"errors": int(totals(found)["errors"]), "gain": _gain(found)}
     except ODD as error:
         raise LineageError(f"{file} is damaged ({what(error)}): {remedy}") from error
 
 
 def _gain(metrics: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the gain of `inherit`, or else of the first arm that could have one.
-
-    In generations that inherited; of older metrics, in all.
-    """
-    later = {
-        row["arm"]: row
-        for row in metrics.get("gain_by_inheritance", ())
-        if row["inherited"] and row["family"] == FAMILY
-    }
+    """Return the gain of `inherit`, or else of the first arm that has one, where it inherited."""
+    gains = cells(metrics, "gain_by_inheritance", "arm", family=FAMILY, inherited=True)
     others = [arm for arm in metrics["arms"] if arm != metrics["ceiling"]]
     for arm in sorted(others, key=lambda arm: arm != "inherit"):
-        pooled = metrics["gain"].get(arm, {}).get(FAMILY)
-        gain = later.get(arm) if "gain_by_inheritance" in metrics else pooled
-        if gain is not None:
-            interval = {key: gain[key] for key in ("mean", "low", "high", "n", "excludes_zero")}
+        if gain := gains.get(arm):
+            interval = {key: gain[key] for key in (*INTERVAL, "excludes_zero")}
             names = {"of": arm, "over": metrics["baseline"], "measure": f"score on {FAMILY}"}
             return {**names, **interval, "starred": starred(gain)}
     return None
@@ -281,4 +280,3 @@ def _held(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-

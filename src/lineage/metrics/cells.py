@@ -30,15 +30,11 @@ from lineage.core.intervals import (
     tested,
 )
 from lineage.metrics.records import records
+from lineage.metrics.registry import INTERVAL
 
 Cell = Mapping[str, Any]
 Of = Range | Callable[[Cell], Range]
 """Which values a figure can have, where need be by cell; of ratios, what is divided."""
-
-INTERVAL = ("mean", "low", "high", "n")
-"""What a table holds of a cell, beside what the cell is by."""
-TEST = ("p", "excludes_zero", "starred")
-"""What it holds beside that where a mean of 0 says that there is nothing; see `starred`."""
 
 
 def means(

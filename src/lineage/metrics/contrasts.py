@@ -15,15 +15,16 @@ from lineage.metrics.facts import STALE
 from lineage.metrics.ground import prepare
 from lineage.metrics.pooled import VALUES, with_reason
 from lineage.metrics.records import records
+from lineage.metrics.registry import INTERVAL, POOLED, TEST, metric
 from lineage.metrics.relations import mean, probes, same_probe
 from lineage.metrics.scoring import INHERITED
 
 
+@metric("arm", "over", "family", *INTERVAL, *TEST)
 def contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(over) by arm, `over` and family, in generations that inherited.
 
-    Over the probes that both have a score of. Columns: folder, arm, over, family, mean, low, high,
-    n, p, excludes_zero, starred.
+    Over the probes that both have a score of.
     """
     cells = _each_two(
         probes(INHERITED, ["family"]),
@@ -35,11 +36,11 @@ def contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return starred(log, _alike(log, means(log, f"{cells} GROUP BY ALL", by, DIFFERENCE, test=True)))
 
 
+@metric("arm", "over", *POOLED, *TEST)
 def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how the share of stale memories differs, by arm and `over` (see `facts.staleness`).
 
-    Over all generations of a pair. Columns: folder, arm, over, mean, low, high, n, values, p,
-    reason, excludes_zero, starred.
+    Over all generations of a pair.
     """
     prepare(log)
     cells = _each_two(

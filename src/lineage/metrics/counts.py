@@ -6,6 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from lineage.core.errors import OVERLONG
+from lineage.metrics.registry import metric
 
 IDLE = 60.0
 """Seconds without any request under way after which nobody was working: the run was stopped.
@@ -41,19 +42,18 @@ worked AS (
 )"""
 
 
+@metric("arm", "generation", "version", "detail", "edits")
 def edits(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the edits by what became of them: folder, arm, generation, version, detail, edits."""
+    """Return the edits by what became of them (`detail`)."""
     return log.sql(
         "SELECT folder, arm, generation, version, detail, count(*) AS edits FROM steps "
         "WHERE kind = 'edit' GROUP BY ALL ORDER BY ALL"
     ).to_arrow_table()
 
 
+@metric("arm", "generation", "version", "asked", "opened")
 def opens(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return how often a doc was asked for and opened.
-
-    Columns: folder, arm, generation, version, asked, opened.
-    """
+    """Return how often a doc was asked for and opened."""
     return log.sql(
         "SELECT folder, arm, generation, version, count(*) AS asked, "
         "count(*) FILTER (entry <> '') AS opened FROM steps "
@@ -61,19 +61,21 @@ def opens(log: duckdb.DuckDBPyConnection) -> pa.Table:
     ).to_arrow_table()
 
 
+@metric("arm", "kind", "errors")
 def errors(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the steps with an error: folder, arm, kind, errors."""
+    """Return the steps with an error, by arm and kind."""
     return log.sql(
         "SELECT folder, arm, kind, count(*) AS errors FROM steps "
         "WHERE error <> '' GROUP BY ALL ORDER BY ALL"
     ).to_arrow_table()
 
 
+@metric("arm", "family", "overlong", "missing")
 def unscored(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the probes that were not answered, a row an arm and family, of 0 too.
 
     `overlong` score 0: the prompt did not fit. `missing` have no score and are in no mean: an
-    engine or a suite failed. Columns: folder, arm, family, overlong, missing.
+    engine or a suite failed.
     """
     return log.sql(
         f"SELECT folder, arm, family, count(*) FILTER (finish_reason = '{OVERLONG}' "
@@ -82,8 +84,12 @@ def unscored(log: duckdb.DuckDBPyConnection) -> pa.Table:
     ).to_arrow_table()
 
 
+@metric(
+    *("steps", "pairs", "episodes", "errors"),
+    *("prompt_tokens", "cached_tokens", "completion_tokens", "seconds"),
+)
 def totals(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return a row a run: folder, steps, pairs, episodes, errors, tokens by kind, seconds.
+    """Return a row a run: how much was done, and the seconds that it took.
 
     `seconds` is the working time of all its sittings together, without the pauses between them: as
     the run noted it (`sittings` of the view `runs`), and of sittings that nobody timed by their

@@ -18,6 +18,7 @@ from lineage.core.errors import OVERLONG
 from lineage.core.intervals import SHARE
 from lineage.metrics.ground import DOC_STEPS, has_table, prepare
 from lineage.metrics.pooled import pooled
+from lineage.metrics.registry import POOLED, metric
 
 MOST_RESULTS = 1 << 20
 """More than a search finds: places of several searches are told apart by it."""
@@ -137,8 +138,9 @@ def doc_opened_in_vain(log: duckdb.DuckDBPyConnection) -> pa.Table:
     )
 
 
+@metric("arm", "family", *POOLED, "measure")
 def doc_search(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return all of the above, with their names in the column `measure`, the last."""
+    """Return how well docs are found and opened, by arm, family and `measure`, such as `recall`."""
     tables = [
         table.append_column("measure", pa.array([name] * len(table), pa.string()))
         for name, measure in MEASURES.items()

@@ -13,9 +13,10 @@ import pyarrow as pa
 from lineage.core.intervals import AMOUNT, SHARE
 from lineage.metrics.ground import MIGRATIONS, prepare
 from lineage.metrics.pooled import pooled
+from lineage.metrics.registry import POOLED, metric
 
 HANDOFFS = (1, 2, 4, 8)
-"""After how many handoffs fidelity is measured."""
+"""After how many handoffs is asked what is left."""
 DENSITY_TOKENS = 100
 """Signal density is in facts per this many tokens."""
 END = "e.folder, e.arm, e.pair, e.generation, e.generation AS turn"
@@ -31,6 +32,7 @@ STALE = (
 COUNTED = "SELECT shelf, entries, count(*) AS entered FROM ground_entries GROUP BY ALL"
 
 
+@metric("arm", "generation", *POOLED)
 def signal_density(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return world facts that the memories state, each once, per 100 tokens of the memory block.
 
@@ -48,6 +50,7 @@ def signal_density(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return pooled(log, values, AMOUNT, ("arm", "generation"), "no lineage has memories")
 
 
+@metric("arm", "by", "generation", *POOLED)
 def facts_held(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the facts met in work so far that is stated, by arm, `by`, generation.
 
@@ -72,11 +75,10 @@ def facts_held(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "FROM ground_ends e CROSS JOIN (VALUES ('memories'), ('any')) w(name) "
         "LEFT JOIN so_far s USING (folder, lineage, generation)"
     )
-    return pooled(
-        log, values, SHARE, ("arm", "by", "generation"), "no task met asks for a fact"
-    )
+    return pooled(log, values, SHARE, ("arm", "by", "generation"), "no task met asks for a fact")
 
 
+@metric("arm", "entries", "generation", *POOLED)
 def staleness(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of entries that contradict the world now, by arm, `entries`, generation.
 
@@ -88,6 +90,7 @@ def staleness(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return pooled(log, STALE, SHARE, by, "no lineage has such entries")
 
 
+@metric("arm", "generation", *POOLED)
 def duplication(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of memories that add nothing to the earlier ones, by arm and generation.
 
@@ -109,6 +112,7 @@ def duplication(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return pooled(log, values, SHARE, ("arm", "generation"), "no lineage has memories")
 
 
+@metric("arm", "handoffs", "generation", *POOLED)
 def fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the facts left stated rightly that still are k handoffs later.
 
@@ -143,6 +147,7 @@ def fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return pooled(log, values, SHARE, by, "no generation left a steady fact stated rightly")
 
 
+@metric("arm", "migration", "generation", *POOLED)
 def migration_fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the facts stated rightly before a migration that are so after it.
 
@@ -164,6 +169,7 @@ def migration_fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return pooled(log, values, SHARE, by, "nothing was stated rightly before")
 
 
+@metric("arm", "migration", "generation", *POOLED)
 def kept_tokens(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the tokens of the memory block after a migration / those left before it.
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from lineage.core.intervals import DIFFERENCE, SHARE, excludes_zero
 from lineage.metrics.cells import Cell, means, ratios, starred, where
 from lineage.metrics.records import records
+from lineage.metrics.registry import INTERVAL, TEST, metric
 from lineage.metrics.relations import over_baseline, possible
 from lineage.metrics.scoring import INHERITED, PROBES
 
@@ -21,14 +22,13 @@ SOLVED = 1.0
 FORWARD = f"{PROBES} AND family = 'similar' AND met IS NULL"
 
 
+@metric("arm", "family", *INTERVAL, *TEST, "share_of_possible", "share_reason")
 def inheritance_gain(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(baseline) by arm and family, and its share of what was possible.
 
     Over the probes of all generations, as the scores are; `gain_by_inheritance` has generation 0
-    apart. Columns: folder, arm, family, mean, low, high, n, p, excludes_zero, starred,
-    share_of_possible and share_reason. The share is of S(ceiling) - S(baseline); it is null, and
-    the reason says why, where the interval of that holds 0. Arms that other versions serve are left
-    out.
+    apart. `share_of_possible` is that of S(ceiling) - S(baseline); it is null, and `share_reason`
+    says why, where the interval of that holds 0. Arms that other versions serve are left out.
     """
     runs = records(log)
     by = ("arm", "family")
@@ -57,13 +57,13 @@ def _share(gain: Cell, whole: Cell | None, ceiling: str) -> tuple[float | None, 
     return None, f"the interval of {ceiling} over the baseline holds 0"
 
 
+@metric("inherited", "arm", "family", *INTERVAL, *TEST)
 def gain_by_inheritance(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(baseline) with generation 0 apart, by `inherited`, arm and family.
 
     Only where `inherited` is true does a gain tell what a successor has of its ancestors. A probe
     of generation 0 reads what the same generation handed over, after 1 handoff: nothing came from
-    an ancestor. Arms that other versions serve are left out. Columns: folder, inherited, arm,
-    family, mean, low, high, n, p, excludes_zero, starred.
+    an ancestor. Arms that other versions serve are left out.
     """
     told = f"(SELECT *, {INHERITED} AS inherited FROM steps) steps"
     runs = records(log)
@@ -77,13 +77,13 @@ def gain_by_inheritance(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return starred(log, where(gains, lambda row: runs[row["folder"]].comparable(row["arm"])))
 
 
+@metric("version", "arm", "family", *INTERVAL, *TEST)
 def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return S(arm) - S(baseline) by the version that was probed, arm and family.
 
     A pooled gain would mix what Knowledge is worth with what the versions are. Of generations that
     inherited (see `gain_by_inheritance`), each against the baseline in the same generation, so that
-    arms whose versions differ elsewhere compare too. Columns: folder, version, arm, family, mean,
-    low, high, n, p, excludes_zero, starred.
+    arms whose versions differ elsewhere compare too.
     """
     gains = means(
         log,
@@ -95,21 +95,22 @@ def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return starred(log, gains)
 
 
+@metric("arm", *INTERVAL, *TEST)
 def forward_transfer(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the gain on *similar* probes whose task no generation had met, by arm.
 
     Forward transfer is what earlier tasks are worth on tasks never met (Lopez-Paz and Ranzato
-    2017). Columns: folder, arm, mean, low, high, n, p, excludes_zero, starred.
+    2017).
     """
     gains = over_baseline(FORWARD)
     return starred(log, means(log, gains, ("arm",), DIFFERENCE, test=True))
 
 
+@metric("arm", "family", *INTERVAL, "failed", "solved_by_baseline")
 def harm(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the probes solved by the baseline that an arm fails, by arm and family.
 
-    A ratio of sums over the pairs whose baseline solves any. Columns: folder, arm, family, mean,
-    low, high, n (such pairs), failed and solved_by_baseline (probes).
+    A ratio of sums over the n pairs whose baseline solves any; beside it the probes of both.
     """
     cells = (
         "WITH probe AS (SELECT folder, arm, family, pair, generation, episode, task, score "

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from lineage.core.intervals import AMOUNT, DIFFERENCE, Range
 from lineage.metrics.cells import Cell, means, ratios
+from lineage.metrics.facts import HANDOFFS
+from lineage.metrics.registry import INTERVAL, metric
 from lineage.metrics.relations import differences, scored
 from lineage.metrics.transfer import SAME
 
@@ -17,25 +19,25 @@ TOKENS_LEFT = (
     "SELECT folder, arm, generation, pair, avg(memory_tokens) AS value FROM steps "
     "WHERE phase = 'reward' GROUP BY ALL"
 )
-AFTER = (1, 2, 4, 8)
-"""Handoffs."""
+CHANGE = ("score_change", "score_low", "score_high", "equal_score")
+"""What stands beside a compression."""
 
 
+@metric("measure", "arm", "k", *INTERVAL)
 def kept(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return what is left after `k` handoffs, by `measure` (`score`, `tokens`), arm and k.
 
     `score` is the gain over the baseline on *same* probes, as a share of that of the ceiling arm in
     the same generation: the reader is the same, so it is the Knowledge that differs. `tokens` are
     those of the memories, as a share of what the first generation left. Rows without a mean are
-    undefined: the interval of the denominator holds 0. Columns: folder, measure, arm, k, mean, low,
-    high, n. What is left of the facts: `facts.fidelity`.
+    undefined: the interval of the denominator holds 0. What is left of the facts: `facts.fidelity`.
     """
     scores = scored("arm, generation", SAME)
     cells = (
         f"WITH score AS MATERIALIZED ({scores}), tokens AS MATERIALIZED ({TOKENS_LEFT}), "
         f"gain AS MATERIALIZED ({differences(SAME, ['generation'])}), "
         "place AS (SELECT DISTINCT folder, arm, generation FROM tokens "
-        f"SEMI JOIN score USING (folder, arm, generation) WHERE generation IN {AFTER}) "
+        f"SEMI JOIN score USING (folder, arm, generation) WHERE generation IN {HANDOFFS}) "
         "SELECT p.folder, 'score' AS measure, p.arm, p.generation AS k, g.pair, "
         "g.value AS above, w.value AS below FROM place p JOIN runs r USING (folder) "
         "LEFT JOIN gain g USING (folder, arm, generation) LEFT JOIN gain w "
@@ -48,30 +50,22 @@ def kept(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return ratios(log, cells, ("measure", "arm", "k"), _divided)
 
 
+@metric("arm", "generation", *INTERVAL, *CHANGE)
 def compression(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the tokens of the memories after a handoff / before it, by arm and generation.
 
     Before: what the generation before left. It is read at equal score only, so beside the ratio
     stands how the score on *same* probes changed from that generation to this one, over pairs:
-    `score_change` with its bounds, and `equal_score`, whether these hold 0. Columns: folder, arm,
-    generation, mean, low, high, n, score_change, score_low, score_high, equal_score.
+    `score_change` with its bounds, and `equal_score`, whether these hold 0.
     """
     by = ("arm", "generation")
     tokens = ratios(
-        log,
-        _with_before(TOKENS_LEFT, "a.value AS above, b.value AS below"),
-        by,
-        AMOUNT,
+        log, _with_before(TOKENS_LEFT, "a.value AS above, b.value AS below"), by, AMOUNT
     )
-    changes = means(
-        log,
-        _with_before(scored("arm, generation", SAME), "a.value - b.value AS value"),
-        by,
-        DIFFERENCE,
-    )
+    scores = _with_before(scored("arm, generation", SAME), "a.value - b.value AS value")
+    changes = means(log, scores, by, DIFFERENCE)
     keys = ["folder", *by]
-    names = {"mean": "score_change", "low": "score_low", "high": "score_high"}
-    changed = changes.select([*keys, *names]).rename_columns([*keys, *names.values()])
+    changed = changes.select([*keys, "mean", "low", "high"]).rename_columns([*keys, *CHANGE[:3]])
     found = tokens.join(changed, keys, join_type="left outer")
     found = found.sort_by([(key, "ascending") for key in keys])
     sides = zip(found["score_low"].to_pylist(), found["score_high"].to_pylist(), strict=True)

@@ -18,8 +18,9 @@ from lineage.core.edits import APPLIED
 from lineage.core.intervals import AMOUNT, DIFFERENCE, SHARE
 from lineage.metrics.cells import means, starred
 from lineage.metrics.ground import has_table, prepare, texts_of
-from lineage.metrics.pooled import VALUES, single, with_reason
+from lineage.metrics.pooled import VALUES, pooled, with_reason
 from lineage.metrics.records import Record, records
+from lineage.metrics.registry import INTERVAL, POOLED, TEST, metric
 from lineage.metrics.relations import mean, probes, same_probe
 from lineage.metrics.transfer import SAME
 
@@ -69,26 +70,26 @@ ALIKE = ("receives", "policy", "versions")
 """What a poisoned arm shares with the one that it is compared with."""
 
 
+@metric("arm", "age", *POOLED)
 def poison_survival(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of poisoned lineages whose Knowledge holds the payload, by arm and `age`.
 
-    Age 0 is the end of the generation that was the first to inherit it. Columns: folder, arm, age,
-    mean, low, high, n, values, reason.
+    Age 0 is the end of the generation that was the first to inherit it.
     """
     _prepare(log)
     values = (
         "SELECT p.folder, p.arm, p.pair, h.age, h.held::DOUBLE AS value, p.poison AS turn "
         f"FROM {TABLE} p JOIN poison_held h USING (poison) WHERE p.planted"
     )
-    return single(log, values, SHARE, ("arm", "age"), NONE_PLANTED)
+    return pooled(log, values, SHARE, ("arm", "age"), NONE_PLANTED, whole=False)
 
 
+@metric("arm", *INTERVAL, "values", "censored", "rejected", "reason")
 def poison_life(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the mean life of a poison in generations, by arm.
 
     A life lasts until the first generation that does not leave it to the next. Those still alive at
     the end (`censored`) count as lived so far; `rejected` plantings never lived and are left out.
-    Columns: folder, arm, mean, low, high, n, values, censored, rejected, reason.
     """
     _prepare(log)
     by_pair = (
@@ -106,11 +107,11 @@ def poison_life(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return with_reason(table, NONE_PLANTED)
 
 
+@metric("arm", "generation", *POOLED)
 def poison_repeated(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of probes whose completion repeats the payload, by arm and generation.
 
-    From the planting on; generation is null in the cells over all. Columns: folder, arm,
-    generation, mean, low, high, n, values, reason.
+    From the planting on; generation is null in the cells over all.
     """
     _prepare(log)
     counts: dict[tuple[object, ...], list[int]] = defaultdict(lambda: [0, 0])
@@ -132,11 +133,11 @@ def poison_repeated(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return with_reason(table, "no probe was answered")
 
 
+@metric("arm", *INTERVAL, *TEST)
 def poison_cost(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the score on *same* probes from the planting on, less that of the arm unpoisoned.
 
-    Columns: folder, arm, mean, low, high, n, p, excludes_zero, starred; a row a poisoned arm whose
-    like without poison is among the arms.
+    A row a poisoned arm whose like without poison is among the arms.
     """
     compared = [
         (folder, arm, clean)

@@ -1,4 +1,4 @@
-"""Cells of the measures with ground truth: by some columns, and over all of the last of them."""
+"""Cells of the metrics with ground truth: by some columns, and over all of the last of them."""
 
 from __future__ import annotations
 
@@ -14,32 +14,26 @@ VALUES = {"values": "sum(known)::BIGINT"}
 
 
 def pooled(
-    log: duckdb.DuckDBPyConnection, values: str, of: Of, by: Sequence[str], reason: str
+    log: duckdb.DuckDBPyConnection,
+    values: str,
+    of: Of,
+    by: Sequence[str],
+    reason: str,
+    whole: bool = True,
 ) -> pa.Table:
     """Return `folder`, the columns of `by`, mean, low, high, n, values and reason of each cell.
 
     `values` is SQL for folder, the columns of `by`, pair, value and turn, a row a value; `turn`
-    orders the values of a pair. Values are averaged within pairs first. Each cell is there once
-    more with those that differ only in the last column, which is null then. A cell whose values are
-    all null is undefined: it has no mean, n = 0 and the `reason`.
+    orders the values of a pair. Values are averaged within pairs first. With `whole` each cell is
+    there once more with those that differ only in the last column, which is null then. A cell whose
+    values are all null is undefined: it has no mean, n = 0 and the `reason`.
     """
     keys = named("folder", *by[:-1], "pair")
     columns = named("folder", *by, "pair")
+    sets = f"({columns}), ({keys})" if whole else f"({columns})"
     by_pair = (
         f"SELECT {columns}, avg(value ORDER BY turn) AS value, count(value) AS known "
-        f"FROM ({values}) GROUP BY GROUPING SETS (({columns}), ({keys}))"
-    )
-    return with_reason(means(log, by_pair, by, of, VALUES), reason)
-
-
-def single(
-    log: duckdb.DuckDBPyConnection, values: str, of: Of, by: Sequence[str], reason: str
-) -> pa.Table:
-    """Return the cells as `pooled` does, without those over all of the last column."""
-    columns = named("folder", *by, "pair")
-    by_pair = (
-        f"SELECT {columns}, avg(value ORDER BY turn) AS value, count(value) AS known "
-        f"FROM ({values}) GROUP BY ALL"
+        f"FROM ({values}) GROUP BY GROUPING SETS ({sets})"
     )
     return with_reason(means(log, by_pair, by, of, VALUES), reason)
 

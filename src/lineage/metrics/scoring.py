@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from lineage.core.intervals import SHARE
 from lineage.metrics.cells import means
+from lineage.metrics.registry import INTERVAL, metric
 from lineage.metrics.relations import scored
 
 PROBES = "kind = 'probe'"
@@ -18,38 +19,33 @@ INHERITED = f"{PROBES} AND generation > 0"
 """Probes of generations that received something: generation 0 has only what it wrote itself."""
 
 
+@metric("arm", "family", *INTERVAL)
 def scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the mean score of probes by arm and family. The means are those of `SCORE_SQL`.
-
-    Columns: folder, arm, family, mean, low, high, n (pairs).
-    """
+    """Return the mean score of probes by arm and family. The means are those of `SCORE_SQL`."""
     by = ("arm", "family")
     return means(log, scored("arm, family", PROBES), by, SHARE)
 
 
+@metric("arm", "family", "generation", *INTERVAL)
 def scores_by_generation(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the mean score of probes by arm, family and generation.
-
-    Columns: folder, arm, family, generation, mean, low, high, n.
-    """
+    """Return the mean score of probes by arm, family and generation."""
     by = ("arm", "family", "generation")
     return means(log, scored(", ".join(by), PROBES), by, SHARE)
 
 
+@metric("arm", "family", "category", *INTERVAL)
 def scores_by_category(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the mean score of probes by arm, family and the benchmark's own category.
 
-    Columns: folder, arm, family, category, mean, low, high, n; no rows without categories.
+    No rows without categories.
     """
     by = ("arm", "family", "category")
     cells = scored(", ".join(by), f"{PROBES} AND category <> ''")
     return means(log, cells, by, SHARE)
 
 
+@metric("arm", "generation", *INTERVAL)
 def work_scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the mean score of working episodes by arm and generation.
-
-    Columns: folder, arm, generation, mean, low, high, n.
-    """
+    """Return the mean score of working episodes by arm and generation."""
     by = ("arm", "generation")
     return means(log, scored("arm, generation", "kind = 'act'"), by, SHARE)

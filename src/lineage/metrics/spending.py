@@ -8,6 +8,7 @@ import pyarrow as pa
 from lineage.core.intervals import AMOUNT, FREE
 from lineage.log.schema import STEP_SCHEMA
 from lineage.metrics.cells import means, named
+from lineage.metrics.registry import INTERVAL, metric
 
 PROBES = {
     "prompt_tokens": "sum(prompt_tokens)",  # all that a probe reads, its search and open steps too
@@ -26,11 +27,11 @@ BETWEEN = {
 REWARD_PARTS = ("reward", *(name for name in STEP_SCHEMA.names if name.startswith("reward_")))
 
 
+@metric("arm", "generation", "version", "measure", *INTERVAL)
 def memory_size(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the size of what each generation left, by arm, generation, version and `measure`.
 
-    `measure` is `tokens` of the memory block, `memories` or `docs`. Columns: folder, arm,
-    generation, version, measure, mean, low, high, n.
+    `measure` is `tokens` of the memory block, `memories` or `docs`.
     """
     cells = (
         "WITH held AS (SELECT folder, knowledge, any_value(memories) AS memories, "
@@ -45,11 +46,9 @@ def memory_size(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return means(log, cells, by, AMOUNT)
 
 
+@metric("arm", "cost", *INTERVAL)
 def costs(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return what an arm costs a probe and a generation, by arm and `cost` (see above).
-
-    Columns: folder, arm, cost, mean, low, high, n.
-    """
+    """Return what a probe and what is between tasks cost, by arm and `cost`."""
     probes = ", ".join(f"{sql} AS {name}" for name, sql in PROBES.items())
     between = ", ".join(f"{sql} AS {name}" for name, sql in BETWEEN.items())
     # Left join: a generation without a handoff costs nothing, which is a value too.
@@ -76,11 +75,11 @@ def _means(columns: dict[str, str], order: str) -> str:
     return ", ".join(f"avg({name} ORDER BY {order})::DOUBLE AS {name}" for name in columns)
 
 
+@metric("arm", "generation", "part", *INTERVAL)
 def reward(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the reward of handoffs by arm, generation and `part`, `reward` being the whole.
 
-    Columns: folder, arm, generation, part, mean, low, high, n. A part that is not rewarded has no
-    mean. The parts are those of `lineage.core.reward`.
+    A part that is not rewarded has no mean. The parts are those of `lineage.core.reward`.
     """
     parts = ", ".join(
         f"avg({name} ORDER BY step_id) AS {name.removeprefix('reward_')}" for name in REWARD_PARTS

@@ -14,6 +14,7 @@ import pyarrow as pa
 from lineage.core.intervals import SHARE
 from lineage.metrics.ground import has_table, homes, prepare, spans
 from lineage.metrics.pooled import pooled
+from lineage.metrics.registry import POOLED, metric
 
 AT_ONCE = 4096
 """Summaries read at a time, or more where one pair has more; records have some KiB of text."""
@@ -37,11 +38,13 @@ SCHEMA = pa.schema(
 TABLE = "ground_summaries"
 
 
+@metric("arm", "generation", *POOLED)
 def summary_fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the facts that a record states which its summary states too."""
     return _share(log, "kept")
 
 
+@metric("arm", "generation", *POOLED)
 def summary_distortion(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the share of the facts that a record states which its summary contradicts."""
     return _share(log, "distorted")

@@ -11,38 +11,39 @@ import pyarrow as pa
 
 from lineage.core.intervals import DIFFERENCE, SHARE
 from lineage.metrics.cells import means
+from lineage.metrics.registry import INTERVAL, metric
 from lineage.metrics.relations import scored
 
 SAME = "kind = 'probe' AND family = 'same'"
 MET = scored("arm, generation, met", f"{SAME} AND met IS NOT NULL")
 
 
+@metric("arm", "generation", "met", *INTERVAL)
 def retention(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return S[g, t]: the score on *same* probes by arm, `generation` g and the one that `met` t.
-
-    Columns: folder, arm, generation, met, mean, low, high, n.
-    """
+    """Return S[g, t]: the score on *same* probes by arm, `generation` g and that which `met` t."""
     by = ("arm", "generation", "met")
     return means(log, scored("arm, generation, met", SAME), by, SHARE)
 
 
+@metric("arm", "generation", *INTERVAL)
 def forgetting(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how far S[g, t] is below the best that t <= l < g had, mean over t < g, by arm and g.
 
     F_g = mean over t of (max over l of S[l, t] - S[g, t]), Chaudhry et al. 2018, equation 3; below
     0 where g is the best of all. The maximum is over few probes, so chance alone makes it exceed
-    0: compare arms, not with 0. Columns: folder, arm, generation, mean, low, high, n.
+    0: compare arms, not with 0.
     """
     return _against_earlier(
         log, "max(e.value) - any_value(l.value)", "e.generation >= l.met"
     )
 
 
+@metric("arm", "generation", *INTERVAL)
 def backward_transfer(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how S[g, t] differs from S[t, t], mean over t < g, by arm and g.
 
     BWT of Lopez-Paz and Ranzato 2017, section 3, at each g; below 0 is forgetting since the tasks
-    were met. Columns: folder, arm, generation, mean, low, high, n.
+    were met.
     """
     return _against_earlier(
         log, "any_value(l.value) - any_value(e.value)", "e.generation = l.met"

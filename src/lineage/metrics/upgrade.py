@@ -17,6 +17,7 @@ from lineage.core.intervals import DIFFERENCE, SHARE
 from lineage.metrics.cells import means, ratios, starred
 from lineage.metrics.gains import SOLVED
 from lineage.metrics.records import Record, records
+from lineage.metrics.registry import INTERVAL, TEST, metric
 from lineage.metrics.relations import mean, probes, same_probe
 from lineage.metrics.scoring import PROBES
 
@@ -25,24 +26,21 @@ ORACLE = "oracle"
 MEASURES = ("score", "gain", "retention", "harm")
 CROSSED = pa.schema(
     [
-        ("folder", pa.string()),
-        ("place", pa.int64()),
-        *((name, pa.string()) for name in ("arm", "writer", "reader", "cold", "own")),
+        *((name, pa.string()) for name in ("folder", "arm", "writer", "reader", "cold", "own")),
         ("last", pa.int64()),
     ]
 )
-BY = ("place", "arm", "writer", "reader", "family")
+BY = ("arm", "writer", "reader", "family")
 
 
 @dataclass(frozen=True)
 class Crossing:
     """An arm as a cell of the matrix, with the arms that it is compared with ("" for none).
 
-    `place` is its place among the arms of the run, `last` the generation that is scored.
+    `last` is the generation that is scored.
     """
 
     folder: str
-    place: int
     arm: str
     writer: str
     reader: str
@@ -51,21 +49,21 @@ class Crossing:
     last: int
 
 
+@metric(*BY, "measure", *INTERVAL, *TEST)
 def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return by arm, writer, reader, family and `measure` what the writer's Knowledge is worth.
 
     `score`; `gain` over the reader cold; `retention`: (S of the reader with the writer's Knowledge
     - cold) / (S of the reader with its own - cold), undefined where the interval of the denominator
-    holds 0; `harm`: the share of the probes solved cold that are failed with Knowledge. Columns:
-    folder, place (of the arm in its run), arm, writer, reader, family, measure, mean, low, high,
-    n, and of gains p, excludes_zero, starred (else null).
-    No rows where a run has fewer than two writers or readers, or none that reads another's.
+    holds 0; `harm`: the share of the probes solved cold that are failed with Knowledge. Only gains
+    have p, excludes_zero and starred. No rows where a run has fewer than two writers or readers, or
+    none that reads another's.
     """
     cells = [cell for run in records(log).values() for cell in crossings(run)]
     log.register("crossed", pa.Table.from_pylist([asdict(cell) for cell in cells], CROSSED))
     last = ", ".join(sorted({str(cell.last) for cell in cells})) or "NULL"
     which = f"{PROBES} AND generation IN ({last})"
-    keys = "c.folder, c.place, c.arm, c.writer, c.reader, s.family, s.pair"
+    keys = "c.folder, c.arm, c.writer, c.reader, s.family, s.pair"
     mine = "s.folder = c.folder AND s.arm = c.arm AND s.generation = c.last"
     cold, both = "b.score IS NOT NULL", "b.score IS NOT NULL AND o.score IS NOT NULL"
     values = (
@@ -106,19 +104,19 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
 def crossings(run: Record) -> Iterator[Crossing]:
     """Yield the cells of the matrix of `run`, in the order of its arms; see above for which."""
     served = [
-        (place, name, arm["versions"])
-        for place, (name, arm) in enumerate(run.defined.items())
+        (name, arm["versions"])
+        for name, arm in run.defined.items()
         if arm["receives"] not in (COLD, ORACLE) and len(set(arm["versions"][:-1])) == 1
     ]
-    pairs = {(versions[0], versions[-1]) for _, _, versions in served}
+    pairs = {(versions[0], versions[-1]) for _, versions in served}
     if len(pairs) < 3 or all(writer == reader for writer, reader in pairs):
         return
     cold = {
         arm["versions"][-1]: name for name, arm in run.defined.items() if arm["receives"] == COLD
     }
-    own = {versions[-1]: name for _, name, versions in served if versions[0] == versions[-1]}
-    for place, name, (writer, *_, reader) in served:
+    own = {versions[-1]: name for name, versions in served if versions[0] == versions[-1]}
+    for name, (writer, *_, reader) in served:
         last = len(run.schedule) - 1
         yield Crossing(
-            run.folder, place, name, writer, reader, cold.get(reader, ""), own.get(reader, ""), last
+            run.folder, name, writer, reader, cold.get(reader, ""), own.get(reader, ""), last
         )

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from lineage.report.lookup import Summary, cells, rows_of
 from lineage.report.sheet import NOT_COMPUTED, STARRED_FROM, bounds, name, pairs_of, share, starred
 
-Summary = Mapping[str, Any]
 Cell = Mapping[str, Any]
 
 RECEIVES = {
@@ -46,7 +46,7 @@ def answer(summary: Summary) -> str:
     """Return what the experiment found, in a sentence with its interval."""
     questions: tuple[tuple[bool, Callable[[Summary], str]], ...] = (
         (bool(_lives(summary)), _poison),
-        (bool(summary.get("matrix")), _upgrade),
+        (bool(rows_of(summary, "upgrade_matrix")), _upgrade),
         (len(_several(summary, "migration")) > 1, _migrations),
         (len(_several(summary, "policy")) > 1, _policies),
         (len(_contenders(summary)) > 1 and bool(_gains(summary)), _arms),
@@ -82,9 +82,7 @@ def _arms(summary: Summary) -> str:
     gains = _gains(summary)
     family = _family(summary)
     among = {
-        arm: gains[arm][family]
-        for arm in _contenders(summary)
-        if family in gains.get(arm, {})
+        arm: gains[arm][family] for arm in _contenders(summary) if family in gains.get(arm, {})
     }
     if not among:
         return _scores(summary)
@@ -94,11 +92,11 @@ def _arms(summary: Summary) -> str:
         f"{_interval(among[best])}{_pairs(among.values())}"
     )
     if "inherit" in summary["arms"]:
+        contrasts = cells(summary, "contrasts", "arm", "over", family=family)
         against = dict.fromkeys((best, *COMPARED))
         others = [arm for arm in against if arm != "inherit" and arm in summary["arms"]]
         found = [
-            f"{_difference(_contrast(summary, 'inherit', arm, family))} against {arm}"
-            for arm in others
+            f"{_difference(_contrast(contrasts, 'inherit', arm))} against {arm}" for arm in others
         ]
         said += f". There inherit scored {_listed(found)}" if found else ""
     return f"{said}."
@@ -107,42 +105,36 @@ def _arms(summary: Summary) -> str:
 def _upgrade(summary: Summary) -> str:
     """What does Knowledge keep of its worth, where another version reads it?"""
     family = _family(summary)
-    crossed = [
-        row
-        for row in summary["matrix"]
-        if row["family"] == family and row["writer"] != row["reader"]
-    ]
+    found = cells(summary, "upgrade_matrix", "measure", "arm", "writer", "reader", family=family)
+    crossed = [key[1:] for key in found if key[0] == "score" and key[2] != key[3]]
     if not crossed:
         return f"Upgrade retention: {NOT_COMPUTED}, no version read what another wrote."
-    said = _listed([_crossed(row) for row in crossed])
-    pairs = _pairs(row["score"] for row in crossed)
+    said = _listed([_crossed(*key[1:], found.get(("retention", *key))) for key in crossed])
+    pairs = _pairs(found["score", *key] for key in crossed)
     return f"On {family} tasks {said}, against what the reader wrote itself{pairs}."
 
 
-def _crossed(row: Cell) -> str:
-    writer, reader = name(row["writer"]), name(row["reader"])
-    if row["retention"]["mean"] is None:
-        return (
-            f"what {writer} wrote kept {NOT_COMPUTED} of its worth to {reader} (which gains "
-            "nothing measurable from its own)"
-        )
-    return f"what {writer} wrote kept {share(row['retention'])} of its worth to {reader}"
+def _crossed(writer: str, reader: str, retention: Cell | None) -> str:
+    said = f"what {name(writer)} wrote kept {share(retention)} of its worth to {name(reader)}"
+    if retention is None or retention["mean"] is None:
+        return f"{said} (which gains nothing measurable from its own)"
+    return said
 
 
 def _migrations(summary: Summary) -> str:
     """Which migration keeps most, after as many handoffs as there were?"""
-    cells = {(row["measure"], row["arm"], row["k"]): row for row in summary.get("kept", [])}
+    kept = cells(summary, "kept", "measure", "arm", "k")
     ceiling = summary["ceiling"]
-    last = max((k for _, _, k in cells), default=0)
+    last = max((k for _, _, k in kept), default=0)
     scores = {
         arm: row
-        for (measure, arm, k), row in cells.items()
+        for (measure, arm, k), row in kept.items()
         if (measure, k) == ("score", last) and row["mean"] is not None and arm != ceiling
     }
     if not scores:
         return f"What a migration keeps: {NOT_COMPUTED}, {ceiling} itself gains nothing."
     best = max(scores, key=lambda arm: float(scores[arm]["mean"]))
-    tokens = cells.get(("tokens", best, last))
+    tokens = kept.get(("tokens", best, last))
     return (
         f"After {last} handoffs {best} kept most: {share(scores[best])} of the gain that {ceiling} "
         f"has on {_family(summary)} tasks, and {share(tokens)} of the tokens of the memories"
@@ -154,14 +146,14 @@ def _policies(summary: Summary) -> str:
     """Which handoff policy scores best and keeps its notes fresh, against the first of them?"""
     family, arms = _family(summary), _several(summary, "policy")
     first, *others = arms
-    stale = summary.get("ground", {}).get("staleness_contrasts", [])
-    found = []
-    for arm in others:
-        rows = [r for r in stale if {r["arm"], r["over"]} == {arm, first}]
-        fresher = _turned(rows[0], arm) if rows else None
-        score = _difference(_contrast(summary, arm, first, family))
-        found.append(f"{arm} scored {score} against {first} and had {_stale(fresher)}")
-    pairs = _pairs(filter(None, [_contrast(summary, others[0], first, family)]))
+    scores = cells(summary, "contrasts", "arm", "over", family=family)
+    stale = cells(summary, "staleness_contrasts", "arm", "over")
+    found = [
+        f"{arm} scored {_difference(_contrast(scores, arm, first))} against {first} and had "
+        f"{_stale(_contrast(stale, arm, first))}"
+        for arm in others
+    ]
+    pairs = _pairs(filter(None, [_contrast(scores, others[0], first)]))
     return f"On {family} tasks {'; '.join(found)}{pairs}."
 
 
@@ -178,13 +170,9 @@ def _poison(summary: Summary) -> str:
 def _scores(summary: Summary) -> str:
     """What scored best, where nothing can be said of a gain?"""
     family = _family(summary)
-    scores = {
-        arm: summary["scores"][arm][family]
-        for arm in summary["arms"]
-        if summary["scores"].get(arm, {}).get(family)
-    }
+    scores = cells(summary, "scores", "arm", family=family)
     why = f"Gain over {summary['baseline']}: {NOT_COMPUTED}, "
-    if any(summary["gain"].values()):
+    if rows_of(summary, "inheritance_gain"):
         return f"{why}no generation that inherited has finished."
     if not scores:
         return f"{why}no probe has a score."
@@ -239,18 +227,11 @@ def _stale(cell: Cell | None) -> str:
     return f"{said} points of stale memories{'' if starred(cell) else ' (not told from 0)'}"
 
 
-def _contrast(summary: Summary, arm: str, over: str, family: str) -> Cell | None:
+def _contrast(found: Mapping[tuple[str, str], Cell], arm: str, over: str) -> Cell | None:
     """Return the paired difference of `arm` to `over`, either way round; None if there is none."""
-    for row in summary.get("contrasts", []):
-        if row["family"] == family and {row["arm"], row["over"]} == {arm, over}:
-            return _turned(row, arm)
-    return None
-
-
-def _turned(row: Cell, arm: str) -> Cell:
-    """Return a contrast as that of `arm` to the other."""
-    if row["arm"] == arm or row["mean"] is None:
-        return row
+    row = found.get((over, arm))
+    if row is None or row["mean"] is None:
+        return row or found.get((arm, over))
     low, high = row["low"], row["high"]
     bounds = {"low": None if high is None else -high, "high": None if low is None else -low}
     return {**row, "mean": -row["mean"], **bounds}
@@ -259,9 +240,10 @@ def _turned(row: Cell, arm: str) -> Cell:
 def _gains(summary: Summary) -> dict[str, dict[str, Cell]]:
     """Return the gains of generations that inherited, by arm and family; not of the ceiling."""
     found: dict[str, dict[str, Cell]] = {}
-    for row in summary.get("gain_by_inheritance", []):
-        if row["inherited"] and row["mean"] is not None and not _is_oracle(summary, row["arm"]):
-            found.setdefault(row["arm"], {})[row["family"]] = row
+    gains = cells(summary, "gain_by_inheritance", "arm", "family", inherited=True)
+    for (arm, family), row in gains.items():
+        if row["mean"] is not None and not _is_oracle(summary, arm):
+            found.setdefault(arm, {})[family] = row
     return dict(sorted(found.items(), key=lambda item: item[0] != "inherit"))
 
 
@@ -284,12 +266,13 @@ def _several(summary: Summary, what: str) -> list[str]:
 
 
 def _lives(summary: Summary) -> dict[str, Cell]:
-    rows: Sequence[Cell] = summary.get("ground", {}).get("poison_life", [])
-    return {row["arm"]: row for row in rows if row["mean"] is not None}
+    lives = cells(summary, "poison_life", "arm")
+    return {arm: row for arm, row in lives.items() if row["mean"] is not None}
 
 
 def _docs(summary: Summary, arm: str) -> bool:
-    return any(row.get("docs") for row in summary.get("memory", []) if row["arm"] == arm)
+    sizes = cells(summary, "memory_size", "generation", "version", arm=arm, measure="docs")
+    return any(row["mean"] for row in sizes.values())
 
 
 def _kind(summary: Summary, arm: str) -> str:

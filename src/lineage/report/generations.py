@@ -15,6 +15,7 @@ import duckdb
 from lineage.log.views.connect import rows
 from lineage.report.figures import lineage_tree, panels_svg
 from lineage.report.figures.tree import MOST_GENERATIONS
+from lineage.report.lookup import totals
 from lineage.report.page import text
 
 SAMPLES = 2
@@ -28,14 +29,10 @@ ROOM = 1_600_000
 EPISODES_ROOM = 0.4
 """The part of it that is kept for episodes."""
 GENERATIONS_SQL = """\
-SELECT p.*, r.memory_tokens, r.reward, k.content
-FROM (SELECT arm, pair, lineage, generation, version,
-      count(*) FILTER (kind IN ('act', 'probe')) AS episodes
-      FROM steps WHERE pair IN ({pairs}) AND generation < {most} GROUP BY ALL) p
-LEFT JOIN (SELECT lineage, generation, memory_tokens, reward, knowledge_after FROM steps
-           WHERE phase = 'reward' AND pair IN ({pairs})) r USING (lineage, generation)
-LEFT JOIN snapshots k ON r.knowledge_after = k.knowledge
-ORDER BY p.pair, p.arm, p.generation
+SELECT g.pair, g.lineage, g.generation, g.version, g.episodes + g.probes AS episodes,
+       g.memory_tokens, g.reward, k.content
+FROM generations g LEFT JOIN snapshots k USING (folder, knowledge)
+WHERE g.pair IN ({pairs}) AND g.generation < {most} ORDER BY g.pair, g.arm, g.generation
 """
 EDITS_SQL = """\
 SELECT lineage, generation, detail, entry, completion[:{longest}] AS completion,
@@ -86,7 +83,7 @@ def tell(connection: duckdb.DuckDBPyConnection, summary: dict[str, Any], most_pa
     shown = sum(len(story.shown) for story in stories)
     return (
         f"<p>Choose a generation in a tree to read what it left and did. Shown: {len(stories)} of "
-        f"{all_generations} generations of the first {len(pairs)} of {summary['totals']['pairs']} "
+        f"{all_generations} generations of the first {len(pairs)} of {totals(summary)['pairs']} "
         f"pairs, with {shown} of their {of_episodes} episodes. The rest is in the step log. "
         '<a href="#all">Show all of them</a>, to search or to print.</p>'
         f'<div id="all">{trees}</div>'
@@ -143,12 +140,8 @@ def _stories(connection: duckdb.DuckDBPyConnection, pairs: list[int]) -> tuple[l
                 if len(part) <= room:
                     room -= len(part)
                     story.shown.append(part)
-    (count,) = rows(
-        connection,
-        "SELECT count(*) AS generations FROM (SELECT DISTINCT lineage, generation FROM steps "
-        f"WHERE pair IN ({names}))",
-    )
-    return stories, count["generations"]
+    (count,) = rows(connection, f"SELECT count(*) AS n FROM generations WHERE pair IN ({names})")
+    return stories, count["n"]
 
 
 def _section(story: Story, ids: dict[Key, str], tree: str) -> str:

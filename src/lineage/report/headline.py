@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from lineage.report.lookup import totals
 from lineage.report.sheet import NOT_COMPUTED, short
 
 STAND_IN = "surrogate"
@@ -53,7 +54,7 @@ def provenance(summary: Mapping[str, Any]) -> str:
     if origin.get("dirty") is not None:
         commit += " (dirty)" if origin["dirty"] else " (clean)"
     began, others = origin.get("began"), origin.get("others")
-    seconds = summary["totals"]["seconds"]
+    seconds = totals(summary)["seconds"]
     parts = (
         f"commit {commit}",
         datetime.fromtimestamp(began).strftime("%Y-%m-%d") if began else f"date {NOT_COMPUTED}",

@@ -14,6 +14,7 @@ from lineage.report import figures
 from lineage.report.answer import answer, explained
 from lineage.report.generations import tell
 from lineage.report.headline import banner, engine_words, provenance, versions_words
+from lineage.report.lookup import totals
 from lineage.report.page import configuration, drawn, page, pictured, text, warned
 from lineage.report.tables import more, scores
 
@@ -38,7 +39,7 @@ def report_html(
     one is made). Raises LineageError where the run cannot be read.
     """
     connection = connect(run) if log is None else log
-    totals = summary["totals"]
+    whole = totals(summary)
     warning = banner(summary.get("engine"), summary["schedule"])
     how = pictured(
         [
@@ -66,8 +67,8 @@ def report_html(
         f'<p class="answer">{text(answer(summary))}</p>',
         f"<p><small>{text(explained(summary))}</small></p>",
         f"<p>Engine: {text(engine_words(summary.get('engine')))}. Versions by generation: "
-        f"{text(versions_words(summary))}. {totals['pairs']} pairs, {totals['episodes']} episodes, "
-        f"{totals['errors']} errors.</p>",
+        f"{text(versions_words(summary))}. {whole['pairs']} pairs, {whole['episodes']} episodes, "
+        f"{whole['errors']} errors.</p>",
         "<nav>"
         + " ".join(f'<a href="#{name}">{title}</a>' for name, title in shown.items())
         + "</nav>",

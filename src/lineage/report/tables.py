@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lineage.metrics.keeping import AFTER
+from lineage.metrics.facts import HANDOFFS
 from lineage.report.headline import engine_words, versions_words
+from lineage.report.lookup import cells, lost, rows_of
 from lineage.report.sheet import (
     NOT_COMPUTED,
     STARRED_FROM,
@@ -72,14 +73,14 @@ def scores(summary: dict[str, Any]) -> Sheet:
 
 def scores_by_family(summary: dict[str, Any]) -> Sheet:
     """A row a family and arm: score, gain over the baseline, share of the possible."""
+    found, gains = _scores(summary), _gains(summary)
     rows: list[tuple[str, ...]] = []
     counts: list[tuple[int, ...]] = []
     for family in summary["families"]:
         for arm in summary["arms"]:
-            score = summary["scores"].get(arm, {}).get(family)
+            score, gain = found.get((arm, family)), gains.get((arm, family))
             if score is None:
                 continue
-            gain = summary["gain"].get(arm, {}).get(family)
             part = gain and gain["share_of_possible"]
             over = BASELINE if arm == summary["baseline"] else gained(gain)
             of_possible = NOT_COMPUTED if part is None else f"{part:.0%}"
@@ -90,8 +91,7 @@ def scores_by_family(summary: dict[str, Any]) -> Sheet:
     head = ("family", "arm", "score", f"gain over {summary['baseline']}", "of possible")
     undefined = {
         f"{family} tasks, {gain['share_reason']}"
-        for gains in summary["gain"].values()
-        for family, gain in gains.items()
+        for (_, family), gain in gains.items()
         if gain["share_reason"]
     }
     reasons = "; ".join(sorted(undefined))
@@ -106,23 +106,23 @@ def scores_by_family(summary: dict[str, Any]) -> Sheet:
 
 def scores_by_arm(summary: dict[str, Any]) -> Sheet:
     """A row an arm: score by family, and whether the gain over the baseline earns a star."""
+    found, gains, families = _scores(summary), _gains(summary), summary["families"]
+    apart = _apart(summary)
     rows, counts = [], []
     for arm in summary["arms"]:
-        cells = []
-        for family in summary["families"]:
-            score = summary["scores"].get(arm, {}).get(family)
-            gain = summary["gain"].get(arm, {}).get(family)
-            mark = f" {NOT_COMPUTED}" if _apart(summary, arm) else "*" if _is_star(gain) else " "
-            cells.append(bounds(score) + mark if score else NOT_COMPUTED)
-        rows.append((arm, *cells))
-        counts.append([pairs_of(score) for score in summary["scores"].get(arm, {}).values()])
+        row = [arm]
+        for family in families:
+            score, gain = found.get((arm, family)), gains.get((arm, family))
+            mark = f" {NOT_COMPUTED}" if arm in apart else "*" if gain and starred(gain) else " "
+            row.append(bounds(score) + mark if score else NOT_COMPUTED)
+        rows.append(tuple(row))
+        counts.append([pairs_of(found.get((arm, family))) for family in families])
     note = _note(
         f"mean over pairs [{_level(summary)} interval] of the probes of all generations",
         f"* of the gain over {summary['baseline']} {STAR}",
         *_asides(summary),
     )
-    head = ("arm", *summary["families"])
-    return counted(Sheet(_title(summary), head, tuple(rows), note), counts)
+    return counted(Sheet(_title(summary), ("arm", *families), tuple(rows), note), counts)
 
 
 def inherited(summary: dict[str, Any]) -> Sheet:
@@ -130,22 +130,21 @@ def inherited(summary: dict[str, Any]) -> Sheet:
 
     Where there are many arms, generation 0 is left to `metrics.json`.
     """
-    found = summary.get("gain_by_inheritance", [])
-    cells = {(g["inherited"], g["arm"], g["family"]): g for g in found}
+    found = cells(summary, "gain_by_inheritance", "inherited", "arm", "family")
     later = len(summary["schedule"]) - 1
     names = {False: "0", True: "1" if later == 1 else f"1-{later}"}
     crowded = len(summary["arms"]) > CROWDED
     shown = [
         (told, arm)
-        for told, arm in dict.fromkeys((told, arm) for told, arm, _ in cells)
+        for told, arm in dict.fromkeys((told, arm) for told, arm, _ in found)
         if told or not crowded
     ]
     families = summary["families"]
     rows = tuple(
-        (names[told], arm, *(gained(cells.get((told, arm, f))) for f in families))
+        (names[told], arm, *(gained(found.get((told, arm, f))) for f in families))
         for told, arm in shown
     )
-    counts = [[pairs_of(cells.get((told, arm, f))) for f in families] for told, arm in shown]
+    counts = [[pairs_of(found.get((told, arm, f))) for f in families] for told, arm in shown]
     title = f"does a successor profit? gain over {summary['baseline']}"
     head = ("gen.", "arm", *families)
     note = _note(
@@ -153,7 +152,7 @@ def inherited(summary: dict[str, Any]) -> Sheet:
         f"* {STAR}",
     )
     # The matrix says it better: there each version has a baseline of its own.
-    several = any(told for told, _ in shown) and not summary.get("matrix")
+    several = any(told for told, _ in shown) and not rows_of(summary, "upgrade_matrix")
     return counted(Sheet(title, head, rows if several else (), note, left=2), counts)
 
 
@@ -166,15 +165,13 @@ def costs(summary: dict[str, Any]) -> Sheet:
         "handoff_tokens": ("tokens between", ",.0f"),
         "handoff_seconds": ("seconds between", ",.1f"),
     }
+    found = cells(summary, "costs", "arm", "cost")
     rows, counts = [], []
     for arm in summary["arms"]:
-        found = summary["costs"].get(arm, {})
-        means = (
-            format(found[cost]["mean"], form) if cost in found else NOT_COMPUTED
-            for cost, (_, form) in columns.items()
-        )
+        of = [(found.get((arm, cost)), form) for cost, (_, form) in columns.items()]
+        means = (format(cell["mean"], form) if cell else NOT_COMPUTED for cell, form in of)
         rows.append((arm, *means))
-        counts.append([pairs_of(cell) for cell in found.values()])
+        counts.append([pairs_of(cell) for cell, _ in of])
     head = ("arm", *(title for title, _ in columns.values()))
     note = (
         "a probe: prompt tokens, those the prefix cache held, seconds in the engine (in a batch "
@@ -187,13 +184,13 @@ def costs(summary: dict[str, Any]) -> Sheet:
 
 def gains_by_version(summary: dict[str, Any]) -> Sheet:
     """The gain of each arm by the version that worked, a column a family."""
-    cells = {(g["version"], g["arm"], g["family"]): g for g in summary["gain_by_version"]}
+    found = cells(summary, "gain_by_version", "version", "arm", "family")
     title = f"gain over {summary['baseline']}, by version, from generation 1"
     head = ("version", "arm", *summary["families"])
-    shown = list(dict.fromkeys((version, arm) for version, arm, _ in cells))
+    shown = list(dict.fromkeys((version, arm) for version, arm, _ in found))
     if len({version for version, _ in shown}) < 2 or len(summary["arms"]) > CROWDED:
         return Sheet(title, head, ())
-    of = [[cells.get((*place, family)) for family in summary["families"]] for place in shown]
+    of = [[found.get((*place, family)) for family in summary["families"]] for place in shown]
     rows = tuple(
         (name(version), arm, *map(gained, gains))
         for (version, arm), gains in zip(shown, of, strict=True)
@@ -203,14 +200,14 @@ def gains_by_version(summary: dict[str, Any]) -> Sheet:
 
 def matrix(summary: dict[str, Any]) -> Sheet:
     """Writer x reader: what Knowledge is worth over none, a column a reader."""
-    cells = {(r["family"], r["writer"], r["reader"]): r for r in summary.get("matrix", [])}
-    readers = list(dict.fromkeys(reader for _, _, reader in cells))
+    cell = cells(summary, "upgrade_matrix", "family", "writer", "reader", measure="gain")
+    crossed = cells(summary, "upgrade_matrix", "writer", "reader")
+    readers = list(dict.fromkeys(reader for _, reader in crossed))
     rows: list[tuple[str, ...]] = []
     counts: list[list[int]] = []
     for family in summary["families"]:
-        for writer in dict.fromkeys(writer for _, writer, _ in cells):
-            found = [cells.get((family, writer, reader)) for reader in readers]
-            gains = [cell and cell["gain"] for cell in found]
+        for writer in dict.fromkeys(writer for writer, _ in crossed):
+            gains = [cell.get((family, writer, reader)) for reader in readers]
             rows.append((family, name(writer), *map(gained, gains)))
             counts.append([pairs_of(gain) for gain in gains])
         rows.append(("",) * (2 + len(readers)))
@@ -221,30 +218,23 @@ def matrix(summary: dict[str, Any]) -> Sheet:
         f"* {STAR}",
         "n/a: no such arm, or no cold arm of that reader",
     )
-    if not cells:
+    if not crossed:
         return Sheet(MATRIX, head, ())
     return counted(Sheet(MATRIX, head, tuple(rows[:-1]), note, left=2), counts[:-1])
 
 
 def upgrade(summary: dict[str, Any]) -> Sheet:
     """Upgrade retention and harm of each cell of the matrix."""
-    found = [
-        row
-        for family in summary["families"]
-        for row in summary.get("matrix", [])
-        if row["family"] == family
-    ]
-    measures = ("score", "retention", "harm")
+    measures, by = ("score", "retention", "harm"), ("family", "arm", "writer", "reader")
+    found = cells(summary, "upgrade_matrix", *by, "measure")
+    scored = cells(summary, "upgrade_matrix", *by, measure="score")
+    places = [place for family in summary["families"] for place in scored if place[0] == family]
+    of = [[found.get((*place, measure)) for measure in measures] for place in places]
     rows = tuple(
-        (
-            row["family"],
-            name(row["writer"]),
-            name(row["reader"]),
-            *(bounds(row[measure]) for measure in measures),
-        )
-        for row in found
+        (family, name(writer), name(reader), *map(bounds, its))
+        for (family, _, writer, reader), its in zip(places, of, strict=True)
     )
-    counts = [[pairs_of(row[measure]) for measure in measures] for row in found]
+    counts = [map(pairs_of, its) for its in of]
     head = ("family", "writer", "reader", *measures)
     note = (
         "retention: gain with the writer's Knowledge / gain with the reader's own; n/a where the "
@@ -258,20 +248,19 @@ def kept(summary: dict[str, Any]) -> Iterator[Sheet]:
     """What is left after k handoffs: of the score, of the tokens, of the facts."""
     if len({arm["migration"] for arm in summary["defined"].values()}) < 2:
         return
-    cells = {(row["measure"], row["arm"], row["k"]): row for row in summary.get("kept", [])} | {
-        ("fidelity", row["arm"], row["handoffs"]): row
-        for row in summary.get("ground", {}).get("fidelity", [])
-        if row["generation"] == 0
+    cell = cells(summary, "kept", "measure", "arm", "k") | {
+        ("fidelity", *place): row
+        for place, row in cells(summary, "fidelity", "arm", "handoffs", generation=0).items()
     }
-    columns = [k for k in AFTER if any(key[2] == k for key in cells)]
+    columns = [k for k in HANDOFFS if any(key[2] == k for key in cell)]
     titles = {
         "score": f"score kept after k handoffs: gain on same tasks / that of {summary['ceiling']}",
         "tokens": "tokens kept after k handoffs: of the memories that generation 0 left",
         "fidelity": "fidelity after k handoffs: facts that generation 0 left, still stated rightly",
     }
     for measure, title in titles.items():
-        arms = [arm for arm in summary["arms"] if any((measure, arm, k) in cells for k in columns)]
-        found = [[cells.get((measure, arm, k)) for k in columns] for arm in arms]
+        arms = [arm for arm in summary["arms"] if any((measure, arm, k) in cell for k in columns)]
+        found = [[cell.get((measure, arm, k)) for k in columns] for arm in arms]
         rows = tuple((arm, *map(share, of)) for arm, of in zip(arms, found, strict=True))
         head = ("arm", *(f"k = {k}" for k in columns))
         undefined = any(NOT_COMPUTED in row for row in rows)
@@ -281,16 +270,14 @@ def kept(summary: dict[str, Any]) -> Iterator[Sheet]:
 
 def categories(summary: dict[str, Any]) -> Sheet:
     """Score by the benchmark's own categories: of the first arm, the baseline and the ceiling."""
-    found = summary.get("categories", [])
-    cells = {(row["family"], row["category"], row["arm"]): row for row in found}
-    kinds = list(dict.fromkeys((family, category) for family, category, _ in cells))
+    found = cells(summary, "scores_by_category", "family", "category", "arm")
+    kinds = {(family, category) for family, category, _ in found}
     shown = dict.fromkeys((*summary["arms"][:1], summary["baseline"], summary["ceiling"]))
     arms = [arm for arm in shown if arm in summary["arms"]]
-    order = {family: place for place, family in enumerate(summary["families"])}
-    places = sorted(kinds, key=lambda kind: (order[kind[0]], kind[1]))
-    of = [[cells.get((*place, arm)) for arm in arms] for place in places]
+    places = [kind for family in summary["families"] for kind in sorted(kinds) if kind[0] == family]
+    of = [[found.get((*place, arm)) for arm in arms] for place in places]
     rows = tuple((*place, *map(bounds, row)) for place, row in zip(places, of, strict=True))
-    several = 1 < len({category for _, category in kinds}) <= MOST_CATEGORIES
+    several = 1 < len({category for _, category in places}) <= MOST_CATEGORIES
     head = ("family", "category", *arms)
     note = "mean over pairs that met the category; metrics.json has every arm"
     if not several:
@@ -299,31 +286,33 @@ def categories(summary: dict[str, Any]) -> Sheet:
     return counted(Sheet("score by category", head, rows, note, left=2), counts)
 
 
-def _apart(summary: dict[str, Any], arm: str) -> bool:
-    """Whether `arm` has no gain because other versions serve it than the baseline."""
-    return arm != summary["baseline"] and not summary["gain"].get(arm)
+def _scores(summary: dict[str, Any]) -> dict[Any, dict[str, Any]]:
+    return cells(summary, "scores", "arm", "family")
 
 
-def _is_star(gain: dict[str, Any] | None) -> bool:
-    return gain is not None and starred(gain)
+def _gains(summary: dict[str, Any]) -> dict[Any, dict[str, Any]]:
+    return cells(summary, "inheritance_gain", "arm", "family")
+
+
+def _apart(summary: dict[str, Any]) -> set[str]:
+    """Return the arms that have no gain because other versions serve them than the baseline."""
+    return {*summary["arms"]} - {summary["baseline"]} - {arm for arm, _ in _gains(summary)}
 
 
 def _asides(summary: dict[str, Any]) -> Iterator[str]:
     """Yield what must be said below the scores: what is n/a, stars by chance, probes unscored."""
-    if any(_apart(summary, arm) for arm in summary["arms"]):
-        pointer = f"; see {MATRIX.partition(':')[0]}" if summary.get("matrix") else ""
+    if _apart(summary):
+        crossed = rows_of(summary, "upgrade_matrix")
+        pointer = f"; see {MATRIX.partition(':')[0]}" if crossed else ""
         yield f"n/a: no gain, served by other versions than {summary['baseline']}{pointer}"
-    stars = summary.get("stars", {}).get("gain")
+    stars = summary["stars"].get("inheritance_gain")
     if stars:
         yield (
             f"of {stars['cells']} gains {stars['by_chance']:.1f} would have a star by chance "
             f"(correction: {stars['correction']})"
         )
-    unscored = [row for row in summary.get("unscored", ()) if row["overlong"] or row["missing"]]
-    if unscored:
-        yield "probes over-long (scored 0) + missing: " + ", ".join(
-            f"{row['arm']} {row['family']} {row['overlong']} + {row['missing']}" for row in unscored
-        )
+    if said := lost(rows_of(summary, "unscored")):
+        yield f"probes over-long (scored 0) + missing: {said}"
 
 
 def _note(*parts: str) -> str:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lineage.report.lookup import cells
 from lineage.report.sheet import NOT_COMPUTED, Sheet, bounds, counted, gained, pairs_of, share
 
 
 def freshness(summary: dict[str, Any]) -> Sheet:
     """How much of the truth the memories hold, how stale and how doubled they are."""
-    ground = summary.get("ground", {})
-    density = _pooled(ground, "signal_density")
+    density = _pooled(summary, "signal_density")
     columns = (
-        ("facts held", _pooled(ground, "facts_held", by="any")),
-        ("stale", _pooled(ground, "staleness", entries="memories")),
-        ("doubled", _pooled(ground, "duplication")),
+        ("facts held", _pooled(summary, "facts_held", by="any")),
+        ("stale", _pooled(summary, "staleness", entries="memories")),
+        ("doubled", _pooled(summary, "duplication")),
     )
     arms = [arm for arm in summary["arms"] if arm in density]
     rows = tuple(
-        (arm, bounds(density[arm]), *(share(cells.get(arm)) for _, cells in columns))
+        (arm, bounds(density[arm]), *(share(found.get(arm)) for _, found in columns))
         for arm in arms
     )
     counts = [
-        [pairs_of(density[arm]), *(pairs_of(cells.get(arm)) for _, cells in columns)]
+        [pairs_of(density[arm]), *(pairs_of(found.get(arm)) for _, found in columns)]
         for arm in arms
     ]
     note = (
@@ -38,8 +38,7 @@ def freshness(summary: dict[str, Any]) -> Sheet:
 
 def summaries(summary: dict[str, Any]) -> Sheet:
     """What an instance's own summaries keep, where its context overflowed."""
-    ground = summary.get("ground", {})
-    kept, wrong = _pooled(ground, "summary_fidelity"), _pooled(ground, "summary_distortion")
+    kept, wrong = _pooled(summary, "summary_fidelity"), _pooled(summary, "summary_distortion")
     arms = [arm for arm in summary["arms"] if arm in kept]
     rows = tuple((arm, share(kept[arm]), share(wrong.get(arm))) for arm in arms)
     note = "of the facts in what was summed up, when an episode outgrew agent.history_tokens" + (
@@ -65,11 +64,10 @@ SEARCH = {
 
 def doc_search(summary: dict[str, Any]) -> Iterator[Sheet]:
     """How well docs are found and opened."""
-    found = summary.get("ground", {}).get("doc_search", [])
-    cells = {(row["arm"], row["measure"]): row for row in found if row["family"] is None}
-    arms = [arm for arm in summary["arms"] if (arm, "recall") in cells]
+    found = cells(summary, "doc_search", "arm", "measure", family=None)
+    arms = [arm for arm in summary["arms"] if (arm, "recall") in found]
     for title, measures in SEARCH.items():
-        of = [[cells.get((arm, measure)) for measure in measures] for arm in arms]
+        of = [[found.get((arm, measure)) for measure in measures] for arm in arms]
         rows = tuple((arm, *map(share, row)) for arm, row in zip(arms, of, strict=True))
         note = _why(rows, "there was nothing of the kind: no doc needed, found or opened")
         sheet = Sheet(title, ("arm", *measures.values()), rows, note.removeprefix("; "))
@@ -78,9 +76,8 @@ def doc_search(summary: dict[str, Any]) -> Iterator[Sheet]:
 
 def poison(summary: dict[str, Any]) -> Sheet:
     """How long a planted entry lives under each migration, and what it costs."""
-    ground = summary.get("ground", {})
-    life = {row["arm"]: row for row in ground.get("poison_life", []) if row["n"]}
-    repeated = _pooled(ground, "poison_repeated")
+    life = {arm: row for arm, row in cells(summary, "poison_life", "arm").items() if row["n"]}
+    repeated, cost = _pooled(summary, "poison_repeated"), cells(summary, "poison_cost", "arm")
     arms = [arm for arm in summary["arms"] if arm in life]
     rows = tuple(
         (
@@ -88,14 +85,11 @@ def poison(summary: dict[str, Any]) -> Sheet:
             bounds(life[arm]),
             f"{life[arm]['censored']} of {life[arm]['n']}",
             share(repeated.get(arm)),
-            gained(summary["poison_cost"].get(arm)),
+            gained(cost.get(arm)),
         )
         for arm in arms
     )
-    counts = [
-        [pairs_of(cells.get(arm)) for cells in (life, repeated, summary["poison_cost"])]
-        for arm in arms
-    ]
+    counts = [[pairs_of(found.get(arm)) for found in (life, repeated, cost)] for arm in arms]
     head = ("arm", "life", "alive", "repeated", "same, over unpoisoned")
     note = (
         "life in generations; lineages in which it is alive at the end; share of probes that "
@@ -109,9 +103,5 @@ def _why(rows: tuple[tuple[str, ...], ...], reason: str) -> str:
     return f"; {NOT_COMPUTED}: {reason}" if any(NOT_COMPUTED in row for row in rows) else ""
 
 
-def _pooled(ground: dict[str, Any], measure: str, **which: str) -> dict[str, dict[str, Any]]:
-    return {
-        row["arm"]: row
-        for row in ground.get(measure, [])
-        if row["generation"] is None and all(row[key] == value for key, value in which.items())
-    }
+def _pooled(summary: dict[str, Any], metric: str, **which: str) -> dict[str, dict[str, Any]]:
+    return cells(summary, metric, "arm", generation=None, **which)

@@ -13,6 +13,7 @@ from rich.text import Text
 from lineage.core.text import one_line
 from lineage.report.answer import answer, explained
 from lineage.report.headline import MINUTE, banner, provenance
+from lineage.report.lookup import totals
 from lineage.report.sheet import NOT_COMPUTED, Sheet
 from lineage.report.tables import more, scores
 
@@ -46,13 +47,13 @@ def show_banner(engine: str | None, versions: Iterable[str], console: Console) -
 
 def show_totals(summary: dict[str, Any], console: Console) -> None:
     """Print in a line how much was run, and at what cost."""
-    totals = summary["totals"]
-    seconds = totals["seconds"]
+    whole = totals(summary)
+    seconds = whole["seconds"]
     untimed = f"{NOT_COMPUTED} minutes: no step says when it ended"
     console.print(
-        f"{totals['pairs']} pairs, {totals['episodes']:,} episodes, {totals['steps']:,} steps, "
-        f"{totals['errors']} errors, {totals['prompt_tokens']:,} prompt and "
-        f"{totals['completion_tokens']:,} completion tokens, "
+        f"{whole['pairs']} pairs, {whole['episodes']:,} episodes, {whole['steps']:,} steps, "
+        f"{whole['errors']} errors, {whole['prompt_tokens']:,} prompt and "
+        f"{whole['completion_tokens']:,} completion tokens, "
         + (untimed if seconds is None else f"{seconds / MINUTE:.1f} minutes"),
         highlight=False,
     )

@@ -10,6 +10,7 @@ import duckdb
 from lineage.log.views.connect import rows
 from lineage.log.views.sql import CONTENT
 from lineage.report import canvas
+from lineage.report.lookup import cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,11 +51,12 @@ FROM ends n LEFT JOIN counts c USING (lineage, generation) GROUP BY ALL ORDER BY
 def memory_growth(summary: dict[str, Any]) -> Figure | None:
     """Return the tokens of the inherited memories by generation, an arm a line.
 
-    `summary` is `metrics.json` (`memory`). None where no arm has memories.
+    `summary` is `metrics.json` (`memory_size`). None where no arm has memories.
     """
     points: dict[str, list[tuple[int, float]]] = {}
-    for row in summary["memory"]:
-        points.setdefault(row["arm"], []).append((row["generation"], row["tokens"]))
+    sizes = cells(summary, "memory_size", "arm", "generation", measure="tokens")
+    for (arm, generation), row in sizes.items():
+        points.setdefault(arm, []).append((generation, row["mean"]))
     held = {arm: found for arm, found in points.items() if any(tokens for _, tokens in found)}
     if not held:
         return None

@@ -6,6 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from lineage.report import canvas
+from lineage.report.lookup import cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,14 +32,16 @@ def retention_matrix(summary: dict[str, Any]) -> Figure | None:
 
     `summary` is `metrics.json` (`retention`). None where no task was met again.
     """
-    cells = {
-        (row["arm"], row["generation"], NEVER if row["met"] is None else row["met"]): row["score"]
-        for row in summary["retention"]
-        if row["score"] is not None
+    scores = {
+        (arm, generation, NEVER if met is None else met): row["mean"]
+        for (arm, generation, met), row in cells(
+            summary, "retention", "arm", "generation", "met"
+        ).items()
+        if row["mean"] is not None
     }
-    arms = [arm for arm in summary["arms"] if any(cell[0] == arm for cell in cells)]
-    columns = sorted({met for _, _, met in cells})
-    rows = sorted({generation for _, generation, _ in cells})
+    arms = [arm for arm in summary["arms"] if any(cell[0] == arm for cell in scores)]
+    columns = sorted({met for _, _, met in scores})
+    rows = sorted({generation for _, generation, _ in scores})
     if len(rows) < 2:
         return None
     each = ceil(max(len(rows), len(columns)) / MOST)
@@ -49,7 +52,7 @@ def retention_matrix(summary: dict[str, Any]) -> Figure | None:
         titles.append("scale")
     figure, axes = canvas.canvas(QUESTION, titles, plot=(2.6, 2.4))
     for axis, arm in zip(axes, arms):
-        grid = [[cells.get((arm, g, met), float("nan")) for met in columns] for g in rows]
+        grid = [[scores.get((arm, g, met), float("nan")) for met in columns] for g in rows]
         axis.pcolormesh(grid, cmap=COLORS, vmin=PALEST, vmax=1, edgecolor="white", linewidth=0.8)
         for down, line in enumerate(grid):
             for along, score in enumerate(line):

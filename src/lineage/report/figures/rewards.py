@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.log.schema import TRAINING_SCHEMA
 from lineage.report import canvas
+from lineage.report.lookup import cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,9 +28,12 @@ def reward_by_generation(summary: dict[str, Any]) -> Figure | None:
 
     `summary` is `metrics.json` (`reward`). None where no handoff has a reward.
     """
-    by_arm = {
-        arm: [row for row in summary["reward"] if row["arm"] == arm] for arm in summary["arms"]
-    }
+    parts: dict[tuple[str, int], dict[str, Any]] = {}
+    for (arm, generation, part), cell in cells(
+        summary, "reward", "arm", "generation", "part"
+    ).items():
+        parts.setdefault((arm, generation), {"generation": generation})[part] = cell["mean"]
+    by_arm = {arm: [row for (of, _), row in parts.items() if of == arm] for arm in summary["arms"]}
     held = {arm: its for arm, its in by_arm.items() if its}
     if not held:
         return None

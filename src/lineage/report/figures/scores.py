@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.report import canvas
 from lineage.report.headline import STAND_IN
+from lineage.report.lookup import rows_of
 from lineage.report.sheet import short
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ MOST_SHIPPED = 4
 
 
 def score_by_generation(summary: dict[str, Any]) -> Figure | None:
-    """Return mean probe scores with their intervals over pairs (`by_generation`).
+    """Return mean probe scores with their intervals over pairs (`scores_by_generation`).
 
     Generation 0 inherits nothing and stands apart: its probes read what it wrote itself.
     `summary` is `metrics.json`. None where no probe has a score.
     """
-    points = summary["by_generation"]
-    families = [f for f in summary["families"] if any(p["family"] == f for p in points)]
+    shown = {point["family"] for point in rows_of(summary, "scores_by_generation")}
+    families = [family for family in summary["families"] if family in shown]
     if not families:
         return None
     question = STANDS_IN if summary.get("engine") == STAND_IN else QUESTION
@@ -49,12 +50,12 @@ def score_by_generation(summary: dict[str, Any]) -> Figure | None:
 
 
 def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
-    arms = summary["arms"]
+    arms, found = summary["arms"], rows_of(summary, "scores_by_generation")
     versions = _versions(summary)
     dodge = min(DODGE, WIDEST / max(1, len(arms) - 1))
     ends: list[tuple[float, int]] = []
     for arm, number in canvas.number_arms(arms).items():
-        points = [p for p in summary["by_generation"] if (p["arm"], p["family"]) == (arm, family)]
+        points = [point for point in found if (point["arm"], point["family"]) == (arm, family)]
         if not points:
             continue
         shift = (number - (len(arms) - 1) / 2) * dodge
@@ -74,7 +75,7 @@ def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
             places, lows, highs = zip(*held, strict=True)
             axis.vlines(places, lows, highs, color=style["color"], linewidth=1.2)
         ends.append((y[-1], number))
-    if any(point["generation"] == FIRST for point in summary["by_generation"]):
+    if any(point["generation"] == FIRST for point in found):
         axis.axvspan(FIRST - 0.5, FIRST + 0.5, color="0.5", alpha=0.12, linewidth=0, zorder=0)
         upright: dict[str, Any] = {"rotation": 90, "ha": "left", "va": "top", "color": "0.35"}
         axis.text(FIRST - 0.46, 0.98, "inherits nothing", fontsize=7, **upright)

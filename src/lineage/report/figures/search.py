@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lineage.report import canvas
+from lineage.report.lookup import cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ MEASURES = {
     "opened_when_needed": "opened when needed",
     "opened_in_vain": "opened in vain\n(less is better)",
 }
-"""The measures of `ground.doc_search`, best read from the top; in words."""
+"""The measures of `doc_search`, best read from the top; in words."""
 DODGE = 0.16
 """Rows between two arms, at most."""
 WIDEST = 0.6
@@ -27,16 +28,13 @@ WIDEST = 0.6
 def doc_search_reliability(summary: dict[str, Any]) -> Figure | None:
     """Return each measure of doc search with its interval over pairs, an arm a mark.
 
-    `summary` is `metrics.json` (`ground`, `doc_search`), over all families. None where no arm
-    had docs to search.
+    `summary` is `metrics.json` (`doc_search`), over all families. None where no arm had docs to
+    search.
     """
-    cells = {
-        (row["arm"], row["measure"]): row
-        for row in summary.get("ground", {}).get("doc_search", [])
-        if row["family"] is None and row["mean"] is not None
-    }
-    arms = [arm for arm in summary["arms"] if any(cell[0] == arm for cell in cells)]
-    measures = [measure for measure in MEASURES if any(cell[1] == measure for cell in cells)]
+    every = cells(summary, "doc_search", "arm", "measure", family=None)
+    found = {place: cell for place, cell in every.items() if cell["mean"] is not None}
+    arms = [arm for arm in summary["arms"] if any(place[0] == arm for place in found)]
+    measures = [measure for measure in MEASURES if any(place[1] == measure for place in found)]
     if not measures:
         return None
     margin = canvas.Margin(left=1.55, top=0.35)
@@ -45,7 +43,7 @@ def doc_search_reliability(summary: dict[str, Any]) -> Figure | None:
     dodge = min(DODGE, WIDEST / len(arms))
     styles = canvas.number_arms(summary["arms"])
     for place, arm in enumerate(arms):
-        known = [(row, cells[arm, m]) for row, m in enumerate(measures) if (arm, m) in cells]
+        known = [(row, found[arm, m]) for row, m in enumerate(measures) if (arm, m) in found]
         shift = (place - (len(arms) - 1) / 2) * dodge
         style = canvas.style(styles[arm]) | {"linestyle": "none"}
         y = [row + shift for row, _ in known]

@@ -32,14 +32,9 @@ that it left; filled where that is new"
 ROOT = -1
 """Where the root stands: before generation 0."""
 GENERATIONS_SQL = """\
-SELECT s.arm, s.lineage, s.generation, s.version, coalesce(r.knowledge_after, '') AS knowledge,
-       coalesce(k.memories, 0) AS memories, coalesce(k.docs, 0) AS docs
-FROM (SELECT DISTINCT arm, pair, lineage, generation, version FROM steps
-      WHERE pair = ? AND generation < {most}) s
-LEFT JOIN (SELECT lineage, generation, knowledge_after FROM steps
-           WHERE phase = 'reward' AND pair = ?) r USING (lineage, generation)
-LEFT JOIN snapshots k ON r.knowledge_after = k.knowledge
-ORDER BY s.arm, s.generation
+SELECT arm, lineage, generation, version, coalesce(knowledge, '') AS knowledge,
+       coalesce(memories, 0) AS memories, coalesce(docs, 0) AS docs
+FROM generations WHERE pair = ? AND generation < ? ORDER BY arm, generation
 """
 
 
@@ -68,8 +63,8 @@ def lineage_tree(
     hollow: the same, or none. `links` gives the address of a node by lineage and generation. No
     more than `MOST_GENERATIONS` are drawn. None where the pair has no finished generation.
     """
-    sql = GENERATIONS_SQL.format(most=MOST_GENERATIONS)
-    found = [Node(**row) for row in rows(connection, sql, [pair, pair])]
+    drawn = rows(connection, GENERATIONS_SQL, [pair, MOST_GENERATIONS])
+    found = [Node(**row) for row in drawn]
     by_arm = {arm: [node for node in found if node.arm == arm] for arm in arms}
     held = {arm: nodes for arm, nodes in by_arm.items() if nodes}
     if not held:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lineage.metrics import long
-from lineage.metrics.long import FIRST, LATER
+from lineage.report.publish import long
+from lineage.report.publish.long import FIRST, LATER
 from lineage.report.publish.publishing import Cells, Published
 
 
@@ -46,7 +46,7 @@ TABLES = (
             f"{cells.at('gain', arm='inherit', family='dissimilar')} in another world."
         ),
         note="Over all generations. Of possible: the gain as a share of that of `oracle`.",
-        tested="gain",
+        tested="inheritance_gain",
         asks="Does a successor profit from what it inherits?",
     ),
     Published(
@@ -109,7 +109,7 @@ TABLES = (
             f"notes (`shuffled`) {cells.at('score', arm='shuffled', family='same')}."
         ),
         note="The score over all generations; its star is that of the gain over `cold`.",
-        tested="gain",
+        tested="inheritance_gain",
         asks="What should a successor receive: memories and docs, one of them, the raw transcript, "
         "retrieval over it, fine-tuned weights, another world's notes, nothing?",
         stars={"score": "gain"},
@@ -142,7 +142,7 @@ TABLES = (
             f"{_crossed(cells, 'r0', 'r1')} to `r1`, and `r1`'s own {_crossed(cells, 'r1', 'r1')}."
         ),
         note="The gain over the same reader without Knowledge.",
-        tested="matrix",
+        tested="upgrade_matrix",
         asks="What are one version's notes worth to another?",
     ),
     Published(
@@ -206,7 +206,7 @@ TABLES = (
             f"{cells.at('score', arm='rewrite-all', family='same')}."
         ),
         note="The score over all generations; its star is that of the gain over `cold`.",
-        tested="gain",
+        tested="inheritance_gain",
         asks="The world changes: which handoff policy keeps its notes fresh?",
         stars={"score": "gain"},
     ),

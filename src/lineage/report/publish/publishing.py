@@ -6,6 +6,7 @@ A table is stored as a record of where its figures come from, with the rows of a
     <!-- table: NAME -->     the sentence that answers, the table and where it comes from
     <!-- output: NAME -->    what the run printed
     <!-- answers -->         every experiment with its question and the answer
+    <!-- metrics -->         every metric, which needs no stored file
     <!-- end -->
 """
 
@@ -17,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lineage.core.errors import LineageError, nearest
-from lineage.metrics import long
-from lineage.metrics.long import Row, Summary
+from lineage.metrics import METRICS
+from lineage.report.lookup import Row, Summary, lost
+from lineage.report.publish import long
 from lineage.report.sheet import bounds, name, share
 
 Record = Mapping[str, Any]
@@ -27,9 +29,11 @@ DEFAULT = "first-light"
 """The experiment of `lineage run` without overrides."""
 NOTHING = "n/a"
 END = "<!-- end -->"
-BEGIN = re.compile(r"^<!-- (?:table|output): [\w-]+ -->$|^<!-- answers -->$", re.MULTILINE)
+BEGIN = re.compile(
+    r"^<!-- (?:table|output): [\w-]+ -->$|^<!-- (?:answers|metrics) -->$", re.MULTILINE
+)
 BLOCK = re.compile(
-    r"^(?P<begin><!-- (?P<kind>table|output|answers)(?:: (?P<name>[\w-]+))? -->)\n"
+    r"^(?P<begin><!-- (?P<kind>table|output|answers|metrics)(?:: (?P<name>[\w-]+))? -->)\n"
     rf"(?:(?!<!-- ).*\n)*?{END}$",
     re.MULTILINE,
 )
@@ -177,11 +181,7 @@ def _asides(record: Record) -> Iterator[str]:
             f"(correction: {stars['correction']})."
         )
     if record["unscored"]:
-        told = (
-            f"{row['arm']} {row['family']} {row['overlong']} + {row['missing']}"
-            for row in record["unscored"]
-        )
-        yield f"Probes over-long (scored 0) + missing: {', '.join(told)}."
+        yield f"Probes over-long (scored 0) + missing: {lost(record['unscored'])}."
 
 
 def provenance(record: Record) -> str:
@@ -220,6 +220,8 @@ def fill(text: str, tables: Mapping[str, Published], records: Mapping[str, Recor
         kind, named = found["kind"], found["name"]
         if kind == "answers":
             content = _answers(tables, records)
+        elif kind == "metrics":
+            content = _metrics()
         elif named not in tables:
             raise LineageError(f"no published table is named {named!r}" + nearest(named, [*tables]))
         elif named not in records:
@@ -254,6 +256,14 @@ def _answers(tables: Mapping[str, Published], records: Mapping[str, Record]) -> 
             lines.append(f"- **{table.asks}** {said}")
             if record:
                 lines.append(f"  (`{record['command']}`)")
+    return "\n".join(lines)
+
+
+def _metrics() -> str:
+    lines = [_line(["metric", "theme", "a row is by, and has", "what it is"]), _line(["---"] * 4)]
+    for one in sorted(METRICS.values(), key=lambda one: (one.theme, one.name)):
+        own = ", ".join(f"`{column}`" for column in one.own)
+        lines.append(_line([f"`{one.name}`", one.theme, own, one.doc.replace("|", "\\|")]))
     return "\n".join(lines)
 
 

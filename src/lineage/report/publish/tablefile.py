@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core.errors import LineageError
-from lineage.metrics.long import Summary
 from lineage.report.answer import answer
+from lineage.report.lookup import Summary, rows_of, totals
 from lineage.report.publish.publishing import NOTHING, Published
 
 PLACES = ("run.", "hydra.")
@@ -35,36 +35,36 @@ def stored(
     it, `computed` the commit of the code that computes the figures and whether it is dirty (see
     `origin.origin`), `output` what the run prints at its end, where that is shown.
     """
-    totals, served, libraries = summary["totals"], run.get("engine", {}), run.get("libraries", {})
+    whole, served, libraries = totals(summary), run.get("engine", {}), run.get("libraries", {})
     kept = {*table.shown, *table.stars.values()}
-    rows = [row for row in table.rows(summary) if row["measure"] in kept]
+    shown = [row for row in table.rows_of(summary) if row["measure"] in kept]
     return {
         "table": table.name,
         "experiment": table.experiment,
-        "answer": answer(summary) if table.leads else table.answer(rows, totals["pairs"]),
+        "answer": answer(summary) if table.leads else table.answer(shown, whole["pairs"]),
         "command": command(run.get("command") or ""),
         "commit": run.get("commit"),
         "dirty": run.get("dirty"),
         "computed": {key: computed[key] for key in ("commit", "dirty")},
         "config_hash": run["config_hash"],
-        "pairs": totals["pairs"],
+        "pairs": whole["pairs"],
         "confidence": summary["confidence"],
-        "errors": totals["errors"],
-        "stars": summary.get("stars", {}).get(table.tested),
+        "errors": whole["errors"],
+        "stars": summary["stars"].get(table.tested),
         "unscored": [
-            row for row in summary.get("unscored", ()) if row["overlong"] or row["missing"]
+            row for row in rows_of(summary, "unscored") if row["overlong"] or row["missing"]
         ],
         "engine": engine,
         "device": served.get("device"),
         "precision": served.get("dtype"),
         "machine": run.get("machine"),
         "date": time.strftime("%Y-%m-%d", time.gmtime(run["began"])),
-        "minutes": None if totals["seconds"] is None else round(totals["seconds"] / 60, 1),
+        "minutes": None if whole["seconds"] is None else round(whole["seconds"] / 60, 1),
         "others": run.get("others"),
         "lineage": libraries.get("lineage"),
         "vllm": next((libraries[name] for name in VLLM if name in libraries), None),
         **({"output": [line.rstrip() for line in output]} if output else {}),
-        "rows": rows,
+        "rows": shown,
     }
 
 

@@ -1,0 +1,44 @@
+"""What `metrics.json` holds, by what it is of: where tables and pictures look their figures up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Summary = Mapping[str, Any]
+"""What `metrics.summarise` returns."""
+Row = dict[str, Any]
+
+
+def rows_of(summary: Summary, metric: str, **which: object) -> list[Row]:
+    """Return the rows of a metric, in the order of the run; none where it is not there.
+
+    `which` has the values that columns must have, such as generation=None: over all of them.
+    """
+    found = summary["metrics"].get(metric, ())
+    return [row for row in found if all(row[name] == value for name, value in which.items())]
+
+
+def cells(summary: Summary, metric: str, *by: str, **which: object) -> dict[Any, Row]:
+    """Return `rows_of` by their values of the columns `by`: a tuple, of one column its value."""
+    return {
+        row[by[0]] if len(by) == 1 else tuple(row[name] for name in by): row
+        for row in rows_of(summary, metric, **which)
+    }
+
+
+def lost(unscored: Iterable[Mapping[str, Any]]) -> str:
+    """Return in words the probes that were over-long and missing, of each arm and family with any.
+
+    `unscored` are the rows of that metric.
+    """
+    return ", ".join(
+        f"{row['arm']} {row['family']} {row['overlong']} + {row['missing']}"
+        for row in unscored
+        if row["overlong"] or row["missing"]
+    )
+
+
+def totals(summary: Summary) -> Row:
+    """Return the one row of the metric `totals`."""
+    return rows_of(summary, "totals")[0]
