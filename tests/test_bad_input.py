@@ -128,6 +128,7 @@ def test_a_missing_adapter_names_its_file(tmp_path: Path) -> None:
     assert locate(version(held), tmp_path).checkpoint == tmp_path
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_a_disk_that_refuses_is_one_line_and_keeps_what_is_finished(
     code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

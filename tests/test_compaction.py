@@ -29,6 +29,8 @@ from lineage.training.run import execute
 OLD = Path(__file__).parent / "data" / "schema-1"
 DATASETS = ("steps", "knowledge", "worlds")
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def config(tmp: Path) -> Config:
     return surrogate(tmp, "experiment=tiny", "experiment.lineages=3")

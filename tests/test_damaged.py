@@ -14,7 +14,7 @@ from typing import Any
 import damage
 import pytest
 import yaml
-from helpers import reported, surrogate
+from helpers import measured, surrogate
 from test_bad_input import fails
 
 import lineage
@@ -32,14 +32,14 @@ WAIT_S = 120
 CHEAP = ("ls", "open", "compact")
 """Commands that every damage is tried on; of the others each file meets some."""
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with its metrics, that tests copy."""
     tmp = tmp_path_factory.mktemp("one")
-    with pytest.MonkeyPatch.context() as patch:
-        _without_pictures(patch)
-        reported(surrogate(tmp, *TINY), tmp / "runs" / "one")
+    measured(surrogate(tmp, *TINY), tmp / "runs" / "one")
     return tmp / "runs" / "one"
 
 
@@ -94,11 +94,6 @@ def outcome(command: Callable[[Path], None], run: Path) -> str:
     return ""
 
 
-def _without_pictures(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(write, "report_html", lambda run, summary, log: "")
-    patch.setattr(write, "score_by_generation", lambda summary: None)
-
-
 @pytest.mark.parametrize("file", damage.FILES)
 def test_whatever_is_damaged_is_named_in_one_line(
     file: str,
@@ -116,7 +111,6 @@ def test_whatever_is_damaged_is_named_in_one_line(
 
     monkeypatch.setattr(browsing, "summarise", summarised)
     monkeypatch.setattr(write, "summarise_all", lambda log: {"": dict(told)})
-    _without_pictures(monkeypatch)
     found, every = Counter[str](), commands(one)
     others = [name for name in every if name not in CHEAP]
     first = damage.FILES.index(file)
@@ -178,7 +172,6 @@ def test_a_suite_of_somebody_else_is_not_imported(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _without_pictures(monkeypatch)
     told = evil(tmp_path, monkeypatch)
     edited(spoilt, suite={"_target_": "evil_suite.Suite"})
     if command == "resume":
@@ -229,7 +222,6 @@ def test_a_package_of_somebody_else_is_not_imported(
 def test_a_run_of_somebody_else_writes_nothing_outside_of_its_folder(
     spoilt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _without_pictures(monkeypatch)
     here, mine = tmp_path / "here", tmp_path / "mine"
     here.mkdir()
     mine.mkdir()

@@ -28,6 +28,8 @@ from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -53,6 +53,8 @@ SHARES = {"signal": 1.0, "open": 1.0}
 CLOCK = ("seconds_generate", "seconds_probe", "seconds_learn", "seconds_sync", "seconds")
 ORIGIN = Origin(0, "v", "w000")
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def toy(tmp: Path, *overrides: str) -> Config:
     """Return a small training of the surrogate."""
@@ -637,12 +639,12 @@ def test_a_schedule_trains_what_it_ships(tmp_path: Path) -> None:
     assert [file.parents[2].name for file in adapters] == ["smollm2-135m@s1", "smollm2-135m@s2"]
     before = step_ids(folder)
     # All is done, so that nothing is trained again.
-    execute_run(config, folder, QUIET, None)
+    execute_run(config, folder, QUIET, report=False)
     assert step_ids(folder) == before
 
 
 def run_with_release(config: Config, folder: Path) -> None:
-    execute_run(config, folder, QUIET, release)
+    execute_run(config, folder, QUIET, release, report=False)
 
 
 def step_ids(folder: Path) -> list[str]:
