@@ -16,7 +16,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SMALLER = {
     r"experiment\.lineages=\d+": "experiment.lineages=3",
     r"suite\.drift=[\d.,]+": "suite.drift=0,0.5",
-    r"method\.steps=\d+": "method.steps=2",
+    r"method\.steps=\d+": "method.steps=4",
 }
 """What runs in place of the notebook's own sizes where not all is tried."""
 
