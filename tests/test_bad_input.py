@@ -12,6 +12,7 @@ from helpers import run, surrogate
 
 from lineage import compose
 from lineage.cli import main
+from lineage.commands.overrides import sweep
 from lineage.core import files as files_module
 from lineage.core.errors import LineageError
 from lineage.models.checkpoint import locate
@@ -98,7 +99,7 @@ def test_a_key_that_is_retired_is_no_fault_of_a_saved_configuration(tmp_path: Pa
 )
 def test_a_sweep_that_cannot_be_listed_is_one_line(override: str) -> None:
     with pytest.raises(LineageError, match=r"^conf: .+$"):
-        compose.sweep([override])
+        sweep([override])
 
 
 def test_a_version_that_only_an_arm_names_decides_the_hash() -> None:
