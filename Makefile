@@ -4,8 +4,10 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 bin := .venv/bin
+# A file's tests share what they run; tests/conftest.py says which files come first.
+workers := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run train test lint bench results clean
+.PHONY: help setup run train test test-full lint bench results clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -20,8 +22,11 @@ run: setup ## run an experiment: make run ARGS="engine=surrogate suite.drift=0.1
 	@$(bin)/lineage run $(ARGS)
 
 test: setup lint ## lint, types, fast tests, then tests with a real vLLM engine
-	$(bin)/python -m pytest -m "not engine" --numprocesses 2 --dist loadfile
+	$(bin)/python -m pytest -m "not engine" $(workers)
 	$(bin)/python -m pytest -m engine
+
+test-full: setup ## the fast tests with all cases of what is fuzzed and drawn (minutes)
+	$(bin)/python -m pytest -m "not engine" --hypothesis-profile full $(workers)
 
 lint: setup ## ruff and mypy
 	$(bin)/ruff check .

@@ -1,5 +1,6 @@
 """Before any test imports anything: no model hub, Ray on the loopback interface, and matplotlib's
-cache in a folder of its own."""
+files in a folder of their own. Then what several files share: how much is tried, and in what order.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +8,50 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 import lineage.models  # noqa: F401 - what Ray reads when it is first imported
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-_matplotlib = tempfile.mkdtemp(prefix="lineage-matplotlib-")
-os.environ["MPLCONFIGDIR"] = _matplotlib
+# The workers have the folder of who started them: looking for fonts takes a second.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _matplotlib = tempfile.mkdtemp(prefix="lineage-matplotlib-")
+    os.environ["MPLCONFIGDIR"] = _matplotlib
+    atexit.register(shutil.rmtree, _matplotlib, ignore_errors=True)
 os.environ.setdefault("MPLBACKEND", "Agg")
 # How long an example takes says nothing on a machine that others use too.
-settings.register_profile("lineage", deadline=None)
-settings.load_profile("lineage")
-atexit.register(shutil.rmtree, _matplotlib, ignore_errors=True)
+settings.register_profile("small", deadline=None, max_examples=25)
+settings.register_profile("full", deadline=None, max_examples=200)
+settings.load_profile("small")
+
+LONG = (
+    *("notebooks", "training", "learners", "pictures", "damaged", "provenance", "reader_fuzz"),
+    *("warehouse", "fleet", "tuner", "arms", "run", "play", "terminal", "measure_tables", "search"),
+    *("textworld", "failures", "resume", "upgrade", "reasoning", "results", "compaction", "open"),
+)
+"""Files that take long, about the longest first: so all workers end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Let runs and trainings draw nothing, in a file of tests that look at no page.
+
+    Pictures take longer than a small run.
+    """
+    from lineage.report import training_page, write
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "score_by_generation", lambda summary: None)
+        patch.setattr(write, "report_html", lambda run, summary, log: "")
+        patch.setattr(training_page, "training_by_step", lambda summary: "a picture")
+        patch.setattr(training_page, "picture_bytes", lambda figure, kind: b"")
+        patch.setattr(training_page, "training_html", lambda folder, summary: "")
+        yield

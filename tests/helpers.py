@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pyarrow.parquet as pq
+from hypothesis import settings
 from rich.console import Console
 
 from lineage import compose
@@ -24,6 +25,9 @@ from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Engine, Request
 from lineage.runs import run as run_module
 from lineage.runs.run import execute
+
+FULL = settings.get_current_profile_name() == "full"
+"""Whether every case is tried (`--hypothesis-profile full`), or a share with some of each kind."""
 
 
 class Screen(io.StringIO):

@@ -12,6 +12,7 @@ from helpers import run, surrogate
 
 from lineage import compose
 from lineage.cli import main
+from lineage.commands.overrides import sweep
 from lineage.core import files as files_module
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
@@ -98,7 +99,7 @@ def test_a_saved_configuration_is_read_as_it_was_written(tmp_path: Path) -> None
 )
 def test_a_sweep_that_cannot_be_listed_is_one_line(override: str) -> None:
     with pytest.raises(LineageError, match=r"^conf: .+$"):
-        compose.sweep([override])
+        sweep([override])
 
 
 def test_a_version_that_only_an_arm_names_decides_the_hash() -> None:
@@ -128,6 +129,7 @@ def test_a_missing_adapter_names_its_file(tmp_path: Path) -> None:
     assert locate(version(held), tmp_path).checkpoint == tmp_path
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_a_disk_that_refuses_is_one_line_and_keeps_what_is_finished(
     code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

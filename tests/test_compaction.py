@@ -26,6 +26,8 @@ from lineage.training.run import execute
 
 DATASETS = ("steps", "knowledge", "worlds")
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def config(tmp: Path) -> Config:
     return surrogate(tmp, "experiment=tiny", "experiment.lineages=3")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lineage import compose
 from lineage.agent.policies import POLICIES
 from lineage.commands.fork import Fork, configured
+from lineage.commands.overrides import sweep
 from lineage.core import plainyaml
 from lineage.core.config import RETIRED, Config, Policy
 from lineage.core.errors import LineageError
@@ -183,6 +184,23 @@ def test_hashes_stay(overrides: str, run: str, training: str) -> None:
     assert not training or compose.training_hash(config) == training
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment.seed=3", "agent=writer", "experiment=arms", "experiment.seed=4"],
+        ["experiment=arms", "agent=writer"],
+        ["run.name='a b'", "agent.docs=true", "experiment.probes={same: 3}", "arms.names=[cold]"],
+        ["+arms.defined.x={receives: docs}", "arms.names=[x,cold]", "~suite.drift"],
+        ["engine=surrogate", "start.run=null", "run.root=${run.cache}/x"],
+    ],
+)
+def test_values_are_set_as_hydra_sets_them(overrides: list[str]) -> None:
+    expected = compose.resolved(compose.composed_by_hydra(overrides))
+    assert compose.resolved(compose.composed(overrides)) == expected
+    # What is kept of a choice is nobody's to change.
+    assert compose.resolved(compose.composed(overrides)) == expected
+
+
 def saved(folder: Path, **changes: Any) -> Path:
     """Return a saved configuration with other values at its top."""
     file = folder / "config.yaml"
@@ -309,4 +327,4 @@ def test_plain_yaml_reads_numbers_as_hydra_does_and_dates_as_text(text: str, val
     ],
 )
 def test_a_sweep_goes_in_hydra_s_order(overrides: list[str], points: list[list[str]]) -> None:
-    assert compose.sweep(overrides) == points
+    assert sweep(overrides) == points

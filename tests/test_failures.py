@@ -30,6 +30,8 @@ TOO_LONG = Completion(prompt="p", finish_reason=OVERLONG, error="over-long promp
 TINY = ("experiment=tiny", "experiment.lineages=1", "arms.names=[inherit,cold,oracle]")
 TWO = (*TINY, "experiment.lineages=2")
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 # The meter alone.
 

@@ -158,7 +158,7 @@ def test_a_replica_that_dies_is_restarted_and_its_open_requests_run_again(tmp_pa
 
 def test_too_few_cpus_is_one_clear_line(tmp_path: Path) -> None:
     async def start() -> None:
-        made = fleet(tmp_path, "engine.vllm.cpus=1000", "engine.start_timeout_s=3")
+        made = fleet(tmp_path, "engine.vllm.cpus=1000", "engine.start_timeout_s=1")
         try:
             await made.start(VERSIONS)
         finally:

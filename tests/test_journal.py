@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lineage.core.errors import LineageError
@@ -74,7 +74,6 @@ def test_what_is_journalled_comes_back_as_it_was(tmp_path: Path) -> None:
     assert [json.loads(line)[1][0] for line in lines[:-1]] == ["digest"]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_goes_on(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

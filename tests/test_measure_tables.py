@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from helpers import measured, reported, surrogate
 
 from lineage.core.intervals import DIFFERENCE, SHARE, interval, ratio
 from lineage.log.views.connect import SCORE_SQL, connect, rows
+from lineage.log.views.gathering import gathered
 from lineage.metrics import METRICS, THEMES, registry, summarise_all
 from lineage.metrics.cells import starred
 from lineage.metrics.gains import harm, inheritance_gain
@@ -41,8 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def log(folder: Path) -> Log:
-    return connect(folder)
+def log(folder: Path) -> Iterator[Log]:
+    with gathered(folder) as log:
+        yield log
 
 
 @pytest.fixture(scope="module")

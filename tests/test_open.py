@@ -153,6 +153,7 @@ def test_what_is_finished_later_is_in_later_queries(one: Path, tmp_path: Path) -
     assert count(log, "steps") == len(steps(one)) > before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_training_has_its_steps(tmp_path: Path) -> None:
     from rich.console import Console
     from test_training import toy

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import duckdb
 import pytest
 from helpers import measured, surrogate
 from test_training_report import LOG, training
 
 from lineage.inspect.snapshots import Snapshots
 from lineage.log.place import Place
-from lineage.log.views.connect import connect, rows
+from lineage.log.views.connect import rows
+from lineage.log.views.gathering import gathered
 from lineage.metrics.training import summarise_training
 from lineage.report import figures
 from lineage.report.canvas import STYLES, spread
@@ -47,14 +49,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     return folder, measured(config, folder)
 
 
-def every(made: tuple[Path, dict[str, Any]]) -> list[Any]:
-    folder, summary = made
-    connection = connect(folder)
+@pytest.fixture(scope="module")
+def log(made: Any) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Its log, as a report reads it."""
+    with gathered(made[0]) as log:
+        yield log
+
+
+@pytest.fixture(scope="module")
+def every(made: Any, log: duckdb.DuckDBPyConnection) -> list[Any]:
+    """Each picture of it."""
+    return drawn(made[1], log)
+
+
+def drawn(summary: dict[str, Any], log: duckdb.DuckDBPyConnection) -> list[Any]:
     return [
         *(draw(summary) for draw in OF_SUMMARY),
-        figures.memory_turnover(connection, summary["arms"]),
-        figures.memory_turnover(connection, summary["arms"], "docs"),
-        figures.lineage_tree(connection, summary["arms"], 1),
+        figures.memory_turnover(log, summary["arms"]),
+        figures.memory_turnover(log, summary["arms"], "docs"),
+        figures.lineage_tree(log, summary["arms"], 1),
     ]
 
 
@@ -62,20 +75,22 @@ def texts(axis: Any) -> list[str]:
     return [text.get_text() for text in axis.texts]
 
 
-def test_each_picture_asks_names_its_axes_and_comes_out_the_same_twice(made: Any) -> None:
-    for one, again in zip(every(made), every(made), strict=True):
+def test_each_picture_asks_names_its_axes_and_comes_out_the_same_twice(
+    made: Any, log: duckdb.DuckDBPyConnection, every: list[Any]
+) -> None:
+    for one, again in zip(every, drawn(made[1], log), strict=True):
         assert one.get_suptitle().endswith("?")
         for axis in one.axes:
             assert axis.get_xlabel()
             assert axis.get_ylabel() or [label.get_text() for label in axis.get_yticklabels()]
         for kind, begin in (("svg", b"<?xml"), ("png", b"\x89PNG")):
-            drawn = figures.picture_bytes(one, kind)
-            assert drawn == figures.picture_bytes(again, kind)
-            assert drawn.startswith(begin)
+            given = figures.picture_bytes(one, kind)
+            assert given == figures.picture_bytes(again, kind)
+            assert given.startswith(begin)
 
 
-def test_what_is_drawn_stays_within_its_cell(made: Any) -> None:
-    for figure in every(made):
+def test_what_is_drawn_stays_within_its_cell(every: list[Any]) -> None:
+    for figure in every:
         renderer = figure.canvas.get_renderer()
         figure.draw(renderer)
         lefts = sorted({axis.get_position().x0 for axis in figure.axes})
@@ -87,8 +102,8 @@ def test_what_is_drawn_stays_within_its_cell(made: Any) -> None:
             assert box.y0 >= -1
 
 
-def test_words_of_a_panel_do_not_cover_each_other(made: Any) -> None:
-    for figure in every(made):
+def test_words_of_a_panel_do_not_cover_each_other(every: list[Any]) -> None:
+    for figure in every:
         renderer = figure.canvas.get_renderer()
         figure.draw(renderer)
         for axis in figure.axes:
@@ -103,21 +118,17 @@ def test_words_of_a_panel_do_not_cover_each_other(made: Any) -> None:
             assert not covered
 
 
-def test_nothing_to_show_is_no_picture(made: Any) -> None:
-    folder, _ = made
+def test_nothing_to_show_is_no_picture(log: duckdb.DuckDBPyConnection) -> None:
     assert [draw(EMPTY) for draw in OF_SUMMARY] == [None] * len(OF_SUMMARY)
-    connection = connect(folder)
-    assert figures.memory_turnover(connection, ["cold"]) is None
-    assert figures.lineage_tree(connection, ["inherit"], 99) is None
+    assert figures.memory_turnover(log, ["cold"]) is None
+    assert figures.lineage_tree(log, ["inherit"], 99) is None
     assert figures.reward_by_step({"by_step": []}) is None
     assert figures.training_by_step({"by_step": []}) is None
     assert pictured([None, None]) == ""
 
 
-def test_turnover_is_that_of_the_snapshots(made: Any) -> None:
-    folder, _ = made
-    connection = connect(folder)
-    snapshots = Snapshots(connection)
+def test_turnover_is_that_of_the_snapshots(log: duckdb.DuckDBPyConnection) -> None:
+    snapshots = Snapshots(log)
     for entries in ("memories", "docs"):
         expected: dict[tuple[str, int], list[int]] = {}
         for place, id in snapshots.left.items():
@@ -131,12 +142,12 @@ def test_turnover_is_that_of_the_snapshots(made: Any) -> None:
             counts[1] += sum(old.get(key, text) != text for key, text in new.items())
             counts[2] += len(new.keys() - old.keys())
             counts[3] += len(old.keys() - new.keys())
-        found = rows(connection, turnover_sql(entries))  # type: ignore[arg-type]
+        found = rows(log, turnover_sql(entries))  # type: ignore[arg-type]
         assert {
             (row["arm"], row["generation"]): [row[part] * row["lineages"] for part in PARTS]
             for row in found
         } == expected
-    by = {(row["arm"], row["generation"]): row for row in rows(connection, turnover_sql("docs"))}
+    by = {(row["arm"], row["generation"]): row for row in rows(log, turnover_sql("docs"))}
     assert by["rebuild", 1]["dropped"] > 0, "the run is one where entries go"
 
 
@@ -214,20 +225,20 @@ def test_the_retention_matrix_writes_each_score(made: Any) -> None:
     assert not texts(figure.axes[0])
 
 
-def test_the_tree_links_each_generation(made: Any) -> None:
-    folder, summary = made
+def test_the_tree_links_each_generation(made: Any, log: duckdb.DuckDBPyConnection) -> None:
+    _, summary = made
     links = {(f"000-{arm}", g): f"#{arm}{g}" for arm in summary["arms"] for g in range(9)}
-    tree = figures.lineage_tree(connect(folder), summary["arms"], 0, links)
+    tree = figures.lineage_tree(log, summary["arms"], 0, links)
     assert tree is not None
     (drawn,) = figures.panels_svg(tree, "tree", "a tree", whole=True)
     assert set(re.findall(r'<a xlink:href="(#\w+)"', drawn)) == set(links.values())
     assert "_blank" not in drawn
 
 
-def test_panels_of_a_page_are_whole_svgs_and_share_no_id(made: Any) -> None:
+def test_panels_of_a_page_are_whole_svgs_and_share_no_id(every: list[Any]) -> None:
     shown = [
         panel
-        for number, figure in enumerate(every(made))
+        for number, figure in enumerate(every)
         for panel in figures.panels_svg(figure, f"p{number}", "<what?>")
     ]
     ids: list[str] = []

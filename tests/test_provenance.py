@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from lineage.inspect.provenance import Help, Provenance, provenance
 from lineage.inspect.snapshots import Snapshots
 from lineage.log.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
 from lineage.log.views.connect import connect, read_record
+from lineage.log.views.gathering import gathered
 
 HOSTILE = "[red]x[/red] \x1b[31m\u202eend"
 LIMITS = Limits(200, 200, 200)
@@ -391,8 +392,15 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp / "runs" / "real"
 
 
-def test_every_snapshot_descends_from_nothing_by_logged_events(real: Path) -> None:
-    snapshots = Snapshots(connect(real))
+@pytest.fixture(scope="module")
+def lived(real: Path) -> Iterator[Snapshots]:
+    """Its snapshots, out of tables that are asked faster than its files."""
+    with gathered(real) as log:
+        yield Snapshots(log)
+
+
+def test_every_snapshot_descends_from_nothing_by_logged_events(lived: Snapshots) -> None:
+    snapshots = lived
     assert len(snapshots.left) == 2 * 3 * 4
     for place, id in snapshots.left.items():
         links = snapshots.log(id, place.lineage)
@@ -405,8 +413,8 @@ def test_every_snapshot_descends_from_nothing_by_logged_events(real: Path) -> No
             assert link.made.before == link.parent and link.made.verdict in ("applied", "overflow")
 
 
-def test_histories_add_up(real: Path) -> None:
-    snapshots, record = Snapshots(connect(real)), read_record(real)
+def test_histories_add_up(real: Path, lived: Snapshots) -> None:
+    snapshots, record = lived, read_record(real)
     verdicts = set()
     for lineage in ("000-inherit", "000-rebuild", "001-rewrite"):
         last = snapshots.get(snapshots.find(f"{lineage}@3"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import FULL
 
 from lineage.core.errors import LineageError
 from lineage.suites.cladder import Cladder
@@ -46,6 +47,8 @@ WRONG = {
 """Values as they are written in JSON."""
 LONGEST = 400
 """Characters of a line."""
+SHARE = 4
+"""Of so many cases one is tried where not all are: some of each key, and some of each value."""
 
 
 @dataclass(frozen=True)
@@ -186,12 +189,15 @@ def test_a_wrong_value_anywhere_is_read_or_refused_in_one_line(name: str, tmp_pa
     file = tmp_path / f"rows.{'jsonl' if given.lines else 'json'}"
     found: Counter[str] = Counter()
     bad = []
-    for way in ways(given.rows[0]):
-        for kind, first in changed(given.rows[0], way):
-            file.write_text(given.text(first))
-            said = outcome(given.suite, file)
-            found[said if said in ("read", "refused") else "wrong"] += 1
-            if said not in ("read", "refused"):
-                bad.append((way, kind, said))
+    cases = [(way, *one) for way in ways(given.rows[0]) for one in changed(given.rows[0], way)]
+    tried = cases if FULL else cases[::SHARE]
+    assert {way for way, _, _ in tried} == set(ways(given.rows[0]))
+    assert {kind for _, kind, _ in tried} == {kind for _, kind, _ in cases}
+    for way, kind, first in tried:
+        file.write_text(given.text(first))
+        said = outcome(given.suite, file)
+        found[said if said in ("read", "refused") else "wrong"] += 1
+        if said not in ("read", "refused"):
+            bad.append((way, kind, said))
     assert not bad, f"{len(bad)} of {found.total()}: {bad[:9]}"
-    assert found["read"] and found["refused"] > found.total() / 4, found
+    assert found["read"] and found["refused"] > (found.total() / 4 if FULL else 0), found

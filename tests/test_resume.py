@@ -32,6 +32,8 @@ from lineage.training.run import execute
 EDITED = "Take great care."
 SMALL = ("experiment=tiny", "experiment.lineages=1", "log.journal_steps=1")
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def small(tmp: Path, *overrides: str) -> Config:
     return surrogate(tmp, *SMALL, *overrides)

@@ -29,6 +29,8 @@ from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
 from lineage.report.lookup import cells, totals
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

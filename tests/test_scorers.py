@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lineage.core.tasks import Referral
@@ -193,7 +193,6 @@ NAMES = sorted((scorers.SCORERS.keys() | published.RULES.keys() | {"recall"}) - 
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=40, deadline=None)
 @given(answer=texts, said=texts)
 def test_any_text_has_a_score(name: str, answer: str, said: str) -> None:
     options = OPTIONS.get(name, {})
@@ -211,7 +210,6 @@ def test_an_answer_that_is_not_refused_is_right_and_nothing_is_not(answer: str, 
     assert scorers.score(name, {}, [answer], "?", "") == 0.0
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(texts, min_size=2, max_size=4), texts)
 def test_no_completion_is_right_for_two_choices(choices: list[str], said: str) -> None:
     options = {"choices": choices}

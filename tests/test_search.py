@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tantivy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lineage.core.errors import LineageError
@@ -67,7 +67,6 @@ def bm25_by_definition(entries: Iterable[Entry], query: str) -> dict[str, float]
 
 
 @given(SHELVES, text(), st.integers(1, 15))
-@settings(deadline=None)
 def test_bm25_is_bm25(entries: list[Entry], query: str, k: int) -> None:
     ranker = Bm25()
     ranker.put(entries)
@@ -110,7 +109,6 @@ STEPS = st.lists(
 @KINDS
 @pytest.mark.parametrize("ghosts", [0, 256])
 @given(steps=STEPS, query=text(least=1), k=st.integers(1, 15))
-@settings(deadline=None)
 def test_history_does_not_matter(
     kind: str, ghosts: int, steps: list[tuple[str, list]], query: str, k: int
 ) -> None:
@@ -211,7 +209,6 @@ def test_a_query_is_text_and_not_a_language(kind: str, query: str) -> None:
 
 
 @given(query=st.text(), body=st.text())
-@settings(deadline=None)
 def test_any_text_can_be_searched_for_and_in(query: str, body: str) -> None:
     for kind in ("bm25", "dense"):
         ranker = fresh(kind)
@@ -278,7 +275,6 @@ class Recorded(Bm25):
 
 @KINDS
 @given(shelves=st.lists(SHELVES, min_size=1, max_size=3), data=st.data())
-@settings(deadline=None)
 def test_a_library_answers_for_the_tuple_it_is_given(
     kind: str, shelves: list[list[Entry]], data: st.DataObject
 ) -> None:

@@ -23,6 +23,8 @@ from lineage.report import write
 
 BOTH = pytest.mark.parametrize("number", SIGNALS, ids=lambda one: one.name)
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(autouse=True)
 def ready() -> Iterator[None]:

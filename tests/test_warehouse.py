@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
+from helpers import FULL
 
 from lineage.compose import load_suite
 from lineage.core.config import ExperimentConfig, ProbeConfig
@@ -25,7 +26,7 @@ from lineage.suites.warehouse.data import NAMES
 from lineage.suites.warehouse.results import same
 from lineage.suites.warehouse.suite import Warehouse
 
-SEEDS = 200
+SEEDS = 200 if FULL else 40
 KIND = {kind.name: kind for kind in KINDS}
 
 

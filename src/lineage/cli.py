@@ -25,7 +25,7 @@ from lineage.commands import (
     train,
     versions,
 )
-from lineage.commands.overrides import add_overrides
+from lineage.commands.overrides import add_overrides, sweep
 from lineage.commands.runs import add_run, find_run
 from lineage.core.config import Config
 from lineage.core.console import fit_streams
@@ -171,7 +171,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         config = compose.load(options.overrides)
         _execute(options, config, new_folder(config), console)
         return
-    points = [(point, compose.load(point)) for point in compose.sweep(options.overrides)]
+    points = [(point, compose.load(point)) for point in sweep(options.overrides)]
     parent = new_folder(points[0][1])
     for number, (point, config) in enumerate(points):
         console.print(f"[{number + 1}/{len(points)}] {' '.join(point)}", markup=False)

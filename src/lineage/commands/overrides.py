@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from textwrap import fill
 
+from hydra.core.override_parser.types import Glob
+
 from lineage import compose
+from lineage.core.errors import LineageError
 
 WIDTH = 80
 """Columns of a help text."""
@@ -45,3 +50,25 @@ def groups_text() -> str:
         + "\n\nany key can be overridden, as in suite.drift=0.1; the files of the groups, with "
         f"all keys:\n  {compose.conf_dir()}\n"
     )
+
+
+def sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the override lists of a multirun, in Hydra's order: `a=1,2 b=3` gives two.
+
+    Raises LineageError where they are no overrides, or a sweep of a kind that cannot be listed.
+    """
+    points: dict[str, list[str]] = {}
+    for override in compose.parsed(overrides):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            texts = [override.get_value_element_as_str()]
+        elif override.is_discrete_sweep() and not isinstance(override.value(), Glob):
+            with compose.one_line():
+                texts = list(override.sweep_string_iterator())
+        else:
+            raise LineageError(
+                f"conf: {override.input_line!r} names no values to run one by one: list them, "
+                f"{key}=A,B, or use choice() or range()"
+            )
+        points[key] = [f"{key}={text}" for text in texts]
+    return [list(point) for point in product(*points.values())]

@@ -60,8 +60,11 @@ class Margin:
 
 
 def use_cache(cache: Path) -> None:
-    """Let matplotlib keep its own files below `cache`; only before it is first imported."""
-    os.environ["MPLCONFIGDIR"] = str(cache.absolute() / "matplotlib")
+    """Let matplotlib keep its own files below `cache`; only before it is first imported.
+
+    Where the environment names a folder for them already, they are kept there.
+    """
+    os.environ.setdefault("MPLCONFIGDIR", str(cache.absolute() / "matplotlib"))
 
 
 def canvas(
