@@ -25,7 +25,7 @@ from lineage.core.console import PLAIN, busy, fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
 from lineage.report import headline, terminal, write
-from lineage.runs import run as run_module
+from lineage.runs import folder as folder_module
 from lineage.runs.folder import locked
 from lineage.runs.progress import Display
 
@@ -247,7 +247,7 @@ def test_a_run_can_be_resumed_from_the_moment_that_its_settings_are_there(
         written.append(path.name)
         atomic_write(path, data)
 
-    monkeypatch.setattr(run_module, "atomic_write", note)
+    monkeypatch.setattr(folder_module, "atomic_write", note)
     run(surrogate(tmp_path, *SMALL), tmp_path / "runs" / "one")
     assert written.index("run.json") < written.index("config.yaml")
 

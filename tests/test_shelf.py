@@ -141,13 +141,12 @@ def test_a_registration_that_fails_leaves_nothing(
 ) -> None:
     shelf = tmp_path / "shelf"
 
-    def full(file: Path, data: bytes) -> None:
-        if file.name == "version.yaml":
-            raise OSError(28, "No space left on device")
-        file.write_bytes(data)
+    def full(folder: Path) -> None:
+        assert (folder / "version.yaml").exists()
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shelf_module, "_write", full)
+        patch.setattr(shelf_module, "sync_tree", full)
         with pytest.raises(OSError, match="No space"):
             put(shelf)
     assert not list(shelf.iterdir())

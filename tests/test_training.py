@@ -32,7 +32,6 @@ from lineage.core.knowledge import EMPTY, Doc, Memory, Origin
 from lineage.core.reward import Reward, over_horizon
 from lineage.core.seeds import derive
 from lineage.core.tasks import World
-from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Request
 from lineage.models.recorder import Recorder
 from lineage.models.surrogate import Surrogate
@@ -515,13 +514,13 @@ def test_lessons_make_histories(tmp_path: Path) -> None:
 def test_judges_are_served_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
 
-    async def start(self: Meter, versions: Sequence[str]) -> None:
+    async def start(self: Surrogate, versions: Sequence[str]) -> None:
         started.extend(versions)
         raise LineageError("enough")
 
     judged = rows_of(7, scorer={"name": "judge", "version": "smollm2-135m@r1"})
     config = on_file(tmp_path, judged)
-    monkeypatch.setattr(Meter, "start", start)
+    monkeypatch.setattr(Surrogate, "start", start)
     with pytest.raises(LineageError, match="enough"):
         execute(config, tmp_path / "runs" / "toy", QUIET)
     assert started == ["smollm2-135m@r0", "smollm2-135m@r1"]

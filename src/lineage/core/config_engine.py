@@ -73,7 +73,7 @@ class VllmConfig:
 
 @dataclass(frozen=True, config=NODE)
 class SkillConfig:
-    """How a surrogate version behaves; see `lineage.models.surrogate`."""
+    """How a surrogate version behaves; see `lineage.models.behaviour`."""
 
     recall: list[Share] = key("of a note, at 2, 4, 8, 16 in the prompt", "chances", least=4, most=4)
     infer: Share = key("of using a note about kin", "chance")

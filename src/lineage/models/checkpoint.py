@@ -20,6 +20,7 @@ from pathlib import Path
 
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
+from lineage.core.files import sync_tree
 from lineage.models.protocol import Located
 from lineage.models.versions import ModelVersion
 
@@ -150,9 +151,7 @@ def _convert(source: Path, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(**place).save_pretrained(folder)
-    for file in folder.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
+    sync_tree(folder)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from lineage.models.replica import Replica, last_line, place
 from lineage.models.surrogate import count_tokens
 from lineage.models.tuner import Tuner, trained
 from lineage.models.versions import ModelVersion, lookup, registry
-from lineage.models.vllm_engine import Served
 
 OFFLINE = {"env_vars": {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}}
 NOWHERE = Located(Path(), None)
@@ -80,15 +79,13 @@ class Fleet:
 
     def _deployment(self, served: Sequence[ModelVersion]) -> Deployment:
         """Return the deployment of a checkpoint with the versions `served`, which share it."""
-        versions = {}
-        for one in served:
-            adapter = self.weights(one.name).adapter
-            versions[one.name] = Served(
-                str(adapter) if adapter else None, one.context_window, one.tool_parser
-            )
+        weights = {one.name: self.weights(one.name) for one in served}
         return Deployment(
-            checkpoint=str(self.weights(served[0].name).checkpoint),
-            versions=versions,
+            checkpoint=str(weights[served[0].name].checkpoint),
+            versions={
+                one.name: replace(one, adapter=str(weights[one.name].adapter or ""))
+                for one in served
+            },
             engine=self.config,
             cache=str(self.cache),
             on_gpu=self.on_gpu,

@@ -13,7 +13,8 @@ from pathlib import Path
 from lineage.core.config_engine import EngineConfig
 from lineage.models.protocol import Completion, Example, Request
 from lineage.models.surrogate import Surrogate
-from lineage.models.vllm_engine import Served, VllmEngine, prepare_environment
+from lineage.models.versions import ModelVersion
+from lineage.models.vllm_engine import VllmEngine, prepare_environment
 
 HOST_MARK = "LINEAGE_ENGINE_HOST"
 """Set in a host's environment, so that vLLM's processes know that they belong to one."""
@@ -48,7 +49,7 @@ class Deployment:
     """
 
     checkpoint: str
-    versions: dict[str, Served]
+    versions: dict[str, ModelVersion]
     engine: EngineConfig
     cache: str
     on_gpu: bool

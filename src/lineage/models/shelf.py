@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import json
 import math
-import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -29,7 +28,7 @@ from lineage.core import names as names_of_paths
 from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.core.errors import LineageError
 from lineage.core.fields import checked
-from lineage.core.files import NONCE, sync_folder
+from lineage.core.files import NONCE, sync_folder, sync_tree
 from lineage.core.jsonfile import read_file
 from lineage.core.plainyaml import dump, parse
 from lineage.models.checkpoint import ADAPTER_FILES, digest
@@ -144,10 +143,10 @@ def register(
             **(pictures or {}),
         }
         for file, data in files.items():
-            _write(folder / file, data)
+            (folder / file).write_bytes(data)
         made = replace(version, adapter=HERE, digest=digest(folder))
-        _write(folder / VERSION_FILE, dump(asdict(made)).encode())
-        sync_folder(folder)
+        (folder / VERSION_FILE).write_bytes(dump(asdict(made)).encode())
+        sync_tree(folder)
         target = shelf / name
         try:
             folder.rename(target)
@@ -192,13 +191,6 @@ def _require_same(shelf: Path, name: str, made: VersionConfig) -> None:
         raise LineageError(
             f"{shelf} holds another version {name!r}: choose another train.name, or move that away"
         )
-
-
-def _write(file: Path, data: bytes) -> None:
-    with file.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
 
 
 def _portable(file: Path, checkpoint: CheckpointConfig) -> bytes:

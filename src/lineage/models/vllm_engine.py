@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,7 @@ from lineage.core.errors import OVERLONG
 from lineage.models.checkpoint import changed_layers
 from lineage.models.precision import cores, precision
 from lineage.models.protocol import Completion, Request, ToolCall
-
-
-@dataclass(frozen=True)
-class Served:
-    """One version that an engine serves: its adapter's folder (None: the plain model).
-
-    `tool_parser` is vLLM's name for its tool-call format, "" where it has none.
-    """
-
-    adapter: str | None
-    context_window: int
-    tool_parser: str = ""
+from lineage.models.versions import ModelVersion
 
 
 class EngineDied(Exception):
@@ -63,13 +52,13 @@ def prepare_environment(config: VllmConfig, cache: Path, on_gpu: bool) -> None:
 class VllmEngine:
     """An asynchronous vLLM engine in this process, serving `versions` of one checkpoint.
 
-    `adaptable`: more adapters may come while it runs.
+    Their adapters are folders on this machine. `adaptable`: more may come while it runs.
     """
 
     def __init__(
         self,
         checkpoint: str,
-        versions: Mapping[str, Served],
+        versions: Mapping[str, ModelVersion],
         config: VllmConfig,
         on_gpu: bool,
         adaptable: bool = False,
@@ -79,12 +68,12 @@ class VllmEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self.dtype = precision(config.dtype, on_gpu)
-        folders = {name: served.adapter for name, served in versions.items() if served.adapter}
+        folders = {name: one.adapter for name, one in versions.items() if one.adapter}
         arguments: dict[str, Any] = {
             "model": checkpoint,
             "dtype": self.dtype,
             "enforce_eager": config.enforce_eager,
-            "max_model_len": max(served.context_window for served in versions.values()),
+            "max_model_len": max(one.context_window for one in versions.values()),
             "max_num_seqs": config.max_num_seqs,
             "enable_prefix_caching": True,
             "tensor_parallel_size": config.tensor_parallel,

@@ -10,9 +10,10 @@ from pathlib import Path
 from lineage.agent.context import Context, Ids
 from lineage.agent.episode import Attempt, probe, work
 from lineage.agent.handoff import hand_over
-from lineage.agent.history import Past, past_of, restore
+from lineage.agent.history import Past, newest, past_of, restore
 from lineage.agent.migrations import migrate
 from lineage.agent.migrations.legacy import Legacy
+from lineage.agent.prompt import history_block
 from lineage.core.config import Config
 from lineage.core.curriculum import Plan
 from lineage.core.knowledge import EMPTY, Knowledge
@@ -28,7 +29,6 @@ from lineage.runs.arms import Arm, inputs_of
 from lineage.runs.finetune import tune
 from lineage.runs.plan import Job
 from lineage.runs.poison import plant
-from lineage.runs.transcript import fitting
 from lineage.search import Library, make_ranker
 
 
@@ -217,7 +217,15 @@ class _Lineage:
         return await tune(context, setting.engine, config, past, generation, setting.folder)
 
     def _shown(self, context: Context, past: tuple[Past, ...]) -> tuple[Past, ...]:
-        return fitting(context, past) if self.arm.receives.transcript else past
+        """Return of `past` what a prompt may hold: of a transcript what is within its tokens."""
+        if not self.arm.receives.transcript:
+            return past
+        config = context.config
+
+        def tokens(shown: Sequence[Past]) -> int:
+            return context.count(history_block(shown, config.wrong_answers))
+
+        return newest(past, config.transcript_tokens, tokens)
 
 
 def _past(context: Context, plan: Plan, attempts: Sequence[Attempt]) -> list[Past]:
