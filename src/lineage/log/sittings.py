@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 
-from lineage.core.errors import LineageError
+from pydantic.dataclasses import dataclass
+
+from lineage.core.fields import Number
 from lineage.core.files import atomic_write
-from lineage.core.jsonfile import read_file
+from lineage.core.jsonfile import parse_json, read_file
 
 SITTINGS = "sittings.json"
 EVERY = 2.0
@@ -27,8 +29,8 @@ EVERY = 2.0
 class Sitting:
     """When a process began to work on the run, and how long it did; None: nobody timed that."""
 
-    began: float
-    seconds: float | None
+    began: Number
+    seconds: Number | None
 
 
 def read_sittings(run: Path) -> tuple[Sitting, ...]:
@@ -40,17 +42,10 @@ def read_sittings(run: Path) -> tuple[Sitting, ...]:
     return parse_sittings(read_file(file), str(file)) if file.exists() else ()
 
 
-def parse_sittings(text: str | bytes, file: str) -> tuple[Sitting, ...]:
-    """Return the sittings that `text` holds; raises LineageError that names `file`."""
-    try:
-        found = tuple(Sitting(float(one["began"]), one["seconds"]) for one in json.loads(text))
-        if not all(isinstance(one.seconds, int | float | None) for one in found):
-            raise TypeError("seconds must be a number or null")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LineageError(
-            f"{file} is no record of sittings ({error}): remove it, then the steps tell the time"
-        ) from error
-    return found
+def parse_sittings(data: bytes, file: str) -> tuple[Sitting, ...]:
+    """Return the sittings that `data` holds; raises LineageError that names `file`."""
+    remedy = "remove it, then the steps tell the time"
+    return tuple(Sitting(**one) for one in parse_json(data, file, list[Sitting], remedy))
 
 
 class Timer:
