@@ -10,7 +10,7 @@ import html
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
@@ -188,14 +188,46 @@ def bar_style(number: int) -> dict[str, Any]:
     return {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
 
 
+def stack(
+    axis: Axes,
+    places: Sequence[float],
+    parts: Mapping[str, Sequence[float]],
+    names: Sequence[str] = (),
+) -> list[float]:
+    """Draw `parts` as stacked bars at `places`: what adds above zero, what takes away below it.
+
+    The style of a part is that of its place in `names` (else in `parts`). Return how high the
+    stacks are.
+    """
+    above, below = [0.0] * len(places), [0.0] * len(places)
+    order = list(names or parts)
+    for name, values in parts.items():
+        bottom = [a if v >= 0 else b for v, a, b in zip(values, above, below, strict=True)]
+        axis.bar(places, values, bottom=bottom, label=name, **bar_style(order.index(name)))
+        above = [a + max(v, 0.0) for a, v in zip(above, values, strict=True)]
+        below = [b + min(v, 0.0) for b, v in zip(below, values, strict=True)]
+    return above
+
+
 def band(
-    axis: Axes, x: Sequence[float], lows: Sequence[float], highs: Sequence[float], color: str
+    axis: Axes, points: Iterable[tuple[float, float | None, float | None]], color: str
 ) -> None:
-    """Draw the interval round a line; round a single point, which has no width, as a stroke."""
-    if len(x) == 1:
-        axis.vlines(x, lows, highs, color=color, linewidth=1.2)
-    else:
-        axis.fill_between(x, lows, highs, color=color, alpha=0.15, linewidth=0)
+    """Draw the intervals (x, low, high) round a line, where there are any.
+
+    Round a single point, which has no width, as a stroke.
+    """
+    held = [point for point in points if point[1] is not None]
+    if len(held) == 1:
+        axis.vlines(*zip(*held), color=color, linewidth=1.2)
+    elif held:
+        axis.fill_between(*zip(*held), color=color, alpha=0.15, linewidth=0)
+
+
+def along(axis: Axes, places: Sequence[int], name: str, room: float) -> None:
+    """Let the x axis be that of `places`, generations or steps in order, with `room` beside."""
+    axis.set_xticks([places[place] for place in ticks(len(places))])
+    axis.set_xlim(places[0] - room, places[-1] + room)
+    axis.set_xlabel(name, fontsize=9)
 
 
 def key(axis: Axes) -> None:

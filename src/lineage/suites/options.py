@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, create_model
 
 from lineage.suites.formats import Described, Differs, Text, read
 
@@ -23,67 +23,31 @@ class Options(Described):
     model_config = ConfigDict(extra="forbid")
 
 
-class _Tolerances(Options):
-    absolute: Tolerance = 0
-    relative: Tolerance = 0
+def _options(**fields: Any) -> type[Options]:
+    """Return a model of options: of each its type and its default, `...` where it has none."""
+    return create_model("Options", __base__=Options, **fields)
 
 
-class _Choice(Options):
-    choices: Texts
-
-
-class _Regex(Options):
-    pattern: Text | None = None
-
-
-class _Result(Options):
-    relative: Tolerance = CLOSE
-    ordered: bool = False
-
-
-class _Judge(Options):
-    version: Text
-
-
-class _Recall(Options):
-    whole: bool = False
-
-
-class _Prefix(Options):
-    choices: Texts
-    none: list[Text] = Field(default=[])
-
-
-class _Locomo(Options):
-    category: Category
-
-
-class _MemoryAgentBench(Options):
-    metric: Literal[
-        "substring_exact_match",
-        "parsed_substring_exact_match",
-        "exact_match",
-        "parsed_exact_match",
-        "ruler_recall",
-    ]
-
-
-class _HotpotQA(Options):
-    metric: Literal["em", "f1"] = "em"
-
-
+Metric = Literal[
+    "substring_exact_match",
+    "parsed_substring_exact_match",
+    "exact_match",
+    "parsed_exact_match",
+    "ruler_recall",
+]
+"""Of MemoryAgentBench."""
 OPTIONS: dict[str, type[Options]] = {
     **dict.fromkeys(("exact", "normalised", "contains", "f1", "ddxplus", "ace"), Options),
-    "numeric": _Tolerances,
-    "choice": _Choice,
-    "regex": _Regex,
-    "result": _Result,
-    "judge": _Judge,
-    "recall": _Recall,
-    "prefix": _Prefix,
-    "locomo": _Locomo,
-    "memoryagentbench": _MemoryAgentBench,
-    "hotpotqa": _HotpotQA,
+    "numeric": _options(absolute=(Tolerance, 0), relative=(Tolerance, 0)),
+    "choice": _options(choices=(Texts, ...)),
+    "regex": _options(pattern=(Text | None, None)),
+    "result": _options(relative=(Tolerance, CLOSE), ordered=(bool, False)),
+    "judge": _options(version=(Text, ...)),
+    "recall": _options(whole=(bool, False)),
+    "prefix": _options(choices=(Texts, ...), none=(list[Text], [])),
+    "locomo": _options(category=(Category, ...)),
+    "memoryagentbench": _options(metric=(Metric, ...)),
+    "hotpotqa": _options(metric=(Literal["em", "f1"], "em")),
 }
 
 

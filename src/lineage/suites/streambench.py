@@ -24,9 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lineage.core.fields import MUST, Count
@@ -61,62 +61,42 @@ class _Patient(Described):
     PATHOLOGY: Text
 
 
-class _Paragraphs(Described):
-    """Of which the n-th has the n-th title."""
-
-    title: list[str]
-    sentences: list[list[str]]
-
-    @model_validator(mode="after")
-    def _even(self) -> Self:
-        if len(self.title) != len(self.sentences):
-            raise PydanticCustomError(MUST, "hold as many sentences as title")
-        return self
+def _titles(value: object) -> object:
+    """Return the titles of supporting facts: of an object of lists, or a list of pairs."""
+    if isinstance(value, dict):
+        return value.get("title", value)
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        raise PydanticCustomError(MUST, "be a list of pairs, of a title and a number each")
+    return [title for title, _ in value]
 
 
-class _Supporting(Described):
-    title: list[str]
+def _pairs(value: object) -> object:
+    """Return the paragraphs as pairs: of an object of lists, or as they are."""
+    if not isinstance(value, dict):
+        return value
+    titles, sentences = (value.get(name) for name in ("title", "sentences"))
+    if not (isinstance(titles, list) and isinstance(sentences, list)):
+        return value
+    if len(titles) != len(sentences):
+        raise PydanticCustomError(MUST, "hold as many sentences as title")
+    return [list(pair) for pair in zip(titles, sentences)]
 
 
 class _MultiHop(Described):
-    """A question of HotpotQA, as the dataset of StreamBench has it."""
+    """A question of HotpotQA, as the dataset of StreamBench or HotpotQA's own files have it."""
 
-    id: Name | None = None
+    id: Name | None = Field(default=None, validation_alias=AliasChoices("id", "_id"))
     question: Text
     answer: Answer
     type: str | None = None
     level: str | None = None
-    supporting_facts: _Supporting | None = None
-    context: _Paragraphs | None = None
-
-    def paragraphs(self) -> Iterator[tuple[str, list[str]]]:
-        """Yield each title with its sentences."""
-        if self.context:
-            yield from zip(self.context.title, self.context.sentences, strict=True)
-
-    def supporting(self) -> set[str]:
-        """Return the titles of the paragraphs that tell the answer."""
-        return set(self.supporting_facts.title) if self.supporting_facts else set()
-
-
-class _Official(Described):
-    """The same, as HotpotQA's own files have it."""
-
-    id: Name | None = Field(default=None, alias="_id")
-    question: Text
-    answer: Answer
-    type: str | None = None
-    level: str | None = None
-    supporting_facts: list[Annotated[tuple[str, Any], Lax]]
-    context: list[Annotated[tuple[str, list[str]], Lax]]
-
-    def paragraphs(self) -> Iterator[tuple[str, list[str]]]:
-        """Yield each title with its sentences."""
-        yield from self.context
-
-    def supporting(self) -> set[str]:
-        """Return the titles of the paragraphs that tell the answer."""
-        return {title for title, _ in self.supporting_facts}
+    # Titles of the paragraphs that tell the answer; and each title with its sentences.
+    supporting_facts: Annotated[list[str] | None, BeforeValidator(_titles)] = None
+    context: Annotated[
+        list[Annotated[tuple[str, list[str]], Lax]] | None, BeforeValidator(_pairs)
+    ] = None
 
 
 class _School(Described):
@@ -145,9 +125,7 @@ class StreamBench(FileSuite):
         if "PATIENT_PROFILE" in value:
             yield self._diagnosis(record, read(_Patient, value, needs=FORMAT))
         elif "supporting_facts" in value:
-            official = isinstance(value.get("context"), list)
-            kind = _Official if official else _MultiHop
-            yield self._hotpot(record, read(kind, value, needs=FORMAT))
+            yield self._hotpot(record, read(_MultiHop, value, needs=FORMAT))
         elif {"question", "answer"} <= value.keys() and "context" not in value:
             yield self._gsm8k(record, read(_School, value, needs=FORMAT))
         else:
@@ -187,7 +165,7 @@ class StreamBench(FileSuite):
             category="ddxplus",
         )
 
-    def _hotpot(self, record: Record, asked: _MultiHop | _Official) -> Row:
+    def _hotpot(self, record: Record, asked: _MultiHop) -> Row:
         read = _paragraphs(asked, self.paragraphs)
         question = asked.question.strip()
         return Row(
@@ -215,11 +193,11 @@ class StreamBench(FileSuite):
         )
 
 
-def _paragraphs(asked: _MultiHop | _Official, which: str) -> str:
+def _paragraphs(asked: _MultiHop, which: str) -> str:
     """Return the paragraphs of a question of HotpotQA as text, a line each."""
-    wanted = asked.supporting()
+    wanted = asked.supporting_facts or ()
     return "\n".join(
         f"{title}: {''.join(body).strip()}"
-        for title, body in asked.paragraphs()
+        for title, body in asked.context or ()
         if which == "all" or (which == "supporting" and title in wanted)
     )

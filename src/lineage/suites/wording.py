@@ -15,7 +15,6 @@ All in Unicode's compatible form (NFKC) and without case. Articles are a, an and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import regex
@@ -121,11 +120,6 @@ def boxed(said: str) -> str:
     r"""Return what the last \boxed{...} holds, "" where there is none."""
     found = BOXED.findall(said)
     return WRAPPED.sub("", found[-1]) if found else ""
-
-
-def only_articles(found: Sequence[Word]) -> bool:
-    """Whether there are words, and all are articles."""
-    return bool(found) and all(word.text in ARTICLES for word in found)
 
 
 def _text(match: regex.Match[str]) -> str:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from lineage.core.errors import LineageError, nearest
 from lineage.core.jsonfile import read_file
 from lineage.log.record import parse_record
-from lineage.log.schema import DOCS
+from lineage.log.schema import DOCS, Columns
 from lineage.log.sittings import SITTINGS, Sitting, parse_sittings
 from lineage.log.views.datasets import (
     SCHEMAS,
@@ -40,24 +40,31 @@ from lineage.log.views.sql import VIEWS, View
 
 MEMORY_LIMIT = "2GiB"
 """What DuckDB may hold at once; what is more is spilled to disk."""
-RECORD_DOCS = {
-    "folder": "where the run is; metrics go by it",
-    "kind": "run | training",
-    "run": "id of the run: experiment name and config hash",
-    "experiment": "its name; of a training, that of the version made",
-    "config_hash": "hash of what decides the results",
-    "arms": "what successors receive, in order",
-    "families": "of probes, in order",
-    "schedule": "the version of each generation",
-    "baseline": "the arm that gains are taken over",
-    "ceiling": "the arm that stands for the possible",
-    "defined": "what each arm is, as JSON",
-    "confidence": "level of an interval",
-    "engine": "what served it: vllm | surrogate, which is a stand-in and no language model",
-    "origin": "commit, machine, command, device and precision of the run, as JSON",
-    "correction": "of stars for there being many: none | holm | bh",
-    "sittings": "when each began and the seconds that it worked; null: not timed",
-}
+_SITTINGS = pa.list_(pa.struct([("began", pa.float64()), ("seconds", pa.float64())]))
+_RUN: Columns = (
+    ("folder", pa.string(), "where the run is; metrics go by it"),
+    ("kind", pa.string(), "run | training"),
+    ("run", pa.string(), "id of the run: experiment name and config hash"),
+    ("experiment", pa.string(), "its name; of a training, that of the version made"),
+    ("config_hash", pa.string(), "hash of what decides the results"),
+    ("arms", pa.list_(pa.string()), "what successors receive, in order"),
+    ("families", pa.list_(pa.string()), "of probes, in order"),
+    ("schedule", pa.list_(pa.string()), "the version of each generation"),
+    ("baseline", pa.string(), "the arm that gains are taken over"),
+    ("ceiling", pa.string(), "the arm that stands for the possible"),
+    ("defined", pa.string(), "what each arm is, as JSON"),
+    ("confidence", pa.float64(), "level of an interval"),
+    (
+        "engine",
+        pa.string(),
+        "what served it: vllm | surrogate, which is a stand-in and no language model",
+    ),
+    ("origin", pa.string(), "commit, machine, command, device and precision of the run, as JSON"),
+    ("correction", pa.string(), "of stars for there being many: none | holm | bh"),
+    ("sittings", _SITTINGS, "when each began and the seconds that it worked; null: not timed"),
+)
+RUN_SCHEMA = pa.schema([(name, kind) for name, kind, _ in _RUN])
+RECORD_DOCS = {name: doc for name, _, doc in _RUN}
 DATASET_DOCS = {
     "steps": "one row a step: everything that a model was asked and wrote",
     "knowledge": "one row a snapshot and the generation that made it",
@@ -68,17 +75,6 @@ DATASET_DOCS = {
 SKIPPED_DOCS = {"file": "the file; empty: the whole folder", "reason": "what is wrong with it"}
 ORIGIN = ("began", "commit", "dirty", "machine", "command", "engine", "others")
 """Of a record, what says where the figures come from."""
-RUN_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("folder", "kind", "run", "experiment", "config_hash")),
-        *((name, pa.list_(pa.string())) for name in ("arms", "families", "schedule")),
-        *((name, pa.string()) for name in ("baseline", "ceiling", "defined")),
-        ("confidence", pa.float64()),
-        *((name, pa.string()) for name in ("engine", "origin")),
-        ("correction", pa.string()),
-        ("sittings", pa.list_(pa.struct([("began", pa.float64()), ("seconds", pa.float64())]))),
-    ]
-)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from lineage.report import canvas
 from lineage.report.lookup import cells
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 GROWTH = "How large is what is inherited?"
 TURNOVER = "How much of the {what} does a generation leave as it was?"
 PARTS = ("kept", "revised", "added", "dropped")
 """Of a generation's entries; the last are gone, and drawn below zero."""
+ROOM = 0.6
+"""Generations beside the first and the last."""
 Entries = Literal["memories", "docs"]
 TEXTS = {"memories": "e.text", "docs": "e.title || chr(10) || e.body"}
 FIELDS = {"memories": ("id", "text"), "docs": ("id", "title", "body")}
@@ -69,7 +70,8 @@ def memory_growth(summary: dict[str, Any]) -> Figure | None:
     axis.set_ylim(0, 1.05 * highest)
     canvas.key(axis)
     axis.set_ylabel("tokens of the memories", fontsize=9)
-    _generations(axis, sorted({g for found in held.values() for g, _ in found}))
+    generations = sorted({g for found in held.values() for g, _ in found})
+    canvas.along(axis, generations, "generation", ROOM)
     return figure
 
 
@@ -93,12 +95,15 @@ def memory_turnover(
     highest = max(sum(row[p] for p in PARTS[:-1]) for its in held.values() for row in its)
     lowest = max(row[PARTS[-1]] for its in held.values() for row in its)
     for axis, its in zip(axes, held.values(), strict=True):
-        _stack(axis, its)
+        generations = [row["generation"] for row in its]
+        signed = {part: -1 if part == PARTS[-1] else 1 for part in PARTS}
+        stacks = {part: [sign * row[part] for row in its] for part, sign in signed.items()}
+        canvas.stack(axis, generations, stacks)
         axis.set_ylim(-lowest * 1.1, highest or 1)
         axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axis.axhline(0, color=canvas.INK, linewidth=0.8)
         axis.set_ylabel(f"{entries}, mean of lineages", fontsize=9)
-        _generations(axis, [row["generation"] for row in its])
+        canvas.along(axis, generations, "generation", ROOM)
         canvas.key(axis)
     return figure
 
@@ -112,25 +117,3 @@ def turnover_sql(entries: Entries) -> str:
         fields=", ".join(f'"{field}": "VARCHAR"' for field in FIELDS[entries]),
         parts=", ".join(f"sum(coalesce(c.{part}, 0)) / count(*) AS {part}" for part in PARTS),
     )
-
-
-def _stack(axis: Axes, its: list[dict[str, Any]]) -> None:
-    bottom = [0.0] * len(its)
-    places = [row["generation"] for row in its]
-    for number, part in enumerate(PARTS):
-        heights = [row[part] for row in its]
-        gone = part == PARTS[-1]
-        axis.bar(
-            places,
-            [-height for height in heights] if gone else heights,
-            bottom=[0.0] * len(its) if gone else bottom,
-            label=part,
-            **canvas.bar_style(number),
-        )
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-
-
-def _generations(axis: Axes, generations: list[int]) -> None:
-    axis.set_xticks([generations[place] for place in canvas.ticks(len(generations))])
-    axis.set_xlim(generations[0] - 0.6, generations[-1] + 0.6)
-    axis.set_xlabel("generation", fontsize=9)

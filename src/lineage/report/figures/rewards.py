@@ -9,7 +9,6 @@ from lineage.report import canvas
 from lineage.report.lookup import cells
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BY_GENERATION = "What is a handoff rewarded for?"
@@ -42,15 +41,17 @@ def reward_by_generation(summary: dict[str, Any]) -> Figure | None:
     below = max(_sum(row, -1) for its in held.values() for row in its)
     shown = [p for p in PARTS if any(row.get(p) for its in held.values() for row in its)]
     for axis, its in zip(axes, held.values(), strict=True):
-        _stack(axis, its, shown)
+        places = [row["generation"] for row in its]
+        canvas.stack(axis, places, {p: [row.get(p) or 0.0 for row in its] for p in shown}, PARTS)
+        sums = [(row["generation"], row["reward"]) for row in its if row["reward"] is not None]
+        if sums:
+            mark: dict[str, Any] = {"color": "black", "markeredgecolor": "white", "label": "sum"}
+            axis.plot(*zip(*sums, strict=True), "D", **mark)
         axis.axhline(0, color=canvas.INK, linewidth=0.8)
         room = ROOM * (above + below or 1)
         axis.set_ylim(-below - room, above + room)
         axis.set_ylabel("reward, weighted", fontsize=9)
-        places = [row["generation"] for row in its]
-        axis.set_xticks([places[place] for place in canvas.ticks(len(places))])
-        axis.set_xlim(places[0] - 0.6, places[-1] + 0.6)
-        axis.set_xlabel("generation", fontsize=9)
+        canvas.along(axis, places, "generation", 0.6)
         canvas.key(axis)
     return figure
 
@@ -75,38 +76,13 @@ def reward_by_step(training: dict[str, Any]) -> Figure | None:
     means = [step["reward"]["mean"] for step in steps]
     whole: dict[str, Any] = {"color": canvas.INK, "linewidth": 2, "marker": ".", "markevery": every}
     axis.plot(numbers, means, label="reward: the sum", **whole)
-    held = [
-        (step["step"], step["reward"]["low"], step["reward"]["high"])
-        for step in steps
-        if step["reward"]["low"] is not None
-    ]
-    if held:
-        x, lows, highs = zip(*held, strict=True)
-        canvas.band(axis, x, lows, highs, canvas.INK)
+    bounds = ((step["step"], step["reward"]["low"], step["reward"]["high"]) for step in steps)
+    canvas.band(axis, bounds, canvas.INK)
     axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
     canvas.key(axis)
-    axis.set_xticks([numbers[place] for place in canvas.ticks(len(numbers))])
-    axis.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
-    axis.set_xlabel("training step", fontsize=9)
+    canvas.along(axis, numbers, "training step", 0.5)
     axis.set_ylabel("reward, weighted; mean of groups", fontsize=9)
     return figure
-
-
-def _stack(axis: Axes, its: list[dict[str, Any]], shown: list[str]) -> None:
-    """Draw what adds above zero, what takes away below it, and the sum as a mark."""
-    places = [row["generation"] for row in its]
-    above, below = [0.0] * len(its), [0.0] * len(its)
-    for part in shown:
-        values = [row.get(part) or 0.0 for row in its]
-        bottom = [a if v >= 0 else b for v, a, b in zip(values, above, below, strict=True)]
-        axis.bar(places, values, bottom=bottom, label=part, **canvas.bar_style(PARTS.index(part)))
-        above = [a + max(v, 0.0) for a, v in zip(above, values, strict=True)]
-        below = [b + min(v, 0.0) for b, v in zip(below, values, strict=True)]
-    sums = [(row["generation"], row["reward"]) for row in its if row["reward"] is not None]
-    if sums:
-        axis.plot(
-            *zip(*sums, strict=True), "D", color="black", markeredgecolor="white", label="sum"
-        )
 
 
 def _sum(row: dict[str, Any], sign: int) -> float:

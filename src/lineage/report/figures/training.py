@@ -110,10 +110,8 @@ def _draw(axis: Axes, panel: Panel) -> None:
         style = canvas.style(number) | {"markersize": 4}
         every = max(1, len(steps) // MARKED)
         axis.plot(steps, means, label=canvas.cut(line.name), markevery=every, **style)
-        held = [(step, low, high) for step, _, low, high in line.points if low is not None]
-        if held:
-            x, lows, highs = zip(*held, strict=True)
-            canvas.band(axis, x, lows, highs, style["color"])
+        bounds = ((step, low, high) for step, _, low, high in line.points)
+        canvas.band(axis, bounds, style["color"])
     axis.set_ylabel(panel.unit, fontsize=9)
     if panel.shares:
         axis.set_ylim(-0.05, 1.05)
@@ -122,20 +120,10 @@ def _draw(axis: Axes, panel: Panel) -> None:
 
 
 def _times(axis: Axes, steps: Sequence[dict[str, Any]]) -> None:
-    numbers = [step["step"] for step in steps]
-    bottom = [0.0] * len(steps)
-    for number, name in enumerate((*TIMES, "other")):
-        heights = [step["time"][name] / MINUTE for step in steps]
-        axis.bar(
-            numbers,
-            heights,
-            bottom=bottom,
-            label=name,
-            **canvas.bar_style(number),
-        )
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    spent = {name: [step["time"][name] / MINUTE for step in steps] for name in (*TIMES, "other")}
+    above = canvas.stack(axis, [step["step"] for step in steps], spent)
     axis.set_ylabel("minutes", fontsize=9)
-    axis.set_ylim(0, max(bottom) or None)
+    axis.set_ylim(0, max(above) or None)
     canvas.key(axis)
 
 
@@ -148,6 +136,4 @@ def _finish(axis: Axes, steps: Sequence[dict[str, Any]], named: bool) -> None:
         said = ", ".join(f"{step['kind']} from step {step['step']}" for step in changes[:2])
         axis.set_title(said, loc="right", fontsize=8, color="0.35")
     numbers = [step["step"] for step in steps]
-    axis.set_xticks([numbers[place] for place in canvas.ticks(len(numbers))])
-    axis.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
-    axis.set_xlabel("training step", fontsize=9)
+    canvas.along(axis, numbers, "training step", 0.5)
