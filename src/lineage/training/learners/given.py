@@ -113,30 +113,17 @@ class GivenTrainer(GRPOTrainer):
         """Return what TRL does, (rows, completion tokens), without the columns of padding alone."""
         size = batch_size or len(input_ids)
         parts = []
-        for start in range(0, len(input_ids), size):
-            rows = slice(start, start + size)
-            ids, mask = input_ids[rows], attention_mask[rows]
+        for ids, mask in zip(input_ids.split(size), attention_mask.split(size)):
             used = mask.any(dim=0).nonzero().flatten()
             first, last = int(used[0]), int(used[-1]) + 1
             spare = ids.shape[1] - last
-            logps, entropies, aux = super()._get_per_token_logps_and_entropies(
-                model,
-                ids[:, first:last],
-                mask[:, first:last],
-                logits_to_keep - spare,
-                **kwargs,
+            *found, aux = super()._get_per_token_logps_and_entropies(
+                model, ids[:, first:last], mask[:, first:last], logits_to_keep - spare, **kwargs
             )
             pad = torch.nn.functional.pad
-            parts.append(
-                (
-                    pad(logps, (0, spare)),
-                    None if entropies is None else pad(entropies, (0, spare)),
-                    aux,
-                )
-            )
+            parts.append((*(None if one is None else pad(one, (0, spare)) for one in found), aux))
         logps, entropies, aux = zip(*parts)
-        whole = None if entropies[0] is None else torch.cat(entropies)
-        return torch.cat(logps), whole, aux[0]
+        return torch.cat(logps), None if entropies[0] is None else torch.cat(entropies), aux[0]
 
 
 def learn_given(
