@@ -376,9 +376,8 @@ def test_trl_learns_rows_in_their_order_without_columns_of_padding(
     learner = TorchLearner(tiny, method(batch=2))
     learner.step(batch(tmp_path / "a"))
     # Five samples, the longest first, and a row that weighs nothing: six fifths of the advantages.
-    assert passes == [
-        pytest.approx([-1.2, 0.6]), pytest.approx([0.6, 1.2]), pytest.approx([-1.2, 0.0]),
-    ]  # fmt: skip
+    assert len(passes) == 3
+    assert sum(passes, []) == pytest.approx([-1.2, 0.6, 0.6, 1.2, -1.2, 0.0], abs=1e-6)
     # TRL replaces the forward pass for good; the base outlives the step without that.
     assert all(replaced) and "forward" not in vars(learner.base)
 

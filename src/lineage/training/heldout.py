@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core.config import Config
-from lineage.core.curriculum import Plan, plans
+from lineage.core.curriculum import plans
 from lineage.core.intervals import (
     AMOUNT,
     DIFFERENCE,
@@ -25,7 +25,6 @@ from lineage.core.intervals import (
     paired_difference,
     stars,
 )
-from lineage.core.knowledge import Knowledge
 from lineage.core.reward import Reward, over_families
 from lineage.log.reader import finished, read_steps
 from lineage.models.protocol import Engine
@@ -43,6 +42,7 @@ OPENED = {"needed": 1.0, "missed": 0.0, "vain": 0.0, "spared": 1.0}
 """Whether it was right to open, or not to."""
 SHARES = SHARE, DIFFERENCE
 SIDES = BEFORE, AFTER
+WRITTEN = "signal density", "staleness"
 RANGES: dict[str, tuple[Range, Range]] = {
     "reward": (FREE, FREE),
     "memory tokens": (AMOUNT, FREE),
@@ -112,17 +112,13 @@ def _lineages(config: Config, run: Path, arm: str) -> Values:
                 if step.phase == "reward" and step.reward is not None:
                     found["reward"][pair][place_in] = step.reward
                     found["memory tokens"][pair][place_in] = float(step.memory_tokens)
-                    for name, value in _written(left, step.memory_tokens, plan).items():
-                        found[name][pair][place_in] = value
+                    told = diagnose(left, step.memory_tokens, "", plan.world)
+                    for name, value in zip(WRITTEN, (told.density, told.staleness)):
+                        if value is not None:
+                            found[name][pair][place_in] = value
                 elif step.kind == "probe" and step.score is not None:
                     found[step.family][pair][place_in] = step.score
     return found
-
-
-def _written(knowledge: Knowledge, tokens: int, plan: Plan) -> dict[str, float]:
-    found = diagnose(knowledge, tokens, "", plan.world)
-    values = {"signal density": found.density, "staleness": found.staleness}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 async def _episodes(

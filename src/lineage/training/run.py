@@ -4,7 +4,7 @@
   run.json, config.yaml            what was trained
   school/<curriculum>/             the runs that histories are read from
   steps/, knowledge/, worlds/      every rollout, as in any run
-  training/, curve/                alternatives and steps (see log.schema)
+  training/, curve/                rollouts and steps (see log.schema)
   adapters/step-000/ ...           what each step left
   held-out/, held-out.json         the reward before and after, in worlds never trained on
 """
