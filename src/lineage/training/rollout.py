@@ -57,11 +57,8 @@ class Sampling:
 
 async def roll_out(sampling: Sampling, groups: Sequence[Group], size: int) -> list[Room]:
     """Sample `size` rollouts of each of `groups`, all in flight together."""
-    trains = {name: course.trains for name, course in sampling.config.curricula.items()}
-    rooms: list[Room] = [
-        (Episodes if trains[group.curriculum] == "episode" else Handoffs)(sampling, group)
-        for group in groups
-    ]
+    curricula = sampling.config.curricula
+    rooms = [ROOMS[curricula[group.curriculum].trains](sampling, group) for group in groups]
     await asyncio.gather(*(room.roll_out(size) for room in rooms))
     return rooms
 
@@ -282,6 +279,10 @@ class Episodes(Room):
         }
         kin = tuple(task.id for task in world.tasks if task.id not in met)
         return replace(self.plan, met=met, kin=kin)
+
+
+ROOMS: dict[str, type[Room]] = {"handoff": Handoffs, "episode": Episodes}
+"""By what a curriculum trains."""
 
 
 def course_agent(agent: AgentConfig, course: CurriculumConfig) -> AgentConfig:
