@@ -27,7 +27,6 @@ from lineage.core.intervals import (
 )
 from lineage.core.reward import Reward, over_families
 from lineage.log.reader import finished, read_steps
-from lineage.models.protocol import Engine
 from lineage.runs.lineage import place_of
 from lineage.runs.progress import Display
 from lineage.suites import make_suite
@@ -51,26 +50,21 @@ RANGES: dict[str, tuple[Range, Range]] = {
 """By measure: which values it can have, and its gain; all others are shares."""
 
 
-async def measure_gain(
-    config: Config, folder: Path, engine: Engine, config_hash: str, display: Display
-) -> list[dict[str, Any]]:
-    """Return what `train.name`, which `engine` serves, gained over its parent.
+async def measure_gain(sampling: Sampling, display: Display) -> list[dict[str, Any]]:
+    """Return what `train.name`, which the engine serves, gained over its parent.
 
     Each row, a measure of a curriculum over the same worlds, is one of `held-out.json`.
     """
-    found = []
+    config, found = sampling.config, []
     for course in config.train.curricula:
         display.note(f"held-out worlds: {course}")
-        place = folder / "held-out" / course
+        place = sampling.folder / "held-out" / course
         if config.curricula[course].trains == "handoff":
             run = held_out(config, course)
-            await live(run, place, engine)
+            await live(run, place, sampling.engine)
             values = {arm: _lineages(run, place, arm) for arm in (BEFORE, AFTER)}
         else:
-            values = {
-                BEFORE: await _episodes(config, course, place, engine, config_hash, BEFORE),
-                AFTER: await _episodes(config, course, place, engine, config_hash, AFTER),
-            }
+            values = {arm: await _episodes(sampling, course, place, arm) for arm in (BEFORE, AFTER)}
         found += _gains(config, course, values[BEFORE], values[AFTER])
     return found
 
@@ -121,15 +115,14 @@ def _lineages(config: Config, run: Path, arm: str) -> Values:
     return found
 
 
-async def _episodes(
-    config: Config, course: str, place: Path, engine: Engine, config_hash: str, arm: str
-) -> Values:
+async def _episodes(sampling: Sampling, course: str, place: Path, arm: str) -> Values:
     """Return the measures of episodes on ideal libraries, by world."""
-    train = config.train
+    config, train = sampling.config, sampling.config.train
     source = worlds_only(school(config, course, held_out=True))
     visits = train.probes.same + train.probes.similar + train.probes.dissimilar
     ideal = replace(config.curricula[course], library="ideal")
-    sampling = Sampling(
+    sampling = replace(
+        sampling,
         # The same draws for both versions: nothing in their ids tells them apart.
         config=replace(
             config,
@@ -137,13 +130,8 @@ async def _episodes(
             curricula={**config.curricula, course: ideal},
         ),
         folder=place / arm,
-        config_hash=config_hash,
-        engine=engine,
-        count=await engine.counter(train.parent),
         sources={course: source},
-        step=0,
         serving=train.parent if arm == BEFORE else train.name,
-        temperature=0.0,
     )
     groups = [
         Group(course, world * visits + number, number, history)

@@ -39,9 +39,9 @@ from lineage.training.values import Group, Rollout
 
 @dataclass(frozen=True)
 class Sampling:
-    """What rollouts of `step` are sampled with: `serving` is the engine's name of the version.
+    """What rollouts are sampled with, and where they are logged: in `folder`, the training's.
 
-    `folder` is that of the training, whose log they are in.
+    In `step`, at `temperature`, from the version that the engine knows as `serving`.
     """
 
     config: Config
@@ -50,9 +50,9 @@ class Sampling:
     engine: Engine
     count: TokenCounter
     sources: dict[str, Source]
-    step: int
-    serving: str
-    temperature: float
+    step: int = 0
+    serving: str = ""
+    temperature: float = 0.0
 
 
 async def roll_out(sampling: Sampling, groups: Sequence[Group], size: int) -> list[Room]:
@@ -77,7 +77,7 @@ class Room(ABC):
     def __init__(self, sampling: Sampling, group: Group) -> None:
         config, step = sampling.config, sampling.step
         self.group, self.history = group, group.history
-        self.train, self.weights = config.train, config.reward
+        self.train, self.reward_weights = config.train, config.reward
         self.course: CurriculumConfig = config.curricula[group.curriculum]
         self.temperature = sampling.temperature
         self.suite = sampling.sources[group.curriculum].suite
@@ -220,7 +220,7 @@ class Handoffs(Room):
         read = sum(attempt.doc_tokens for attempt in attempts) / max(len(attempts), 1)
         stale = self.course.stale * (diagnose(knowledge, tokens, "", plan.world).staleness or 0.0)
         budget = self.desk.config.memory_budget
-        return handoff_reward(scores, tokens, budget, read, self.weights, stale)
+        return handoff_reward(scores, tokens, budget, read, self.reward_weights, stale)
 
 
 class Episodes(Room):
@@ -244,7 +244,7 @@ class Episodes(Room):
             attempt.doc_tokens,
             families.count(self.visit.family) / len(families),
             self.desk.config.memory_budget,
-            self.weights,
+            self.reward_weights,
         )
         return self._rewarded(prefix, rollout, rollout.knowledge, found)
 
