@@ -38,9 +38,9 @@ class History:
 
     id: str
     plans: tuple[Plan, ...]
-    knowledge: Knowledge
-    experiences: tuple[Experience, ...]
-    used: frozenset[str]
+    knowledge: Knowledge = EMPTY
+    experiences: tuple[Experience, ...] = ()
+    used: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
