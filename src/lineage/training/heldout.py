@@ -55,7 +55,8 @@ async def measure_gain(sampling: Sampling, display: Display) -> list[dict[str, A
 
     Each row, a measure of a curriculum over the same worlds, is one of `held-out.json`.
     """
-    config, found = sampling.config, []
+    config = sampling.config
+    found: list[dict[str, Any]] = []
     for course in config.train.curricula:
         display.note(f"held-out worlds: {course}")
         place = sampling.folder / "held-out" / course
