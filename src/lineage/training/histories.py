@@ -1,6 +1,6 @@
 """Histories: what logged generations lived through, up to the handoff that is to be trained.
 
-Read from a run's folder, so that any run can be trained on. All alternatives of a group branch
+Read from a run's folder, so that any run can be trained on. All rollouts of a group branch
 from one history (rollouts that start from different memories are not comparable: Memory-R2,
 arXiv 2605.21768).
 """
