@@ -100,7 +100,7 @@ def rollout(total: float | None, *completions: tuple[str, int]) -> Rollout:
 
 
 def group(*rollouts: Rollout, id: str = "g", course: str = "signal") -> Group:
-    return Group(course, 0, 0, History(id, (PLAN,), EMPTY, (), frozenset()), rollouts)
+    return Group(course, 0, 0, History(id, (PLAN,)), rollouts)
 
 
 def contest(course: str, spread: float, count: int) -> list[Group]:

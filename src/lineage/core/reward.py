@@ -97,7 +97,7 @@ def over_families(rewards: Sequence[Reward]) -> float:
 
 
 def over_horizon(rewards: Sequence[Reward], discount: float) -> Reward:
-    """Return the credit of a handoff for the generations after it, the next one first.
+    """Return the reward of a handoff for the generations after it, the next one first.
 
     Part by part the mean of `rewards`, the j-th weighted with discount ** j: a note that only the
     grandchildren need is worth something too. A part is None where no generation has it.

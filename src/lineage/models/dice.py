@@ -1,7 +1,7 @@
 """The surrogate's dice: its random draws, and a record of those that training can shift.
 
 A decision taken with a skill is to the surrogate what a token is to a language model: it has an
-id and a log-probability, so rollouts, credit and training treat both alike.
+id and a log-probability, so rollouts, advantages and training treat both alike.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core.config import Config
-from lineage.core.curriculum import Plan, plans
+from lineage.core.curriculum import plans
 from lineage.core.intervals import (
     AMOUNT,
     DIFFERENCE,
@@ -25,10 +25,8 @@ from lineage.core.intervals import (
     paired_difference,
     stars,
 )
-from lineage.core.knowledge import Knowledge
 from lineage.core.reward import Reward, over_families
 from lineage.log.reader import finished, read_steps
-from lineage.models.protocol import Engine
 from lineage.runs.lineage import place_of
 from lineage.runs.progress import Display
 from lineage.suites import make_suite
@@ -43,6 +41,7 @@ OPENED = {"needed": 1.0, "missed": 0.0, "vain": 0.0, "spared": 1.0}
 """Whether it was right to open, or not to."""
 SHARES = SHARE, DIFFERENCE
 SIDES = BEFORE, AFTER
+WRITTEN = "signal density", "staleness"
 RANGES: dict[str, tuple[Range, Range]] = {
     "reward": (FREE, FREE),
     "memory tokens": (AMOUNT, FREE),
@@ -51,26 +50,22 @@ RANGES: dict[str, tuple[Range, Range]] = {
 """By measure: which values it can have, and its gain; all others are shares."""
 
 
-async def measure_gain(
-    config: Config, folder: Path, engine: Engine, config_hash: str, display: Display
-) -> list[dict[str, Any]]:
-    """Return what `train.name`, which `engine` serves, gained over its parent.
+async def measure_gain(sampling: Sampling, display: Display) -> list[dict[str, Any]]:
+    """Return what `train.name`, which the engine serves, gained over its parent.
 
     Each row, a measure of a curriculum over the same worlds, is one of `held-out.json`.
     """
-    found = []
+    config = sampling.config
+    found: list[dict[str, Any]] = []
     for course in config.train.curricula:
         display.note(f"held-out worlds: {course}")
-        place = folder / "held-out" / course
+        place = sampling.folder / "held-out" / course
         if config.curricula[course].trains == "handoff":
             run = held_out(config, course)
-            await live(run, place, engine)
+            await live(run, place, sampling.engine)
             values = {arm: _lineages(run, place, arm) for arm in (BEFORE, AFTER)}
         else:
-            values = {
-                BEFORE: await _episodes(config, course, place, engine, config_hash, BEFORE),
-                AFTER: await _episodes(config, course, place, engine, config_hash, AFTER),
-            }
+            values = {arm: await _episodes(sampling, course, place, arm) for arm in (BEFORE, AFTER)}
         found += _gains(config, course, values[BEFORE], values[AFTER])
     return found
 
@@ -112,28 +107,23 @@ def _lineages(config: Config, run: Path, arm: str) -> Values:
                 if step.phase == "reward" and step.reward is not None:
                     found["reward"][pair][place_in] = step.reward
                     found["memory tokens"][pair][place_in] = float(step.memory_tokens)
-                    for name, value in _written(left, step.memory_tokens, plan).items():
-                        found[name][pair][place_in] = value
+                    told = diagnose(left, step.memory_tokens, "", plan.world)
+                    for name, value in zip(WRITTEN, (told.density, told.staleness)):
+                        if value is not None:
+                            found[name][pair][place_in] = value
                 elif step.kind == "probe" and step.score is not None:
                     found[step.family][pair][place_in] = step.score
     return found
 
 
-def _written(knowledge: Knowledge, tokens: int, plan: Plan) -> dict[str, float]:
-    found = diagnose(knowledge, tokens, "", plan.world)
-    values = {"signal density": found.density, "staleness": found.staleness}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-async def _episodes(
-    config: Config, course: str, place: Path, engine: Engine, config_hash: str, arm: str
-) -> Values:
+async def _episodes(sampling: Sampling, course: str, place: Path, arm: str) -> Values:
     """Return the measures of episodes on ideal libraries, by world."""
-    train = config.train
+    config, train = sampling.config, sampling.config.train
     source = worlds_only(school(config, course, held_out=True))
     probes = train.probes.same + train.probes.similar + train.probes.dissimilar
     ideal = replace(config.curricula[course], library="ideal")
-    sampling = Sampling(
+    sampling = replace(
+        sampling,
         # The same draws for both versions: nothing in their ids tells them apart.
         config=replace(
             config,
@@ -141,13 +131,8 @@ async def _episodes(
             curricula={**config.curricula, course: ideal},
         ),
         folder=place / arm,
-        config_hash=config_hash,
-        engine=engine,
-        count=await engine.counter(train.parent),
         sources={course: source},
-        step=0,
         serving=train.parent if arm == BEFORE else train.name,
-        temperature=0.0,
     )
     groups = [
         Group(course, world * probes + number, number, history)

@@ -1,6 +1,6 @@
 """Histories: what logged generations lived through, up to the handoff that is to be trained.
 
-Read from a run's folder, so that any run can be trained on. All alternatives of a group branch
+Read from a run's folder, so that any run can be trained on. All rollouts of a group branch
 from one history (rollouts that start from different memories are not comparable: Memory-R2,
 arXiv 2605.21768).
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 from lineage import compose
@@ -20,8 +20,7 @@ from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.tasks import Suite
 from lineage.log.reader import finished, knowledge_of, read_snapshots, read_steps
-from lineage.log.schema import Step
-from lineage.runs.arms import Arm, find_arm
+from lineage.runs.arms import find_arm
 from lineage.runs.lineage import place_of
 from lineage.suites import make_suite
 
@@ -39,9 +38,9 @@ class History:
 
     id: str
     plans: tuple[Plan, ...]
-    knowledge: Knowledge
-    experiences: tuple[Experience, ...]
-    used: frozenset[str]
+    knowledge: Knowledge = EMPTY
+    experiences: tuple[Experience, ...] = ()
+    used: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -73,51 +72,26 @@ def read_source(run: Path, horizon: int, suites: Collection[str] = ()) -> Source
 
 def _histories(run: Path, config: Config, suite: Suite, horizon: int) -> Iterator[History]:
     generations = len(config.schedule.versions)
-
-    # Arms of a pair share its plans.
-    @lru_cache(maxsize=1)
-    def planned(pair: int) -> tuple[Plan, ...]:
-        return plans(suite, config.experiment, generations, pair)
-
-    arms = [find_arm(config, name) for name in config.arms.names]
+    arms = (find_arm(config, name) for name in config.arms.names)
+    writers = [arm for arm in arms if arm.receives.hands_over]
     for pair in range(config.experiment.lineages):
+        # Arms of a pair share its plans.
+        planned = plans(suite, config.experiment, generations, pair)
         snapshots: dict[str, Knowledge] = {EMPTY.id: EMPTY}
         for id, parent, content in read_snapshots(run, pair):
             snapshots.setdefault(id, knowledge_of(content, parent, run))
-        for arm in (arm for arm in arms if arm.receives.hands_over):
-            for generation in range(generations - horizon + 1):
-                ahead = planned(pair)[generation:]
-                history = _history(run, arm, pair, generation, ahead, snapshots, suite)
-                if history is not None and history.experiences:
-                    yield history
-
-
-def _history(
-    run: Path,
-    arm: Arm,
-    pair: int,
-    generation: int,
-    ahead: tuple[Plan, ...],
-    snapshots: dict[str, Knowledge],
-    suite: Suite,
-) -> History | None:
-    place = place_of(arm.name, pair, generation)
-    if finished(run, place) is None:
-        return None
-    steps = read_steps(run, place)
-    work = [step for step in steps if step.phase == "work"]
-    past = restore(ahead[0], generation, steps, suite)
-    if not past:
-        return None
-    return History(
-        id=place.name,
-        plans=ahead,
-        knowledge=snapshots[work[0].knowledge_before],
-        experiences=tuple(p.experience for p in past),
-        used=_used(work),
-    )
-
-
-def _used(work: list[Step]) -> frozenset[str]:
-    answers = (step for step in work if step.kind == "act" and step.score == 1.0)
-    return frozenset(step.entry for step in answers if step.entry)
+        for arm, generation in product(writers, range(generations - horizon + 1)):
+            place, ahead = place_of(arm.name, pair, generation), planned[generation:]
+            if finished(run, place) is None:
+                continue
+            steps = read_steps(run, place)
+            work = [step for step in steps if step.phase == "work"]
+            answers = [step for step in work if step.kind == "act" and step.score == 1.0]
+            if past := restore(ahead[0], generation, steps, suite):
+                yield History(
+                    id=place.name,
+                    plans=ahead,
+                    knowledge=snapshots[work[0].knowledge_before],
+                    experiences=tuple(one.experience for one in past),
+                    used=frozenset(step.entry for step in answers if step.entry),
+                )

@@ -94,8 +94,15 @@ def _memories(world: World, tasks: Sequence[Task], draw: Random, first: int = 1)
 def _act(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     known = draw.sample(world.tasks, draw.randrange(MAX_NOTES + 1))
     asked = _questions(suite, world, known, draw)
-    turns = list(prompts.act_turns(_memories(world, known, draw), asked[0].prompt))
-    turns.append(Turn("assistant", ideal_answer(world, known, asked[0])))
+    first = prompts.act_turns(_memories(world, known, draw), asked[0].prompt)
+    return _answered(first, world, known, asked)
+
+
+def _answered(
+    first: Sequence[Turn], world: World, known: Sequence[Task], asked: Sequence[Task]
+) -> tuple[Turn, ...]:
+    """Return the conversation in which all is answered; `first` asks the first task."""
+    turns = [*first, Turn("assistant", ideal_answer(world, known, asked[0]))]
     for task in asked[1:]:
         turns.append(Turn("user", task.prompt))
         turns.append(Turn("assistant", ideal_answer(world, known, task)))
@@ -190,12 +197,8 @@ def _history(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     if draw.random() < 0.5:
         block = prompts.history_block(past, wrong_answers=False)
         asked = _questions(suite, world, met, draw)
-        turns = list(prompts.act_turns(Knowledge(), asked[0].prompt, transcript=block))
-        turns.append(Turn("assistant", ideal_answer(world, met, asked[0])))
-        for task in asked[1:]:
-            turns.append(Turn("user", task.prompt))
-            turns.append(Turn("assistant", ideal_answer(world, met, task)))
-        return tuple(turns)
+        first = prompts.act_turns(Knowledge(), asked[0].prompt, transcript=block)
+        return _answered(first, world, met, asked)
     near = past[:4]
     block = prompts.history_block(near, wrong_answers=False)
     known = [p.task for p in near]

@@ -11,14 +11,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineage.core.config import Config, MethodConfig
 from lineage.core.errors import LineageError
 from lineage.core.seeds import derive
-from lineage.models.protocol import Engine
-from lineage.training.histories import Source
 from lineage.training.learners import algorithm
 from lineage.training.learners.learner import whole
 from lineage.training.record import curve_file, write_curve, write_rollouts
@@ -32,24 +30,25 @@ WARM = "rft"
 
 @dataclass(frozen=True)
 class Trainer:
-    """What makes `config.train.name` of its parent. `parent_adapter` is a folder, "" for none.
+    """What makes `train.name` of its parent. `parent_adapter` is a folder, "" for none.
 
     `tell` is told of each finished step, in a line.
     """
 
-    config: Config
-    folder: Path
-    config_hash: str
-    engine: Engine
+    sampling: Sampling
     learner: Learner
-    sources: dict[str, Source]
     parent_adapter: str
     tell: Callable[[str], None]
 
+    @property
+    def config(self) -> Config:
+        """The configuration of the training."""
+        return self.sampling.config
+
     async def run(self) -> Path:
         """Run all steps that are not finished; return the folder of the last adapter."""
-        steps = self.config.method.steps
-        left = [step for step in range(steps) if not curve_file(self.folder, step).exists()]
+        steps, folder = self.config.method.steps, self.sampling.folder
+        left = [step for step in range(steps) if not curve_file(folder, step).exists()]
         if left:
             await self.learner.start()
             await self._serve(left[0] - 1)
@@ -59,10 +58,12 @@ class Trainer:
 
     async def _step(self, step: int) -> None:
         method, version, seconds = self._method(step), self._version(step - 1), dict[str, float]()
+        sampling = replace(
+            self.sampling, step=step, serving=version, temperature=method.temperature
+        )
+        counts = [self._counts(earlier) for earlier in range(step + 1)]
         with timed(seconds, "seconds"):
-            sampling = await self._sampling(step, version, method.temperature)
-            counts = [self._counts(earlier) for earlier in range(step + 1)]
-            groups = draw(self.config.train.name, counts, self.sources)
+            groups = draw(self.config.train.name, counts, sampling.sources)
             with timed(seconds, "seconds_generate"):
                 rooms = await roll_out(sampling, groups, method.group)
             with timed(seconds, "seconds_probe"):
@@ -73,9 +74,9 @@ class Trainer:
             with timed(seconds, "seconds_sync"):
                 await self._serve(step)
             about = {"step": step, "kind": method.kind, "version": version}
-            write_rollouts(self.folder, groups, samples, about)
+            write_rollouts(self.sampling.folder, groups, samples, about)
         write_curve(
-            self.folder,
+            self.sampling.folder,
             about,
             samples=sum(map(len, samples)),
             tokens_generated=sum(room.tokens for room in rooms),
@@ -120,31 +121,18 @@ class Trainer:
     def _counts(self, step: int) -> dict[str, int]:
         return allotted(self._method(step).groups, self._shares)
 
-    async def _sampling(self, step: int, serving: str, temperature: float) -> Sampling:
-        return Sampling(
-            config=self.config,
-            folder=self.folder,
-            config_hash=self.config_hash,
-            engine=self.engine,
-            count=await self.engine.counter(self.config.train.parent),
-            sources=self.sources,
-            step=step,
-            serving=serving,
-            temperature=temperature,
-        )
-
     def _version(self, step: int) -> str:
         """Return the engine's name of what `step` left; before the first, the parent."""
         train = self.config.train
         return train.parent if step < 0 else f"{train.name}-s{step:03d}"
 
     def _adapter(self, step: int) -> Path:
-        return self.folder / "adapters" / f"step-{step:03d}"
+        return self.sampling.folder / "adapters" / f"step-{step:03d}"
 
     async def _serve(self, step: int) -> None:
         if step >= 0:
             name, parent = self._version(step), self.config.train.parent
-            await self.engine.serve(name, parent, self._adapter(step))
+            await self.sampling.engine.serve(name, parent, self._adapter(step))
 
 
 @contextmanager

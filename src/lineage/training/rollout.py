@@ -39,9 +39,9 @@ from lineage.training.values import Group, Rollout
 
 @dataclass(frozen=True)
 class Sampling:
-    """What rollouts of `step` are sampled with: `serving` is the engine's name of the version.
+    """What rollouts are sampled with, and where they are logged: in `folder`, the training's.
 
-    `folder` is that of the training, whose log they are in.
+    In `step`, at `temperature`, from the version that the engine knows as `serving`.
     """
 
     config: Config
@@ -50,18 +50,15 @@ class Sampling:
     engine: Engine
     count: TokenCounter
     sources: dict[str, Source]
-    step: int
-    serving: str
-    temperature: float
+    step: int = 0
+    serving: str = ""
+    temperature: float = 0.0
 
 
 async def roll_out(sampling: Sampling, groups: Sequence[Group], size: int) -> list[Room]:
     """Sample `size` rollouts of each of `groups`, all in flight together."""
-    trains = {name: course.trains for name, course in sampling.config.curricula.items()}
-    rooms: list[Room] = [
-        (Episodes if trains[group.curriculum] == "episode" else Handoffs)(sampling, group)
-        for group in groups
-    ]
+    curricula = sampling.config.curricula
+    rooms = [ROOMS[curricula[group.curriculum].trains](sampling, group) for group in groups]
     await asyncio.gather(*(room.roll_out(size) for room in rooms))
     return rooms
 
@@ -80,7 +77,7 @@ class Room(ABC):
     def __init__(self, sampling: Sampling, group: Group) -> None:
         config, step = sampling.config, sampling.step
         self.group, self.history = group, group.history
-        self.train, self.weights = config.train, config.reward
+        self.train, self.reward_weights = config.train, config.reward
         self.course: CurriculumConfig = config.curricula[group.curriculum]
         self.temperature = sampling.temperature
         self.suite = sampling.sources[group.curriculum].suite
@@ -223,7 +220,7 @@ class Handoffs(Room):
         read = sum(attempt.doc_tokens for attempt in attempts) / max(len(attempts), 1)
         stale = self.course.stale * (diagnose(knowledge, tokens, "", plan.world).staleness or 0.0)
         budget = self.context.config.memory_budget
-        return handoff_reward(scores, tokens, budget, read, self.weights, stale)
+        return handoff_reward(scores, tokens, budget, read, self.reward_weights, stale)
 
 
 class Episodes(Room):
@@ -247,7 +244,7 @@ class Episodes(Room):
             attempt.doc_tokens,
             families.count(self.task_instance.family) / len(families),
             self.context.config.memory_budget,
-            self.weights,
+            self.reward_weights,
         )
         return self._rewarded(prefix, rollout, rollout.knowledge, found)
 
@@ -282,6 +279,10 @@ class Episodes(Room):
         }
         kin = tuple(task.id for task in world.tasks if task.id not in met)
         return replace(self.plan, met=met, kin=kin)
+
+
+ROOMS: dict[str, type[Room]] = {"handoff": Handoffs, "episode": Episodes}
+"""By what a curriculum trains."""
 
 
 def course_agent(agent: AgentConfig, course: CurriculumConfig) -> AgentConfig:

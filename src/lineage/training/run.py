@@ -4,7 +4,7 @@
   run.json, config.yaml            what was trained
   school/<curriculum>/             the runs that histories are read from
   steps/, knowledge/, worlds/      every rollout, as in any run
-  training/, curve/                alternatives and steps (see log.schema)
+  training/, curve/                rollouts and steps (see log.schema)
   adapters/step-000/ ...           what each step left
   held-out/, held-out.json         the reward before and after, in worlds never trained on
 """
@@ -46,6 +46,7 @@ from lineage.training.learners import algorithm
 from lineage.training.learners.learner import ToyLearner
 from lineage.training.loop import Trainer
 from lineage.training.record import curve_file
+from lineage.training.rollout import Sampling
 from lineage.training.schooling import held_out, read_course, school
 from lineage.training.ship import ship
 from lineage.training.values import Learner
@@ -162,12 +163,13 @@ async def train(
 
     Returns the adapter's folder and what it gained in held-out worlds. `tick` is told of each step.
     """
-    config_hash = compose.training_hash(config)
     sources = {}
     for course in config.train.curricula:
         display.note(f"histories: {course}")
         place = folder / "school" / course
         sources[course] = await read_course(config, course, place, engine)
+    config_hash, count = compose.training_hash(config), await engine.counter(config.train.parent)
+    sampling = Sampling(config, folder, config_hash, engine, count, sources)
     learner, parent_adapter = make_learner(config, engine, folder)
 
     def tell(line: str) -> None:
@@ -177,16 +179,7 @@ async def train(
     for step in range(config.method.steps):
         if curve_file(folder, step).exists():
             tick()
-    trainer = Trainer(
-        config=config,
-        folder=folder,
-        config_hash=config_hash,
-        engine=engine,
-        learner=learner,
-        sources=sources,
-        parent_adapter=parent_adapter,
-        tell=tell,
-    )
+    trainer = Trainer(sampling, learner, parent_adapter, tell)
     try:
         adapter = await trainer.run()
     finally:
@@ -194,7 +187,7 @@ async def train(
     await engine.serve(config.train.name, config.train.parent, adapter)
     gains: Gains = []
     if config.train.held_out:
-        gains = await measure_gain(config, folder, engine, config_hash, display)
+        gains = await measure_gain(sampling, display)
         atomic_write(folder / "held-out.json", json.dumps(gains, indent=1).encode())
     return adapter, gains
 

@@ -20,7 +20,6 @@ from lineage.core.config import (
 )
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
-from lineage.core.knowledge import EMPTY
 from lineage.models.protocol import Engine
 from lineage.runs.plan import prepare
 from lineage.runs.run import describe, run_lineages
@@ -121,13 +120,7 @@ def worlds_only(config: Config) -> Source:
     suite = make_suite(config.suite)
     experiment, generations = config.experiment, len(config.schedule.versions)
     histories = (
-        History(
-            f"{pair:03d}-{experiment.name}",
-            plans(suite, experiment, generations, pair),
-            EMPTY,
-            (),
-            frozenset(),
-        )
+        History(f"{pair:03d}-{experiment.name}", plans(suite, experiment, generations, pair))
         for pair in range(experiment.lineages)
     )
     return Source(suite, tuple(histories))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from lineage.core.seeds import rng
-from lineage.training.histories import Source
 from lineage.training.values import Group
+
+if TYPE_CHECKING:  # see `values`
+    from lineage.training.histories import Source
 
 
 def allotted(count: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lineage.agent.episode import Attempt
 from lineage.core.config import MethodConfig
 from lineage.core.knowledge import Knowledge
 from lineage.core.reward import Reward
 from lineage.models.protocol import Completion
 from lineage.training.diagnostics import Diagnostics
-from lineage.training.histories import History
+
+if TYPE_CHECKING:  # a learner's process needs neither agent nor run
+    from lineage.agent.episode import Attempt
+    from lineage.training.histories import History
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,34 +35,12 @@ REFERENCE = "ref"
 trl.trainer.utils._use_triton = lambda device: True
 
 
-@dataclass(frozen=True)
-class Cut:
-    """How N samples are cut: `passes` forward passes of `rows` on each of `workers`."""
-
-    passes: int
-    rows: int
-    workers: int
-
-    @property
-    def total(self) -> int:
-        """Rows of the whole step, with those that only fill it up."""
-        return self.passes * self.rows * self.workers
-
-    def share(self, rank: int, rows: Sequence[Any]) -> list[Any]:
-        """Return the rows of worker `rank`: of each pass, neighbours, which are of like length."""
-        mine: list[Any] = []
-        for number in range(self.passes):
-            start = (number * self.workers + rank) * self.rows
-            mine += rows[start : start + self.rows]
-        return mine
-
-
-def cut(samples: int, most: int, workers: int) -> Cut:
-    """Return the cut with the fewest passes of at most `most` rows, and least to fill up."""
+def cut(samples: int, most: int, workers: int) -> tuple[int, int]:
+    """Return the fewest passes of at most `most` rows on each of `workers`, and the fewest rows."""
     passes = math.ceil(samples / (most * workers))
     rows = math.ceil(samples / (passes * workers))
     # TRL takes no mean of one.
-    return Cut(passes, max(rows, 2) if passes * workers == 1 else rows, workers)
+    return passes, max(rows, 2) if passes * workers == 1 else rows
 
 
 class GivenTrainer(GRPOTrainer):
@@ -113,30 +91,17 @@ class GivenTrainer(GRPOTrainer):
         """Return what TRL does, (rows, completion tokens), without the columns of padding alone."""
         size = batch_size or len(input_ids)
         parts = []
-        for start in range(0, len(input_ids), size):
-            rows = slice(start, start + size)
-            ids, mask = input_ids[rows], attention_mask[rows]
+        for ids, mask in zip(input_ids.split(size), attention_mask.split(size)):
             used = mask.any(dim=0).nonzero().flatten()
             first, last = int(used[0]), int(used[-1]) + 1
             spare = ids.shape[1] - last
-            logps, entropies, aux = super()._get_per_token_logps_and_entropies(
-                model,
-                ids[:, first:last],
-                mask[:, first:last],
-                logits_to_keep - spare,
-                **kwargs,
+            *found, aux = super()._get_per_token_logps_and_entropies(
+                model, ids[:, first:last], mask[:, first:last], logits_to_keep - spare, **kwargs
             )
             pad = torch.nn.functional.pad
-            parts.append(
-                (
-                    pad(logps, (0, spare)),
-                    None if entropies is None else pad(entropies, (0, spare)),
-                    aux,
-                )
-            )
+            parts.append((*(None if one is None else pad(one, (0, spare)) for one in found), aux))
         logps, entropies, aux = zip(*parts)
-        whole = None if entropies[0] is None else torch.cat(entropies)
-        return torch.cat(logps), whole, aux[0]
+        return torch.cat(logps), None if entropies[0] is None else torch.cat(entropies), aux[0]
 
 
 def learn_given(
@@ -153,12 +118,14 @@ def learn_given(
     `loss` are those arguments of TRL's that say which. The optimiser's state is kept beside the
     adapter. `method.beta` weighs the KL divergence to the policy of `parent`.
     """
-    samples = batch.samples
-    parts = cut(len(samples), method.batch, workers())
-    rows = rows_of(samples, tokenizer, parts.total)
+    samples, processes = batch.samples, workers()
+    passes, size = cut(len(samples), method.batch, processes)
+    total = passes * size * processes
+    rows = rows_of(samples, tokenizer, total)
 
     def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
-        mine = parts.share(trainer.accelerator.process_index, rows)
+        # Neighbours, which are of like length, are in one pass of all processes.
+        mine = rows[trainer.accelerator.process_index :: processes]
         return {name: [row[name] for row in mine] for name in mine[0]}
 
     def reward(advantage: list[float], **_: Any) -> list[float]:
@@ -173,16 +140,16 @@ def learn_given(
             gradient_checkpointing=False,
             max_steps=method.epochs,
             num_iterations=method.epochs,
-            per_device_train_batch_size=parts.rows,
-            gradient_accumulation_steps=parts.passes,
-            num_generations=parts.total,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=passes,
+            num_generations=total,
             learning_rate=method.learning_rate,
             lr_scheduler_type="constant",
             max_grad_norm=MAX_GRAD_NORM,
             scale_rewards="none",
             temperature=method.temperature,
             # As with the advantages: the rows that fill up must not thin it.
-            beta=method.beta * parts.total / len(samples),
+            beta=method.beta * total / len(samples),
             use_vllm=False,
         ),
         # All rows are one group to TRL: it takes off a mean, and ours is zero.
@@ -216,21 +183,22 @@ def rows_of(samples: Sequence[Sample], tokenizer: Any, total: int) -> list[dict[
     """
     encoded = [(tokenizer.encode(one.prompt, add_special_tokens=False), one) for one in samples]
     encoded.sort(key=lambda pair: len(pair[0]) + len(pair[1].tokens), reverse=True)
-    rows: list[dict[str, Any]] = [
-        {
-            "prompt_ids": prompt,
-            "completion_ids": list(one.tokens),
-            "logprobs": list(one.logprobs),
-            "advantage": one.advantage * total / len(samples),
-            "env_mask": [1] * len(one.tokens),
-        }
-        for prompt, one in encoded
-    ]
-    filler = {
-        "prompt_ids": [tokenizer.pad_token_id],
-        "completion_ids": [tokenizer.pad_token_id],
-        "logprobs": [0.0],
-        "advantage": 0.0,
-        "env_mask": [0],
+    scale, pad = total / len(samples), tokenizer.pad_token_id
+    rows = [_row(ids, one.tokens, one.logprobs, one.advantage * scale, 1) for ids, one in encoded]
+    return rows + [_row([pad], [pad], [0.0], 0.0, 0)] * (total - len(samples))
+
+
+def _row(
+    prompt: list[int],
+    tokens: Sequence[int],
+    logprobs: Sequence[float],
+    advantage: float,
+    learnt: int,
+) -> dict[str, Any]:
+    return {
+        "prompt_ids": prompt,
+        "completion_ids": list(tokens),
+        "logprobs": list(logprobs),
+        "advantage": advantage,
+        "env_mask": [learnt] * len(tokens),
     }
-    return rows + [filler] * (total - len(samples))

@@ -117,7 +117,7 @@ class RayLearner:
         `folder` takes what Ray Train writes. A worker books `gpus`: less than one where it shares
         its GPU with an engine.
         """
-        self.checkpoint, self.method, self.parent = checkpoint, method, parent
+        self.job = {"checkpoint": checkpoint, "method": method, "parent": parent}
         self.workers, self.folder = workers, folder.absolute()
         self.scaling = ScalingConfig(
             num_workers=workers,
@@ -125,7 +125,7 @@ class RayLearner:
             resources_per_worker=RESERVED | ({"GPU": gpus} if use_gpu else {}),
         )
         self.mailbox: Any = None
-        self.fit: asyncio.Task[None] | None = None
+        self.fit: asyncio.Task[Any] | None = None
 
     async def start(self) -> None:
         """Start the workers and wait until each has loaded the base.
@@ -135,15 +135,9 @@ class RayLearner:
         # Read by the driver's half of Ray Train, which would write a bar and metrics otherwise.
         os.environ["RAY_TRAIN_METRICS_ENABLED"] = "0"
         self.mailbox = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=1000).remote()
-        job = {
-            "checkpoint": self.checkpoint,
-            "method": self.method,
-            "parent": self.parent,
-            "mailbox": self.mailbox,
-        }
         trainer = TorchTrainer(
             work,
-            train_loop_config=job,
+            train_loop_config=self.job | {"mailbox": self.mailbox},
             scaling_config=self.scaling,
             run_config=RunConfig(
                 name="train",
@@ -154,10 +148,7 @@ class RayLearner:
             ),
         )
 
-        async def fit() -> None:
-            await asyncio.to_thread(trainer.fit)
-
-        self.fit = asyncio.create_task(fit())
+        self.fit = asyncio.create_task(asyncio.to_thread(trainer.fit))
         try:
             await asyncio.wait_for(
                 self._unless_ended(self.mailbox.all_ready.remote(self.workers)), START_SECONDS
