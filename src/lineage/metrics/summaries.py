@@ -1,6 +1,6 @@
 """What the summaries within an episode keep: facts of the record that they still state.
 
-Every table has folder, arm, generation (null for all), mean, low, high, n, values and reason.
+`generation` is null in the cells over all of them.
 """
 
 from __future__ import annotations

@@ -223,6 +223,13 @@ def ticks(count: int) -> list[int]:
     return list(range(0, count, ceil(count / MOST_TICKS)))
 
 
+def numbered(axis: Axes, numbers: Sequence[int], what: str, room: float) -> None:
+    """Name whole numbers along an axis, of `what`, with `room` to either side of them."""
+    axis.set_xticks([numbers[place] for place in ticks(len(numbers))])
+    axis.set_xlim(numbers[0] - room, numbers[-1] + room)
+    axis.set_xlabel(what, fontsize=9)
+
+
 def spread(values: Sequence[float], least: float, top: float) -> list[float]:
     """Return where labels at `values` go, in the same order: `least` apart, none above `top`."""
     order = sorted(range(len(values)), key=lambda i: values[i])

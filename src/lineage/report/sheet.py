@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +44,25 @@ def counted(sheet: Sheet, counts: Sequence[Iterable[int]]) -> Sheet:
     said = "n: pairs" + (", cell by cell" if any(len(set(row)) > 1 for row in known) else "")
     note = f"{sheet.note}; {said}" if sheet.note else said
     return replace(sheet, head=(*sheet.head, "n"), rows=rows, note=note)
+
+
+def table(
+    title: str,
+    head: tuple[str, ...],
+    found: Sequence[tuple[tuple[str, ...], Sequence[Mapping[str, Any] | None]]],
+    written: Callable[[Mapping[str, Any] | None], str],
+    note: str = "",
+    undefined: str = "",
+) -> Sheet:
+    """Return a table with a row of names, then cells as `written`, for each of `found`; counted.
+
+    `undefined` says why cells are n/a, where any is.
+    """
+    rows = tuple((*names, *map(written, cells)) for names, cells in found)
+    if undefined and any(NOT_COMPUTED in row for row in rows):
+        note = f"{note}; " * bool(note) + f"{NOT_COMPUTED}: {undefined}"
+    sheet = Sheet(title, head, rows, note, left=len(found[0][0]) if found else 1)
+    return counted(sheet, [map(pairs_of, cells) for _, cells in found])
 
 
 def pairs_of(cell: Mapping[str, Any] | None) -> int:

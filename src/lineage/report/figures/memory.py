@@ -69,7 +69,8 @@ def memory_growth(summary: dict[str, Any]) -> Figure | None:
     axis.set_ylim(0, 1.05 * highest)
     canvas.key(axis)
     axis.set_ylabel("tokens of the memories", fontsize=9)
-    _generations(axis, sorted({g for found in held.values() for g, _ in found}))
+    generations = sorted({g for found in held.values() for g, _ in found})
+    canvas.numbered(axis, generations, "generation", 0.6)
     return figure
 
 
@@ -98,7 +99,7 @@ def memory_turnover(
         axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axis.axhline(0, color=canvas.INK, linewidth=0.8)
         axis.set_ylabel(f"{entries}, mean of lineages", fontsize=9)
-        _generations(axis, [row["generation"] for row in its])
+        canvas.numbered(axis, [row["generation"] for row in its], "generation", 0.6)
         canvas.key(axis)
     return figure
 
@@ -128,9 +129,3 @@ def _stack(axis: Axes, its: list[dict[str, Any]]) -> None:
             **canvas.bar_style(number),
         )
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-
-
-def _generations(axis: Axes, generations: list[int]) -> None:
-    axis.set_xticks([generations[place] for place in canvas.ticks(len(generations))])
-    axis.set_xlim(generations[0] - 0.6, generations[-1] + 0.6)
-    axis.set_xlabel("generation", fontsize=9)

@@ -47,10 +47,7 @@ def reward_by_generation(summary: dict[str, Any]) -> Figure | None:
         room = ROOM * (above + below or 1)
         axis.set_ylim(-below - room, above + room)
         axis.set_ylabel("reward, weighted", fontsize=9)
-        places = [row["generation"] for row in its]
-        axis.set_xticks([places[place] for place in canvas.ticks(len(places))])
-        axis.set_xlim(places[0] - 0.6, places[-1] + 0.6)
-        axis.set_xlabel("generation", fontsize=9)
+        canvas.numbered(axis, [row["generation"] for row in its], "generation", 0.6)
         canvas.key(axis)
     return figure
 
@@ -85,9 +82,7 @@ def reward_by_step(training: dict[str, Any]) -> Figure | None:
         canvas.band(axis, x, lows, highs, canvas.INK)
     axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
     canvas.key(axis)
-    axis.set_xticks([numbers[place] for place in canvas.ticks(len(numbers))])
-    axis.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
-    axis.set_xlabel("training step", fontsize=9)
+    canvas.numbered(axis, numbers, "training step", 0.5)
     axis.set_ylabel("reward, weighted; mean of groups", fontsize=9)
     return figure
 

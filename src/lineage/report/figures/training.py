@@ -147,7 +147,4 @@ def _finish(axis: Axes, steps: Sequence[dict[str, Any]], named: bool) -> None:
     if named and changes:
         said = ", ".join(f"{step['kind']} from step {step['step']}" for step in changes[:2])
         axis.set_title(said, loc="right", fontsize=8, color="0.35")
-    numbers = [step["step"] for step in steps]
-    axis.set_xticks([numbers[place] for place in canvas.ticks(len(numbers))])
-    axis.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
-    axis.set_xlabel("training step", fontsize=9)
+    canvas.numbered(axis, [step["step"] for step in steps], "training step", 0.5)
