@@ -26,23 +26,21 @@ def freshness(summary: dict[str, Any]) -> Sheet:
         ("stale", _pooled(summary, "staleness", entries="memories")),
         ("doubled", _pooled(summary, "duplication")),
     )
-    arms = [arm for arm in summary["arms"] if arm in density]
-    rows = tuple(
-        (arm, bounds(density[arm]), *(share(found.get(arm)) for _, found in columns))
-        for arm in arms
-    )
-    counts = [
-        [pairs_of(density[arm]), *(pairs_of(found.get(arm)) for _, found in columns)]
-        for arm in arms
+    found = [
+        ((arm,), [density[arm], *(its.get(arm) for _, its in columns)])
+        for arm in summary["arms"]
+        if arm in density
     ]
     note = (
         "memories against the world as it is: facts stated, share of the facts met that memories "
         "or docs state, share of memories that contradict it, share that add nothing"
-    ) + _why(rows, "the arm has no memories, or no task asks for a fact")
+    )
+    why = "the arm has no memories, or no task asks for a fact"
     head = ("arm", "facts a 100 tokens", *(title for title, _ in columns))
-    if len(rows) < 2:
-        return Sheet("what do the notes hold?", head, ())
-    return counted(Sheet("what do the notes hold?", head, rows, note), counts)
+    written = (bounds, share, share, share)
+    return table(
+        "what do the notes hold?", head, found if len(found) > 1 else [], written, note, why
+    )
 
 
 def summaries(summary: dict[str, Any]) -> Sheet:
