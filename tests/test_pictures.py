@@ -29,7 +29,7 @@ from lineage.report.page import pictured
 
 EMPTY: dict[str, Any] = {
     "arms": ["inherit"], "families": ["same"], "schedule": ["m@r0"],
-    "defined": {}, "by_generation": [], "retention": [], "memory": [], "reward": [], "ground": {},
+    "defined": {}, "metrics": {},
 }  # fmt: skip
 OF_SUMMARY = (
     figures.score_by_generation,
@@ -282,17 +282,18 @@ def test_a_long_lineage_stays_drawable(made: Any) -> None:
         for g in range(many)
     ]
     cells = [
-        {"arm": "inherit", "generation": g, "met": met, "score": 0.5}
+        {"arm": "inherit", "generation": g, "met": met, "mean": 0.5}
         for g in range(0, many, 5)
         for met in range(0, g + 1, 5)
     ]
-    summary = {
-        **EMPTY, "schedule": ["m@r0"] * many, "by_generation": points, "retention": cells,
-        "memory": [{"arm": "inherit", "generation": g, "tokens": g} for g in range(many)],
-        "reward": [
-            {"arm": "inherit", "generation": g, "reward": 0.5, "same": 0.5} for g in range(many)
-        ],
-    }  # fmt: skip
+    by = [{"arm": "inherit", "generation": g} for g in range(many)]
+    metrics = {
+        "scores_by_generation": points,
+        "retention": cells,
+        "memory_size": [row | {"measure": "tokens", "mean": row["generation"]} for row in by],
+        "reward": [row | {"part": part, "mean": 0.5} for row in by for part in ("reward", "same")],
+    }
+    summary = {**EMPTY, "schedule": ["m@r0"] * many, "metrics": metrics}
     for draw in OF_SUMMARY[:-1]:
         figure = draw(summary)
         assert figure is not None

@@ -146,14 +146,14 @@ def generations(
     if generation is not None:
         within += " AND generation = $generation"
         given["generation"] = generation
-    made = "knowledge_before <> knowledge_after"
     found = rows(
         connection,
-        "SELECT arm, pair, lineage, generation, version, knowledge, memory_tokens, "
-        "coalesce(made, 0) AS edits_made, coalesce(edits - made, 0) AS edits_refused, "
-        f"episodes + probes AS episodes, errors, {', '.join(PARTS)}, memories, docs "
-        "FROM generations LEFT JOIN (SELECT lineage, generation, count(*) AS edits, "
-        f"count(*) FILTER ({made}) AS made FROM steps WHERE kind = 'edit' GROUP BY ALL) "
+        "SELECT arm, pair, lineage, generation, version, knowledge, memory_tokens, edits_made, "
+        f"edits_refused, d.episodes, errors, {', '.join(PARTS)}, memories, docs "
+        "FROM generations JOIN (SELECT lineage, generation, "
+        "count(*) FILTER (kind = 'edit' AND knowledge_before <> knowledge_after) AS edits_made, "
+        "count(*) FILTER (kind = 'edit' AND knowledge_before = knowledge_after) AS edits_refused, "
+        "count(*) FILTER (kind IN ('act', 'probe')) AS episodes FROM steps GROUP BY ALL) d "
         f"USING (lineage, generation) WHERE {within}",
         given,
     )

@@ -51,23 +51,14 @@ def difference(before: Knowledge, after: Knowledge, by_text: bool = False) -> li
         for key, entry in old.items()
         if key not in new
     ]
-    revised = [
-        Difference(
-            entry.id,
-            "revised",
-            text_of(old[key]),
-            text_of(entry),
-            entry.edited,
-            words(text_of(old[key]), text_of(entry)),
-        )
-        for key, entry in new.items()
-        if key in old and text_of(old[key]) != text_of(entry)
-    ]
-    added = [
-        Difference(entry.id, "added", None, text_of(entry), entry.edited)
-        for key, entry in new.items()
-        if key not in old
-    ]
+    revised, added = [], []
+    for key, entry in new.items():
+        text, before = text_of(entry), text_of(old[key]) if key in old else None
+        if before is None:
+            added.append(Difference(entry.id, "added", None, text, entry.edited))
+        elif before != text:
+            pieces = words(before, text)
+            revised.append(Difference(entry.id, "revised", before, text, entry.edited, pieces))
     return [*dropped, *revised, *added]
 
 

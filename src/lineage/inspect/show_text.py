@@ -13,19 +13,14 @@ from lineage.inspect.episode_text import SCORED, cut_line, say_title
 from lineage.metrics.training import PARTS
 from lineage.report.sheet import NOT_COMPUTED, Sheet, name, short
 from lineage.report.terminal import show_headline, show_sheet, show_totals
-from lineage.report.training_tables import SHORT
+from lineage.report.training_tables import SHORT, WRITTEN
 
 ROWS = 24
 """Rows of a table that are shown unless all are asked for."""
 CELL = 48
 """Characters of a completion or an answer in a table."""
-WRITTEN = {
-    "memory_tokens": ("memory", "d"),
-    "copied": ("copied", ".0%"),
-    "staleness": ("stale", ".0%"),
-    "density": ("facts/100", ".2f"),
-}
-"""Columns of an alternative, with head and format: see `report.training_tables`."""
+COLUMNS = ("memory_tokens", "copied", "staleness", "density")
+"""Of what is written, the columns of an alternative: see `report.training_tables`."""
 
 
 def show_run(
@@ -169,12 +164,12 @@ def show_alternatives(console: Console, step: int, found: list[dict[str, Any]], 
             named(row),
             _format(row["advantage"], "+.2f"),
             "yes" if row["learnt"] else "",
-            *(_format(row[key], form) for key, (_, form) in WRITTEN.items()),
+            *(_format(row[key], WRITTEN[key][1]) for key in COLUMNS),
             row["opened"] or row["error"][:CELL],
         )
         for row in found
     )
-    heads = (words for words, _ in WRITTEN.values())
+    heads = (WRITTEN[key][0] for key in COLUMNS)
     note = "ARM/PAIR/EPISODE: lineage show RUN STEP EPISODE --arm ARM --pair PAIR shows one"
     sheet = Sheet(
         f"{title}: what was written",

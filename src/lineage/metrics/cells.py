@@ -43,7 +43,7 @@ def means(
     by: Sequence[str],
     of: Of,
     more: Mapping[str, str] | None = None,
-    params: Sequence[object] | None = None,
+    params: Sequence[object] = (),
     test: bool = False,
 ) -> pa.Table:
     """Return `folder`, the columns of `by`, mean, low, high and n of each cell, then `more`.
@@ -73,7 +73,6 @@ def ratios(
     by: Sequence[str],
     of: Of,
     more: Mapping[str, str] | None = None,
-    params: Sequence[object] | None = None,
 ) -> pa.Table:
     """Return the ratio of two means over the pairs that have both, laid out as `means` does.
 
@@ -89,7 +88,7 @@ def ratios(
         "_above": f"list(above::DOUBLE ORDER BY pair) {both}",
         "_below": f"list(below::DOUBLE ORDER BY pair) {both}",
     }
-    cells = _cells(log, by_pair, by, aggregates | dict(more or {}), params)
+    cells = _cells(log, by_pair, by, aggregates | dict(more or {}))
     sides = zip(_lists(cells, "_above"), _lists(cells, "_below"), strict=True)
     values = [np.stack(pair) for pair in sides]
     found, undefined = Bounds.none(len(values)), np.ones(len(values), dtype=bool)
@@ -149,13 +148,13 @@ def _cells(
     by_pair: str,
     by: Sequence[str],
     aggregates: Mapping[str, str],
-    params: Sequence[object] | None,
+    params: Sequence[object] = (),
 ) -> pa.Table:
     keys = named("folder", *by)
     columns = ", ".join(f"{sql} AS {name}" for name, sql in aggregates.items())
     return log.sql(
         f"SELECT {keys}, {columns} FROM ({by_pair}) GROUP BY ALL ORDER BY {keys}",
-        params=list(params or ()),
+        params=list(params),
     ).to_arrow_table()
 
 

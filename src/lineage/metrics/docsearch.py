@@ -5,8 +5,7 @@ that a doc could state. A doc that only holds a kindred fact (from which the ans
 rule) does not count as needed: read the family `similar` with that in mind. Only episodes whose
 Knowledge holds docs and that had no error count, but for an over-long prompt, which is its own.
 
-Every table has folder, arm, family (`work` for working episodes, null for all), mean, low, high, n,
-values and reason.
+`family` is `work` for working episodes, and null in the cells over all of them.
 """
 
 from __future__ import annotations

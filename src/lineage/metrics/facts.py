@@ -1,6 +1,5 @@
 """What Knowledge holds of its lineage's own world, and how truly: from entries, by generation.
 
-Every table has folder, arm, what it is by, generation, mean, low, high, n, values and reason:
 `generation` is null in the cells over all of them, and what is undefined has a reason. Values are
 averaged within a pair first. Empty where a run logged no worlds.
 """

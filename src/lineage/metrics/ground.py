@@ -17,7 +17,7 @@ so that it holds few of them at a time. Runs of schema 1 logged no worlds: all t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -136,6 +136,12 @@ def homes(log: duckdb.DuckDBPyConnection, which: str, params: list[object]) -> d
         number: Home(world, [Fact(*row[2:]) for row in rows])
         for (number, world), rows in groupby(found, key=itemgetter(0, 1))
     }
+
+
+def table_of(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    """Return rows, of which there may be none, as a table."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    return pa.table([list(column) for column in columns], schema=schema)
 
 
 def spans(log: duckdb.DuckDBPyConnection, source: str, at_once: int) -> Iterator[tuple[int, int]]:

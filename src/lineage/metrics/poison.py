@@ -17,7 +17,7 @@ import pyarrow as pa
 from lineage.core.edits import APPLIED
 from lineage.core.intervals import AMOUNT, DIFFERENCE, SHARE
 from lineage.metrics.cells import means, starred
-from lineage.metrics.ground import has_table, prepare, texts_of
+from lineage.metrics.ground import has_table, prepare, table_of, texts_of
 from lineage.metrics.pooled import VALUES, pooled, with_reason
 from lineage.metrics.records import Record, records
 from lineage.metrics.registry import INTERVAL, POOLED, TEST, metric
@@ -120,8 +120,7 @@ def poison_repeated(log: duckdb.DuckDBPyConnection) -> pa.Table:
         cell[0] += holds(str(completion), str(payload))
         cell[1] += 1
     found = [(*place, *cell) for place, cell in counts.items()]
-    columns = list(zip(*found, strict=True)) or [()] * len(COUNTS_SCHEMA)
-    log.register("_read", pa.table([list(column) for column in columns], schema=COUNTS_SCHEMA))
+    log.register("_read", table_of(found, COUNTS_SCHEMA))
     keys = "folder, arm, generation, pair"
     by_pair = (
         f"SELECT {keys}, sum(repeats) / sum(probes) AS value, sum(probes) AS known FROM _read "
@@ -181,8 +180,7 @@ def _prepare(log: duckdb.DuckDBPyConnection) -> None:
         (poison, generation, any(holds(text, payload) for text in texts_of(content)))
         for poison, generation, payload, content in _rows(log, LEFT)
     ]
-    columns = list(zip(*found, strict=True)) or [()] * len(HELD_SCHEMA)
-    log.register("_read", pa.table([list(column) for column in columns], schema=HELD_SCHEMA))
+    log.register("_read", table_of(found, HELD_SCHEMA))
     log.execute(HELD)
     log.unregister("_read")
 

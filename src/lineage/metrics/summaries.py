@@ -1,6 +1,6 @@
 """What the summaries within an episode keep: facts of the record that they still state.
 
-Every table has folder, arm, generation (null for all), mean, low, high, n, values and reason.
+`generation` is null in the cells over all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from lineage.core.intervals import SHARE
-from lineage.metrics.ground import has_table, homes, prepare, spans
+from lineage.metrics.ground import has_table, homes, prepare, spans, table_of
 from lineage.metrics.pooled import pooled
 from lineage.metrics.registry import POOLED, metric
 
@@ -84,5 +84,4 @@ def _read(log: duckdb.DuckDBPyConnection, first: int, last: int) -> pa.Table:
             wrong = after.denied - after.stated
             shares = (before.stated, before.stated & after.stated, before.stated & wrong)
             rows.append((*about, *map(len, shares)))
-    columns = zip(*rows, strict=True) if rows else [[]] * len(SCHEMA)
-    return pa.table([list(column) for column in columns], schema=SCHEMA)
+    return table_of(rows, SCHEMA)

@@ -29,9 +29,11 @@ ROOM = 1_600_000
 EPISODES_ROOM = 0.4
 """The part of it that is kept for episodes."""
 GENERATIONS_SQL = """\
-SELECT g.pair, g.lineage, g.generation, g.version, g.episodes + g.probes AS episodes,
+SELECT g.pair, g.lineage, g.generation, g.version, coalesce(a.episodes, 0) AS episodes,
        g.memory_tokens, g.reward, k.content
 FROM generations g LEFT JOIN snapshots k USING (folder, knowledge)
+LEFT JOIN (SELECT lineage, generation, count(*) AS episodes FROM steps
+           WHERE kind IN ('act', 'probe') GROUP BY ALL) a USING (lineage, generation)
 WHERE g.pair IN ({pairs}) AND g.generation < {most} ORDER BY g.pair, g.arm, g.generation
 """
 EDITS_SQL = """\

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 LARGE = 20
@@ -12,6 +13,12 @@ NOT_COMPUTED = "n/a"
 """Stands in every cell for which nothing was computed: an empty cell reads as nothing found."""
 STARRED_FROM = 5
 """Pairs below which no interval earns a star: two equal pairs exclude 0, and tell nothing."""
+
+
+Cell = Mapping[str, Any]
+"""A row of a metric: a mean with its interval."""
+Writer = Callable[[Cell | None], str]
+"""How a cell is written."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,32 @@ def counted(sheet: Sheet, counts: Sequence[Iterable[int]]) -> Sheet:
     return replace(sheet, head=(*sheet.head, "n"), rows=rows, note=note)
 
 
-def pairs_of(cell: Mapping[str, Any] | None) -> int:
+def table(
+    title: str,
+    head: tuple[str, ...],
+    found: Sequence[tuple[tuple[str, ...], Sequence[Cell | None]]],
+    written: Writer | Sequence[Writer],
+    note: str = "",
+    undefined: str = "",
+) -> Sheet:
+    """Return a table with a row of names, then cells as `written`, for each of `found`; counted.
+
+    `written` may be one writer a column; `undefined` says why cells are n/a, where any is.
+    """
+    writers = repeat(written) if callable(written) else written
+    rows = tuple((*names, *(w(c) for w, c in zip(writers, cells))) for names, cells in found)
+    if undefined and any(NOT_COMPUTED in row for row in rows):
+        note = f"{note}; " * bool(note) + f"{NOT_COMPUTED}: {undefined}"
+    sheet = Sheet(title, head, rows, note, left=len(found[0][0]) if found else 1)
+    return counted(sheet, [map(pairs_of, cells) for _, cells in found])
+
+
+def pairs_of(cell: Cell | None) -> int:
     """Return how many pairs are behind a cell; 0 where nothing was computed."""
     return 0 if cell is None or cell["mean"] is None else int(cell["n"])
 
 
-def starred(cell: Mapping[str, Any]) -> bool:
+def starred(cell: Cell) -> bool:
     """Whether a difference earns a star.
 
     As the measures say (`starred`); where they do not, at least `STARRED_FROM` pairs with an
@@ -63,7 +90,7 @@ def starred(cell: Mapping[str, Any]) -> bool:
     return cell["n"] >= STARRED_FROM and low is not None and high is not None and low * high > 0
 
 
-def share(cell: Mapping[str, Any] | None) -> str:
+def share(cell: Cell | None) -> str:
     """Return "85% [80, 90]"."""
     if cell is None or cell["mean"] is None:
         return NOT_COMPUTED
@@ -84,14 +111,14 @@ def short(schedule: Iterable[str]) -> list[str]:
     return [name(version) for version in versions] if len(families) == 1 else versions
 
 
-def gained(gain: Mapping[str, Any] | None) -> str:
+def gained(gain: Cell | None) -> str:
     """Return a signed gain with its bounds, and * where it is `starred`."""
     if not gain or gain["mean"] is None:
         return NOT_COMPUTED
     return bounds(gain, signed=True) + ("*" if starred(gain) else " ")
 
 
-def bounds(value: Mapping[str, Any] | None, signed: bool = False) -> str:
+def bounds(value: Cell | None, signed: bool = False) -> str:
     """Return "0.52 [0.40, 0.63]", and whole numbers where the mean is a large one."""
     if value is None or value["mean"] is None:
         return NOT_COMPUTED

@@ -22,6 +22,7 @@ from lineage.report.sheet import (
     pairs_of,
     share,
     starred,
+    table,
 )
 from lineage.report.tables_truth import doc_search, freshness, poison, summaries
 
@@ -34,9 +35,9 @@ BASELINE = "baseline"
 STAR = f"the interval excludes 0, {STARRED_FROM} pairs or more"
 MATRIX = "writer x reader: what is one version's Knowledge worth to another?"
 UNDEFINED = {
-    "score": "n/a: the interval of what is divided by holds 0",
-    "tokens": "n/a: generation 0 left no memories",
-    "fidelity": "n/a: generation 0 left no steady fact stated rightly",
+    "score": "the interval of what is divided by holds 0",
+    "tokens": "generation 0 left no memories",
+    "fidelity": "generation 0 left no steady fact stated rightly",
 }
 """By what is kept: why a cell has no figure."""
 
@@ -140,11 +141,10 @@ def inherited(summary: dict[str, Any]) -> Sheet:
         if told or not crowded
     ]
     families = summary["families"]
-    rows = tuple(
-        (names[told], arm, *(gained(found.get((told, arm, f))) for f in families))
+    gains = [
+        ((names[told], arm), [found.get((told, arm, family)) for family in families])
         for told, arm in shown
-    )
-    counts = [[pairs_of(found.get((told, arm, f))) for f in families] for told, arm in shown]
+    ]
     title = f"does a successor profit? gain over {summary['baseline']}"
     head = ("gen.", "arm", *families)
     note = _note(
@@ -153,7 +153,7 @@ def inherited(summary: dict[str, Any]) -> Sheet:
     )
     # The matrix says it better: there each version has a baseline of its own.
     several = any(told for told, _ in shown) and not rows_of(summary, "upgrade_matrix")
-    return counted(Sheet(title, head, rows if several else (), note, left=2), counts)
+    return table(title, head, gains if several else [], gained, note)
 
 
 def costs(summary: dict[str, Any]) -> Sheet:
@@ -190,12 +190,11 @@ def gains_by_version(summary: dict[str, Any]) -> Sheet:
     shown = list(dict.fromkeys((version, arm) for version, arm, _ in found))
     if len({version for version, _ in shown}) < 2 or len(summary["arms"]) > CROWDED:
         return Sheet(title, head, ())
-    of = [[found.get((*place, family)) for family in summary["families"]] for place in shown]
-    rows = tuple(
-        (name(version), arm, *map(gained, gains))
-        for (version, arm), gains in zip(shown, of, strict=True)
-    )
-    return counted(Sheet(title, head, rows, left=2), [map(pairs_of, gains) for gains in of])
+    gains = [
+        ((name(version), arm), [found.get((version, arm, f)) for f in summary["families"]])
+        for version, arm in shown
+    ]
+    return table(title, head, gains, gained)
 
 
 def matrix(summary: dict[str, Any]) -> Sheet:
@@ -229,19 +228,18 @@ def upgrade(summary: dict[str, Any]) -> Sheet:
     found = cells(summary, "upgrade_matrix", *by, "measure")
     scored = cells(summary, "upgrade_matrix", *by, measure="score")
     places = [place for family in summary["families"] for place in scored if place[0] == family]
-    of = [[found.get((*place, measure)) for measure in measures] for place in places]
-    rows = tuple(
-        (family, name(writer), name(reader), *map(bounds, its))
-        for (family, _, writer, reader), its in zip(places, of, strict=True)
-    )
-    counts = [map(pairs_of, its) for its in of]
+    crossed = [
+        ((family, name(writer), name(reader)), [found.get((*place, m)) for m in measures])
+        for place in places
+        for family, _, writer, reader in [place]
+    ]
     head = ("family", "writer", "reader", *measures)
     note = (
         "retention: gain with the writer's Knowledge / gain with the reader's own; n/a where the "
         "interval of the latter holds 0. harm: share of the probes solved cold that are failed "
         "with Knowledge; n/a where none is solved cold"
     )
-    return counted(Sheet("upgrade retention and harm", head, rows, note, left=3), counts)
+    return table("upgrade retention and harm", head, crossed, bounds, note)
 
 
 def kept(summary: dict[str, Any]) -> Iterator[Sheet]:
@@ -260,12 +258,9 @@ def kept(summary: dict[str, Any]) -> Iterator[Sheet]:
     }
     for measure, title in titles.items():
         arms = [arm for arm in summary["arms"] if any((measure, arm, k) in cell for k in columns)]
-        found = [[cell.get((measure, arm, k)) for k in columns] for arm in arms]
-        rows = tuple((arm, *map(share, of)) for arm, of in zip(arms, found, strict=True))
+        found = [((arm,), [cell.get((measure, arm, k)) for k in columns]) for arm in arms]
         head = ("arm", *(f"k = {k}" for k in columns))
-        undefined = any(NOT_COMPUTED in row for row in rows)
-        note = UNDEFINED[measure] if undefined else ""
-        yield counted(Sheet(title, head, rows, note), [map(pairs_of, of) for of in found])
+        yield table(title, head, found, share, undefined=UNDEFINED[measure])
 
 
 def categories(summary: dict[str, Any]) -> Sheet:
@@ -275,15 +270,11 @@ def categories(summary: dict[str, Any]) -> Sheet:
     shown = dict.fromkeys((*summary["arms"][:1], summary["baseline"], summary["ceiling"]))
     arms = [arm for arm in shown if arm in summary["arms"]]
     places = [kind for family in summary["families"] for kind in sorted(kinds) if kind[0] == family]
-    of = [[found.get((*place, arm)) for arm in arms] for place in places]
-    rows = tuple((*place, *map(bounds, row)) for place, row in zip(places, of, strict=True))
+    scores = [(place, [found.get((*place, arm)) for arm in arms]) for place in places]
     several = 1 < len({category for _, category in places}) <= MOST_CATEGORIES
     head = ("family", "category", *arms)
     note = "mean over pairs that met the category; metrics.json has every arm"
-    if not several:
-        return Sheet("score by category", head, ())
-    counts = [map(pairs_of, row) for row in of]
-    return counted(Sheet("score by category", head, rows, note, left=2), counts)
+    return table("score by category", head, scores if several else [], bounds, note)
 
 
 def _scores(summary: dict[str, Any]) -> dict[Any, dict[str, Any]]:

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from lineage.report.lookup import cells
-from lineage.report.sheet import NOT_COMPUTED, Sheet, bounds, counted, gained, pairs_of, share
+from lineage.report.sheet import (
+    NOT_COMPUTED,
+    Sheet,
+    bounds,
+    counted,
+    gained,
+    pairs_of,
+    share,
+    table,
+)
 
 
 def freshness(summary: dict[str, Any]) -> Sheet:
@@ -17,36 +26,31 @@ def freshness(summary: dict[str, Any]) -> Sheet:
         ("stale", _pooled(summary, "staleness", entries="memories")),
         ("doubled", _pooled(summary, "duplication")),
     )
-    arms = [arm for arm in summary["arms"] if arm in density]
-    rows = tuple(
-        (arm, bounds(density[arm]), *(share(found.get(arm)) for _, found in columns))
-        for arm in arms
-    )
-    counts = [
-        [pairs_of(density[arm]), *(pairs_of(found.get(arm)) for _, found in columns)]
-        for arm in arms
+    found = [
+        ((arm,), [density[arm], *(its.get(arm) for _, its in columns)])
+        for arm in summary["arms"]
+        if arm in density
     ]
     note = (
         "memories against the world as it is: facts stated, share of the facts met that memories "
         "or docs state, share of memories that contradict it, share that add nothing"
-    ) + _why(rows, "the arm has no memories, or no task asks for a fact")
+    )
+    why = "the arm has no memories, or no task asks for a fact"
     head = ("arm", "facts a 100 tokens", *(title for title, _ in columns))
-    if len(rows) < 2:
-        return Sheet("what do the notes hold?", head, ())
-    return counted(Sheet("what do the notes hold?", head, rows, note), counts)
+    written = (bounds, share, share, share)
+    return table(
+        "what do the notes hold?", head, found if len(found) > 1 else [], written, note, why
+    )
 
 
 def summaries(summary: dict[str, Any]) -> Sheet:
     """What an instance's own summaries keep, where its context overflowed."""
     kept, wrong = _pooled(summary, "summary_fidelity"), _pooled(summary, "summary_distortion")
-    arms = [arm for arm in summary["arms"] if arm in kept]
-    rows = tuple((arm, share(kept[arm]), share(wrong.get(arm))) for arm in arms)
-    note = "of the facts in what was summed up, when an episode outgrew agent.history_tokens" + (
-        _why(rows, "no fact was in what was summed up")
-    )
+    found = [((arm,), [kept[arm], wrong.get(arm)]) for arm in summary["arms"] if arm in kept]
+    note = "of the facts in what was summed up, when an episode outgrew agent.history_tokens"
+    why = "no fact was in what was summed up"
     head = ("arm", "facts kept", "facts distorted")
-    counts = [(pairs_of(kept[arm]), pairs_of(wrong.get(arm))) for arm in arms]
-    return counted(Sheet("what do summaries keep?", head, rows, note), counts)
+    return table("what do summaries keep?", head, found, share, note, why)
 
 
 SEARCH = {
@@ -67,11 +71,9 @@ def doc_search(summary: dict[str, Any]) -> Iterator[Sheet]:
     found = cells(summary, "doc_search", "arm", "measure", family=None)
     arms = [arm for arm in summary["arms"] if (arm, "recall") in found]
     for title, measures in SEARCH.items():
-        of = [[found.get((arm, measure)) for measure in measures] for arm in arms]
-        rows = tuple((arm, *map(share, row)) for arm, row in zip(arms, of, strict=True))
-        note = _why(rows, "there was nothing of the kind: no doc needed, found or opened")
-        sheet = Sheet(title, ("arm", *measures.values()), rows, note.removeprefix("; "))
-        yield counted(sheet, [map(pairs_of, row) for row in of])
+        of = [((arm,), [found.get((arm, measure)) for measure in measures]) for arm in arms]
+        why = "there was nothing of the kind: no doc needed, found or opened"
+        yield table(title, ("arm", *measures.values()), of, share, undefined=why)
 
 
 def poison(summary: dict[str, Any]) -> Sheet:

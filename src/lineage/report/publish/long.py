@@ -104,12 +104,13 @@ def kept(summary: Summary) -> Iterator[Row]:
 
 def notes(summary: Summary) -> Iterator[Row]:
     """Yield what the notes hold against the world as it is, by arm, over all generations."""
-    for metric, which in (
-        ("signal_density", {}),
-        ("facts_held", {"by": "any"}),
-        ("staleness", {"entries": "memories"}),
-        ("duplication", {}),
-    ):
+    asked: dict[str, dict[str, str]] = {
+        "signal_density": {},
+        "facts_held": {"by": "any"},
+        "staleness": {"entries": "memories"},
+        "duplication": {},
+    }
+    for metric, which in asked.items():
         yield from _figures(metric, rows_of(summary, metric, generation=None, **which), "arm")
 
 

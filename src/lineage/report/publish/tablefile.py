@@ -37,7 +37,7 @@ def stored(
     """
     whole, served, libraries = totals(summary), run.get("engine", {}), run.get("libraries", {})
     kept = {*table.shown, *table.stars.values()}
-    shown = [row for row in table.rows_of(summary) if row["measure"] in kept]
+    shown = [row for row in table.rows(summary) if row["measure"] in kept]
     return {
         "table": table.name,
         "experiment": table.experiment,
