@@ -87,7 +87,8 @@ def composed_by_hydra(overrides: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             try:
-                return compose("config", overrides=list(overrides))
+                tree: DictConfig = compose("config", overrides=list(overrides))
+                return tree
             # Hydra raises ValueError for a group that is set to a number or null, and TypeError for
             # one that is set to a list of them.
             except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
