@@ -48,8 +48,8 @@ WRONG = {
 LONGEST = 400
 """Characters of a line."""
 SHARE, FEW = 4, 90
-"""Of so many cases one is tried where not all are, and of fewer cases all: some of each key, and some
-of each value."""
+"""Of so many cases one is tried where not all are, and all of fewer cases: some of each key, and
+some of each value."""
 
 
 @dataclass(frozen=True)
