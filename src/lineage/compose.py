@@ -84,8 +84,8 @@ def _parted(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]] 
     options, values = [], []
     try:
         for one in parsed(overrides):
-            plain = one.type is OverrideType.CHANGE and not one.is_sweep_override()
-            if not plain or one.package is not None or one.is_hydra_override():
+            settled = one.type is OverrideType.CHANGE and not one.is_sweep_override()
+            if not settled or one.package is not None or one.is_hydra_override():
                 return None
             if one.key_or_group not in folders:
                 values.append(one)
@@ -104,8 +104,7 @@ def composed_by_hydra(overrides: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_dir(config_dir=str(conf_dir()), version_base="1.3"):
             try:
-                tree: DictConfig = compose("config", overrides=list(overrides))
-                return tree
+                return cast(DictConfig, compose("config", overrides=list(overrides)))
             # Hydra raises ValueError for a group that is set to a number or null, and TypeError for
             # one that is set to a list of them.
             except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
