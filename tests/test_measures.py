@@ -23,7 +23,7 @@ from lineage.log.schema import KNOWLEDGE_SCHEMA, Step, step_id, table
 from lineage.log.views import gathering
 from lineage.log.views.connect import SCORE_SQL, connect, rows
 from lineage.metrics import summarise, summarise_all
-from lineage.report import generations
+from lineage.report import generations, run_page
 from lineage.report import write as writing
 from lineage.report.lookup import cells, rows_of, totals
 from lineage.report.run_page import report_html
@@ -140,6 +140,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def summary(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return write_report(folder, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def unpictured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a page have no pictures, where its text is what is looked at."""
+    monkeypatch.setattr(run_page, "pictured", lambda *_: "")
+    monkeypatch.setattr(writing, "score_by_generation", lambda summary: None)
 
 
 def only(summary: dict[str, Any], metric: str, **keys: Any) -> dict[str, Any]:
@@ -280,6 +287,7 @@ def test_the_report_escapes_and_says_how_much_it_shows(folder: Path, summary: An
     assert "000-cold, generation 1" in page and "a: &lt;b&gt;" in page
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_a_long_report_is_cut(
     folder: Path, summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +325,7 @@ def test_no_room_for_the_log_of_a_report_is_said(
         summarise(folder)
 
 
+@pytest.mark.usefixtures("unpictured")
 def test_a_handoff_without_a_reward_is_shown(tmp_path: Path) -> None:
     from dataclasses import replace
 

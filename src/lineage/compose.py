@@ -16,7 +16,7 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -69,23 +69,40 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     options is kept, and values are set on a copy of that, as Hydra sets them. Whatever else is
     asked for, and what is wrong, is left to Hydra.
     """
-    with suppress(LineageError, OmegaConfBaseException, ValueError, TypeError):
-        found = parsed(overrides)
-        chosen = [one for one in found if (conf_dir() / one.key_or_group).is_dir()]
-        if all(_sets(one) and (one not in chosen or isinstance(one.value(), str)) for one in found):
-            tree = deepcopy(_of_choice(tuple(one.input_line for one in chosen)))
-            for one in found:
-                if one not in chosen:
-                    OmegaConf.update(tree, one.key_or_group, one.value(), merge=True)
+    if (parts := _parted(overrides)) is not None:
+        tree = deepcopy(_of_choice(parts[0]))
+        with suppress(OmegaConfBaseException, ValueError, TypeError):
+            for one in parts[1]:
+                OmegaConf.update(tree, one.key_or_group, one.value(), merge=True)
             return tree
     return composed_by_hydra(overrides)
+
+
+def _parted(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]] | None:
+    """Return the overrides that choose an option, and those that set a value; None for others."""
+    folders = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    options, values = [], []
+    try:
+        for one in parsed(overrides):
+            settled = one.type is OverrideType.CHANGE and not one.is_sweep_override()
+            if not settled or one.package is not None or one.is_hydra_override():
+                return None
+            if one.key_or_group not in folders:
+                values.append(one)
+            elif isinstance(one.value(), str):
+                options.append(str(one.input_line))
+            else:
+                return None
+    except LineageError:
+        return None
+    return tuple(options), values
 
 
 def composed_by_hydra(overrides: Sequence[str]) -> DictConfig:
     """Return what Hydra makes of `overrides` from the files; raises LineageError as `load` does."""
     with hydra_tree():
         try:
-            return compose("config", overrides=list(overrides))
+            return cast(DictConfig, compose("config", overrides=list(overrides)))
         # Hydra raises ValueError for a group that is set to a number or null, and TypeError for
         # one that is set to a list of them.
         except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
@@ -107,13 +124,6 @@ def hydra_tree() -> Iterator[None]:
 @cache
 def _of_choice(options: tuple[str, ...]) -> DictConfig:
     return composed_by_hydra(options)
-
-
-def _sets(override: Override) -> bool:
-    """Whether it gives a key or a group of our own another value, and nothing else."""
-    other = (override.is_add(), override.is_force_add(), override.is_delete())
-    hydra = override.is_hydra_override() or override.package is not None
-    return not (any(other) or hydra or override.is_sweep_override())
 
 
 def with_shelf(config: Config, *versions: str) -> Config:

@@ -110,12 +110,12 @@ class _Lineage:
             self.setting.folder, place, config.log.journal_steps, self.setting.job.hash
         )
         try:
-            context = await self._desk(place, log)
+            context = await self._context(place, log)
             return await self._generation(context, log, place, plan, state)
         finally:
             log.flush()
 
-    async def _desk(self, place: Place, log: GenerationLog) -> Context:
+    async def _context(self, place: Place, log: GenerationLog) -> Context:
         setting, arm = self.setting, self.arm
         config, version = setting.job.config, arm.versions[place.generation]
         docs, past = self.libraries
