@@ -17,7 +17,7 @@ so that it holds few of them at a time. Runs of schema 1 logged no worlds: all t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -140,7 +140,7 @@ def homes(log: duckdb.DuckDBPyConnection, which: str, params: list[object]) -> d
 
 def table_of(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
     """Return rows, of which there may be none, as a table."""
-    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    columns: Iterable[tuple[object, ...]] = zip(*rows, strict=True) if rows else [()] * len(schema)
     return pa.table([list(column) for column in columns], schema=schema)
 
 

@@ -65,10 +65,10 @@ def table(
 
     `written` may be one writer a column; `undefined` says why cells are n/a, where any is.
     """
-    writers = repeat(written) if callable(written) else written
+    writers: Iterable[Writer] = written if isinstance(written, Sequence) else repeat(written)
     rows = tuple((*names, *(w(c) for w, c in zip(writers, cells))) for names, cells in found)
     if undefined and any(NOT_COMPUTED in row for row in rows):
-        note = f"{note}; " * bool(note) + f"{NOT_COMPUTED}: {undefined}"
+        note = "; ".join(filter(None, (note, f"{NOT_COMPUTED}: {undefined}")))
     sheet = Sheet(title, head, rows, note, left=len(found[0][0]) if found else 1)
     return counted(sheet, [map(pairs_of, cells) for _, cells in found])
 
