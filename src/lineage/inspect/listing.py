@@ -197,17 +197,16 @@ def _metrics(folder: Path) -> dict[str, Any] | None:
 def _gain(metrics: dict[str, Any]) -> dict[str, Any] | None:
     """Return the gain of `inherit`, or else of the first arm that could have one.
 
-    In generations that inherited; of older metrics, in all.
+    In generations that inherited.
     """
     later = {
         row["arm"]: row
-        for row in metrics.get("gain_by_inheritance", ())
+        for row in metrics["gain_by_inheritance"]
         if row["inherited"] and row["family"] == FAMILY
     }
     others = [arm for arm in metrics["arms"] if arm != metrics["ceiling"]]
     for arm in sorted(others, key=lambda arm: arm != "inherit"):
-        pooled = metrics["gain"].get(arm, {}).get(FAMILY)
-        gain = later.get(arm) if "gain_by_inheritance" in metrics else pooled
+        gain = later.get(arm)
         if gain is not None:
             interval = {key: gain[key] for key in ("mean", "low", "high", "n", "excludes_zero")}
             names = {"of": arm, "over": metrics["baseline"], "measure": f"score on {FAMILY}"}
