@@ -23,7 +23,7 @@ from lineage.metrics import METRICS_VERSION, summarise
 from lineage.metrics.training import summarise_training
 
 COLUMNS = tuple(dict.fromkeys((*PARTITION, *STEP_SCHEMA.names)))
-"""The columns of a step, as JSON has them: those that an older run lacks are null."""
+"""The columns of a step, as JSON has them."""
 PARTS = ("reward", *(name for name in COLUMNS if name.startswith("reward_")))
 
 PHASES = ("plant", "migrate", "work", "handoff", "probe", "reward")

@@ -217,10 +217,13 @@ def band(
     Round a single point, which has no width, as a stroke.
     """
     held = [point for point in points if point[1] is not None]
+    if not held:
+        return
+    places, lows, highs = zip(*held, strict=True)
     if len(held) == 1:
-        axis.vlines(*zip(*held), color=color, linewidth=1.2)
-    elif held:
-        axis.fill_between(*zip(*held), color=color, alpha=0.15, linewidth=0)
+        axis.vlines(places, lows, highs, color=color, linewidth=1.2)
+    else:
+        axis.fill_between(places, lows, highs, color=color, alpha=0.15, linewidth=0)
 
 
 def along(axis: Axes, places: Sequence[int], name: str, room: float) -> None:

@@ -91,11 +91,10 @@ class _Clause:
 
     def of(self, wanted: NDArray[np.intp]) -> list[float]:
         """Return the part of each slot that is `wanted`, 0 where it has not the term."""
-        wanted = wanted.astype(self.slots.dtype)  # else all slots would be copied
-        places = np.searchsorted(self.slots, wanted).clip(max=len(self.slots) - 1)
-        found: list[float] = np.where(
-            self.slots[places] == wanted, self.parts[places], 0.0
-        ).tolist()
+        aims = wanted.astype(self.slots.dtype)  # else all slots would be copied
+        places = np.searchsorted(self.slots, aims).clip(max=len(self.slots) - 1)
+        held = self.slots[places] == aims
+        found: list[float] = np.where(held, self.parts[places], 0.0).tolist()
         return found
 
 

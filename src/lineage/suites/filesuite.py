@@ -84,7 +84,10 @@ class FileSuite(Suite):
     def all_rows(self) -> Iterator[Row | Problem]:
         """Yield what all records become; for formats whose records belong together."""
         for found in self.made(lambda record: list(self.rows(record))):
-            yield from [found] if isinstance(found, Problem) else found
+            if isinstance(found, Problem):
+                yield found
+            else:
+                yield from found
 
     def made(self, make: Callable[[Record], T]) -> Iterator[T | Problem]:
         """Yield what `make` makes of each record, a problem where it raises `Differs`."""

@@ -112,11 +112,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a step did: mean loss, norm of the gradient, KL to the parent (null where not asked),
+    """What a step did: mean loss, norm of the gradient, KL to the parent (null where not asked).
 
-    mean entropy of the policy in nats a token, tokens learnt from, and seconds. All are null or 0
-    where there was nothing to learn from. `dtype` is that of the base's weights, `device` what
-    learnt, in words; both are "" where no weights are.
+    Then the policy's mean entropy in nats a token, the tokens learnt from, and seconds. All are
+    null or 0 where there was nothing to learn from. `dtype` is that of the base's weights, `device`
+    what learnt, in words; both are "" where no weights are.
     """
 
     loss: float | None = None

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,11 @@ Readings = NDArray[np.float64]
 Columns = dict[str, list[Any]]
 
 
+@dataclass(frozen=True)
 class Mechanic(ABC):
     """One way in which a convention can shape a table. `options` are its possible values.
+
+    `column` is the name of what it adds, or what the names of several columns begin with.
 
     With `fixed`, the stored data are the same under every value, and the value decides what is
     asked for: any of the first `len(options)` readings may be the right one. Otherwise the first
@@ -32,7 +35,12 @@ class Mechanic(ABC):
     Either way the last readings include the naive one, which ignores the convention.
     """
 
-    fixed: bool = False
+    column: str
+    fixed: ClassVar[bool] = False
+
+    def columns(self, options: Sequence[str]) -> Sequence[str]:
+        """Return the names of the columns that it adds."""
+        return (self.column,)
 
     @abstractmethod
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
@@ -54,7 +62,6 @@ class Code(Mechanic):
     With `signed` the codes are signs, and the column has numbers of that sign.
     """
 
-    column: str
     negate: bool = False
     signed: bool = False
 
@@ -80,7 +87,6 @@ class Code(Mechanic):
 class Sentinel(Mechanic):
     """A number that stands for "unknown" among ordinary ones: `column <> ___`."""
 
-    column: str
     highest: int
 
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
@@ -96,8 +102,6 @@ class Sentinel(Mechanic):
 @dataclass(frozen=True)
 class Flag(Mechanic):
     """A bit of a number, one of several: `column & ___ > 0`."""
-
-    column: str
 
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
         return [[draw.random() < 0.45 for _ in range(rows)] for _ in options]
@@ -115,7 +119,6 @@ class Flag(Mechanic):
 class Unit(Mechanic):
     """A quantity stored in some unit, asked for in a known one: `column * ___`, or `/ ___`."""
 
-    column: str
     divides: bool
 
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
@@ -136,8 +139,7 @@ class Unit(Mechanic):
 class Plain(Mechanic):
     """A column that is stored as it is: the value decides what is asked for."""
 
-    column: str
-    fixed = True
+    fixed: ClassVar[bool] = True
 
     def store(self, hidden: Any, value: str, options: Sequence[str]) -> Columns:
         shown = (each.isoformat() if isinstance(each, date) else each for each in hidden)
@@ -192,6 +194,9 @@ class Threshold(Plain):
 class Alike(Mechanic):
     """Columns named alike, one of them live: `___` is its name. The options are the columns."""
 
+    def columns(self, options: Sequence[str]) -> Sequence[str]:
+        return options
+
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
         return [[draw.randint(5, 400) for _ in range(rows)] for _ in options]
 
@@ -220,7 +225,6 @@ class Key(Alike):
 class Offset(Mechanic):
     """Keys of another table, stored with a number added: `column - ___`."""
 
-    column: str
     keys: int
 
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
@@ -237,8 +241,6 @@ class Offset(Mechanic):
 @dataclass(frozen=True)
 class Position(Mechanic):
     """A code word with the letter that counts at one place: `substr(column, ___, 1)`."""
-
-    column: str
 
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
         return [draw.choices("PQRS", k=rows) for _ in options]

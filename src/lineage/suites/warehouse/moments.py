@@ -17,8 +17,6 @@ from lineage.suites.warehouse.mechanics import Columns, Mechanic, Plain, Reading
 class OpenEnd(Mechanic):
     """A far year that stands for "no end yet" among ordinary dates: `year(column) = ___`."""
 
-    column: str
-
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
         days = _days(draw, rows, date(2022, 1, 1), 900)
         return [None if draw.random() < 0.35 else day for day in days]
@@ -50,7 +48,6 @@ class FiscalYear(Plain):
 class Zone(Mechanic):
     """Times in an unknown zone; those before `hour` of UTC are asked for."""
 
-    column: str
     hour: int
 
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
@@ -87,7 +84,6 @@ class DayStart(Plain):
 class Origin(Mechanic):
     """Days counted from the first of January of some year; those of `year` are asked for."""
 
-    column: str
     year: int
 
     def hidden(self, draw: Random, rows: int, options: Sequence[str]) -> Any:
