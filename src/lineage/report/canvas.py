@@ -214,10 +214,13 @@ def band(
     Round a single point, which has no width, as a stroke.
     """
     held = [point for point in points if point[1] is not None]
+    if not held:
+        return
+    x, lows, highs = zip(*held)
     if len(held) == 1:
-        axis.vlines(*zip(*held), color=color, linewidth=1.2)
-    elif held:
-        axis.fill_between(*zip(*held), color=color, alpha=0.15, linewidth=0)
+        axis.vlines(x, lows, highs, color=color, linewidth=1.2)
+    else:
+        axis.fill_between(x, lows, highs, color=color, alpha=0.15, linewidth=0)
 
 
 def along(axis: Axes, places: Sequence[int], name: str, room: float) -> None:
