@@ -20,7 +20,7 @@ from lineage.agent.policies import POLICIES
 from lineage.commands.fork import Fork, configured
 from lineage.commands.overrides import sweep
 from lineage.core import plainyaml
-from lineage.core.config import RETIRED, Config, Policy
+from lineage.core.config import Config, Policy
 from lineage.core.errors import LineageError
 from lineage.core.fields import schema
 
@@ -215,15 +215,10 @@ def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     assert yaml.safe_load(compose.to_yaml(odd)) == compose.plain(odd) == asdict(odd)
 
 
-def test_a_retired_key_is_dropped_from_what_is_saved_and_from_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_key_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     file = saved(tmp_path, log=asdict(DEFAULT.log) | {"flushes": 3})
     with pytest.raises(LineageError, match=r"unknown conf key 'log\.flushes'"):
         compose.load_file(file)
-    monkeypatch.setitem(RETIRED, "log.flushes", "every step is durable")
-    monkeypatch.setitem(RETIRED, "old.node.key", "there never was one")
-    assert compose.load_file(file) == DEFAULT
     with pytest.raises(LineageError, match=r"unknown conf key 'log\.flushes'"):
         compose.load(["+log.flushes=3"])
 
