@@ -90,7 +90,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("run.name", {"a": 1}, "it must be null or text"),
     ("experiment.probes", None, "it must be a mapping of keys"),
     ("agent.policy", "foo", "it must be one of append, edit, rewrite-all"),
-    ("method.kind", 5, "it must be text"),
+    ("method.kind", ["grpo"], "it must be text"),
     ("method.dtype", 5, "it must be one of auto, bfloat16, float32"),
     ("schedule.versions", [], "it must hold 1 or more (name one version a generation)"),
     ("schedule.versions", "a", "it must be a list"),
