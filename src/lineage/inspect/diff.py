@@ -51,14 +51,15 @@ def difference(before: Knowledge, after: Knowledge, by_text: bool = False) -> li
         for key, entry in old.items()
         if key not in new
     ]
-    revised, added = [], []
+    revised: list[Difference] = []
+    added: list[Difference] = []
     for key, entry in new.items():
-        text, before = text_of(entry), text_of(old[key]) if key in old else None
-        if before is None:
+        text, was = text_of(entry), text_of(old[key]) if key in old else None
+        if was is None:
             added.append(Difference(entry.id, "added", None, text, entry.edited))
-        elif before != text:
-            pieces = words(before, text)
-            revised.append(Difference(entry.id, "revised", before, text, entry.edited, pieces))
+        elif was != text:
+            pieces = words(was, text)
+            revised.append(Difference(entry.id, "revised", was, text, entry.edited, pieces))
     return [*dropped, *revised, *added]
 
 

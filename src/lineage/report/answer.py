@@ -109,7 +109,12 @@ def _upgrade(summary: Summary) -> str:
     crossed = [key[1:] for key in found if key[0] == "score" and key[2] != key[3]]
     if not crossed:
         return f"Upgrade retention: {NOT_COMPUTED}, no version read what another wrote."
-    said = _listed([_crossed(*key[1:], found.get(("retention", *key))) for key in crossed])
+    said = _listed(
+        [
+            _crossed(writer, reader, found.get(("retention", arm, writer, reader)))
+            for arm, writer, reader in crossed
+        ]
+    )
     pairs = _pairs(found["score", *key] for key in crossed)
     return f"On {family} tasks {said}, against what the reader wrote itself{pairs}."
 
