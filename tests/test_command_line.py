@@ -216,7 +216,7 @@ def test_a_run_without_its_record_is_resumed(
     record = json.loads((folder / "run.json").read_bytes())
     assert record["began"] == pytest.approx(began, abs=60)
     assert record["commit"] is None and record["command"] is None and record["code"] is None
-    line = headline.provenance({"origin": record, "totals": {"seconds": 0.0}})
+    line = headline.provenance({"origin": record, "metrics": {"totals": [{"seconds": 0.0}]}})
     assert line.startswith("commit n/a; 20") and "machine n/a" in line and "command: n/a" in line
     assert "1 in runs: 1 stopped" in said(capsys, "ls"), "its report alone is not written"
 

@@ -84,7 +84,7 @@ def test_without_any_time_it_is_not_computed_and_says_why(old: Path) -> None:
     (row,) = totals(connect(old)).to_pylist()
     assert row["seconds"] is None
     file = io.StringIO()
-    show_totals({"totals": row}, Console(file=file, width=200))
+    show_totals({"metrics": {"totals": [row]}}, Console(file=file, width=200))
     assert file.getvalue().endswith("n/a minutes: no step says when it ended\n")
 
 

@@ -51,7 +51,8 @@ def difference(before: Knowledge, after: Knowledge, by_text: bool = False) -> li
         for key, entry in old.items()
         if key not in new
     ]
-    revised, added = [], []
+    revised: list[Difference] = []
+    added: list[Difference] = []
     for key, entry in new.items():
         text, was = text_of(entry), text_of(old[key]) if key in old else None
         if was is None:

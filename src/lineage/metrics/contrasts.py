@@ -15,7 +15,7 @@ from lineage.metrics.facts import STALE
 from lineage.metrics.ground import prepare
 from lineage.metrics.pooled import VALUES, with_reason
 from lineage.metrics.records import records
-from lineage.metrics.registry import INTERVAL, POOLED, TEST, metric
+from lineage.metrics.registry import INTERVAL, TEST, metric
 from lineage.metrics.relations import mean, probes, same_probe
 from lineage.metrics.scoring import INHERITED
 
@@ -36,7 +36,7 @@ def contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     return starred(log, _alike(log, means(log, f"{cells} GROUP BY ALL", by, DIFFERENCE, test=True)))
 
 
-@metric("arm", "over", *POOLED, *TEST)
+@metric("arm", "over", *INTERVAL, "values", "p", "reason", "excludes_zero", "starred")
 def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how the share of stale memories differs, by arm and `over` (see `facts.staleness`).
 

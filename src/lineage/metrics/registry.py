@@ -6,7 +6,6 @@ and the list in the documentation ask `METRICS`, which `lineage.metrics` fills b
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,7 +55,7 @@ def metric(*columns: str) -> Callable[[Measure], Measure]:
     """
 
     def register(measure: Measure) -> Measure:
-        name, told = measure.__name__, inspect.getdoc(measure)
+        name, told = measure.__name__, measure.__doc__
         if name in METRICS:
             raise ValueError(f"metric {name} is there already")
         if not told:
