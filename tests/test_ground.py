@@ -303,18 +303,6 @@ def test_a_poison_that_was_never_planted(tmp_path: Path) -> None:
     assert found["poison_survival"] == found["poison_repeated"] == []
 
 
-def test_an_old_run_has_no_ground_truth(tmp_path: Path) -> None:
-    log = Log(tmp_path)
-    plant(log, 0, "add: applied", knowledge([A]), knowledge([A]))
-    episode(log, "p0", "B", ["d2"], "d2")
-    found = log.measure(worlds=False)
-    for file in tmp_path.glob("steps/**/*.parquet"):  # of schema 1
-        steps = pq.read_table(file, partitioning=None)
-        pq.write_table(steps.drop_columns(["facts", "results"]), file)
-    assert found == ground_truth(tmp_path)
-    assert len(found) == 14 and not any(found.values())
-
-
 @pytest.fixture(scope="module")
 def drifting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small surrogate run in a world that drifts."""

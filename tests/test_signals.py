@@ -134,9 +134,11 @@ import ctypes, subprocess, sys
 from lineage.core.signals import Stoppable
 with Stoppable():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    print(child.pid, flush=True)
+    told = [child.pid]
     while True:
         try:
+            while told:
+                print(told.pop(), flush=True)
             ctypes.CDLL(None).pause()
         except KeyboardInterrupt:
             pass
