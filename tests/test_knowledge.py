@@ -78,6 +78,12 @@ def test_overflow_always_ends_within_the_budget(proposed: list[Edit], budget: in
     assert all(change.outcome.verdict == OVERFLOW for change in dropped)
 
 
+def test_what_is_dropped_is_gone_and_nothing_else_is() -> None:
+    knowledge = apply(EMPTY, [Edit("add", text=text) for text in "abc"], ORIGIN, LIMITS)[-1].after
+    (change,) = apply(knowledge, [Edit("drop", id="m2")], ORIGIN, LIMITS)
+    assert [memory.text for memory in change.after.memories] == ["a", "c"]
+
+
 def test_overflow_drops_the_oldest_first_and_the_used_last() -> None:
     proposed = [Edit("add", text=text) for text in ("one", "two", "six")]
     knowledge = apply(EMPTY, proposed, ORIGIN, LIMITS)[-1].after
