@@ -5,6 +5,7 @@ A working episode gets feedback and leaves an `Experience`; a probe gets none an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from lineage.agent.play import play
 from lineage.agent.reading import read
 from lineage.agent.steps import Steps
 from lineage.core.curriculum import TaskInstance
+from lineage.core.tasks import FAMILIES, Family
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,20 @@ async def probe(
 ) -> Attempt:
     """Measure only: no feedback, and nothing that could write Knowledge."""
     return await _attempt(context, name, inputs, task_instance, probe=True)
+
+
+def outcome(
+    probes: Sequence[TaskInstance], attempts: Sequence[Attempt]
+) -> tuple[dict[Family, list[float]], float]:
+    """Return the scores of `probes` by family, and the tokens of docs that each read, on average.
+
+    `attempts` are what became of them, in the same order.
+    """
+    scores: dict[Family, list[float]] = {family: [] for family in FAMILIES}
+    for task_instance, attempt in zip(probes, attempts, strict=True):
+        if attempt.score is not None:
+            scores[Family(task_instance.family)].append(attempt.score)
+    return scores, sum(attempt.doc_tokens for attempt in attempts) / max(len(attempts), 1)
 
 
 async def _attempt(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineage.agent.context import Context, Ids
-from lineage.agent.episode import Attempt, probe, work
+from lineage.agent.episode import Attempt, outcome, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Past, newest, past_of, restore
 from lineage.agent.migrations import migrate
@@ -18,7 +18,6 @@ from lineage.core.config import Config
 from lineage.core.curriculum import Plan
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.reward import handoff_reward
-from lineage.core.tasks import FAMILIES, Family
 from lineage.log.journal import drop_journal
 from lineage.log.place import Place
 from lineage.log.reader import finished, read_steps
@@ -246,12 +245,8 @@ def _log_reward(
     probes: Sequence[Attempt],
 ) -> None:
     """Log the reward of this generation's handoff, part by part."""
-    scores: dict[Family, list[float]] = {family: [] for family in FAMILIES}
-    for task_instance, attempt in zip(plan.probes, probes, strict=True):
-        if attempt.score is not None:
-            scores[Family(task_instance.family)].append(attempt.score)
+    scores, doc_tokens = outcome(plan.probes, probes)
     memory_tokens = context.memory_tokens(after)
-    doc_tokens = sum(attempt.doc_tokens for attempt in probes) / max(len(probes), 1)
     reward = handoff_reward(
         scores, memory_tokens, config.agent.memory_budget, doc_tokens, config.reward
     )

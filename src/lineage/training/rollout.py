@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lineage.agent.context import Context, Ids
-from lineage.agent.episode import Attempt, probe, work
+from lineage.agent.episode import Attempt, outcome, probe, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.inputs import Inputs
 from lineage.agent.prompt import episodes_turn
@@ -24,7 +24,7 @@ from lineage.core.curriculum import Plan, TaskInstance, draw_probes
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.reward import Reward, episode_reward, handoff_reward, over_horizon
 from lineage.core.seeds import rng
-from lineage.core.tasks import FAMILIES, Family
+from lineage.core.tasks import Family
 from lineage.log.place import Place
 from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Engine, TokenCounter
@@ -212,12 +212,8 @@ class Handoffs(Room):
         task_instances: Sequence[TaskInstance],
         attempts: Sequence[Attempt],
     ) -> Reward:
-        scores: dict[Family, list[float]] = {family: [] for family in FAMILIES}
-        for task_instance, attempt in zip(task_instances, attempts, strict=True):
-            if attempt.score is not None:
-                scores[Family(task_instance.family)].append(attempt.score)
+        scores, read = outcome(task_instances, attempts)
         tokens = self.context.memory_tokens(knowledge)
-        read = sum(attempt.doc_tokens for attempt in attempts) / max(len(attempts), 1)
         stale = self.course.stale * (diagnose(knowledge, tokens, "", plan.world).staleness or 0.0)
         budget = self.context.config.memory_budget
         return handoff_reward(scores, tokens, budget, read, self.reward_weights, stale)
