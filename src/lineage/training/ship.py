@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from lineage.core.config import Config
+from lineage.core.installed import installed
 from lineage.models import shelf
 from lineage.training.card import card
 from lineage.training.learners.learner import learnt_of
@@ -79,7 +78,7 @@ def record_of(
         "parameters": shelf.parameters(adapter),
         "minutes": minutes,
         "device": learnt.device,
-        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+        "libraries": installed(*LIBRARIES),
         "confidence": config.log.confidence,
         "licence": LICENCE,
         "heldout": [
@@ -94,9 +93,3 @@ def record_of(
             for gain in gains
         ],
     }
-
-
-def _installed(name: str) -> str | None:
-    with suppress(PackageNotFoundError):
-        return version(name)
-    return None
