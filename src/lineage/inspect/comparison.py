@@ -149,7 +149,7 @@ def _shared(
 ) -> tuple[list[tuple[str, str, int, int]], list[str]]:
     """Return the cells whose probes are the same in both runs, and why others are not compared."""
     suites = [records[name].get("suite") for name in ("a", "b")]
-    # A run of schema 1 does not say its suite: there the ids of the tasks must do.
+    # A record that does not say its suite leaves that to the ids of the tasks.
     if None not in suites and suites[0] != suites[1]:
         names = [suite["name"] for suite in suites if suite]
         words = f"{names[0]} and {names[1]}" if names[0] != names[1] else f"two {names[0]}"

@@ -11,7 +11,7 @@
     ground_stated   shelf, entries, key             each fact that entries state, once (a view)
 
 Only this module reads texts, by `lineage.core.facts`, and each but once a home. It goes by pairs,
-so that it holds few of them at a time. Runs of schema 1 logged no worlds: all tables are empty.
+so that it holds few of them at a time. Of a run that logged no facts all tables are empty.
 """
 
 from __future__ import annotations

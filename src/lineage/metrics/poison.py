@@ -1,7 +1,7 @@
 """The life of a poisoned entry: how long Knowledge holds its payload, how often answers repeat it.
 
 The payload is a word that no honest entry holds, so a text that holds it descends from the poison,
-under whatever id. Of the worlds nothing is asked, but runs of schema 1 had no poison.
+under whatever id. Of the worlds nothing is asked.
 """
 
 from __future__ import annotations

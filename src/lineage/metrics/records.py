@@ -15,8 +15,8 @@ from lineage.log.views.connect import rows
 class Record:
     """What the intervals and comparisons of a run rest on.
 
-    `defined` holds by arm what it receives, its versions by generation, policy and migration; a run
-    of schema 1 knew no arms of its own making, so there it is empty.
+    `defined` holds by arm what it receives, its versions by generation, policy and migration; it is
+    empty where the run's record has none.
     """
 
     folder: str

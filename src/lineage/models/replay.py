@@ -48,8 +48,8 @@ class Replay(Layer):
 def _answers(answer: Answer, request: Request) -> bool:
     """Whether the same was asked for `answer`.
 
-    An answer without a digest is of a generation's own rows, or of an older version's journal:
-    then its seed and its prompt tell, in which a template has put the turns in order.
+    An answer without a digest is of a generation's own rows: then its seed and its prompt tell, in
+    which a template has put the turns in order.
     """
     if answer.asked:
         return answer.asked == request.digest
