@@ -195,7 +195,7 @@ def _help(snapshots: Snapshots, baseline: str, lineage: str, versions: dict[str,
     nothing = Help(baseline, 0, 0, None, None, None, None)
     homes = _homes(snapshots, lineage)
     if not homes:
-        return replace(nothing, reason="the run logged no worlds (schema 1)")
+        return replace(nothing, reason="the run logged no worlds")
     probes = rows(
         snapshots.connection,
         "SELECT a.generation, a.world, a.facts, a.knowledge_before, a.score, b.score AS other "
