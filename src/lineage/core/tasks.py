@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pydantic import with_config
 
@@ -133,8 +133,13 @@ class Suite(ABC):
     A suite is a frozen dataclass: its fields are the keys of its entry in `conf/suite/`, whose
     `_target_` names the class, and their types say what a value must be. `instructions` tell a
     worker how to answer; where empty, it is told to answer in one short sentence.
+
+    `larger` names the knobs that make a world larger, for an error's advice. Where it is `blocking`
+    to score or to act may take more than a moment: then a thread waits for it.
     """
 
+    larger: ClassVar[str] = "see its entry in conf/suite/"
+    blocking: ClassVar[bool] = False
     name: str
     instructions: str
 
@@ -168,11 +173,6 @@ class Suite(ABC):
         return type(self).environment is not Suite.environment
 
     @property
-    def blocking(self) -> bool:
-        """Whether scoring or acting may take more than a moment: then a thread waits for it."""
-        return False
-
-    @property
     def judges(self) -> tuple[str, ...]:
         """The model versions that `score` may refer to."""
         return ()
@@ -181,11 +181,6 @@ class Suite(ABC):
     def notice(self) -> str:
         """What a run should say about its tasks before it starts, "" for nothing."""
         return ""
-
-    @property
-    def larger(self) -> str:
-        """The knobs that make a world larger, for an error's advice."""
-        return "see its entry in conf/suite/"
 
     @property
     def fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from random import Random
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -30,6 +30,7 @@ VOCABULARY = {"zone": ZONES, "key": KEYS}
 class Codebook(Suite):
     """Machines with hidden codes, and zones that follow a rule."""
 
+    larger: ClassVar[str] = "suite.machines_per_kind"
     kinds: Annotated[Count, Field(le=len(KINDS))]
     machines_per_kind: Count
     code_digits: Count
@@ -95,11 +96,6 @@ class Codebook(Suite):
             words = set(re.findall(r"[a-z]+", line.lower()))
             said = {value for values in VOCABULARY.values() for value in values if value in words}
         return float(said == {task.answer})
-
-    @property
-    def larger(self) -> str:
-        """The knobs that make a world larger, for an error's advice."""
-        return "suite.machines_per_kind"
 
     def _value(self, seed: int, generation: int, attribute: str, subject: str) -> str:
         """Return the value of `attribute` of `subject`: the draw of the last drift up to now."""

@@ -68,6 +68,7 @@ class FileSuite(Suite):
     """Tasks from a file; a subclass says how its records become rows."""
 
     source: ClassVar[str] = "it"  # which file is wanted, for an error's advice
+    larger: ClassVar[str] = "suite.world_tasks, or more rows a world in the file"
     path: str
     world_tasks: Count  # most questions of a world, drawn where there are more
     answer_chars: Count  # longest right answer
@@ -118,11 +119,6 @@ class FileSuite(Suite):
     def judges(self) -> tuple[str, ...]:
         """The model versions that rows name as judges."""
         return self.index.judges
-
-    @property
-    def larger(self) -> str:
-        """The knobs that make a world larger, for an error's advice."""
-        return "suite.world_tasks, or more rows a world in the file"
 
     @cached_property
     def fingerprint(self) -> str:

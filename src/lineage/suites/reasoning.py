@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from lineage.core.errors import LineageError, nearest
 from lineage.core.fields import Count
@@ -38,6 +38,7 @@ _SAID = re.compile(r"\banswer is\b:?", re.IGNORECASE)
 class Reasoning(Suite):
     """Problems to reason about, of reasoning-gym: worlds are its categories."""
 
+    larger: ClassVar[str] = "suite.tasks_per_world"
     categories: list[str]  # of reasoning-gym; empty: all
     exclude: list[str]  # datasets that are in no world
     datasets_per_world: Count
@@ -73,11 +74,6 @@ class Reasoning(Suite):
             # Scorers parse an answer, and some let the parser's errors through.
             return 0.0
         return min(1.0, max(0.0, found))
-
-    @property
-    def larger(self) -> str:
-        """The knobs that make a world larger, for an error's advice."""
-        return "suite.tasks_per_world"
 
     @cached_property
     def _worlds(self) -> Callable[[int], World]:

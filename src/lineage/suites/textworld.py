@@ -49,6 +49,7 @@ class Textworld(Suite):
     """Houses to find and take things in, played by TextWorld's rules."""
 
     extra: ClassVar[str] = "textworld"
+    larger: ClassVar[str] = "suite.rooms or suite.things_per_room"
 
     rooms: Annotated[Count, Field(le=len(ROOMS))]  # besides the hall
     distance: Count  # of the farthest rooms from the hall
@@ -120,11 +121,6 @@ class Textworld(Suite):
         """Return the house of `task`, entered by its hall."""
         house, thing, moves = task.check
         return Play(house, thing, moves, self.choices)
-
-    @property
-    def larger(self) -> str:
-        """The knobs that make a world larger, for an error's advice."""
-        return "suite.rooms or suite.things_per_room"
 
     def _place(self, seed: int, generation: int, thing: str, options: list[str]) -> str:
         """Return the container of `thing`: the draw of the last drift up to now."""

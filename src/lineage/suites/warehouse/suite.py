@@ -7,23 +7,23 @@ of them, so whoever has learnt it from one question can answer the others of its
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from lineage.core.errors import LineageError
 from lineage.core.fields import Count, Number, Share
 from lineage.core.seeds import rng
-from lineage.core.tasks import Environment, Fact, Suite, Task, World
+from lineage.core.tasks import Environment, Fact, Observation, Suite, Task, World
 from lineage.suites.warehouse import answers
 from lineage.suites.warehouse.conventions import BLANK, KINDS
 from lineage.suites.warehouse.data import NAMES, Convention, Sheet, choose, fill, lookup
-from lineage.suites.warehouse.desk import Desk
 from lineage.suites.warehouse.questions import Question, questions
-from lineage.suites.warehouse.results import same
+from lineage.suites.warehouse.results import same, shown
 from lineage.suites.warehouse.sandbox import Limits, Result, Sandbox, Table
 
 TRIES = 30
@@ -65,9 +65,38 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Desk:
+    """Where a worker tries statements until it answers with one: one episode on one question.
+
+    `ask` runs a statement, `judge` scores a result.
+    """
+
+    ask: Callable[[str], Result]
+    judge: Callable[[Result], float]
+    rows: int
+    chars: int
+
+    def begin(self) -> Observation:
+        """Return nothing: the prompt says all there is to say."""
+        return Observation("")
+
+    def act(self, action: str, last: bool) -> Observation:
+        """Return the result of the statement, with a score where it is the answer."""
+        sql, final = answers.statement(action)
+        result = self.ask(sql)
+        score = self.judge(result) if final or last else None
+        return Observation(shown(result, self.rows, self.chars), score)
+
+    def close(self) -> None:
+        """Free nothing: databases are shared, and kept in bounds by the sandbox."""
+
+
+@dataclass(frozen=True)
 class Warehouse(Suite):
     """SQL on a database whose conventions nobody wrote down."""
 
+    larger: ClassVar[str] = "suite.tasks_per_convention, suite.conventions"
+    blocking: ClassVar[bool] = True  # statements may run for seconds
     form: Literal["blank", "query"]
     difficulty: Count  # conventions that one question combines
     feedback_tells: Literal["facts", "query", "verdict"]
@@ -163,16 +192,6 @@ class Warehouse(Suite):
             return " ".join(world.fact_texts(task.facts))
         check: Check = task.check
         return answers.filled(check.sql, check.values) if self.feedback_tells == "query" else ""
-
-    @property
-    def blocking(self) -> bool:
-        """Statements may run for seconds."""
-        return True
-
-    @property
-    def larger(self) -> str:
-        """The knobs that make a world larger, for an error's advice."""
-        return "suite.tasks_per_convention, suite.conventions"
 
     def tables_of(self, seed: int, generation: int) -> tuple[Table, ...]:
         """Return the tables of the warehouse of `seed`, as they are stored in `generation`."""
