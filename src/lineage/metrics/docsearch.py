@@ -71,95 +71,68 @@ SELECT DISTINCT g.search FROM ({DOC_STEPS}) s JOIN ground_searches g {OF_EPISODE
 WHERE s.kind = 'search'
 """
 """The episodes that searched at all."""
-SEARCH = "e.folder, e.arm, e.pair, e.family, e.turn"
-
-
-def doc_recall(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the share of the needed facts that docs state which a doc among the results states."""
-    return _measure(
-        log,
-        f"SELECT {SEARCH}, CASE WHEN a.search IS NOT NULL THEN f.value END AS value "
-        "FROM ground_searches e LEFT JOIN ground_asked a USING (search) "
-        "LEFT JOIN (SELECT n.search, count(DISTINCT n.key) FILTER (r.entry IS NOT NULL) "
-        "/ count(DISTINCT n.key) AS value FROM ground_needed n "
-        "LEFT JOIN ground_results r USING (search, entry) GROUP BY ALL) f USING (search)",
-        "no search needed a doc that exists",
-    )
-
-
-def doc_reciprocal_rank(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return 1 / the rank of the first needed doc among the results, 0 where none is there."""
-    return _measure(
-        log,
-        f"SELECT {SEARCH}, CASE WHEN a.search IS NOT NULL AND f.search IS NOT NULL "
-        "THEN coalesce(1.0::DOUBLE / f.rank, 0) END AS value "
-        "FROM ground_searches e LEFT JOIN ground_asked a USING (search) "
-        "LEFT JOIN (SELECT n.search, min(r.rank) AS rank FROM ground_needed n "
-        "LEFT JOIN ground_results r USING (search, entry) GROUP BY ALL) f USING (search)",
-        "no search needed a doc that exists",
-    )
-
-
-def doc_precision(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return how many of the opened docs were needed."""
-    return _measure(
-        log,
-        f"SELECT {SEARCH}, CASE WHEN o.entry IS NOT NULL "
-        "THEN (n.entry IS NOT NULL)::DOUBLE END AS value FROM ground_searches e "
+FACTS = """\
+(SELECT n.search, min(r.rank) AS rank,
+        count(DISTINCT n.key) FILTER (r.entry IS NOT NULL) / count(DISTINCT n.key) AS found
+ FROM ground_needed n LEFT JOIN ground_results r USING (search, entry) GROUP BY ALL) f
+"""
+"""By episode: the rank of the first needed doc found, and the share of needed facts so stated."""
+NO_SEARCH = "no search needed a doc that exists"
+# Of each measure the value, what is joined to the episodes for it, and why there may be none.
+MEASURES = {
+    # The share of the needed facts that docs state which a doc among the results states.
+    "recall": (
+        "CASE WHEN a.search IS NOT NULL THEN f.found END",
+        f"LEFT JOIN ground_asked a USING (search) LEFT JOIN {FACTS} USING (search)",
+        NO_SEARCH,
+    ),
+    # 1 / the rank of the first needed doc among the results, 0 where none is there.
+    "reciprocal_rank": (
+        "CASE WHEN a.search IS NOT NULL AND f.search IS NOT NULL "
+        "THEN coalesce(1.0::DOUBLE / f.rank, 0) END",
+        f"LEFT JOIN ground_asked a USING (search) LEFT JOIN {FACTS} USING (search)",
+        NO_SEARCH,
+    ),
+    # How many of the opened docs were needed.
+    "precision": (
+        "CASE WHEN o.entry IS NOT NULL THEN (n.entry IS NOT NULL)::DOUBLE END",
         "LEFT JOIN ground_opened o USING (search) "
         "LEFT JOIN (SELECT DISTINCT search, entry FROM ground_needed) n "
         "ON n.search = o.search AND n.entry = o.entry",
         "no doc was opened",
-    )
-
-
-def doc_opened_when_needed(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return how often a needed doc was opened, where one states what no memory states."""
-    return _measure(
-        log,
-        f"SELECT {SEARCH}, f.value FROM ground_searches e "
+    ),
+    # How often a needed doc was opened, where one states what no memory states.
+    "opened_when_needed": (
+        "f.value",
         "LEFT JOIN (SELECT n.search, bool_or(o.entry IS NOT NULL)::DOUBLE AS value "
         "FROM ground_needed n LEFT JOIN ground_opened o USING (search, entry) "
         "WHERE n.missing GROUP BY ALL) f USING (search)",
         "no episode needed a doc that exists",
-    )
-
-
-def doc_opened_in_vain(log: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return how often a doc was opened all the same, where none states what memories lack."""
-    return _measure(
-        log,
-        f"SELECT {SEARCH}, CASE WHEN f.search IS NULL THEN (o.search IS NOT NULL)::DOUBLE END "
-        "AS value FROM ground_searches e "
+    ),
+    # How often a doc was opened all the same, where none states what memories lack.
+    "opened_in_vain": (
+        "CASE WHEN f.search IS NULL THEN (o.search IS NOT NULL)::DOUBLE END",
         "LEFT JOIN (SELECT DISTINCT search FROM ground_needed WHERE missing) f USING (search) "
         "LEFT JOIN (SELECT DISTINCT search FROM ground_opened) o ON o.search = e.search",
         "every episode needed a doc that exists",
-    )
+    ),
+}
 
 
 @metric("arm", "family", *POOLED, "measure")
 def doc_search(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how well docs are found and opened, by arm, family and `measure`, such as `recall`."""
-    tables = [
-        table.append_column("measure", pa.array([name] * len(table), pa.string()))
-        for name, measure in MEASURES.items()
-        for table in [measure(log)]
-    ]
-    return pa.concat_tables(tables)
-
-
-MEASURES = {
-    "recall": doc_recall,
-    "reciprocal_rank": doc_reciprocal_rank,
-    "precision": doc_precision,
-    "opened_when_needed": doc_opened_when_needed,
-    "opened_in_vain": doc_opened_in_vain,
-}
-
-
-def _measure(log: duckdb.DuckDBPyConnection, values: str, reason: str) -> pa.Table:
     prepare(log)
     if not has_table(log, TABLE):
         for statement in (EPISODES, NEEDED, RESULTS, OPENED, ASKED):
             log.execute(statement)
-    return pooled(log, values, SHARE, ("arm", "family"), reason)
+    tables = []
+    for name, (value, joined, reason) in MEASURES.items():
+        values = (
+            f"SELECT e.folder, e.arm, e.pair, e.family, e.turn, {value} AS value "
+            f"FROM ground_searches e {joined}"
+        )
+        found = pooled(log, values, SHARE, ("arm", "family"), reason)
+        named = pa.array([name] * len(found), pa.string())
+        tables.append(found.append_column("measure", named))
+    return pa.concat_tables(tables)
