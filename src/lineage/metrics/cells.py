@@ -138,9 +138,11 @@ def by_chance(rows: Sequence[Cell], confidence: float, correction: str) -> dict[
     return {"cells": cells, "by_chance": expected, "correction": correction}
 
 
-def where(table: pa.Table, holds: Callable[[Cell], bool]) -> pa.Table:
-    """Return the rows of `table` for which `holds`, which is asked once a row."""
-    return table.filter(pa.array([holds(row) for row in table.to_pylist()], pa.bool_()))
+def comparable(log: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.Table:
+    """Return the rows of `table` whose arm the versions of `over` serve, or of the baseline."""
+    runs, rows = records(log), table.to_pylist()
+    alike = [runs[row["folder"]].comparable(row["arm"], row.get("over")) for row in rows]
+    return table.filter(pa.array(alike, pa.bool_()))
 
 
 def _cells(

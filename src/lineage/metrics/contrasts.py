@@ -10,11 +10,10 @@ import duckdb
 import pyarrow as pa
 
 from lineage.core.intervals import DIFFERENCE
-from lineage.metrics.cells import means, starred, where
+from lineage.metrics.cells import comparable, means, starred
 from lineage.metrics.facts import STALE
 from lineage.metrics.ground import prepare
 from lineage.metrics.pooled import VALUES, with_reason
-from lineage.metrics.records import records
 from lineage.metrics.registry import INTERVAL, TEST, metric
 from lineage.metrics.relations import mean, probes, same_probe
 from lineage.metrics.scoring import INHERITED
@@ -33,7 +32,8 @@ def contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
         same_probe("b", "a", "family"),
     )
     by = ("arm", "over", "family")
-    return starred(log, _alike(log, means(log, f"{cells} GROUP BY ALL", by, DIFFERENCE, test=True)))
+    found = means(log, f"{cells} GROUP BY ALL", by, DIFFERENCE, test=True)
+    return starred(log, comparable(log, found))
 
 
 @metric("arm", "over", *INTERVAL, "values", "p", "reason", "excludes_zero", "starred")
@@ -52,7 +52,7 @@ def staleness_contrasts(log: duckdb.DuckDBPyConnection) -> pa.Table:
     )
     found = means(log, cells, ("arm", "over"), DIFFERENCE, VALUES, test=True)
     found = with_reason(found, "no pair has memories in both arms")
-    return starred(log, _alike(log, found))
+    return starred(log, comparable(log, found))
 
 
 def _each_two(cells: str, columns: str, same: str) -> str:
@@ -63,8 +63,3 @@ def _each_two(cells: str, columns: str, same: str) -> str:
         "WHERE a.arm <> r.baseline AND b.arm <> r.baseline "
         "AND list_position(r.arms, a.arm) < list_position(r.arms, b.arm)"
     )
-
-
-def _alike(log: duckdb.DuckDBPyConnection, table: pa.Table) -> pa.Table:
-    runs = records(log)
-    return where(table, lambda row: runs[row["folder"]].comparable(row["arm"], row["over"]))

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from lineage.core.intervals import AMOUNT, SHARE
-from lineage.metrics.ground import MIGRATIONS, prepare
+from lineage.metrics.ground import MIGRATIONS
 from lineage.metrics.pooled import pooled
 from lineage.metrics.registry import POOLED, metric
 
@@ -37,7 +37,6 @@ def signal_density(log: duckdb.DuckDBPyConnection) -> pa.Table:
 
     By arm and generation, which leaves these memories.
     """
-    prepare(log)
     values = (
         f"SELECT {END}, CASE WHEN c.entered > 0 AND e.memory_tokens > 0 "
         f"THEN {DENSITY_TOKENS} * coalesce(s.facts, 0) / e.memory_tokens END AS value "
@@ -55,7 +54,6 @@ def facts_held(log: duckdb.DuckDBPyConnection) -> pa.Table:
 
     `by` is `memories`, or `any` entry. Met are the facts of the own world that a task asked for.
     """
-    prepare(log)
     values = (
         "WITH met AS (SELECT folder, lineage, key, min(generation) AS since FROM "
         "(SELECT DISTINCT s.folder, s.lineage, s.generation, unnest(s.facts) AS key "
@@ -84,7 +82,6 @@ def staleness(log: duckdb.DuckDBPyConnection) -> pa.Table:
     `entries` are `memories` or `docs`. An entry contradicts where it denies a fact that it does not
     state as well.
     """
-    prepare(log)
     by = ("arm", "entries", "generation")
     return pooled(log, STALE, SHARE, by, "no lineage has such entries")
 
@@ -95,7 +92,6 @@ def duplication(log: duckdb.DuckDBPyConnection) -> pa.Table:
 
     Such a memory states facts, all of which earlier memories state, or repeats an earlier text.
     """
-    prepare(log)
     values = (
         "WITH note AS (SELECT * FROM ground_entries WHERE entries = 'memories'), "
         "first_text AS (SELECT shelf, same, min(place) AS place FROM note GROUP BY ALL), "
@@ -118,7 +114,6 @@ def fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
     By arm, `handoffs` k and generation, the earlier one. Facts that drifted in between are left
     out.
     """
-    prepare(log)
     values = (
         "WITH step AS (SELECT a.folder, a.lineage, b.generation, a.home, b.home AS next "
         "FROM ground_places a JOIN ground_places b ON b.folder = a.folder "
@@ -152,7 +147,6 @@ def migration_fidelity(log: duckdb.DuckDBPyConnection) -> pa.Table:
 
     By arm, `migration` (the kind) and generation; both in the world as it is then.
     """
-    prepare(log)
     values = (
         "WITH held AS (SELECT DISTINCT shelf, key FROM ground_stated), "
         "migrated AS (SELECT m.*, b.shelf AS before, a.shelf AS after "
@@ -175,7 +169,6 @@ def kept_tokens(log: duckdb.DuckDBPyConnection) -> pa.Table:
     By arm, `migration` and generation. Each is counted by its own version's tokenizer: where these
     differ, so does the count.
     """
-    prepare(log)
     values = (
         "SELECT m.folder, m.arm, m.pair, m.generation, m.step_id AS turn, m.detail AS migration, "
         "CASE WHEN e.memory_tokens > 0 AND c.entered > 0 "

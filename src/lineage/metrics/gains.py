@@ -10,10 +10,10 @@ import duckdb
 import pyarrow as pa
 
 from lineage.core.intervals import DIFFERENCE, SHARE, excludes_zero
-from lineage.metrics.cells import Cell, means, ratios, starred, where
+from lineage.metrics.cells import Cell, comparable, means, ratios, starred
 from lineage.metrics.records import records
 from lineage.metrics.registry import INTERVAL, TEST, metric
-from lineage.metrics.relations import over_baseline, possible
+from lineage.metrics.relations import differences, over_baseline
 from lineage.metrics.scoring import INHERITED, PROBES
 
 SOLVED = 1.0
@@ -33,16 +33,16 @@ def inheritance_gain(log: duckdb.DuckDBPyConnection) -> pa.Table:
     runs = records(log)
     by = ("arm", "family")
     gains = means(log, over_baseline(PROBES, ["family"]), by, DIFFERENCE, test=True)
-    gains = where(gains, lambda row: runs[row["folder"]].comparable(row["arm"]))
+    found = starred(log, comparable(log, gains))
+    possible = differences(PROBES, ["family"], "a.arm = r.ceiling")
     wholes = {
         (row["folder"], row["family"]): row
-        for row in means(log, possible(PROBES, ["family"]), by, DIFFERENCE).to_pylist()
+        for row in means(log, possible, by, DIFFERENCE).to_pylist()
     }
     shares = [
         _share(row, wholes.get((row["folder"], row["family"])), runs[row["folder"]].ceiling)
-        for row in gains.to_pylist()
+        for row in found.to_pylist()
     ]
-    found = starred(log, gains)
     found = found.append_column("share_of_possible", pa.array([s for s, _ in shares], pa.float64()))
     return found.append_column("share_reason", pa.array([r for _, r in shares], pa.string()))
 
@@ -66,15 +66,9 @@ def gain_by_inheritance(log: duckdb.DuckDBPyConnection) -> pa.Table:
     an ancestor. Arms that other versions serve are left out.
     """
     told = f"(SELECT *, {INHERITED} AS inherited FROM steps) steps"
-    runs = records(log)
-    gains = means(
-        log,
-        over_baseline(PROBES, ["family", "inherited"], told),
-        ("inherited", "arm", "family"),
-        DIFFERENCE,
-        test=True,
-    )
-    return starred(log, where(gains, lambda row: runs[row["folder"]].comparable(row["arm"])))
+    gains = over_baseline(PROBES, ["family", "inherited"], told)
+    by = ("inherited", "arm", "family")
+    return starred(log, comparable(log, means(log, gains, by, DIFFERENCE, test=True)))
 
 
 @metric("version", "arm", "family", *INTERVAL, *TEST)
@@ -85,14 +79,9 @@ def gain_by_version(log: duckdb.DuckDBPyConnection) -> pa.Table:
     inherited (see `gain_by_inheritance`), each against the baseline in the same generation, so that
     arms whose versions differ elsewhere compare too.
     """
-    gains = means(
-        log,
-        over_baseline(INHERITED, ["family", "version"]),
-        ("version", "arm", "family"),
-        DIFFERENCE,
-        test=True,
-    )
-    return starred(log, gains)
+    gains = over_baseline(INHERITED, ["family", "version"])
+    by = ("version", "arm", "family")
+    return starred(log, means(log, gains, by, DIFFERENCE, test=True))
 
 
 @metric("arm", *INTERVAL, *TEST)

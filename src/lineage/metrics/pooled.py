@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from lineage.metrics.cells import Of, means, named
+from lineage.metrics.ground import prepare
 
 VALUES = {"values": "sum(known)::BIGINT"}
 """How many values are behind a mean, beside the number of pairs."""
@@ -23,11 +24,13 @@ def pooled(
 ) -> pa.Table:
     """Return `folder`, the columns of `by`, mean, low, high, n, values and reason of each cell.
 
-    `values` is SQL for folder, the columns of `by`, pair, value and turn, a row a value; `turn`
-    orders the values of a pair. Values are averaged within pairs first. With `whole` each cell is
-    there once more with those that differ only in the last column, which is null then. A cell whose
-    values are all null is undefined: it has no mean, n = 0 and the `reason`.
+    `values` is SQL over the tables of `ground`, which are made where they are not there, for
+    folder, the columns of `by`, pair, value and turn, a row a value; `turn` orders the values of a
+    pair. Values are averaged within pairs first. With `whole` each cell is there once more with
+    those that differ only in the last column, which is null then. A cell whose values are all null
+    is undefined: it has no mean, n = 0 and the `reason`.
     """
+    prepare(log)
     keys = named("folder", *by[:-1], "pair")
     columns = named("folder", *by, "pair")
     sets = f"({columns}), ({keys})" if whole else f"({columns})"

@@ -28,11 +28,6 @@ def over_baseline(which: str, by: Sequence[str] = (), source: str = "steps") -> 
     return differences(which, by, "a.arm <> r.baseline", source)
 
 
-def possible(which: str, by: Sequence[str] = ()) -> str:
-    """Return SQL for how the ceiling arm differs from the baseline, as `over_baseline` does."""
-    return differences(which, by, "a.arm = r.ceiling")
-
-
 def differences(
     which: str, by: Sequence[str] = (), arms: str = "true", source: str = "steps"
 ) -> str:

@@ -33,9 +33,7 @@ def forgetting(log: duckdb.DuckDBPyConnection) -> pa.Table:
     0 where g is the best of all. The maximum is over few probes, so chance alone makes it exceed
     0: compare arms, not with 0.
     """
-    return _against_earlier(
-        log, "max(e.value) - any_value(l.value)", "e.generation >= l.met"
-    )
+    return _against_earlier(log, "max(e.value) - any_value(l.value)", "e.generation >= l.met")
 
 
 @metric("arm", "generation", *INTERVAL)
@@ -45,14 +43,10 @@ def backward_transfer(log: duckdb.DuckDBPyConnection) -> pa.Table:
     BWT of Lopez-Paz and Ranzato 2017, section 3, at each g; below 0 is forgetting since the tasks
     were met.
     """
-    return _against_earlier(
-        log, "any_value(l.value) - any_value(e.value)", "e.generation = l.met"
-    )
+    return _against_earlier(log, "any_value(l.value) - any_value(e.value)", "e.generation = l.met")
 
 
-def _against_earlier(
-    log: duckdb.DuckDBPyConnection, difference: str, earlier: str
-) -> pa.Table:
+def _against_earlier(log: duckdb.DuckDBPyConnection, difference: str, earlier: str) -> pa.Table:
     """Return the mean over t of `difference`, of a later cell l to the `earlier` cells e of t."""
     cells = (
         f"WITH cell AS MATERIALIZED ({MET}), "
