@@ -6,6 +6,7 @@ A table is here only where a run has something to fill it with.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from lineage.metrics.facts import HANDOFFS
@@ -14,6 +15,7 @@ from lineage.report.lookup import cells, lost, rows_of
 from lineage.report.sheet import (
     NOT_COMPUTED,
     STARRED_FROM,
+    Cell,
     Sheet,
     bounds,
     counted,
@@ -34,6 +36,14 @@ BASELINE = "baseline"
 """Stands where a gain of the baseline over itself would."""
 STAR = f"the interval excludes 0, {STARRED_FROM} pairs or more"
 MATRIX = "writer x reader: what is one version's Knowledge worth to another?"
+COSTS = {
+    "prompt_tokens": ("tokens read", ",.0f"),
+    "cached_tokens": ("cached", ",.0f"),
+    "engine_seconds": ("seconds", ",.1f"),
+    "handoff_tokens": ("tokens between", ",.0f"),
+    "handoff_seconds": ("seconds between", ",.1f"),
+}
+"""The costs that are shown: what stands above them, and how they are written."""
 UNDEFINED = {
     "score": "the interval of what is divided by holds 0",
     "tokens": "generation 0 left no memories",
@@ -158,28 +168,19 @@ def inherited(summary: dict[str, Any]) -> Sheet:
 
 def costs(summary: dict[str, Any]) -> Sheet:
     """What an arm costs: tokens and time of a probe, and of what is between the tasks."""
-    columns = {
-        "prompt_tokens": ("tokens read", ",.0f"),
-        "cached_tokens": ("cached", ",.0f"),
-        "engine_seconds": ("seconds", ",.1f"),
-        "handoff_tokens": ("tokens between", ",.0f"),
-        "handoff_seconds": ("seconds between", ",.1f"),
-    }
     found = cells(summary, "costs", "arm", "cost")
-    rows, counts = [], []
-    for arm in summary["arms"]:
-        of = [(found.get((arm, cost)), form) for cost, (_, form) in columns.items()]
-        means = (format(cell["mean"], form) if cell else NOT_COMPUTED for cell, form in of)
-        rows.append((arm, *means))
-        counts.append([pairs_of(cell) for cell, _ in of])
-    head = ("arm", *(title for title, _ in columns.values()))
+    of = [((arm,), [found.get((arm, cost)) for cost in COSTS]) for arm in summary["arms"]]
+    head = ("arm", *(title for title, _ in COSTS.values()))
+    written = [partial(_mean, form=form) for _, form in COSTS.values()]
     note = (
         "a probe: prompt tokens, those the prefix cache held, seconds in the engine (in a batch "
         "with others); a generation: tokens and engine seconds of migration, handoff and training"
     )
-    if len(rows) <= CROWDED:
-        return Sheet("what does an arm cost?", head, (), note)
-    return counted(Sheet("what does an arm cost?", head, tuple(rows), note), counts)
+    return table("what does an arm cost?", head, of if len(of) > CROWDED else [], written, note)
+
+
+def _mean(cell: Cell | None, form: str) -> str:
+    return format(cell["mean"], form) if cell else NOT_COMPUTED
 
 
 def gains_by_version(summary: dict[str, Any]) -> Sheet:

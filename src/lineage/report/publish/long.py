@@ -11,24 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lineage.metrics.docsearch import MEASURES
 from lineage.report.lookup import Row, Summary, rows_of
+from lineage.report.tables import COSTS
 
-DOC_MEASURES = (
-    "recall",
-    "reciprocal_rank",
-    "precision",
-    "opened_when_needed",
-    "opened_in_vain",
-)
 FIRST, LATER = "0", "from 1 on"
 """Generations: the one that inherited nothing, and all others."""
-COSTS = (
-    "prompt_tokens",
-    "cached_tokens",
-    "engine_seconds",
-    "handoff_tokens",
-    "handoff_seconds",
-)
 
 
 def starred(cell: Mapping[str, Any]) -> bool | None:
@@ -73,7 +61,7 @@ def gains_by_inheritance(summary: Summary) -> Iterator[Row]:
 
 def doc_search(summary: Summary) -> Iterator[Row]:
     """Yield how well docs are found and opened, by arm, over all families."""
-    for measure in DOC_MEASURES:
+    for measure in MEASURES:
         yield from _figures(
             measure, rows_of(summary, "doc_search", measure=measure, family=None), "arm"
         )

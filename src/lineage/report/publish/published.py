@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from lineage.metrics.docsearch import MEASURES
 from lineage.report.publish import long
 from lineage.report.publish.long import FIRST, LATER
 from lineage.report.publish.publishing import Cells, Published
-
-
-def _to(cells: Cells, reader: str) -> str:
-    return cells.at("gain", version=_version(reader), arm="inherit", family="same")
+from lineage.report.tables import COSTS
 
 
 def _crossed(cells: Cells, writer: str, reader: str, measure: str = "gain") -> str:
@@ -22,12 +18,22 @@ def _version(name: str) -> str:
     return f"smollm2-135m@{name}"
 
 
-def _kept(what: str) -> Callable[[Cells], str]:
-    measure = f"{what.removeprefix('the ')}_kept"
-    return lambda cells: (
-        f"After eight handoffs `rewrite` keeps {cells.at(measure, arm='rewrite', k=8)} of {what}, "
-        f"`distil` {cells.at(measure, arm='distil', k=8)} and `rebuild` "
-        f"{cells.at(measure, arm='rebuild', k=8)}."
+def _kept(name: str, what: str, note: str, asks: str = "") -> Published:
+    """Return the table of how much of the score, the tokens or the facts handoffs keep."""
+    measure = f"{what}_kept"
+    return Published(
+        name=name,
+        experiment="migrations",
+        rows=long.kept,
+        across="k",
+        shown=(measure,),
+        says=lambda cells: (
+            f"After eight handoffs `rewrite` keeps {cells.at(measure, arm='rewrite', k=8)} of the "
+            f"{what}, `distil` {cells.at(measure, arm='distil', k=8)} and `rebuild` "
+            f"{cells.at(measure, arm='rebuild', k=8)}."
+        ),
+        note=note,
+        asks=asks,
     )
 
 
@@ -37,7 +43,6 @@ TABLES = (
         experiment="first-light",
         rows=long.scores,
         down=("family", "arm"),
-        across="measure",
         shown=("score", "gain", "share_of_possible"),
         says=lambda cells: (
             "What was inherited is worth "
@@ -73,8 +78,9 @@ TABLES = (
         across="family",
         shown=("gain",),
         says=lambda cells: (
-            f"On tasks that were met before, what was inherited is worth {_to(cells, 'r0')} to "
-            f"`r0` and {_to(cells, 'r1')} to `r1`."
+            "On tasks that were met before, what was inherited is worth "
+            f"{cells.at('gain', version=_version('r0'), arm='inherit', family='same')} to `r0` and "
+            f"{cells.at('gain', version=_version('r1'), arm='inherit', family='same')} to `r1`."
         ),
         note="The gain over `cold`, by the version that was probed, in generations that inherited.",
         tested="gain_by_version",
@@ -83,9 +89,7 @@ TABLES = (
         name="first-light-docs",
         experiment="first-light",
         rows=long.doc_search,
-        down=("arm",),
-        across="measure",
-        shown=long.DOC_MEASURES,
+        shown=tuple(MEASURES),
         says=lambda cells: (
             f"Search finds a needed doc in {cells.at('recall', arm='inherit')} of the cases; where "
             f"one is needed it is opened in {cells.at('opened_when_needed', arm='inherit')}."
@@ -97,7 +101,6 @@ TABLES = (
         name="arms",
         experiment="arms",
         rows=long.scores,
-        down=("arm",),
         across="family",
         shown=("score",),
         says=lambda cells: (
@@ -118,9 +121,7 @@ TABLES = (
         name="arms-costs",
         experiment="arms",
         rows=long.costs,
-        down=("arm",),
-        across="measure",
-        shown=long.COSTS,
+        shown=tuple(COSTS),
         says=lambda cells: (
             f"A probe reads {cells.at('prompt_tokens', arm='inherit')} tokens with memories and "
             f"docs, {cells.at('prompt_tokens', arm='transcript')} with the raw transcript and "
@@ -150,7 +151,6 @@ TABLES = (
         experiment="upgrade",
         rows=long.crossed,
         down=("family", "writer", "reader"),
-        across="measure",
         shown=("score", "retention", "harm"),
         says=lambda cells: (
             "A new version that inherits the old one's notes has "
@@ -160,43 +160,27 @@ TABLES = (
         "n/a where the interval of the latter holds 0. Harm: the share of the probes solved "
         "cold that are failed with Knowledge, n/a where none is.",
     ),
-    Published(
-        name="migrations",
-        experiment="migrations",
-        rows=long.kept,
-        down=("arm",),
-        across="k",
-        shown=("score_kept",),
-        says=_kept("the score"),
-        note="The gain on *same* tasks / that of `verbatim`, after k handoffs.",
-        asks="The telephone game: what is left of the score, the tokens and the facts after 1, 2, "
-        "4 and 8 handoffs under each migration?",
+    _kept(
+        "migrations",
+        "score",
+        "The gain on *same* tasks / that of `verbatim`, after k handoffs.",
+        "The telephone game: what is left of the score, the tokens and the facts after 1, 2, 4 and "
+        "8 handoffs under each migration?",
     ),
-    Published(
-        name="migrations-tokens",
-        experiment="migrations",
-        rows=long.kept,
-        down=("arm",),
-        across="k",
-        shown=("tokens_kept",),
-        says=_kept("the tokens"),
-        note="Of the memories that generation 0 left, after k handoffs.",
+    _kept(
+        "migrations-tokens",
+        "tokens",
+        "Of the memories that generation 0 left, after k handoffs.",
     ),
-    Published(
-        name="migrations-facts",
-        experiment="migrations",
-        rows=long.kept,
-        down=("arm",),
-        across="k",
-        shown=("facts_kept",),
-        says=_kept("the facts"),
-        note="Fidelity: of the facts that generation 0 left, those still stated rightly.",
+    _kept(
+        "migrations-facts",
+        "facts",
+        "Fidelity: of the facts that generation 0 left, those still stated rightly.",
     ),
     Published(
         name="drift",
         experiment="drift",
         rows=long.scores,
-        down=("arm",),
         across="family",
         shown=("score",),
         says=lambda cells: (
@@ -214,8 +198,6 @@ TABLES = (
         name="drift-notes",
         experiment="drift",
         rows=long.notes,
-        down=("arm",),
-        across="measure",
         shown=("signal_density", "facts_held", "staleness", "duplication"),
         says=lambda cells: (
             f"Of the memories {cells.at('staleness', arm='append')} are stale with `append`, "

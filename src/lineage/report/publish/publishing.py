@@ -19,9 +19,11 @@ from typing import Any
 
 from lineage.core.errors import LineageError, nearest
 from lineage.metrics import METRICS
+from lineage.metrics.docsearch import MEASURES
 from lineage.report.lookup import Row, Summary, lost
-from lineage.report.publish import long
 from lineage.report.sheet import bounds, name, share
+from lineage.report.tables import COSTS
+from lineage.report.tables_truth import SEARCH
 
 Record = Mapping[str, Any]
 
@@ -51,7 +53,7 @@ FORMS: dict[str, Callable[[Row], str]] = {
     **dict.fromkeys(
         (
             *("share_of_possible", "score_kept", "tokens_kept", "facts_kept", "harm"),
-            *("facts_held", "staleness", "duplication", *long.DOC_MEASURES),
+            *("facts_held", "staleness", "duplication", *MEASURES),
         ),
         share,
     ),
@@ -60,15 +62,8 @@ FORMS: dict[str, Callable[[Row], str]] = {
 HEADS = {
     "share_of_possible": "of possible",
     "gain": "gain over cold",
-    "reciprocal_rank": "reciprocal rank",
-    "precision": "needed, of opened",
-    "opened_when_needed": "opened, of needed",
-    "opened_in_vain": "opened in vain",
-    "prompt_tokens": "tokens read",
-    "cached_tokens": "cached",
-    "engine_seconds": "seconds",
-    "handoff_tokens": "tokens between",
-    "handoff_seconds": "seconds between",
+    **{measure: head for measures in SEARCH.values() for measure, head in measures.items()},
+    **{cost: head for cost, (head, _) in COSTS.items()},
     "signal_density": "facts a 100 tokens",
     "facts_held": "facts held",
     "staleness": "stale",
@@ -124,11 +119,11 @@ class Published:
     name: str
     experiment: str
     rows: Callable[[Summary], Iterator[Row]]
-    down: tuple[str, ...]
-    across: str
     shown: tuple[str, ...]
     says: Callable[[Cells], str]
     note: str
+    down: tuple[str, ...] = ("arm",)
+    across: str = "measure"
     asks: str = ""
     tested: str = ""
     stars: Mapping[str, str] = field(default_factory=dict)
