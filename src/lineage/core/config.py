@@ -6,6 +6,7 @@ against these classes. They are values: `dataclasses.replace` makes another one,
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
@@ -108,7 +109,7 @@ class StartConfig:
 class ScheduleConfig:
     """The release schedule: the version that serves each generation."""
 
-    versions: list[str] = key("", "name one version a generation", least=1)
+    versions: list[str] = key("", "name one version a generation", min_length=1)
     trained: dict[str, str] = key("name: parent; trained when first due", factory=dict)
 
     @model_validator(mode="after")
@@ -294,21 +295,7 @@ class Config:
     run: RunConfig = key()
 
 
-IDENTITY = (
-    "experiment",
-    "model",
-    "engine",
-    "suite",
-    "arms",
-    "migration",
-    "poison",
-    "finetune",
-    "start",
-    "schedule",
-    "agent",
-    "reward",
-)
-"""The nodes that decide what a run logs; of `engine`, only the kind and its own node."""
-
 TRAINING = ("train", "method", "curricula")
-"""The nodes that decide, with the others, what a training makes."""
+"""The nodes that decide, with those of `IDENTITY`, what a training makes."""
+IDENTITY = tuple(node.name for node in fields(Config) if node.name not in (*TRAINING, "log", "run"))
+"""The nodes that decide what a run logs; of `engine`, only the kind and its own node."""

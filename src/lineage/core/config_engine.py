@@ -75,7 +75,9 @@ class VllmConfig:
 class SkillConfig:
     """How a surrogate version behaves; see `lineage.models.behaviour`."""
 
-    recall: list[Share] = key("of a note, at 2, 4, 8, 16 in the prompt", "chances", least=4, most=4)
+    recall: list[Share] = key(
+        "of a note, at 2, 4, 8, 16 in the prompt", "chances", min_length=4, max_length=4
+    )
     infer: Share = key("of using a note about kin", "chance")
     write: Share = key("that a handoff states a fact whole", "chance")
     edit: Share = key("that a fact the notes already hold is left alone", "chance")

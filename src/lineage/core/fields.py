@@ -45,7 +45,6 @@ KINDS = {
 """What a value must be, by its type in the JSON schema."""
 
 T = TypeVar("T")
-_REQUIRED: Any = ...
 
 
 def _bookable(gpus: float) -> float:
@@ -59,29 +58,16 @@ Gpus = Annotated[float, Strict(), Field(ge=0), AfterValidator(_bookable)]
 
 
 def key(
-    about: str = "",
-    unit: str = "",
-    *,
-    default: Any = _REQUIRED,
-    factory: Any = None,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
-    least: int | None = None,
-    most: int | None = None,
+    about: str = "", unit: str = "", *, default: Any = ..., factory: Any = None, **bounds: Any
 ) -> Any:
-    """Return the field of a key: what it is about, its unit, its bounds, and how many it holds.
+    """Return the field of a key: what it is about, its unit, and its `bounds` as pydantic has them.
 
     A key without `default` or `factory` must be set. A key that is added to the tree has one, which
     says what a saved configuration from before it means.
     """
     extra: Any = {"unit": unit} if unit else None
     made: dict[str, Any] = {"default": default} if factory is None else {"default_factory": factory}
-    bounds: dict[str, Any] = {"ge": ge, "gt": gt, "le": le, "lt": lt}
-    sizes: dict[str, Any] = {"min_length": least, "max_length": most}
-    set_ = {name: value for name, value in (bounds | sizes).items() if value is not None}
-    return Field(**made, **set_, description=about or None, json_schema_extra=extra)
+    return Field(**made, **bounds, description=about or None, json_schema_extra=extra)
 
 
 def wrong(line: str) -> PydanticCustomError:
