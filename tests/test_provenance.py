@@ -27,7 +27,7 @@ from lineage.core.edits import Change, Edit, Limits, apply, overflow
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Knowledge, Origin
 from lineage.core.text import visible
-from lineage.inspect.diff import difference, entries, text_of, words
+from lineage.inspect.diff import difference, entries, words
 from lineage.inspect.provenance import Help, Provenance, provenance
 from lineage.inspect.snapshots import Snapshots
 from lineage.log.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
@@ -346,18 +346,18 @@ def test_a_difference_leads_from_one_to_the_other(
     found = difference(before, after, by_text)
     if by_text:
         assert all(one.change != "revised" for one in found)
-        left = {text_of(e) for e in entries(before).values()}
+        left = {e.text for e in entries(before).values()}
         left -= {one.old for one in found if one.old}
         gained = {one.new for one in found if one.new}
-        assert left | gained == {text_of(e) for e in entries(after).values()}
+        assert left | gained == {e.text for e in entries(after).values()}
         assert not left & gained
         return
-    texts: dict[str, str | None] = {id: text_of(e) for id, e in entries(before).items()}
+    texts: dict[str, str | None] = {id: e.text for id, e in entries(before).items()}
     for one in found:
         assert texts.get(one.entry) == one.old != one.new
         texts[one.entry] = one.new
     left = {id: text for id, text in texts.items() if text is not None}  # type: ignore[assignment]
-    assert left == {id: text_of(e) for id, e in entries(after).items()}
+    assert left == {id: e.text for id, e in entries(after).items()}
 
 
 @given(st.text())
@@ -429,7 +429,7 @@ def test_histories_add_up(real: Path, lived: Snapshots) -> None:
                 text = change.new
                 verdicts.add(change.event.verdict)
             ends = entries(last).get(found.entry)
-            assert found.whole and text == (text_of(ends) if ends else None)
+            assert found.whole and text == (ends.text if ends else None)
             assert found.alive == (ends is not None)
             origin = found.changes[-1].event
             expected = Origin(origin.generation, origin.version, origin.episode)

@@ -41,6 +41,11 @@ class Doc:
     created: Origin
     edited: Origin
 
+    @property
+    def text(self) -> str:
+        """All that it says: its title, then its body."""
+        return doc_text(self.title, self.body)
+
 
 @dataclass(frozen=True)
 class Knowledge:
@@ -55,6 +60,11 @@ class Knowledge:
     docs: tuple[Doc, ...] = ()
     next_id: int = 1
     parent: str = field(default="", compare=False)
+
+    @property
+    def entries(self) -> tuple[Memory | Doc, ...]:
+        """All of it, memories first."""
+        return (*self.memories, *self.docs)
 
     def canonical(self) -> str:
         """Return the canonical form that the id is the hash of: sorted-key JSON without spaces."""
@@ -81,6 +91,11 @@ class Knowledge:
 
 
 EMPTY = Knowledge()
+
+
+def doc_text(title: str, body: str) -> str:
+    """Return what a doc says as one text."""
+    return f"{title}\n{body}"
 
 
 def _fields(entry: Memory | Doc) -> dict[str, Any]:

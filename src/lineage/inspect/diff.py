@@ -27,15 +27,9 @@ class Difference:
     words: tuple[Word, ...] = ()
 
 
-def text_of(entry: Memory | Doc) -> str:
-    """Return an entry's text; a doc's first line is its title."""
-    return entry.text if isinstance(entry, Memory) else f"{entry.title}\n{entry.body}"
-
-
 def entries(knowledge: Knowledge) -> dict[str, Memory | Doc]:
     """Return the entries of `knowledge` by id, memories first."""
-    found: list[Memory | Doc] = [*knowledge.memories, *knowledge.docs]
-    return {entry.id: entry for entry in found}
+    return {entry.id: entry for entry in knowledge.entries}
 
 
 def difference(before: Knowledge, after: Knowledge, by_text: bool = False) -> list[Difference]:
@@ -44,17 +38,19 @@ def difference(before: Knowledge, after: Knowledge, by_text: bool = False) -> li
     Entries are matched by id; `by_text` is for snapshots of lineages that share no ids: then an
     entry is the same where its text is, and none is revised.
     """
-    old = {(text_of(e) if by_text else id): e for id, e in entries(before).items()}
-    new = {(text_of(e) if by_text else id): e for id, e in entries(after).items()}
+    old, new = (
+        {(entry.text if by_text else entry.id): entry for entry in knowledge.entries}
+        for knowledge in (before, after)
+    )
     dropped = [
-        Difference(entry.id, "dropped", text_of(entry), None, entry.edited)
+        Difference(entry.id, "dropped", entry.text, None, entry.edited)
         for key, entry in old.items()
         if key not in new
     ]
     revised: list[Difference] = []
     added: list[Difference] = []
     for key, entry in new.items():
-        text, was = text_of(entry), text_of(old[key]) if key in old else None
+        text, was = entry.text, old[key].text if key in old else None
         if was is None:
             added.append(Difference(entry.id, "added", None, text, entry.edited))
         elif was != text:

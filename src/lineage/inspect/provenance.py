@@ -11,10 +11,10 @@ from typing import Any
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import Doc, Memory, Origin
 from lineage.core.tasks import Fact
-from lineage.inspect.diff import entries, text_of
+from lineage.inspect.diff import entries
 from lineage.inspect.snapshots import Event, Snapshots, nearest
 from lineage.log.views.connect import rows
-from lineage.metrics.home import Home
+from lineage.metrics.ground import Home
 
 Entry = Memory | Doc
 
@@ -102,7 +102,7 @@ def provenance(
         entry=entry,
         lineage=lineage,
         kind="doc" if isinstance(last, Doc) else "memory",
-        text=text_of(last),
+        text=last.text,
         alive=_last_held(snapshots, lineage) in versions,
         created=last.created,
         edited=last.edited,
@@ -159,7 +159,7 @@ def _changes(snapshots: Snapshots, lineage: str, entry: str) -> list[Change]:
         )
         if event.whole and (told or old == new):
             continue
-        texts = (text_of(one) if one else None for one in (old, new))
+        texts = (one.text if one else None for one in (old, new))
         found.append(Change(event, *texts))
     return found
 
@@ -225,7 +225,7 @@ def _needs(row: dict[str, Any], homes: dict[int, Home], versions: dict[str, Entr
     # Another world may have facts of the same keys.
     if entry is None or home is None or home.world != row["world"]:
         return False
-    return not home.said(entry).stated.isdisjoint(row["facts"] or ())
+    return not home.read(entry.text).stated.isdisjoint(row["facts"] or ())
 
 
 def _homes(snapshots: Snapshots, lineage: str) -> dict[int, Home]:

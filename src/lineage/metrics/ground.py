@@ -25,10 +25,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lineage.core.facts import normalised
+from lineage.core.facts import Said, Truth, normalised
+from lineage.core.knowledge import doc_text
 from lineage.core.tasks import Fact
 from lineage.log.schema import clean
-from lineage.metrics.home import Home, doc_text
 
 AT_ONCE = 2048
 """Snapshots read at a time, or more where one pair has more; each has some KiB of text."""
@@ -99,6 +99,21 @@ SAID_SCHEMA = pa.schema(
     [("text", pa.int64()), ("key", pa.string()), ("stated", pa.bool_()), ("denied", pa.bool_())]
 )
 READY = "ground_ready"
+
+
+class Home:
+    """A lineage's own world as it is in one generation: its facts, which read each text once."""
+
+    def __init__(self, world: str, facts: Iterable[Fact]) -> None:
+        self.world = world
+        self._truth = Truth(facts)
+        self._said: dict[str, Said] = {}
+
+    def read(self, text: str) -> Said:
+        """Return what `text` says; equal texts are read once."""
+        if text not in self._said:
+            self._said[text] = self._truth.read(text)
+        return self._said[text]
 
 
 def prepare(log: duckdb.DuckDBPyConnection) -> None:

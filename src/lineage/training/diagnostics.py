@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lineage.core.facts import truth_of
-from lineage.core.knowledge import Doc, Knowledge
+from lineage.core.knowledge import Knowledge
 from lineage.core.tasks import Task, World
 
 RUN_OF_WORDS = 3
@@ -75,12 +75,8 @@ def opening(knowledge: Knowledge, opened: Sequence[str], task: Task, world: Worl
         return ""
     truth = truth_of(world.facts)
     noted = any(wanted <= truth.stated(memory.text) for memory in knowledge.memories)
-    holding = {doc.id for doc in knowledge.docs if wanted <= truth.stated(_whole(doc))}
+    holding = {doc.id for doc in knowledge.docs if wanted <= truth.stated(doc.text)}
     needed = not noted and task.world == world.id and bool(holding)
     if needed:
         return "needed" if holding & set(opened) else "missed"
     return "vain" if opened else "spared"
-
-
-def _whole(doc: Doc) -> str:
-    return f"{doc.title}\n{doc.body}"

@@ -21,8 +21,7 @@ from lineage.core.knowledge import Doc, Knowledge, Memory
 async def rewrite(context: Context, legacy: Legacy) -> Knowledge:
     """Return the Knowledge with each entry restated; one that fails stays as it was."""
     knowledge = legacy.knowledge
-    entries: list[Memory | Doc] = [*knowledge.memories, *knowledge.docs]
-    for proposal in await asyncio.gather(*(_restate(context, entry) for entry in entries)):
+    for proposal in await asyncio.gather(*(_restate(context, one) for one in knowledge.entries)):
         knowledge = after(knowledge, enact(context, "migrate", knowledge, proposal, kind="migrate"))
     return await fit(context, "migrate", knowledge)
 

@@ -28,9 +28,8 @@ from lineage.core.tasks import Task, World
 async def verify(context: Context, legacy: Legacy) -> Knowledge:
     """Return the Knowledge without the entries that failed."""
     knowledge = legacy.knowledge
-    entries: list[Memory | Doc] = [*knowledge.memories, *knowledge.docs]
-    passed = await asyncio.gather(*(_test(context, legacy, entry) for entry in entries))
-    failed = [entry for entry, good in zip(entries, passed, strict=True) if not good]
+    passed = await asyncio.gather(*(_test(context, legacy, one) for one in knowledge.entries))
+    failed = [entry for entry, good in zip(knowledge.entries, passed, strict=True) if not good]
     drops = [Edit("drop", id=entry.id) for entry in failed]
     changes = apply(knowledge, drops, context.origin("verify"), context.limits)
     log_edits(context, "migrate", "verify", changes)
