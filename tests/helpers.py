@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 from hypothesis import settings
 from rich.console import Console
 
 from lineage import compose
 from lineage.core.config import Config
+from lineage.core.intervals import Interval, Range, optional, ratio_bounds
 from lineage.core.seeds import derive
 from lineage.log.schema import CLOCK_COLUMNS
 from lineage.metrics import summarise
@@ -133,3 +135,19 @@ def timeless(folder: Path) -> list[dict[str, Any]]:
     """Return the step log without its clock columns."""
     clock = set(CLOCK_COLUMNS)
     return [{k: v for k, v in row.items() if k not in clock} for row in steps(folder)]
+
+
+def ratio(
+    above: Mapping[int, float], below: Mapping[int, float], confidence: float, of: Range
+) -> Interval | None:
+    """Return mean(above) / mean(below) over the pairs that both have, with its interval.
+
+    None where the ratio is not defined; see `ratio_bounds`.
+    """
+    pairs = sorted(above.keys() & below.keys())
+    a, b = (np.array([[side[pair] for pair in pairs]], dtype=float) for side in (above, below))
+    found, defined = ratio_bounds(a, b, confidence, of)
+    if not defined[0]:
+        return None
+    mean = float(a.sum() / b.sum())
+    return Interval(mean, optional(found.low[0]), optional(found.high[0]), len(pairs))

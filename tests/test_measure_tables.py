@@ -11,9 +11,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from helpers import measured, reported, surrogate
+from helpers import measured, ratio, reported, surrogate
 
-from lineage.core.intervals import DIFFERENCE, SHARE, interval, ratio
+from lineage.core.intervals import DIFFERENCE, SHARE, interval
 from lineage.log.views.connect import SCORE_SQL, connect, rows
 from lineage.log.views.gathering import gathered
 from lineage.metrics import METRICS, THEMES, registry, summarise_all

@@ -7,6 +7,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from helpers import ratio
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
@@ -18,13 +19,14 @@ from lineage.core.intervals import (
     CORRECTIONS,
     DIFFERENCE,
     FREE,
+    MIN_STARRED,
     PRIOR,
     SHARE,
+    Interval,
     Range,
     bounds,
     interval,
     paired_difference,
-    ratio,
     ratio_bounds,
     stars,
 )
@@ -37,11 +39,16 @@ def pairs(*values: float) -> dict[int, float]:
     return dict(enumerate(values))
 
 
+def starred(one: Interval) -> bool:
+    """Whether an interval that stands alone earns a star."""
+    return one.p is not None and one.excludes_zero and one.n >= MIN_STARRED
+
+
 @pytest.mark.parametrize("of", [SHARE, DIFFERENCE, AMOUNT, FREE])
 def test_one_pair_has_a_mean_and_no_bounds(of: Range) -> None:
     one = interval({4: 0.5}, 0.95, of)
     assert (one.mean, one.low, one.high, one.n, one.p) == (0.5, None, None, 1, None)
-    assert not one.excludes_zero and not one.starred
+    assert not one.excludes_zero and not starred(one)
 
 
 def test_a_mean_of_scores_has_the_bounds_that_its_test_does_not_refuse() -> None:
@@ -169,7 +176,7 @@ def test_equal_differences_have_a_width_and_no_star() -> None:
     none = interval(pairs(*[0.0] * 6), 0.95, DIFFERENCE)
     assert none.low is not None and none.high is not None
     assert none.low == -none.high and 0.03 < none.high < 0.15
-    assert none.p == 1.0 and not none.starred
+    assert none.p == 1.0 and not starred(none)
 
 
 def test_where_nothing_tells_the_spread_there_are_no_bounds() -> None:
@@ -198,9 +205,9 @@ def test_a_ratio_of_amounts_over_what_may_be_nothing_has_no_bounds() -> None:
 def test_two_pairs_earn_no_star_however_far_they_are_from_zero() -> None:
     for size in range(2, 5):
         few = interval(pairs(*[0.75] * size), 0.95, DIFFERENCE)
-        assert not few.starred and stars([(0.0, size)], 0.95, "none") == [False]
+        assert not starred(few) and stars([(0.0, size)], 0.95, "none") == [False]
     for gain in (0.25, 0.75, 1.0):
-        assert interval(pairs(*[gain] * 5), 0.95, DIFFERENCE).starred
+        assert starred(interval(pairs(*[gain] * 5), 0.95, DIFFERENCE))
 
 
 def test_values_beyond_their_range_are_bounded_by_nothing() -> None:

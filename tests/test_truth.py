@@ -114,7 +114,7 @@ def test_a_long_text_of_stems_is_read_to_its_end() -> None:
 )
 def test_what_counts(text: str, stated: bool, denied: bool) -> None:
     assert (TRUTH.stated(text) == {BIRCH.key}) is stated
-    assert (TRUTH.denied(text) == {BIRCH.key}) is denied
+    assert (TRUTH.read(text).denied == {BIRCH.key}) is denied
 
 
 def test_a_fact_without_a_stem_is_matched_whole() -> None:
@@ -128,7 +128,7 @@ def test_a_fact_without_a_stem_is_matched_whole() -> None:
 def test_the_last_place_of_a_value_is_the_value() -> None:
     truth = Truth([Fact("k", "4", "Pump 4 stands in zone 4 of 9.")])
     assert truth.stated("Pump 4 stands in zone 4.") == {"k"}
-    assert truth.denied("Pump 4 stands in zone 5.") == {"k"}
+    assert truth.read("Pump 4 stands in zone 5.").denied == {"k"}
     assert truth.read("Pump 5 stands in zone 4.") == NOTHING
 
 

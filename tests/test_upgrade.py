@@ -8,8 +8,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from helpers import ratio
 
-from lineage.core.intervals import AMOUNT, DIFFERENCE, ratio
+from lineage.core.intervals import AMOUNT, DIFFERENCE
 from lineage.metrics.keeping import kept
 from lineage.metrics.spending import costs
 from lineage.metrics.upgrade import upgrade_matrix

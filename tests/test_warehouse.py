@@ -243,7 +243,8 @@ def test_sentences_are_read_back_as_facts() -> None:
         truth = Truth(facts)
         for fact in facts:
             assert truth.stated(fact.text) == {fact.key}
-            assert truth.denied(fact.text.replace(f"is {fact.value}.", "is 5555.")) == {fact.key}
+            other = fact.text.replace(f"is {fact.value}.", "is 5555.")
+            assert truth.read(other).denied == {fact.key}
 
 
 def test_the_stored_schema_is_the_one_in_the_prompt() -> None:

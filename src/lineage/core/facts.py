@@ -89,10 +89,6 @@ class Truth:
         """Return the keys of the facts that `text` states as they are."""
         return self.read(text).stated
 
-    def denied(self, text: str) -> frozenset[str]:
-        """Return the keys of the facts that `text` gives another value for."""
-        return self.read(text).denied
-
     def read(self, text: str) -> Said:
         """Return both in one reading; letter case and runs of white space do not count.
 

@@ -79,8 +79,7 @@ class Interval:
     """A mean over `n` pairs and its bounds; None where the pairs give none.
 
     `p` is that of the test that the bounds turn round, of the mean being 0; None where there are no
-    bounds, or where 0 is the end of the range. `starred` is by this interval alone: where several
-    stand in one table, `stars` decides.
+    bounds, or where 0 is the end of the range.
     """
 
     mean: float
@@ -93,11 +92,6 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Whether the bounds lie on one side of 0."""
         return excludes_zero(self.low, self.high)
-
-    @property
-    def starred(self) -> bool:
-        """Whether the bounds exclude 0, of as many pairs as a star needs."""
-        return self.p is not None and self.excludes_zero and self.n >= MIN_STARRED
 
 
 @dataclass(frozen=True)
@@ -182,22 +176,6 @@ def _student(data: Numbers, confidence: float, of: Range) -> Bounds:
     p = 2 * stdtr(pairs - 1, -np.abs(mean) / error)
     low, high = np.clip(mean - half, of.low, of.high), np.clip(mean + half, of.low, of.high)
     return Bounds(low, high, p if of.low is None else np.full(len(mean), np.nan))
-
-
-def ratio(
-    above: Mapping[int, float], below: Mapping[int, float], confidence: float, of: Range
-) -> Interval | None:
-    """Return mean(above) / mean(below) over the pairs that both have, with its interval.
-
-    None where the ratio is not defined; see `ratio_bounds`.
-    """
-    pairs = sorted(above.keys() & below.keys())
-    a, b = (np.array([[side[pair] for pair in pairs]], dtype=float) for side in (above, below))
-    found, defined = ratio_bounds(a, b, confidence, of)
-    if not defined[0]:
-        return None
-    mean = float(a.sum() / b.sum())
-    return Interval(mean, optional(found.low[0]), optional(found.high[0]), len(pairs))
 
 
 def ratio_bounds(
