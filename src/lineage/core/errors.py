@@ -15,6 +15,12 @@ class LineageError(Exception):
     """A fault that the user can mend. Its message is one line that says what to change."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what `error` says, or its kind."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
 def nearest(word: str, options: Sequence[str]) -> str:
     """Return how an error ends: with the option nearest to `word`, else with the few there are."""
     close = get_close_matches(word, options, n=1, cutoff=0.5)

@@ -9,7 +9,8 @@ import os
 import re
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lineage.core.errors import LineageError
@@ -65,12 +66,25 @@ def sync_tree(folder: Path) -> None:
                 os.fsync(handle.fileno())
 
 
-def put_folder(unfinished: Path, target: Path) -> None:
-    """Let `target` appear whole, as `unfinished` was; what stands there goes."""
-    sync_tree(unfinished)
-    shutil.rmtree(target, ignore_errors=True)
-    unfinished.replace(target)
-    sync_folder(target.parent)
+@contextmanager
+def whole(folder: Path, writes: bool = True) -> Iterator[Path]:
+    """Yield where `folder` is made: it appears where nothing fails, or nothing is left.
+
+    What stands there goes. In a process group only one process `writes`.
+    """
+    making = folder.with_name(f"{folder.name}.tmp")
+    if not writes:
+        yield making
+        return
+    shutil.rmtree(making, ignore_errors=True)
+    try:
+        yield making
+        sync_tree(making)
+        shutil.rmtree(folder, ignore_errors=True)
+        making.replace(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def mark(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, first_line
 
 RESTORE = "restore it"
 """What to do with a damaged file that nothing makes again."""
@@ -55,6 +55,6 @@ def parse_json(data: bytes, file: str, kind: Any, remedy: str = RESTORE) -> Any:
         told = INSTANCE.sub("", first["msg"].replace("Input", place or "it", 1))
         raise LineageError(f"{file} is damaged ({told}): {remedy}") from error
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise LineageError(f"{file} is no whole JSON file ({reason}): {remedy}") from error
+        reason = f"no whole JSON file ({first_line(error)})"
+        raise LineageError(f"{file} is {reason}: {remedy}") from error
     return found

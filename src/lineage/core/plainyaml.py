@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from lineage.core.errors import first_line
+
 try:
     from yaml import CSafeDumper as SafeDumper
     from yaml import CSafeLoader as SafeLoader
@@ -66,7 +68,7 @@ def parse(text: str | bytes) -> Any:
         where = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"{error.problem or error.context}{where}") from error
     except yaml.YAMLError as error:
-        raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from error
+        raise ValueError(first_line(error)) from error
 
 
 def dump(tree: Any) -> str:

@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from lineage.core.config_engine import CheckpointConfig
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, first_line
 from lineage.core.files import sync_tree
 from lineage.models.protocol import Located
 from lineage.models.versions import ModelVersion
@@ -74,8 +74,7 @@ def _hub(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
     try:
         return Path(snapshot_download(checkpoint.path, cache_dir=cache / "hub"))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise _missing(name, f"{checkpoint.path}: {reason}", checkpoint) from error
+        raise _missing(name, f"{checkpoint.path}: {first_line(error)}", checkpoint) from error
 
 
 def _package_gguf(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:

@@ -26,7 +26,7 @@ from typing import Any
 
 from lineage.core import names as names_of_paths
 from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, first_line
 from lineage.core.fields import checked
 from lineage.core.files import NONCE, sync_folder, sync_tree
 from lineage.core.jsonfile import read_file
@@ -68,7 +68,7 @@ def read_version(shelf: Path, name: str) -> VersionConfig:
             if not (adapter / needed).is_file():
                 raise ValueError(f"no {needed}")
     except (OSError, ValueError, LineageError) as error:
-        reason = "missing" if isinstance(error, FileNotFoundError) else _first_line(error)
+        reason = "missing" if isinstance(error, FileNotFoundError) else first_line(error)
         raise LineageError(
             f"{shelf / name} is no trained version ({VERSION_FILE}: {reason}): move it away"
         ) from error
@@ -229,7 +229,3 @@ def _halved(file: Path) -> bytes:
 
 def _no_weights(file: Path) -> LineageError:
     return LineageError(f"{file} holds no adapter's weights: train it again")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lineage.core.config_engine import FinetuneConfig
-from lineage.core.files import put_folder
+from lineage.core.files import whole
 from lineage.models.checkpoint import ADAPTER_FILES
 from lineage.models.protocol import Example
 
@@ -58,39 +57,37 @@ class Tuner:
             self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint)
             self.base = load_base(self.checkpoint, self.dtype)
         set_seed(seed % 2**32)
-        config, target = self.config, Path(folder)
-        unfinished = target.with_name(f"{target.name}.tmp")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        model = with_adapter(self.base, config.rank, adapter)
-        settings = TrainingArguments(
-            output_dir=str(unfinished),
-            use_cpu=not torch.cuda.is_available(),
-            num_train_epochs=config.epochs,
-            per_device_train_batch_size=config.batch,
-            learning_rate=config.learning_rate,
-            lr_scheduler_type="linear",
-            weight_decay=0.0,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            seed=seed % 2**32,
-        )
-        trainer = LabelledTrainer(
-            model=model,
-            args=settings,
-            train_dataset=Conversations(self.tokenizer, [one.turns for one in examples]),
-            data_collator=DataCollatorForSeq2Seq(self.tokenizer, label_pad_token_id=-100),
-        )
-        trainer.remove_callback(PrinterCallback)
-        try:
-            trainer.train()
-            # Not `model.to`: it would round the base's rotary frequencies for all that follow.
-            for weight in (w for w in model.parameters() if w.requires_grad):
-                weight.data = weight.data.to(torch.bfloat16)
-            model.save_pretrained(unfinished)
-        finally:
-            # The next training starts from the plain base again, whatever became of this one.
-            self.base = model.unload()
-        put_folder(unfinished, target)
+        config = self.config
+        with whole(Path(folder)) as making:
+            model = with_adapter(self.base, config.rank, adapter)
+            settings = TrainingArguments(
+                output_dir=str(making),
+                use_cpu=not torch.cuda.is_available(),
+                num_train_epochs=config.epochs,
+                per_device_train_batch_size=config.batch,
+                learning_rate=config.learning_rate,
+                lr_scheduler_type="linear",
+                weight_decay=0.0,
+                logging_strategy="no",
+                save_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                dataloader_pin_memory=False,
+                seed=seed % 2**32,
+            )
+            trainer = LabelledTrainer(
+                model=model,
+                args=settings,
+                train_dataset=Conversations(self.tokenizer, [one.turns for one in examples]),
+                data_collator=DataCollatorForSeq2Seq(self.tokenizer, label_pad_token_id=-100),
+            )
+            trainer.remove_callback(PrinterCallback)
+            try:
+                trainer.train()
+                # Not `model.to`: it would round the base's rotary frequencies for all that follow.
+                for weight in (w for w in model.parameters() if w.requires_grad):
+                    weight.data = weight.data.to(torch.bfloat16)
+                model.save_pretrained(making)
+            finally:
+                # The next training starts from the plain base again, whatever became of this one.
+                self.base = model.unload()

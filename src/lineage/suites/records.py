@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, first_line
 from lineage.core.fields import dotted
 
 CHUNK = 1 << 16
@@ -308,8 +308,7 @@ def _parquet(path: Path) -> Iterator[Record | Problem]:
                 line += 1
                 yield Record(line, value)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise LineageError(f"{path} is no whole Parquet file: {first}") from error
+        raise LineageError(f"{path} is no whole Parquet file: {first_line(error)}") from error
 
 
 def _kind(value: object) -> str:

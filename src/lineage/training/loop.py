@@ -16,9 +16,9 @@ from pathlib import Path
 
 from lineage.core.config import Config, MethodConfig
 from lineage.core.errors import LineageError
+from lineage.core.files import whole
 from lineage.core.seeds import derive
 from lineage.training.learners import algorithm
-from lineage.training.learners.learner import whole
 from lineage.training.record import curve_file, write_curve, write_rollouts
 from lineage.training.rollout import Sampling, reward, roll_out
 from lineage.training.syllabus import allotted, draw

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lineage.core.files import atomic_write
 from lineage.log.schema import CURVE_SCHEMA, TRAINING_SCHEMA
+from lineage.log.writer import parquet_bytes
 from lineage.models.protocol import Completion
 from lineage.training.advantages import group_advantages
 from lineage.training.rollout import reward_columns
@@ -50,13 +49,13 @@ def write_rollouts(
         )
     ]
     file = folder / "training" / f"step={about['step']:03d}.parquet"
-    _write(file, pa.Table.from_pylist(rows, schema=TRAINING_SCHEMA))
+    atomic_write(file, parquet_bytes(pa.Table.from_pylist(rows, schema=TRAINING_SCHEMA)))
 
 
 def write_curve(folder: Path, about: Mapping[str, Any], **columns: Any) -> None:
     """Write the step's own row."""
     data = pa.Table.from_pylist([{**about, **columns}], schema=CURVE_SCHEMA)
-    _write(curve_file(folder, about["step"]), data)
+    atomic_write(curve_file(folder, about["step"]), parquet_bytes(data))
 
 
 def entropy(completions: Iterable[Completion]) -> float | None:
@@ -78,9 +77,3 @@ def _columns(rollout: Rollout) -> dict[str, Any]:
         **asdict(rollout.diagnostics),
         "error": rollout.error,
     }
-
-
-def _write(file: Path, data: pa.Table) -> None:
-    buffer = io.BytesIO()
-    pq.write_table(data, buffer, compression="zstd")
-    atomic_write(file, buffer.getvalue())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, first_line
 from lineage.log.views.connect import connect
 from lineage.log.views.datasets import SCHEMAS, quoted
 
@@ -42,9 +42,8 @@ def _gather(folder: Path, log: duckdb.DuckDBPyConnection) -> None:
         for name in SCHEMAS:
             _into_table(log, name)
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        raise LineageError(
-            f"the log cannot be gathered in {folder.parent}: {str(error).splitlines()[0]}"
-        ) from error
+        where = f"the log cannot be gathered in {folder.parent}"
+        raise LineageError(f"{where}: {first_line(error)}") from error
 
 
 def _into_table(log: duckdb.DuckDBPyConnection, view: str) -> None:

@@ -21,9 +21,9 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
 
 from lineage.core.config import MethodConfig
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, first_line
 from lineage.models.fleet import OFFLINE
-from lineage.training.learners.learner import TorchLearner, first_line
+from lineage.training.learners.learner import TorchLearner
 from lineage.training.values import Batch, Learnt
 
 START_SECONDS = 600.0

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lineage.core.config import MethodConfig
-from lineage.core.errors import LineageError
-from lineage.core.files import put_folder
+from lineage.core.errors import LineageError, first_line
+from lineage.core.files import whole
 from lineage.core.jsonfile import read_json
 from lineage.models.dice import SKILLS
 from lineage.models.surrogate import TRAINED
@@ -35,24 +33,6 @@ def learnt_of(folder: Path) -> Learnt | None:
     if not (trained(folder) and (folder / FIGURES).exists()):
         return None
     return Learnt(**read_json(folder / FIGURES, Learnt, AGAIN))
-
-
-@contextmanager
-def whole(folder: Path, writes: bool = True) -> Iterator[Path]:
-    """Yield where `folder` is made: it appears where nothing fails, or nothing is left.
-
-    In a process group only one process `writes`.
-    """
-    making = folder.with_name(f"{folder.name}.tmp")
-    if not writes:
-        yield making
-        return
-    shutil.rmtree(making, ignore_errors=True)
-    try:
-        yield making
-        put_folder(making, folder)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
 
 
 class ToyLearner:
@@ -138,9 +118,8 @@ class TorchLearner:
             self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint, padding_side="left")
             self.base = load_base(self.checkpoint, self.method.dtype)
         except (OSError, ValueError, AttributeError) as error:
-            raise LineageError(
-                f"{self.checkpoint} cannot be trained: {first_line(error)}"
-            ) from error
+            reason = f"cannot be trained: {first_line(error)}"
+            raise LineageError(f"{self.checkpoint} {reason}") from error
 
     def step(self, batch: Batch) -> Learnt:
         """Leave `batch.folder` and return what was done. Raises LineageError where that fails."""
@@ -177,8 +156,3 @@ class TorchLearner:
             if first:
                 (making / FIGURES).write_text(json.dumps(asdict(learnt)))
         return learnt
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what `error` says, or its kind."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core.config import MethodConfig
-from lineage.core.reward import Reward
 from lineage.training.advantages import sample, shared_out
 from lineage.training.learners.toy import imitated, surprise
 from lineage.training.values import Batch, Group, Learnt, Sample, Samples
@@ -47,14 +46,9 @@ def _best(group: Group) -> int | None:
     totals = {
         number: one.reward.total
         for number, one in enumerate(group.rollouts)
-        if one.reward is not None and _earned(one.reward)
+        if one.reward and any((one.reward.same, one.reward.similar, one.reward.dissimilar))
     }
     return max(totals, key=totals.__getitem__, default=None)
-
-
-def _earned(reward: Reward) -> bool:
-    """Whether a probe of any family was answered rightly."""
-    return any((reward.same, reward.similar, reward.dissimilar))
 
 
 def learn(
