@@ -11,8 +11,7 @@ from collections.abc import Callable
 from itertools import count
 
 from lineage.core.errors import LineageError
-from lineage.models.layer import Layer
-from lineage.models.protocol import Completion, Engine, Request, Turn
+from lineage.models.protocol import Completion, Engine, Layer, Request, Turn
 
 CHECK = (Turn("user", "Say yes."),)
 """What any engine that is well can answer."""

@@ -1,5 +1,7 @@
 """What lineage asks of a model, as two protocols: of a sampler, and of an engine, which is one.
 
+A `Layer` is a sampler over another, such as the replay of a log over an engine.
+
 Values only; no Ray and no vLLM here, so that the agent can be tested without either.
 """
 
@@ -128,6 +130,16 @@ class Sampler(Protocol):
     async def counter(self, version: str) -> TokenCounter:
         """Return the token counter of `version`."""
         ...
+
+
+class Layer:
+    """A `Sampler` over `engine`: a subclass says what becomes of a request on its way there."""
+
+    engine: Sampler
+
+    async def counter(self, version: str) -> TokenCounter:
+        """Return the counter of the engine behind."""
+        return await self.engine.counter(version)
 
 
 class Engine(Sampler, Protocol):

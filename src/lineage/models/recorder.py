@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lineage.models.layer import Layer
-from lineage.models.protocol import Completion, Request, Sampler
+from lineage.models.protocol import Completion, Layer, Request, Sampler
 
 
 @dataclass

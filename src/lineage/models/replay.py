@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from lineage.core.errors import OVERLONG
 from lineage.log.journal import Answer
 from lineage.log.schema import Step, clean
-from lineage.models.layer import Layer
-from lineage.models.protocol import Completion, Request, Sampler, ToolCall
+from lineage.models.protocol import Completion, Layer, Request, Sampler, ToolCall
 
 
 class Replay(Layer):

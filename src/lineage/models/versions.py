@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 
 from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
@@ -45,16 +45,7 @@ def registry(config: ModelConfig) -> dict[str, ModelVersion]:
 
 def version(name: str, config: VersionConfig) -> ModelVersion:
     """Return the version `name` as `config` describes it."""
-    return ModelVersion(
-        name,
-        config.checkpoint,
-        config.adapter,
-        config.context_window,
-        config.parent,
-        config.released,
-        config.tool_parser,
-        config.digest,
-    )
+    return ModelVersion(name, **{one.name: getattr(config, one.name) for one in fields(config)})
 
 
 def lookup(
