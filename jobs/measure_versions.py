@@ -33,7 +33,7 @@ from lineage.models.factory import make_engine
 from lineage.models.protocol import Engine, Request, Turn
 from lineage.report.tables import bounds
 from lineage.suites import make_suite
-from lineage.training.lessons import title_of
+from lineage.training.library import title_of
 
 QUESTIONS = 4
 SHELF = 6

@@ -18,7 +18,7 @@ from lineage.agent.history import Experience, Past
 from lineage.compose import load_suite
 from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.core.tasks import Task
-from lineage.training.lessons import SHARES, Lesson, lesson
+from lineage.training.lessons import LESSONS, Lesson, lesson
 
 CONFIG = compose.load([]).agent
 TASK = Task("t", "w", "Q?", "A")
@@ -126,7 +126,7 @@ def test_lessons_are_of_every_kind_and_their_replies_obey_the_schemas() -> None:
     suite = load_suite("codebook")
     lessons = [lesson(suite, "test", number) for number in range(120)]
     assert lessons[:5] == [lesson(suite, "test", number) for number in range(5)]
-    assert {one.kind for one in lessons} == set(SHARES)
+    assert {one.kind for one in lessons} == set(LESSONS)
     for one in lessons:
         reply = one.turns[-1]
         assert reply.role == "assistant"

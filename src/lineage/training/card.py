@@ -20,7 +20,7 @@ def card(record: Mapping[str, Any], limits: str) -> str:
         "base model": record["base"],
         "method": _settings(record["method"]),
         "training": _settings(record["train"], leave_out=("name", "parent", "curricula")),
-        "curricula": _curricula(record["curricula"]),
+        "curricula": "; ".join(f"**{k}**: {_settings(v)}" for k, v in record["curricula"].items()),
         "data": "; ".join(f"{use}: worlds hashed from {of}" for use, of in data),
         "reward": _settings(record["reward"]),
         "agent": _settings(record["agent"]),
@@ -64,10 +64,6 @@ def _gains(record: Mapping[str, Any]) -> str:
 def _bounds(mean: float, low: float | None, high: float | None, sign: str = "") -> str:
     text = f"{mean:{sign}.2f}"
     return text if low is None or high is None else f"{text} [{low:.2f}, {high:.2f}]"
-
-
-def _curricula(curricula: Mapping[str, Mapping[str, Any]]) -> str:
-    return "; ".join(f"**{name}**: {_settings(found)}" for name, found in curricula.items())
 
 
 def _settings(tree: Mapping[str, Any], leave_out: Iterable[str] = ()) -> str:

@@ -8,7 +8,7 @@ so what is taught is what is asked.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -18,20 +18,10 @@ from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
 from lineage.core.seeds import derive, rng
 from lineage.core.tasks import Suite, Task, World
 from lineage.models.protocol import Turn
+from lineage.training.library import title_of
 
 UNKNOWN = "I do not know."
 MAX_NOTES = 22
-SHARES = {
-    "act": 0.25,
-    "open": 0.2,
-    "read": 0.09,
-    "history": 0.08,
-    "handoff": 0.19,
-    "document": 0.08,
-    "compress": 0.04,
-    "rewrite": 0.05,
-    "restate": 0.02,
-}
 
 
 @dataclass(frozen=True)
@@ -45,20 +35,9 @@ class Lesson:
 def lesson(suite: Suite, *ids: str | int) -> Lesson:
     """Return the lesson of `ids`: its kind, its world and its draws follow from them alone."""
     draw = rng("lesson", *ids)
-    kind = draw.choices(list(SHARES), weights=list(SHARES.values()))[0]
+    kind = draw.choices(list(LESSONS), weights=[share for share, _ in LESSONS.values()])[0]
     world = suite.world(derive("lesson-world", *ids), 0)
-    makers = {
-        "act": _act,
-        "open": _open,
-        "read": _read,
-        "history": _history,
-        "handoff": _handoff,
-        "document": _document,
-        "compress": _compress,
-        "rewrite": _rewrite,
-        "restate": _restate,
-    }
-    return Lesson(kind, makers[kind](suite, world, draw))
+    return Lesson(kind, LESSONS[kind][1](suite, world, draw))
 
 
 def ideal_answer(world: World, known: Sequence[Task], task: Task) -> str:
@@ -66,14 +45,13 @@ def ideal_answer(world: World, known: Sequence[Task], task: Task) -> str:
     for other in known:
         kin = task.group and (other.world, other.group) == (task.world, task.group)
         if kin or other.id == task.id:
-            return world.fact_texts(task.facts)[0]
+            return _truth(world, task)
     return UNKNOWN
 
 
-def title_of(tasks: Sequence[Task]) -> str:
-    """Return the title of a doc about `tasks`: the subjects of their questions."""
-    subjects = (task.facts[0].split("/")[1] for task in tasks)
-    return ", ".join(dict.fromkeys(subjects))
+def _truth(world: World, task: Task) -> str:
+    """Return the sentence of the one fact that `task` asks for."""
+    return world.fact_texts(task.facts)[0]
 
 
 def _memories(world: World, tasks: Sequence[Task], draw: Random, first: int = 1) -> Knowledge:
@@ -83,7 +61,7 @@ def _memories(world: World, tasks: Sequence[Task], draw: Random, first: int = 1)
     number = first
     poor = draw.random() < 0.3
     for task in tasks:
-        text = world.fact_texts(task.facts)[0]
+        text = _truth(world, task)
         if poor and draw.random() < 0.5:
             text = f"{text} {text} {text}"[: draw.randrange(len(text), 96)]
         memories.append(Memory(f"m{number}", text, origin, origin))
@@ -139,8 +117,8 @@ def _filed(world: World, draw: Random) -> tuple[list[Task], Knowledge, list[list
     origin = _origin(draw)
     docs = []
     for number, shelf in enumerate(shelves):
-        body = "\n".join(world.fact_texts(t.facts)[0] for t in shelf)
-        poor = world.fact_texts(shelf[0].facts)[0].partition(" is ")[0]
+        body = "\n".join(_truth(world, t) for t in shelf)
+        poor = _truth(world, shelf[0]).partition(" is ")[0]
         title = poor if draw.random() < 0.3 else title_of(shelf)
         docs.append(Doc(f"d{30 + 3 * number}", title, body, origin, origin))
     return noted, _memories(world, noted, draw).evolve(docs=tuple(docs)), shelves
@@ -192,7 +170,7 @@ def _history(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     past = []
     for place, task in enumerate(met):
         shown = _experience(suite, world, task, draw.random() < 0.3, draw)
-        solution = world.fact_texts(task.facts)[0]
+        solution = _truth(world, task)
         past.append(Past(f"g00/w{place:03d}", 0, version, task, shown, solution))
     if draw.random() < 0.5:
         block = prompts.history_block(past, wrong_answers=False)
@@ -214,7 +192,7 @@ def _promises(title: str, task: Task) -> bool:
 
 
 def _experience(suite: Suite, world: World, task: Task, right: bool, draw: Random) -> Experience:
-    truth = world.fact_texts(task.facts)[0]
+    truth = _truth(world, task)
     if right:
         answer = truth
     else:
@@ -232,7 +210,7 @@ def _handoff(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     edits: list[dict[str, object]] = []
     experiences = []
     for task in met:
-        truth = world.fact_texts(task.facts)[0]
+        truth = _truth(world, task)
         known = ideal_answer(world, noted, task) != UNKNOWN
         stale = draw.random() < 0.25 and not known
         experiences.append(_experience(suite, world, task, known and draw.random() < 0.8, draw))
@@ -247,13 +225,10 @@ def _handoff(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         elif not known:
             edits.append({"op": "add", "text": truth})
             noted = [*noted, task]
-    rules = draw.choice(("edit", "edit", "append")) if not _changes_entries(edits) else "edit"
+    # The append-only rules do not allow to change an entry.
+    only_adds = all(edit["op"] == "add" for edit in edits)
+    rules = draw.choice(("edit", "edit", "append")) if only_adds else "edit"
     return (*prompts.handoff_turns(rules, knowledge, experiences, False), _reply(edits=edits))
-
-
-def _changes_entries(edits: Sequence[dict[str, object]]) -> bool:
-    """Whether an edit changes an entry, which the append-only rules do not allow."""
-    return any(edit["op"] != "add" for edit in edits)
 
 
 def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
@@ -264,7 +239,7 @@ def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     edit: dict[str, object] = {"op": "write"}
     if draw.random() < 0.5:
         held = [draw.choice(met), *draw.sample([t for t in world.tasks if t not in met], 2)]
-        lines = [world.fact_texts(t.facts)[0] for t in held]
+        lines = [_truth(world, t) for t in held]
         stale = draw.random() < 0.6
         if stale:
             old = draw.choice([t for t in world.tasks if t.answer != held[0].answer])
@@ -278,7 +253,7 @@ def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
             held = [task for task in met if task not in held]
     if not held:
         return (*prompts.document_turns(related, shown, False), _reply(edits=[]))
-    body = [world.fact_texts(t.facts)[0] for t in held]
+    body = [_truth(world, t) for t in held]
     edit |= {"title": title_of(held), "body": body}
     return (*prompts.document_turns(related, shown, False), _reply(edits=[edit]))
 
@@ -294,7 +269,7 @@ def _compress(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     for places in list(groups.values())[: draw.choice((2, 3, 4))]:
         if len(places) > 1:
             # Kin share their value, so one fact speaks for all.
-            text = world.fact_texts(noted[places[0]].facts)[0]
+            text = _truth(world, noted[places[0]])
             ids = [knowledge.memories[place].id for place in places[:4]]
             edits.append({"op": "merge", "ids": ids, "text": text})
     if not edits:
@@ -307,20 +282,34 @@ def _rewrite(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     met, noted = tasks[: draw.choice((1, 2, 3, 6))], tasks[6:]
     shown = [_experience(suite, world, task, draw.random() < 0.4, draw) for task in met]
     knowledge = _memories(world, noted, draw)
-    notes = [world.fact_texts(t.facts)[0] for t in (*noted, *met)]
+    notes = [_truth(world, t) for t in (*noted, *met)]
     return (*prompts.handoff_turns("rewrite-all", knowledge, shown, False), _reply(notes=notes))
 
 
 def _restate(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     origin = _origin(draw)
-    facts = [world.fact_texts(t.facts)[0] for t in draw.sample(world.tasks, 4)]
+    facts = [_truth(world, t) for t in draw.sample(world.tasks, 4)]
     if draw.random() < 0.7:
         memory = Memory("m1", facts[0], origin, origin)
         return (*prompts.restate_turns(memory), _reply(text=facts[0]))
     doc = Doc("d2", draw.choice(("Notes", facts[0])), "\n".join(facts), origin, origin)
-    title = title_of([t for t in world.tasks if world.fact_texts(t.facts)[0] in facts])
+    title = title_of([t for t in world.tasks if _truth(world, t) in facts])
     return (*prompts.restate_turns(doc), _reply(title=title, body=facts))
 
 
 def _reply(**value: object) -> Turn:
     return Turn("assistant", json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+
+
+LESSONS: dict[str, tuple[float, Callable[[Suite, World, Random], tuple[Turn, ...]]]] = {
+    "act": (0.25, _act),
+    "open": (0.2, _open),
+    "read": (0.09, _read),
+    "history": (0.08, _history),
+    "handoff": (0.19, _handoff),
+    "document": (0.08, _document),
+    "compress": (0.04, _compress),
+    "rewrite": (0.05, _rewrite),
+    "restate": (0.02, _restate),
+}
+"""By kind: its share of the lessons, and what makes one."""

@@ -35,7 +35,7 @@ def ideal_library(world: World, author: str, draw: Random) -> Knowledge:
     shelves = [filed[i : i + SHELF] for i in range(0, len(filed), SHELF)]
     first = len(memories) + 1
     docs = tuple(
-        Doc(f"d{number}", _title(shelf), "\n".join(_texts(world, shelf)), origin, origin)
+        Doc(f"d{number}", title_of(shelf), "\n".join(_texts(world, shelf)), origin, origin)
         for number, shelf in enumerate(shelves, start=first)
     )
     return EMPTY.evolve(memories=memories, docs=docs, next_id=first + len(docs))
@@ -45,7 +45,7 @@ def _texts(world: World, tasks: Sequence[Task]) -> list[str]:
     return list(dict.fromkeys(text for task in tasks for text in world.fact_texts(task.facts)))
 
 
-def _title(tasks: Sequence[Task]) -> str:
+def title_of(tasks: Sequence[Task]) -> str:
     """Return what the facts of `tasks` are about: the second part of their keys."""
     names = (key.split("/")[1] if "/" in key else key for task in tasks for key in task.facts)
     return ", ".join(dict.fromkeys(names))
