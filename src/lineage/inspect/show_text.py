@@ -75,7 +75,8 @@ def show_generation(
         "family; err.: steps with an error"
     )
     _table(console, Sheet(f"generation {number}", head, rows, note, left=2), full)
-    parts = [part for part in found[0]["reward"] if any(_has(row, part) for row in found)]
+    told = {part for row in found for part, value in row["reward"].items() if value is not None}
+    parts = [part for part in found[0]["reward"] if part in told]
     rewards = tuple(
         (row["lineage"], *(_format(row["reward"][part], "+.3f") for part in parts))
         for row in found
@@ -88,10 +89,6 @@ def show_generation(
     _show_knowledge(console, shown, full)
     _show_edits(console, shown["edits"], full)
     _show_episodes(console, shown["episodes"], full)
-
-
-def _has(row: dict[str, Any], part: str) -> bool:
-    return row["reward"][part] is not None
 
 
 def _show_knowledge(console: Console, shown: dict[str, Any], full: bool) -> None:

@@ -45,6 +45,8 @@ LONGEST_NAME = 22
 """Characters of a name that are drawn."""
 MOST_TICKS = 9
 DPI = 150
+UNDATED = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+"""What an SVG says of itself: nothing, so that the same figure gives the same bytes."""
 POINTS = 72
 """To the inch; an SVG's units."""
 
@@ -116,14 +118,13 @@ def picture_bytes(figure: Figure, kind: str) -> bytes:
 
     buffer = io.BytesIO()
     fixed: dict[str, Any] = {"svg.hashsalt": "lineage", "svg.fonttype": "path"}
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with mpl.rc_context(fixed):
         figure.savefig(
             buffer,
             format=kind,
             dpi=DPI,
             facecolor="white",
-            metadata=nothing if kind == "svg" else {"Software": None},
+            metadata=UNDATED if kind == "svg" else {"Software": None},
         )
     return buffer.getvalue()
 
@@ -139,8 +140,7 @@ def panels_svg(figure: Figure, name: str, label: str, whole: bool = False) -> tu
 
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", facecolor="none", metadata=nothing)
+        figure.savefig(buffer, format="svg", facecolor="none", metadata=UNDATED)
     text = buffer.getvalue()
     drawing = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     # Groups are named alike in every picture, and nothing asks for them by name.
@@ -176,7 +176,7 @@ def _cells(figure: Figure, whole: bool) -> list[tuple[float, float, float, float
 
 
 def style(number: int) -> dict[str, Any]:
-    """Return the keywords of the line that is number `number` of a panel."""
+    """Return the keywords of line `number`: an arm's is its place among those of the run."""
     color, dashes, marker = STYLES[number % len(STYLES)]
     return {"color": color, "linestyle": dashes, "marker": marker, "markersize": 5}
 
@@ -272,8 +272,3 @@ def spread(values: Sequence[float], least: float, top: float) -> list[float]:
         places[number] = min(places[number], top)
         top = places[number] - least
     return places
-
-
-def number_arms(arms: Iterable[str]) -> dict[str, int]:
-    """Return the number of the style of each arm: the same in every picture of a run."""
-    return {arm: number for number, arm in enumerate(arms)}

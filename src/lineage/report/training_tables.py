@@ -26,7 +26,7 @@ MINUTE = 60
 
 def show_training(summary: dict[str, Any], console: Console) -> None:
     """Print the tables of `summary` (see `training.summarise_training`) and what to look at."""
-    for sheet in (rewards(summary), written(summary), times(summary)):
+    for sheet in (_rewards(summary), _written(summary), _times(summary)):
         show_sheet(sheet, console)
     for line in summary["signs"]:
         console.print(f"look at its samples: {line}", markup=False, highlight=False)
@@ -34,25 +34,16 @@ def show_training(summary: dict[str, Any], console: Console) -> None:
 
 def training_sheets(summary: dict[str, Any]) -> Iterator[Sheet]:
     """Yield every table of `summary` that has rows."""
+    several = summary["curricula"] if len(summary["curricula"]) > 1 else ()
     found = (
-        *(rewards(summary), written(summary)),
-        *(sheet for name in summary["curricula"] for sheet in _curriculum(summary, name)),
-        *(times(summary), _learning(summary), _errors(summary)),
+        *(_rewards(summary), _written(summary)),
+        *(sheet(summary, name) for name in several for sheet in (_rewards, _written)),
+        *(_times(summary), _learning(summary), _errors(summary)),
     )
     return (sheet for sheet in found if sheet.rows)
 
 
-def rewards(summary: dict[str, Any]) -> Sheet:
-    """A row a step: reward and its parts."""
-    return _rewards("reward by step", summary["by_step"], summary)
-
-
-def written(summary: dict[str, Any]) -> Sheet:
-    """A row a step: what was written and opened, and how long it took."""
-    return _written("what is written, by step", summary["by_step"])
-
-
-def times(summary: dict[str, Any]) -> Sheet:
+def _times(summary: dict[str, Any]) -> Sheet:
     """A row a part of the time, with its share of the whole."""
     parts = summary["time"]["parts"]
     rows = tuple(
@@ -63,14 +54,19 @@ def times(summary: dict[str, Any]) -> Sheet:
     return Sheet("where does the time go?", ("part", "minutes", "share"), (*rows, whole))
 
 
-def _curriculum(summary: dict[str, Any], name: str) -> Iterator[Sheet]:
-    points = [point for point in summary["by_curriculum"] if point["curriculum"] == name]
-    if len(summary["curricula"]) > 1:
-        yield _rewards(f"{name}: reward by step", points, summary)
-        yield _written(f"{name}: what is written, by step", points)
+def _points(summary: dict[str, Any], curriculum: str) -> list[dict[str, Any]]:
+    """Return the figures of a curriculum by step; "": of all of them together."""
+    found = summary["by_curriculum"] if curriculum else summary["by_step"]
+    return [point for point in found if point.get("curriculum", "") == curriculum]
 
 
-def _rewards(title: str, points: list[dict[str, Any]], summary: dict[str, Any]) -> Sheet:
+def _titled(title: str, curriculum: str) -> str:
+    return f"{curriculum}: {title}" if curriculum else title
+
+
+def _rewards(summary: dict[str, Any], curriculum: str = "") -> Sheet:
+    """A row a step: reward and its parts."""
+    points = _points(summary, curriculum)
     parts = [part for part in PARTS if any(point[part] is not None for point in points)]
     kinds = {step["step"]: step["kind"] for step in summary["by_step"]}
     failed = any(point["failed"] for point in points)
@@ -87,10 +83,12 @@ def _rewards(title: str, points: list[dict[str, Any]], summary: dict[str, Any]) 
     names = (SHORT.get(part, part.removeprefix("reward_")) for part in parts)
     head = ("step", "kind", "reward", *names, *(("failed",) if failed else ()))
     note = f"mean over groups [{summary['confidence']:.0%} interval]; parts are weighted and signed"
-    return Sheet(title, head, rows, note, left=2)
+    return Sheet(_titled("reward by step", curriculum), head, rows, note, left=2)
 
 
-def _written(title: str, points: list[dict[str, Any]]) -> Sheet:
+def _written(summary: dict[str, Any], curriculum: str = "") -> Sheet:
+    """A row a step: what was written and opened, and how long it took."""
+    points = _points(summary, curriculum)
     columns = {key: v for key, v in WRITTEN.items() if any(p[key] is not None for p in points)}
     asked = any(point["opened"][key] for point in points for key in OPENED)
     opens = {"precision": "right", "recall": "found"} if asked else {}
@@ -117,7 +115,7 @@ def _written(title: str, points: list[dict[str, Any]]) -> Sheet:
     )
     if opens:
         note += "; right: needed, of the docs opened; found: opened, of the docs needed"
-    return Sheet(title, head, rows, note)
+    return Sheet(_titled("what is written, by step", curriculum), head, rows, note)
 
 
 def _learning(summary: dict[str, Any]) -> Sheet:

@@ -62,7 +62,7 @@ def memory_growth(summary: dict[str, Any]) -> Figure | None:
     if not held:
         return None
     figure, (axis,) = canvas.canvas(GROWTH, [""], plot=(3.6, 2.4))
-    for arm, number in canvas.number_arms(summary["arms"]).items():
+    for number, arm in enumerate(summary["arms"]):
         if arm in held:
             x, y = zip(*sorted(held[arm]), strict=True)
             axis.plot(x, y, label=canvas.cut(arm), **canvas.style(number))

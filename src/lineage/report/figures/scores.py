@@ -54,7 +54,7 @@ def _panel(axis: Axes, summary: dict[str, Any], family: str) -> None:
     versions = _versions(summary)
     dodge = min(DODGE, WIDEST / max(1, len(arms) - 1))
     ends: list[tuple[float, int]] = []
-    for arm, number in canvas.number_arms(arms).items():
+    for number, arm in enumerate(arms):
         points = [point for point in found if (point["arm"], point["family"]) == (arm, family)]
         if not points:
             continue

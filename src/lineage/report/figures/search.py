@@ -41,11 +41,10 @@ def doc_search_reliability(summary: dict[str, Any]) -> Figure | None:
     height = 0.5 * len(measures)
     figure, (axis,) = canvas.canvas(QUESTION, [""], plot=(2.9, height), margin=margin)
     dodge = min(DODGE, WIDEST / len(arms))
-    styles = canvas.number_arms(summary["arms"])
     for place, arm in enumerate(arms):
         known = [(row, found[arm, m]) for row, m in enumerate(measures) if (arm, m) in found]
         shift = (place - (len(arms) - 1) / 2) * dodge
-        style = canvas.style(styles[arm]) | {"linestyle": "none"}
+        style = canvas.style(summary["arms"].index(arm)) | {"linestyle": "none"}
         y = [row + shift for row, _ in known]
         axis.plot([cell["mean"] for _, cell in known], y, label=canvas.cut(arm), **style)
         for at, (_, cell) in zip(y, known, strict=True):

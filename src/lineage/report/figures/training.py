@@ -25,14 +25,8 @@ MARKED = 12
 """Markers on a line, about."""
 Point = tuple[int, float, float | None, float | None]
 """Step, mean, and its bounds; None where there is no interval."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a panel."""
-
-    name: str
-    points: tuple[Point, ...]
+Lines = dict[str, list[Point]]
+"""By name of a line."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class Panel:
 
     title: str
     unit: str
-    lines: tuple[Line, ...]
+    lines: Lines
     shares: bool = False
 
 
@@ -53,7 +47,7 @@ def training_by_step(training: dict[str, Any]) -> Figure | None:
     steps = training["by_step"]
     if not steps:
         return None
-    panels = [panel for panel in _panels(training) if panel.lines]
+    panels = [panel for panel in _panels(training) if any(panel.lines.values())]
     drawers: dict[str, Callable[[Axes], None]] = {
         panel.title: partial(_draw, panel=panel) for panel in panels
     }
@@ -66,18 +60,18 @@ def training_by_step(training: dict[str, Any]) -> Figure | None:
 
 
 def _panels(summary: dict[str, Any]) -> tuple[Panel, ...]:
-    def by_curriculum(key: str) -> tuple[Line, ...]:
-        points: dict[str, list[Point]] = {name: [] for name in summary["curricula"]}
+    def by_curriculum(key: str) -> Lines:
+        points: Lines = {name: [] for name in summary["curricula"]}
         for found in summary["by_curriculum"]:
             points[found["curriculum"]] += _point(found["step"], found[key])
-        return _lines(points)
+        return points
 
-    def together(keys: dict[str, str], node: str = "") -> tuple[Line, ...]:
-        points: dict[str, list[Point]] = {name: [] for name in keys}
+    def together(keys: dict[str, str], node: str = "") -> Lines:
+        points: Lines = {name: [] for name in keys}
         for step in summary["by_step"]:
             for name, key in keys.items():
                 points[name] += _point(step["step"], (step[node] if node else step)[key])
-        return _lines(points)
+        return points
 
     parts = {part.removeprefix("reward_"): part for part in PARTS}
     shares = {"copied": "copied", "stale": "staleness", "failed": "failed"}
@@ -99,18 +93,15 @@ def _point(step: int, value: Any) -> list[Point]:
     return [] if cell["mean"] is None else [(step, cell["mean"], cell["low"], cell["high"])]
 
 
-def _lines(points: dict[str, list[Point]]) -> tuple[Line, ...]:
-    return tuple(Line(name, tuple(found)) for name, found in points.items() if found)
-
-
 def _draw(axis: Axes, panel: Panel) -> None:
-    for number, line in enumerate(panel.lines):
-        steps = [step for step, *_ in line.points]
-        means = [mean for _, mean, _, _ in line.points]
+    held = {name: points for name, points in panel.lines.items() if points}
+    for number, (name, points) in enumerate(held.items()):
+        steps = [step for step, *_ in points]
+        means = [mean for _, mean, _, _ in points]
         style = canvas.style(number) | {"markersize": 4}
         every = max(1, len(steps) // MARKED)
-        axis.plot(steps, means, label=canvas.cut(line.name), markevery=every, **style)
-        bounds = ((step, low, high) for step, _, low, high in line.points)
+        axis.plot(steps, means, label=canvas.cut(name), markevery=every, **style)
+        bounds = ((step, low, high) for step, _, low, high in points)
         canvas.band(axis, bounds, style["color"])
     axis.set_ylabel(panel.unit, fontsize=9)
     if panel.shares:
