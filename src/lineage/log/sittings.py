@@ -12,7 +12,6 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import TracebackType
 
 from pydantic.dataclasses import dataclass
 
@@ -70,12 +69,7 @@ class Timer:
         self._write(self.mine)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self.mine is not None:
             self._write(self.mine)
 

@@ -41,12 +41,6 @@ def _scalar(value: object) -> object:
 Label = Annotated[Any, BeforeValidator(_scalar)]
 
 
-@dataclass(frozen=True)
-class _Kin:
-    world: str
-    group: str
-
-
 class _Meta(Described):
     """Labels; others than these may be named by `world_by` and `group_by`."""
 
@@ -91,26 +85,14 @@ class Cladder(FileSuite):
         """Yield the questions of worlds that are large enough."""
         sizes: Counter[str] = Counter()
         self._small.clear()
-        for found in self._asked():
+        for found in self.made(self._row):
             if not isinstance(found, Problem):
-                sizes[found[2].world] += 1
-        for found in self._asked():
-            if isinstance(found, Problem):
+                sizes[found.world] += 1
+        for found in self.made(self._row):
+            if isinstance(found, Problem) or sizes[found.world] >= self.min_tasks:
                 yield found
-            elif sizes[found[2].world] >= self.min_tasks:
-                yield _row(*found)
             else:
-                self._small[found[2].world] = None
-
-    def _asked(self) -> Iterator[tuple[Record, _Question, _Kin] | Problem]:
-        """Yield each question with its world and its group."""
-
-        def one(record: Record) -> tuple[Record, _Question, _Kin]:
-            asked: _Question = read(_Question, record.value, needs=FORMAT)
-            meta = asked.meta
-            return record, asked, _Kin(_label(meta, self.world_by), _label(meta, self.group_by))
-
-        return self.made(one)
+                self._small[found.world] = None
 
     @cached_property
     def _small(self) -> dict[str, None]:
@@ -135,34 +117,34 @@ class Cladder(FileSuite):
             return answer
         return f"{row.hint} {answer}"
 
-
-def _row(record: Record, asked: _Question, kin: _Kin) -> Row:
-    """Return the row of one question."""
-    kind, graph = asked.meta.query_type, asked.meta.graph_id
-    estimand = asked.meta.estimand or asked.meta.formal_form or ""
-    facts = (
-        Fact(
-            f"estimand/{kind}/{graph}",
-            estimand,
-            f"The estimand of {kind} in graph {graph} is {estimand}.",
-        ),
-    )
-    steps = asked.reasoning or _Reasoning()
-    told = (getattr(steps, step) or "" for step in STEPS)
-    return Row(
-        at=record.at,
-        id=asked.question_id,
-        world=kin.world,
-        group=kin.group,
-        prompt=f"{asked.given_info} {asked.question}".strip(),
-        answers=(asked.answer,),
-        scorer="prefix",
-        options={"choices": ["yes", "no"], "none": list(REFUSALS)},
-        facts=facts if estimand else (),
-        category=kind,
-        context="",
-        hint=" ".join(" ".join(told).split()),
-    )
+    def _row(self, record: Record) -> Row:
+        """Return the row of one question."""
+        asked: _Question = read(_Question, record.value, needs=FORMAT)
+        kind, graph = asked.meta.query_type, asked.meta.graph_id
+        estimand = asked.meta.estimand or asked.meta.formal_form or ""
+        facts = (
+            Fact(
+                f"estimand/{kind}/{graph}",
+                estimand,
+                f"The estimand of {kind} in graph {graph} is {estimand}.",
+            ),
+        )
+        steps = asked.reasoning or _Reasoning()
+        told = (getattr(steps, step) or "" for step in STEPS)
+        return Row(
+            at=record.at,
+            id=asked.question_id,
+            world=_label(asked.meta, self.world_by),
+            group=_label(asked.meta, self.group_by),
+            prompt=f"{asked.given_info} {asked.question}".strip(),
+            answers=(asked.answer,),
+            scorer="prefix",
+            options={"choices": ["yes", "no"], "none": list(REFUSALS)},
+            facts=facts if estimand else (),
+            category=kind,
+            context="",
+            hint=" ".join(" ".join(told).split()),
+        )
 
 
 def _label(meta: _Meta, names: list[str]) -> str:

@@ -130,7 +130,7 @@ def hotpotqa(options: Options, answer: str, said: str) -> float:
         return float(mine == right)
     if mine != right and (mine in LABELS or right in LABELS):
         return 0.0
-    return _overlap(mine.split(), right.split())
+    return overlap(mine.split(), right.split())
 
 
 def ace(options: Options, answer: str, said: str) -> float:
@@ -143,12 +143,7 @@ def ace(options: Options, answer: str, said: str) -> float:
 
 
 RULES: dict[str, Callable[[Options, str, str], float]] = {
-    "prefix": prefix,
-    "locomo": locomo,
-    "memoryagentbench": memoryagentbench,
-    "ddxplus": ddxplus,
-    "hotpotqa": hotpotqa,
-    "ace": ace,
+    rule.__name__: rule for rule in (prefix, locomo, memoryagentbench, ddxplus, hotpotqa, ace)
 }
 
 
@@ -188,10 +183,10 @@ def _stems(text: str) -> list[str]:
 
 
 def _stemmed_f1(said: str, answer: str) -> float:
-    return _overlap(_stems(said), _stems(answer))
+    return overlap(_stems(said), _stems(answer))
 
 
-def _overlap(mine: Sequence[str], right: Sequence[str]) -> float:
+def overlap(mine: Sequence[str], right: Sequence[str]) -> float:
     """Return the harmonic mean of the shares of common words, 0.0 where there is none."""
     common = sum((Counter(mine) & Counter(right)).values())
     return 2 * common / (len(mine) + len(right)) if common else 0.0

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -120,10 +119,10 @@ def numeric(options: Options, answer: str, said: str) -> float:
 def f1(options: Options, answer: str, said: str) -> float:
     """Harmonic mean of the shares of common words in completion and answer (SQuAD)."""
     mine, right = (wording.without_articles(text).split() for text in (said, answer))
-    common = sum((Counter(mine) & Counter(right)).values())
-    if not common:
+    share = published.overlap(mine, right)
+    if not share:
         return float(mine == right and bool(wording.bare(said) or wording.same(said, answer)))
-    return 2 * common / (len(mine) + len(right))
+    return share
 
 
 def choice(options: Options, answer: str, said: str) -> float:
