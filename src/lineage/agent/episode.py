@@ -38,9 +38,7 @@ class Attempt:
     opened: tuple[str, ...] = ()
 
 
-async def work(
-    context: Context, name: str, inputs: Inputs, task_instance: TaskInstance
-) -> Attempt:
+async def work(context: Context, name: str, inputs: Inputs, task_instance: TaskInstance) -> Attempt:
     """Work on `task_instance` and get feedback."""
     return await _attempt(context, name, inputs, task_instance, probe=False)
 

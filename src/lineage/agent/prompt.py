@@ -123,7 +123,7 @@ def conversation(head: Sequence[Turn], first: str, trace: Trace) -> tuple[Turn, 
 
     `head` ends with the task; `first` is what the environment showed at the beginning.
     """
-    summary = fence_own("summary", trace.summary) if trace.summary else ""
+    summary = f"<summary>\n{quoted(trace.summary)}\n</summary>" if trace.summary else ""
     parts = (head[-1].content, _inert(first), summary)
     turns = [*head[:-1], Turn("user", "\n".join(part for part in parts if part))]
     for exchange in trace.exchanges:
@@ -149,11 +149,6 @@ def summary_turns(prompt: str, text: str) -> tuple[Turn, ...]:
 def judge_turns(prompt: str) -> tuple[Turn, ...]:
     """Return the turns that ask a judge for yes or no."""
     return (system_turn("judge"), Turn("user", _inert(prompt)))
-
-
-def fence_own(tag: str, text: str) -> str:
-    """Return the instance's own `text` between marks, escaped line by line."""
-    return f"<{tag}>\n{quoted(text)}\n</{tag}>"
 
 
 def quoted(text: str) -> str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
 
+Entry = TypeVar("Entry", Memory, Doc)
 APPLIED = "applied"
 OVERFLOW = "overflow"
 SPARE = 8
@@ -159,13 +161,13 @@ def _add(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Know
 
 
 def _revise(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Knowledge, str]:
-    old = _memory(k, edit.id)
+    old = _found(k.memories, edit.id)
     new = replace(old, text=_memory_text(k, edit, limits), edited=origin)
     return k.evolve(memories=tuple(new if m is old else m for m in k.memories)), new.id
 
 
 def _merge(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Knowledge, str]:
-    olds = [_memory(k, id) for id in dict.fromkeys(edit.ids)]
+    olds = [_found(k.memories, id) for id in dict.fromkeys(edit.ids)]
     if len(olds) < 2:
         raise Rejected("a merge needs two ids or more")
     first, gone = olds[0], {old.id for old in olds[1:]}
@@ -177,9 +179,9 @@ def _merge(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Kn
 
 def _drop(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Knowledge, str]:
     if edit.id.startswith("d"):
-        doc = _doc(k, edit.id)
+        doc = _found(k.docs, edit.id)
         return k.evolve(docs=tuple(d for d in k.docs if d is not doc)), doc.id
-    memory = _memory(k, edit.id)
+    memory = _found(k.memories, edit.id)
     return k.evolve(memories=tuple(m for m in k.memories if m is not memory)), memory.id
 
 
@@ -190,23 +192,16 @@ def _write(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Kn
 
 
 def _revise_doc(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Knowledge, str]:
-    old = _doc(k, edit.id)
+    old = _found(k.docs, edit.id)
     title, body = _doc_texts(k, edit, limits, but=old.id)
     new = replace(old, title=title, body=body, edited=origin)
     return k.evolve(docs=tuple(new if d is old else d for d in k.docs)), new.id
 
 
-def _memory(k: Knowledge, id: str) -> Memory:
-    for memory in k.memories:
-        if memory.id == id:
-            return memory
-    raise Rejected("unknown id")
-
-
-def _doc(k: Knowledge, id: str) -> Doc:
-    for doc in k.docs:
-        if doc.id == id:
-            return doc
+def _found(entries: Sequence[Entry], id: str) -> Entry:
+    for entry in entries:
+        if entry.id == id:
+            return entry
     raise Rejected("unknown id")
 
 

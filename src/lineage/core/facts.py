@@ -64,8 +64,7 @@ class Truth:
                 claims[phrase].append(claim)
         self._claims = dict(claims)
         self._shared = {
-            phrase: len({claim.tail for claim in several}) > 1
-            for phrase, several in claims.items()
+            phrase: len({claim.tail for claim in several}) > 1 for phrase, several in claims.items()
         }
         lengths = sorted({len(phrase) for phrase in claims}, reverse=True)
         # At one place of a text, the longest phrase and those that it begins with.

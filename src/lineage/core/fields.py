@@ -14,9 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from lineage.core.errors import LineageError, nearest
 
-NODE = ConfigDict(
-    extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, defer_build=True
-)
+NODE = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, defer_build=True)
 """How each node is checked, and built when first made, so that `--help` need not wait for it.
 
 An unknown key is refused, and so is a number that is not finite.

@@ -6,6 +6,8 @@ An entry (`m3`, `d4`) is named by its lineage and its id, which is never given t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from lineage.core.errors import LineageError
@@ -230,13 +232,11 @@ def _needs(row: dict[str, Any], homes: dict[int, Home], versions: dict[str, Entr
 
 def _homes(snapshots: Snapshots, lineage: str) -> dict[int, Home]:
     """Return the own world of `lineage` by generation."""
-    facts: dict[int, list[Fact]] = {}
-    worlds: dict[int, str] = {}
-    for row in rows(
-        snapshots.connection,
+    found = snapshots.connection.execute(
         "SELECT generation, world, key, value, text FROM worlds WHERE lineage = ? ORDER BY ALL",
         [lineage],
-    ):
-        facts.setdefault(row["generation"], []).append(Fact(row["key"], row["value"], row["text"]))
-        worlds[row["generation"]] = row["world"]
-    return {generation: Home(worlds[generation], tuple(facts[generation])) for generation in facts}
+    ).fetchall()
+    return {
+        generation: Home(world, [Fact(*row[2:]) for row in facts])
+        for (generation, world), facts in groupby(found, key=itemgetter(0, 1))
+    }

@@ -102,9 +102,7 @@ def _held_in(shared: Path, records: list[Record]) -> list[Path]:
     return [file for file in (shared, *own) if file.exists()]
 
 
-def _merge(
-    run: Path, shared: Path, records: list[Record], files: list[Path], target: Path
-) -> None:
+def _merge(run: Path, shared: Path, records: list[Record], files: list[Path], target: Path) -> None:
     """Write the rows of `records`, which `files` hold, to `target`: it will be `shared`."""
     name = shared.relative_to(run).parts[0]
     schema, rows = OF_GENERATION[name], 0

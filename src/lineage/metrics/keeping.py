@@ -8,8 +8,8 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from lineage.core.intervals import AMOUNT, DIFFERENCE, Range
-from lineage.metrics.cells import Cell, means, ratios
+from lineage.core.intervals import AMOUNT, DIFFERENCE
+from lineage.metrics.cells import means, ratios
 from lineage.metrics.facts import HANDOFFS
 from lineage.metrics.registry import INTERVAL, metric
 from lineage.metrics.relations import differences, scored
@@ -47,7 +47,8 @@ def kept(log: duckdb.DuckDBPyConnection) -> pa.Table:
         "FROM place p LEFT JOIN tokens t USING (folder, arm, generation) LEFT JOIN tokens f "
         "ON f.folder = p.folder AND f.arm = p.arm AND f.generation = 0 AND f.pair = t.pair"
     )
-    return ratios(log, cells, ("measure", "arm", "k"), _divided)
+    divided = {"score": DIFFERENCE, "tokens": AMOUNT}
+    return ratios(log, cells, ("measure", "arm", "k"), lambda cell: divided[cell["measure"]])
 
 
 @metric("arm", "generation", *INTERVAL, *CHANGE)
@@ -71,10 +72,6 @@ def compression(log: duckdb.DuckDBPyConnection) -> pa.Table:
     sides = zip(found["score_low"].to_pylist(), found["score_high"].to_pylist(), strict=True)
     equal = [None if low is None else low <= 0 <= high for low, high in sides]
     return found.append_column("equal_score", pa.array(equal, pa.bool_()))
-
-
-def _divided(cell: Cell) -> Range:
-    return DIFFERENCE if cell["measure"] == "score" else AMOUNT
 
 
 def _with_before(cells: str, values: str) -> str:

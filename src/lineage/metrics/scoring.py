@@ -6,6 +6,8 @@ failed has no score and is in no mean. `counts.unscored` counts both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 import pyarrow as pa
 
@@ -22,15 +24,13 @@ INHERITED = f"{PROBES} AND generation > 0"
 @metric("arm", "family", *INTERVAL)
 def scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the mean score of probes by arm and family. The means are those of `SCORE_SQL`."""
-    by = ("arm", "family")
-    return means(log, scored("arm, family", PROBES), by, SHARE)
+    return _means(log, ("arm", "family"))
 
 
 @metric("arm", "family", "generation", *INTERVAL)
 def scores_by_generation(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the mean score of probes by arm, family and generation."""
-    by = ("arm", "family", "generation")
-    return means(log, scored(", ".join(by), PROBES), by, SHARE)
+    return _means(log, ("arm", "family", "generation"))
 
 
 @metric("arm", "family", "category", *INTERVAL)
@@ -39,13 +39,14 @@ def scores_by_category(log: duckdb.DuckDBPyConnection) -> pa.Table:
 
     No rows without categories.
     """
-    by = ("arm", "family", "category")
-    cells = scored(", ".join(by), f"{PROBES} AND category <> ''")
-    return means(log, cells, by, SHARE)
+    return _means(log, ("arm", "family", "category"), f"{PROBES} AND category <> ''")
 
 
 @metric("arm", "generation", *INTERVAL)
 def work_scores(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the mean score of working episodes by arm and generation."""
-    by = ("arm", "generation")
-    return means(log, scored("arm, generation", "kind = 'act'"), by, SHARE)
+    return _means(log, ("arm", "generation"), "kind = 'act'")
+
+
+def _means(log: duckdb.DuckDBPyConnection, by: Sequence[str], which: str = PROBES) -> pa.Table:
+    return means(log, scored(", ".join(by), which), by, SHARE)

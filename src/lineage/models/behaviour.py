@@ -24,9 +24,7 @@ ASKS_FOR_DOC = "Which document do you open? Reply with its id, or none."
 COMMON = frozenset(("what", "is", "the", "of", "a", "an", "in", "which", "for", "to", "and"))
 
 
-def respond(
-    skill: SkillConfig, request: Request, draw: Dice, learnt: Sequence[str] = ()
-) -> str:
+def respond(skill: SkillConfig, request: Request, draw: Dice, learnt: Sequence[str] = ()) -> str:
     """Return the text for `request`: which of its jobs it is, the constraint tells.
 
     `learnt` are sentences that the version knows by training.

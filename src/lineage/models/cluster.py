@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import ray
 
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, first_line
 from lineage.core.signals import handlers_kept
 
 PREFIX = "lineage-ray-"
@@ -102,8 +102,9 @@ class Cluster:
                 **QUIET,
             )
         except Exception as error:  # Ray raises a bare one when it is too slow
+            reason = first_line(error).rstrip(".")
             raise LineageError(
-                f"Ray did not start on this machine ({_first(str(error))}): end other work on it "
+                f"Ray did not start on this machine ({reason}): end other work on it "
                 "and try again, or join a Ray that runs with run.ray_address"
             ) from error
         finally:
@@ -155,7 +156,8 @@ def refused(address: str, said: str, key: str = "run.ray_address") -> LineageErr
             f"the Ray cluster at {address!r} refused the token ({MODE} is {mode}, {PLACE} is "
             f"{file}): {TOKEN_HELP}"
         )
-    return LineageError(f"no Ray cluster at {address!r}: {_last(said)}; check {key}")
+    last = said.strip().rpartition("\n")[2].rstrip(".")
+    return LineageError(f"no Ray cluster at {address!r}: {last}; check {key}")
 
 
 def end_processes(ids: Iterable[int]) -> None:
@@ -184,14 +186,6 @@ def _end(processes: list[psutil.Process]) -> None:
         with suppress(psutil.Error):
             one.kill()
     psutil.wait_procs(alive, timeout=LEAVE_SECONDS)
-
-
-def _first(text: str) -> str:
-    return text.strip().partition("\n")[0].rstrip(".")
-
-
-def _last(text: str) -> str:
-    return text.strip().rpartition("\n")[2].rstrip(".")
 
 
 def _sweep() -> None:

@@ -94,9 +94,7 @@ class Replica:
         except RayActorError as error:
             await self._mend(life, last_line(error))
         except RayError as error:
-            raise LineageError(
-                f"an engine cannot serve an adapter: {last_line(error)}"
-            ) from error
+            raise LineageError(f"an engine cannot serve an adapter: {last_line(error)}") from error
 
     async def _mend(self, life: int, error: str) -> None:
         """Start the actor again, once for all the requests that met the death of its `life`."""

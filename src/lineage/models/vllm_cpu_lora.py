@@ -46,9 +46,7 @@ def _groups(indices: Any, weights: Any, tokens: int) -> Iterator[tuple[Any, Any]
         yield (slice(None) if len(slots) == 1 else indices == slot), matrix
 
 
-def shrink(
-    inputs: Any, weights: Any, output: Any, indices: Any, scaling: float = 1.0
-) -> None:
+def shrink(inputs: Any, weights: Any, output: Any, indices: Any, scaling: float = 1.0) -> None:
     """output[t, :rank] = scaling * A[slot of t] @ inputs[t]; zero where t has no slot."""
     output.zero_()
     for rows, matrix in _groups(indices, weights, inputs.shape[0]):
@@ -56,9 +54,7 @@ def shrink(
         output[rows, : matrix.shape[0]] = scaling * product.to(output.dtype)
 
 
-def expand(
-    inputs: Any, weights: Any, output: Any, indices: Any, add_inputs: bool = True
-) -> None:
+def expand(inputs: Any, weights: Any, output: Any, indices: Any, add_inputs: bool = True) -> None:
     """output[t] (+)= B[slot of t] @ inputs[t]."""
     expand_slice(inputs, weights, output, indices, 0, output.shape[1], add_inputs)
 

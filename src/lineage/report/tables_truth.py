@@ -96,13 +96,10 @@ def poison(summary: dict[str, Any]) -> Sheet:
     note = (
         "life in generations; lineages in which it is alive at the end; share of probes that "
         "repeat the planted value; score on same tasks from then on, less the unpoisoned arm's"
-    ) + _why(rows, "no such probe, or no unpoisoned arm with the same migration")
+    )
+    if any(NOT_COMPUTED in row for row in rows):
+        note += f"; {NOT_COMPUTED}: no such probe, or no unpoisoned arm with the same migration"
     return counted(Sheet("how long does a poisoned entry live?", head, rows, note), counts)
-
-
-def _why(rows: tuple[tuple[str, ...], ...], reason: str) -> str:
-    """Return why cells are n/a, to end a note with; "" where none is."""
-    return f"; {NOT_COMPUTED}: {reason}" if any(NOT_COMPUTED in row for row in rows) else ""
 
 
 def _pooled(summary: dict[str, Any], metric: str, **which: str) -> dict[str, dict[str, Any]]:

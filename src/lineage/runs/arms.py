@@ -61,11 +61,6 @@ class Arm:
     poisoned: bool
 
     @property
-    def reads_docs(self) -> bool:
-        """Whether instances write, search and open docs, where `agent.docs` lets them."""
-        return self.receives.docs or self.receives.borrowed
-
-    @property
     def record(self) -> dict[str, object]:
         """The arm as `run.json` holds it."""
         return {

@@ -76,7 +76,9 @@ async def run_lineage(
         else:
             # A process may have been killed between a generation's record and this.
             drop_journal(setting.folder, place)
-            state = _resumed(setting, place, plan, state, left)
+            steps = read_steps(setting.folder, place)
+            past = restore(plan, generation, steps, setting.job.suite)
+            state = State(left, (*state.past, *past))
         if generation in span:
             setting.tick()
 
@@ -86,12 +88,6 @@ async def _libraries(config: Config) -> tuple[Library, Library]:
     # An embedding model takes seconds to load, during which other lineages go on.
     ranker = await asyncio.to_thread(make_ranker, agent.ranking, agent.embedding_model)
     return Library(ranker), Library(make_ranker("bm25"))
-
-
-def _resumed(setting: Setting, place: Place, plan: Plan, state: State, left: Knowledge) -> State:
-    steps = read_steps(setting.folder, place)
-    past = restore(plan, place.generation, steps, setting.job.suite)
-    return State(left, (*state.past, *past))
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,8 @@ class _Lineage:
             place.generation,
             version,
         )
-        agent = replace(config.agent, policy=arm.policy, docs=config.agent.docs and arm.reads_docs)
+        reach = arm.receives.docs or arm.receives.borrowed
+        agent = replace(config.agent, policy=arm.policy, docs=config.agent.docs and reach)
         return Context(
             ids=ids,
             engine=Replay(setting.engine, log.answered),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lineage.core.errors import LineageError
 from lineage.search.bm25 import Bm25
-from lineage.search.dense import Dense
+from lineage.search.dense import Dense, load
 from lineage.search.ranking import Entry, Hit, Ranker
 
 __all__ = ["Entry", "Hit", "Library", "Ranker", "make_ranker"]
@@ -21,7 +21,7 @@ def make_ranker(kind: str, model: str | None = None) -> Ranker:
     if kind == "bm25":
         return Bm25()
     if kind == "dense":
-        return Dense.load(model)
+        return Dense(*load(model))
     raise LineageError(f"agent.ranking={kind} is unknown: choose from bm25, dense")
 
 

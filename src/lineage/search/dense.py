@@ -39,14 +39,6 @@ class Dense:
         self._vectors: dict[str, Vectors] = {}
         self._matrix: Vectors | None = None  # n × d in the order of `_live`; None: out of date
 
-    @classmethod
-    def load(cls, folder: str | None) -> Dense:
-        """Return an empty ranker that embeds with the model in `folder`, offline.
-
-        Raises LineageError where the package or the model is missing.
-        """
-        return cls(*_load(folder))
-
     def put(self, entries: Iterable[Entry]) -> None:
         """Add `entries`; one whose id is known replaces the old one."""
         for entry in entries:
@@ -98,8 +90,11 @@ def _unit(vectors: Vectors) -> Vectors:
 
 
 @cache
-def _load(folder: str | None) -> tuple[Embed, Embed]:
-    """Return how the model in `folder` embeds texts, and queries. Loaded once a process."""
+def load(folder: str | None) -> tuple[Embed, Embed]:
+    """Return how the model in `folder` embeds texts, and queries. Loaded once a process, offline.
+
+    Raises LineageError where the package or the model is missing.
+    """
     path = Path(folder).expanduser() if folder else None
     if path is None or not path.is_dir():
         raise LineageError(f"{_REMEDY}: {folder!r} is no folder")

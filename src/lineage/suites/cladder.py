@@ -122,13 +122,8 @@ class Cladder(FileSuite):
         asked: _Question = read(_Question, record.value, needs=FORMAT)
         kind, graph = asked.meta.query_type, asked.meta.graph_id
         estimand = asked.meta.estimand or asked.meta.formal_form or ""
-        facts = (
-            Fact(
-                f"estimand/{kind}/{graph}",
-                estimand,
-                f"The estimand of {kind} in graph {graph} is {estimand}.",
-            ),
-        )
+        said = f"The estimand of {kind} in graph {graph} is {estimand}."
+        fact = Fact(f"estimand/{kind}/{graph}", estimand, said)
         steps = asked.reasoning or _Reasoning()
         told = (getattr(steps, step) or "" for step in STEPS)
         return Row(
@@ -140,9 +135,8 @@ class Cladder(FileSuite):
             answers=(asked.answer,),
             scorer="prefix",
             options={"choices": ["yes", "no"], "none": list(REFUSALS)},
-            facts=facts if estimand else (),
+            facts=(fact,) if estimand else (),
             category=kind,
-            context="",
             hint=" ".join(" ".join(told).split()),
         )
 

@@ -95,9 +95,7 @@ class LongMemEval(FileSuite):
         for (record, value), names in zip(held, needed, strict=True):
             yield self._question(world, record, value, names)
 
-    def _question(
-        self, world: str, record: Record, value: _Instance, needed: Sequence[str]
-    ) -> Row:
+    def _question(self, world: str, record: Record, value: _Instance, needed: Sequence[str]) -> Row:
         abstains = value.question_id.endswith("_abs")
         return Row(
             at=record.at,

@@ -16,9 +16,7 @@ from lineage.agent.policies.rewrite_all import rewrite_all
 from lineage.agent.proposal import Proposal
 from lineage.core.knowledge import Knowledge
 
-Policy = Callable[
-    [Context, str, Knowledge, Sequence[Experience]], Awaitable[Sequence[Proposal]]
-]
+Policy = Callable[[Context, str, Knowledge, Sequence[Experience]], Awaitable[Sequence[Proposal]]]
 """From a context, a prefix for episode names, Knowledge and experiences to proposals."""
 
 POLICIES: dict[str, Policy] = {"append": append, "edit": edit, "rewrite-all": rewrite_all}

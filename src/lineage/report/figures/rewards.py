@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lineage.log.schema import TRAINING_SCHEMA
+from lineage.metrics import training
 from lineage.report import canvas
 from lineage.report.lookup import cells
 
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 BY_GENERATION = "What is a handoff rewarded for?"
 BY_STEP = "Which part of the reward does training raise?"
-PARTS = tuple(
-    name.removeprefix("reward_") for name in TRAINING_SCHEMA.names if name.startswith("reward_")
-)
+PARTS = tuple(name.removeprefix("reward_") for name in training.PARTS)
 ROOM = 0.1
 """Of the axis, above and below what is drawn."""
 MARKED = 12
