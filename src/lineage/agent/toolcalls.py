@@ -51,35 +51,31 @@ async def converse(steps: Steps, knowledge: Knowledge, prompt: str) -> Talk:
         if completion.error or not completion.calls:
             talk.answered = completion, columns
             return talk
-        reply = _serve(context, knowledge, talk.opened, completion.calls)
-        steps.write(reply.kind, **reply.columns, **columns)
-        said = (Turn("assistant", completion.text), Turn("tool", reply.text))
+        kind, told, about = _serve(context, knowledge, talk.opened, completion.calls)
+        steps.write(kind, **about, **columns)
+        said = (Turn("assistant", completion.text), Turn("tool", told))
         talk.turns = (*talk.turns, *said)
     return talk
 
 
-@dataclass(frozen=True)
-class _Reply:
-    kind: str
-    text: str
-    columns: dict[str, Any]
-
-
 def _serve(
     context: Context, knowledge: Knowledge, opened: list[Doc], calls: Sequence[ToolCall]
-) -> _Reply:
-    """Answer the first of `calls`; what it asks for is data, and only ids that exist open."""
+) -> tuple[str, str, dict[str, Any]]:
+    """Answer the first of `calls`: return the kind of its step, the reply and the step's columns.
+
+    What it asks for is data, and only ids that exist open.
+    """
     call = calls[0]
     if call.name == "search":
         query = str(call.arguments.get("query", ""))
         found = context.find_docs(knowledge, query)
         columns: dict[str, Any] = {"detail": query, "results": tuple(doc.id for doc in found)}
-        return _Reply("search", prompts.doc_index(found) or "Nothing found.", columns)
+        return "search", prompts.doc_index(found) or "Nothing found.", columns
     id = str(call.arguments.get("id", ""))
     full = len(opened) >= context.config.docs_opened
     doc = None if full else next((d for d in knowledge.docs if d.id == id), None)
     if doc is None:
         why = "no more documents may be opened" if full else "unknown id"
-        return _Reply("open", why, {"detail": f"{call.name}: {why}"})
+        return "open", why, {"detail": f"{call.name}: {why}"}
     opened.append(doc)
-    return _Reply("open", prompts.doc_block(doc, with_id=True), {"entry": id, "detail": doc.title})
+    return "open", prompts.doc_block(doc, with_id=True), {"entry": id, "detail": doc.title}

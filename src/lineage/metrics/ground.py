@@ -20,7 +20,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -194,19 +193,18 @@ class _Reader:
             "WHERE k.pair BETWEEN ? AND ? GROUP BY ALL ORDER BY h.home, h.shelf",
             params=span,
         ).fetchall()
-        entries: dict[str, list[Any]] = {name: [] for name in ENTRY_SCHEMA.names}
-        said: dict[str, list[Any]] = {name: [] for name in SAID_SCHEMA.names}
+        entries, said = list[tuple[object, ...]](), list[tuple[object, ...]]()
         for number, rows in groupby(shelves, key=itemgetter(0)):
             self._read_home(known[number], rows, entries, said)
-        self._insert("ground_entries", pa.table(entries, schema=ENTRY_SCHEMA))
-        self._insert("ground_said", pa.table(said, schema=SAID_SCHEMA))
+        self._insert("ground_entries", table_of(entries, ENTRY_SCHEMA))
+        self._insert("ground_said", table_of(said, SAID_SCHEMA))
 
     def _read_home(
         self,
         home: Home,
         rows: Iterator[tuple[int, int, str]],
-        entries: dict[str, list[Any]],
-        said: dict[str, list[Any]],
+        entries: list[tuple[object, ...]],
+        said: list[tuple[object, ...]],
     ) -> None:
         texts: dict[str, tuple[int, int]] = {}
         same: dict[str, int] = {}
@@ -217,9 +215,8 @@ class _Reader:
                     texts[text] = number, same.setdefault(normalised(text), number)
                     found = home.read(text)
                     for key in found.stated | found.denied:
-                        row = (number, key, key in found.stated, key in found.denied)
-                        _append(said, row)
-                _append(entries, (shelf, kind, place, clean(entry), *texts[text]))
+                        said.append((number, key, key in found.stated, key in found.denied))
+                entries.append((shelf, kind, place, clean(entry), *texts[text]))
         self.texts += len(texts)
 
     def _insert(self, name: str, rows: pa.Table) -> None:
@@ -245,8 +242,3 @@ def texts_of(content: str) -> Iterator[str]:
     yield from (memory["text"] for memory in held["memories"])
     for doc in held["docs"]:
         yield from (doc["title"], doc["body"])
-
-
-def _append(columns: dict[str, list[Any]], row: tuple[Any, ...]) -> None:
-    for column, value in zip(columns.values(), row, strict=True):
-        column.append(value)

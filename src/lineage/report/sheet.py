@@ -32,6 +32,11 @@ class Sheet:
     left: int = 1
 
 
+def noted(*parts: str) -> str:
+    """Return the parts of a note as one; those that are "" are left out."""
+    return "; ".join(filter(None, parts))
+
+
 def counted(sheet: Sheet, counts: Sequence[Iterable[int]]) -> Sheet:
     """Return `sheet` with the number of pairs behind its cells, `counts` a row.
 
@@ -45,12 +50,11 @@ def counted(sheet: Sheet, counts: Sequence[Iterable[int]]) -> Sheet:
     if len(several) == 1:
         (n,) = several
         said = f"n = {n} {'pair' if n == 1 else 'pairs'} in every cell"
-        return replace(sheet, note=f"{sheet.note}; {said}" if sheet.note else said)
+        return replace(sheet, note=noted(sheet.note, said))
     column = (" ".join(map(str, row if len(set(row)) > 1 else row[:1])) for row in known)
     rows = tuple((*row, cell) for row, cell in zip(sheet.rows, column, strict=True))
     said = "n: pairs" + (", cell by cell" if any(len(set(row)) > 1 for row in known) else "")
-    note = f"{sheet.note}; {said}" if sheet.note else said
-    return replace(sheet, head=(*sheet.head, "n"), rows=rows, note=note)
+    return replace(sheet, head=(*sheet.head, "n"), rows=rows, note=noted(sheet.note, said))
 
 
 def table(
@@ -68,7 +72,7 @@ def table(
     writers: Iterable[Writer] = written if isinstance(written, Sequence) else repeat(written)
     rows = tuple((*names, *(w(c) for w, c in zip(writers, cells))) for names, cells in found)
     if undefined and any(NOT_COMPUTED in row for row in rows):
-        note = "; ".join(filter(None, (note, f"{NOT_COMPUTED}: {undefined}")))
+        note = noted(note, f"{NOT_COMPUTED}: {undefined}")
     sheet = Sheet(title, head, rows, note, left=len(found[0][0]) if found else 1)
     return counted(sheet, [map(pairs_of, cells) for _, cells in found])
 

@@ -21,6 +21,7 @@ from lineage.report.sheet import (
     counted,
     gained,
     name,
+    noted,
     pairs_of,
     share,
     starred,
@@ -106,7 +107,7 @@ def scores_by_family(summary: dict[str, Any]) -> Sheet:
         if gain["share_reason"]
     }
     reasons = "; ".join(sorted(undefined))
-    note = _note(
+    note = noted(
         f"mean over pairs [{_level(summary)} interval] of the probes of all generations",
         f"* {STAR}",
         reasons and f"of possible n/a: {reasons}",
@@ -128,7 +129,7 @@ def scores_by_arm(summary: dict[str, Any]) -> Sheet:
             row.append(bounds(score) + mark if score else NOT_COMPUTED)
         rows.append(tuple(row))
         counts.append([pairs_of(found.get((arm, family))) for family in families])
-    note = _note(
+    note = noted(
         f"mean over pairs [{_level(summary)} interval] of the probes of all generations",
         f"* of the gain over {summary['baseline']} {STAR}",
         *_asides(summary),
@@ -157,7 +158,7 @@ def inherited(summary: dict[str, Any]) -> Sheet:
     ]
     title = f"does a successor profit? gain over {summary['baseline']}"
     head = ("gen.", "arm", *families)
-    note = _note(
+    note = noted(
         "generation 0 inherits nothing: its probes read what it wrote itself, after 1 handoff",
         f"* {STAR}",
     )
@@ -213,7 +214,7 @@ def matrix(summary: dict[str, Any]) -> Sheet:
         rows.append(("",) * (2 + len(readers)))
         counts.append([])
     head = ("family", "writer", *(f"read by {name(reader)}" for reader in readers))
-    note = _note(
+    note = noted(
         "gain over the same reader without Knowledge, in the last generation",
         f"* {STAR}",
         "n/a: no such arm, or no cold arm of that reader",
@@ -305,10 +306,6 @@ def _asides(summary: dict[str, Any]) -> Iterator[str]:
         )
     if said := lost(rows_of(summary, "unscored")):
         yield f"probes over-long (scored 0) + missing: {said}"
-
-
-def _note(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
 
 
 def _title(summary: dict[str, Any]) -> str:
