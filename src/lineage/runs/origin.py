@@ -11,7 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,6 @@ GIT_SECONDS = 10.0
 """So long may git take to answer."""
 
 
-@dataclass(frozen=True)
-class Machine:
-    """A kind of machine, in words: no name of it and no path."""
-
-    processor: str
-    cores: int
-    memory_gib: int
-    system: str
-    python: str
-
-
 def origin(arguments: list[str] | None = None) -> dict[str, Any]:
     """Return `commit`, `dirty`, `machine` and `command` of this process, as a record holds them.
 
@@ -49,7 +38,7 @@ def origin(arguments: list[str] | None = None) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
-        "machine": asdict(machine()),
+        "machine": machine(),
         "command": shlex.join([Path(name).name, *rest]),
     }
 
@@ -62,15 +51,15 @@ def libraries(kind: str) -> dict[str, str]:
     return installed(*LIBRARIES, *(SERVING if kind == "vllm" else ()))
 
 
-def machine() -> Machine:
-    """Return what kind of machine this is."""
-    return Machine(
-        processor=_processor(),
-        cores=len(os.sched_getaffinity(0)),
-        memory_gib=round(psutil.virtual_memory().total / GIB),
-        system=platform.system(),
-        python=platform.python_version(),
-    )
+def machine() -> dict[str, Any]:
+    """Return what kind of machine this is, in words: no name of it and no path."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / GIB),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
 
 
 @dataclass(frozen=True)
