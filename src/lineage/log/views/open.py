@@ -135,7 +135,9 @@ def make_views(
             check_path(one.folder)
             if URL in one.folder:
                 behind[one.folder] = datasets_behind(log, one.folder)
-            files[one.folder] = whole_files(one.folder, files_of(one.folder), skip, skipped)
+            found = files_of(one.folder)
+            # What is gathered is read at once, and a torn file shows then.
+            files[one.folder] = whole_files(one.folder, found, skip, skipped, each=gather is None)
             whole.append(one)
         except LineageError as error:
             if not skip:
@@ -144,8 +146,9 @@ def make_views(
     if not whole:
         raise LineageError(f"nothing can be read; left out, of {len(skipped)}: {skipped[0].reason}")
     try:
+        partial = {one.folder for one in skipped if one.file}
         for name in SCHEMAS:
-            log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files, behind)}")
+            log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files, behind, partial)}")
         if gather is not None:
             gather()
         _runs(log, whole)
@@ -154,6 +157,8 @@ def make_views(
     except duckdb.InterruptException:
         raise
     except duckdb.Error as error:
+        for one in whole:
+            whole_files(one.folder, files[one.folder], False, [])
         where = ", ".join(one.folder for one in whole)
         raise LineageError(f"{where} cannot be read: {str(error).splitlines()[0]}") from error
     _skipped(log, skipped)
