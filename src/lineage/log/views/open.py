@@ -312,13 +312,14 @@ def _comment(log: duckdb.DuckDBPyConnection) -> None:
     }
     datasets = {name: View(name, "", DATASET_DOCS[name], DOCS[name]) for name in SCHEMAS}
     views = {**datasets, **{view.name: view for view in VIEWS}, **tables}
+    words = []
     for name, column in log.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'"
     ).fetchall():
         if name in views:
             known = {**DOCS["steps"], **views[name].docs, "folder": RECORD_DOCS["folder"]}
             doc = known.get(column, "setting" if name == "runs" else "")
-            log.execute(f'COMMENT ON COLUMN {name}."{column}" IS {quoted(doc)}')
+            words.append(f'COLUMN {name}."{column}" IS {quoted(doc)}')
     for name, view in views.items():
-        kind = "TABLE" if name in tables else "VIEW"
-        log.execute(f"COMMENT ON {kind} {name} IS {quoted(view.doc)}")
+        words.append(f"{'TABLE' if name in tables else 'VIEW'} {name} IS {quoted(view.doc)}")
+    log.execute("BEGIN; " + "".join(f"COMMENT ON {word}; " for word in words) + "COMMIT")
