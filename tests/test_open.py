@@ -238,6 +238,20 @@ def test_what_is_broken_is_named_and_left_out_only_when_told_to(
     assert 0 < left < whole if how in ("torn", "newer") else left == 0
 
 
+@pytest.mark.parametrize("name", ["steps", "knowledge", "worlds"])
+@pytest.mark.parametrize("held", [b"", b"PAR1 torn", b"no Parquet at all, and of some length"])
+def test_a_torn_file_among_very_many_is_named_by_what_reads_all_at_once(
+    one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, held: bytes
+) -> None:
+    monkeypatch.setattr("lineage.log.views.datasets.ASKED", 2)
+    copied = shutil.copytree(one, tmp_path / "run")
+    torn = sorted((copied / name).glob("**/*.parquet"))[1]
+    torn.write_bytes(held)
+    with pytest.raises(LineageError, match="no whole Parquet file") as told:
+        summarise(copied)
+    assert str(torn) in str(told.value)
+
+
 def test_nothing_to_open_says_so(one: Path, tmp_path: Path) -> None:
     for where in (tmp_path, tmp_path / "nowhere", f"{tmp_path}/*"):
         with pytest.raises(LineageError, match="no run folder"):

@@ -56,9 +56,12 @@ def files_of(folder: str) -> Files:
     return {name: sorted(Path(folder).glob(_below(name))) for name in SCHEMAS}
 
 
-def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -> Files:
+def whole_files(
+    folder: str, files: Files, skip: bool, skipped: list[Skipped], each: bool = True
+) -> Files:
     """Return those of `files` that can be read; what `skip` leaves out goes into `skipped`.
 
+    Of very many, only the first and the last of a dataset are looked at, unless `each` is.
     Raises LineageError where one cannot be read and `skip` is not set, or nothing is finished.
     """
     if not files:
@@ -71,7 +74,10 @@ def whole_files(folder: str, files: Files, skip: bool, skipped: list[Skipped]) -
                 # Of very many files the first and the last say which schema they are of: it
                 # changes only where a newer lineage went on with a run.
                 inner = len(those) > ASKED and 0 < number < len(those) - 1
-                check_end(file) if inner else check_file(file, KEYS[name])
+                if not inner:
+                    check_file(file, KEYS[name])
+                elif each:
+                    check_end(file)
                 kept[name].append(file)
             except LineageError as error:
                 if not skip:
@@ -110,8 +116,16 @@ def datasets_behind(log: duckdb.DuckDBPyConnection, folder: str) -> Collection[s
     return found
 
 
-def dataset_sql(name: str, files: dict[str, Files], behind: dict[str, Collection[str]]) -> str:
-    """Return SQL for dataset `name` over the `files` by folder; of a URL, what is `behind` it."""
+def dataset_sql(
+    name: str,
+    files: dict[str, Files],
+    behind: dict[str, Collection[str]],
+    partial: Collection[str] = (),
+) -> str:
+    """Return SQL for dataset `name` over the `files` by folder; of a URL, what is `behind` it.
+
+    Of a folder that is `partial`, something is left out.
+    """
     places: list[str] = []
     for place, found in files.items():
         those = found.get(name, [])
@@ -120,8 +134,7 @@ def dataset_sql(name: str, files: dict[str, Files], behind: dict[str, Collection
         elif those:
             # A glob finds what is finished later too, unless something is left out.
             everything = f"{glob.escape(place)}/{_below(name)}"
-            all_there = len(those) == len(list(Path(place).glob(_below(name))))
-            places += [everything] if all_there else list(map(str, those))
+            places += list(map(str, those)) if place in partial else [everything]
     if not places:
         return _nothing(name)
     hive = name in OF_GENERATION

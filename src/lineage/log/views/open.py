@@ -135,7 +135,9 @@ def make_views(
             check_path(one.folder)
             if URL in one.folder:
                 behind[one.folder] = datasets_behind(log, one.folder)
-            files[one.folder] = whole_files(one.folder, files_of(one.folder), skip, skipped)
+            found = files_of(one.folder)
+            # What is gathered is read at once, and a torn file shows then.
+            files[one.folder] = whole_files(one.folder, found, skip, skipped, each=gather is None)
             whole.append(one)
         except LineageError as error:
             if not skip:
@@ -144,8 +146,9 @@ def make_views(
     if not whole:
         raise LineageError(f"nothing can be read; left out, of {len(skipped)}: {skipped[0].reason}")
     try:
+        partial = {one.folder for one in skipped if one.file}
         for name in SCHEMAS:
-            log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files, behind)}")
+            log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files, behind, partial)}")
         if gather is not None:
             gather()
         _runs(log, whole)
@@ -154,6 +157,8 @@ def make_views(
     except duckdb.InterruptException:
         raise
     except duckdb.Error as error:
+        for one in whole:
+            whole_files(one.folder, files[one.folder], False, [])
         where = ", ".join(one.folder for one in whole)
         raise LineageError(f"{where} cannot be read: {str(error).splitlines()[0]}") from error
     _skipped(log, skipped)
@@ -307,13 +312,14 @@ def _comment(log: duckdb.DuckDBPyConnection) -> None:
     }
     datasets = {name: View(name, "", DATASET_DOCS[name], DOCS[name]) for name in SCHEMAS}
     views = {**datasets, **{view.name: view for view in VIEWS}, **tables}
+    words = []
     for name, column in log.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'"
     ).fetchall():
         if name in views:
             known = {**DOCS["steps"], **views[name].docs, "folder": RECORD_DOCS["folder"]}
             doc = known.get(column, "setting" if name == "runs" else "")
-            log.execute(f'COMMENT ON COLUMN {name}."{column}" IS {quoted(doc)}')
+            words.append(f'COLUMN {name}."{column}" IS {quoted(doc)}')
     for name, view in views.items():
-        kind = "TABLE" if name in tables else "VIEW"
-        log.execute(f"COMMENT ON {kind} {name} IS {quoted(view.doc)}")
+        words.append(f"{'TABLE' if name in tables else 'VIEW'} {name} IS {quoted(view.doc)}")
+    log.execute("BEGIN; " + "".join(f"COMMENT ON {word}; " for word in words) + "COMMIT")
