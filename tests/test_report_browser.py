@@ -12,7 +12,7 @@ from browser import Browser, chromium
 from helpers import answering, reported, surrogate
 from test_training_report import LOG, training
 
-from lineage.log.schema import clean
+from lineage.core.plaintext import clean
 from lineage.models.protocol import Completion, Request
 from lineage.report.training_page import write_training
 

@@ -14,9 +14,10 @@ from lineage.agent.prompt import memory_block
 from lineage.core.config import AgentConfig
 from lineage.core.edits import Limits
 from lineage.core.knowledge import Doc, Knowledge, Origin
+from lineage.core.plaintext import clean
 from lineage.core.seeds import derive
 from lineage.core.tasks import Suite
-from lineage.log.schema import Step, clean, step_id
+from lineage.log.schema import Step, step_id
 from lineage.models.protocol import Completion, Request, Sampler, TokenCounter, Turn
 from lineage.search import Entry, Library
 

@@ -14,6 +14,7 @@ from string import Template
 
 from lineage.agent.history import Experience, Past, Trace
 from lineage.core.knowledge import Doc, Knowledge, Memory
+from lineage.core.plaintext import spaced
 from lineage.models.protocol import Turn
 
 NO_DOC = "none"
@@ -31,10 +32,7 @@ def escape(text: str) -> str:
     `<` goes, and with it both our fences and every chat template's special tokens; control
     characters and lone surrogates become spaces.
     """
-    plain = text.replace("&", "&amp;").replace("<", "&lt;")
-    if not plain.isprintable():
-        plain = "".join(c if c.isprintable() else " " for c in plain)
-    return " ".join(plain.split())
+    return " ".join(spaced(text.replace("&", "&amp;").replace("<", "&lt;")).split())
 
 
 def fence(tag: str, versions: Sequence[str], lines: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from lineage.commands import Commands, add_command
 from lineage.core.config import ExperimentConfig, ProbeConfig
 from lineage.core.curriculum import TaskInstance, plans
 from lineage.core.errors import LineageError
+from lineage.core.plaintext import spaced
 from lineage.core.tasks import FAMILIES, Family, Suite, World
 from lineage.report.terminal import new_table
 from lineage.suites import make_suite, suite_class
@@ -213,8 +214,7 @@ def cut(text: str, width: int, lines: int) -> str:
     """
     wrapped: list[str] = []
     for line in text.strip().splitlines():
-        plain = "".join(character if character.isprintable() else " " for character in line)
-        wrapped += wrap(plain, max(2, width), drop_whitespace=False) or [""]
+        wrapped += wrap(spaced(line), max(2, width), drop_whitespace=False) or [""]
         if len(wrapped) > lines:
             return "\n".join([*wrapped[: lines - 1], wrapped[lines - 1][: max(1, width - 1)] + "…"])
     return "\n".join(wrapped)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.plaintext import spaced
 
 Entry = TypeVar("Entry", Memory, Doc)
 APPLIED = "applied"
@@ -234,7 +235,7 @@ def _line(text: str, limit: int) -> str:
     """Return `text` on one line, control characters and runs of white space as one space."""
     if len(text) > SPARE * limit:
         raise Rejected("too long")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join(spaced(text).split())
 
 
 def _bounded(text: str, chars: int, tokens: int | None, limits: Limits) -> None:

@@ -20,6 +20,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
+from lineage.core.plaintext import clean
+
 SCHEMA_VERSION = 1
 VERSION_KEY = "lineage.schema"
 """Of a file's metadata: its schema's version. Files without it are of the first one."""
@@ -229,11 +231,6 @@ KEYS = {
     "curve": "step",
 }
 """By dataset, a column that no other dataset has: files without it are of another one."""
-
-
-def clean(text: str) -> str:
-    """Return `text` such that it can be stored as UTF-8: lone surrogates become "?"."""
-    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
 
 
 def table(steps: list[Step]) -> pa.Table:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.plaintext import spaced
 from lineage.markdown.bullets import bullets, first_heading
 from lineage.markdown.frontmatter import (
     FENCE,
@@ -107,8 +108,7 @@ class _Folder:
 
     def _fail(self, path: str, reason: str, line: int = 0) -> None:
         where = f"{self.place}{path}, line {line}" if line else f"{self.place}{path}"
-        text = f"{where}: {reason}"
-        raise LineageError("".join(c if c.isprintable() else " " for c in text))
+        raise LineageError(spaced(f"{where}: {reason}"))
 
     @contextmanager
     def _naming(self, path: str) -> Iterator[None]:

@@ -26,8 +26,8 @@ import pyarrow as pa
 
 from lineage.core.facts import Said, Truth, normalised
 from lineage.core.knowledge import doc_text
+from lineage.core.plaintext import clean
 from lineage.core.tasks import Fact
-from lineage.log.schema import clean
 
 AT_ONCE = 2048
 """Snapshots read at a time, or more where one pair has more; each has some KiB of text."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lineage.core.errors import OVERLONG
+from lineage.core.plaintext import clean
 from lineage.log.journal import Answer
-from lineage.log.schema import Step, clean
+from lineage.log.schema import Step
 from lineage.models.protocol import Completion, Layer, Request, Sampler, ToolCall
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from lineage.core.plaintext import clean
 from lineage.report.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def page(title: str, *parts: str) -> str:
 
 def text(value: object) -> str:
     """Return `value` as HTML text: escaped, and every control character made visible."""
-    plain = str(value).encode("utf-8", "replace").decode()
+    plain = clean(str(value))
     shown = (c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in plain)
     return html.escape("".join(shown))
 

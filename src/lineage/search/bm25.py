@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
 
-from lineage.search.ranking import QUERY_CHARS, Entry, Hit, best, readable
+from lineage.core.plaintext import clean
+from lineage.search.ranking import QUERY_CHARS, Entry, Hit, best
 
 BOOSTS = {"title": 1.5, "body": 1.0}
 """A word in a title says what a doc is about; in a body it may be in passing."""
@@ -194,7 +195,7 @@ def norm(length: int) -> int:
 
 
 def _terms(text: str) -> list[str]:
-    terms: list[str] = _analyser.analyze(readable(text))
+    terms: list[str] = _analyser.analyze(clean(text))
     return terms
 
 

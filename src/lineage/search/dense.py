@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineage.core.errors import LineageError
-from lineage.search.ranking import QUERY_CHARS, Entry, Hit, best, readable
+from lineage.core.plaintext import clean
+from lineage.search.ranking import QUERY_CHARS, Entry, Hit, best
 
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
@@ -42,7 +43,7 @@ class Dense:
     def put(self, entries: Iterable[Entry]) -> None:
         """Add `entries`; one whose id is known replaces the old one."""
         for entry in entries:
-            self._live[entry.id] = readable(f"{entry.title}\n{entry.body}")
+            self._live[entry.id] = clean(f"{entry.title}\n{entry.body}")
             self._matrix = None
 
     def drop(self, ids: Iterable[str]) -> None:
@@ -53,7 +54,7 @@ class Dense:
 
     def search(self, query: str, k: int) -> tuple[Hit, ...]:
         """Return the `k` nearest, best first, ties by id in natural order."""
-        query = readable(query[:QUERY_CHARS])
+        query = clean(query[:QUERY_CHARS])
         if k < 1 or not self._live or not query.strip():
             return ()
         matrix = self._current()

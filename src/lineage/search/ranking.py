@@ -60,8 +60,3 @@ def natural(id: str) -> tuple[tuple[str | tuple[int, str], ...], str]:
     for number, text in zip(numbers, texts, strict=True):
         key += (number, text)
     return tuple(key), id
-
-
-def readable(text: str) -> str:
-    """Return `text` such that it can be encoded as UTF-8: lone surrogates become "?"."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

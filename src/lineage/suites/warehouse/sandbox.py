@@ -17,6 +17,8 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
+from lineage.core.plaintext import clean
+
 JAIL = Path(__file__).with_name("jail.py")
 
 Cell = None | bool | int | float | str
@@ -98,10 +100,7 @@ class _Process:
 
     def ask(self, database: str, tables: Callable[[], tuple[Table, ...]], sql: str) -> Result:
         # A text that UTF-8 cannot hold (a lone surrogate) is no SQL, but costs no process.
-        request: dict[str, Any] = {
-            "database": database,
-            "sql": sql.encode(errors="replace").decode(),
-        }
+        request: dict[str, Any] = {"database": database, "sql": clean(sql)}
         reply = self._exchange(request)
         if reply.get("missing"):
             made = [{"name": table.name, "columns": table.columns} for table in tables()]
