@@ -12,7 +12,8 @@ from rich.console import Console
 
 from lineage import compose
 from lineage.commands import Commands, add_command
-from lineage.commands.overrides import add_overrides
+from lineage.commands.application import run_once, started
+from lineage.commands.flags import add_flags
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
@@ -41,18 +42,27 @@ OF_TRAINING = ("school", "curve", "adapters")
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     what = "train a version to write memories, and register what comes of it"
-    train = add_command(commands, "train", what, EXAMPLES)
-    add_overrides(train)
+    train = add_command(commands, "train", what, EXAMPLES, add_help=False)
+    add_flags(train)
     train.set_defaults(command=_train)
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from lineage.runs.folder import named_folder
+    asked = started(options)
+    if asked is None:
+        return
+    if asked.multirun:
+        raise LineageError("lineage train takes no -m")
+    config = _with_log(compose.load(asked.overrides, name=asked.name))
 
-    config = _with_log(compose.load(options.overrides))
-    folder = named_folder(config, "train")
-    options.folder = folder
-    run_training(config, folder, console)
+    def work(folder: Path) -> None:
+        options.folder = folder
+        run_training(config, folder, console)
+
+    from lineage.training.run import check
+
+    check(config)
+    run_once(asked, config, work, "train")
 
 
 def _with_log(config: Config) -> Config:

@@ -1,0 +1,86 @@
+"""`lineage run`: an experiment, or a sweep of them, as an application of Hydra."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lineage import compose
+from lineage.commands import Commands, add_command
+from lineage.commands.application import run_once, started
+from lineage.commands.flags import add_flags
+from lineage.commands.overrides import sweep
+from lineage.core.config import Config
+
+EXAMPLES = """\
+examples:
+  lineage run                                  the default run: a real model in real vLLM
+  lineage run engine=surrogate                 the same experiment in seconds, no model
+  lineage run experiment=drift engine=surrogate suite.drift=0.2
+  lineage run run.name=first 'schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]'
+  lineage run -m suite.drift=0,0.1,0.2         a sweep: one run a value
+  lineage run --config-dir mine suite=mine     with a conf folder of your own
+  lineage run --cfg job suite=warehouse        what would be run, key by key
+"""
+
+
+def register(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    run = add_command(commands, "run", "run an experiment", EXAMPLES, add_help=False)
+    add_flags(run)
+    run.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace, console: Console) -> None:
+    asked = started(options)
+    if asked is None:
+        return
+    if asked.multirun:
+        from lineage.runs.folder import new_folder
+
+        points = [(point, compose.load(point)) for point in sweep(asked.overrides)]
+        parent = new_folder(points[0][1])
+        for number, (point, config) in enumerate(points):
+            console.print(f"[{number + 1}/{len(points)}] {' '.join(point)}", markup=False)
+            execute(options, config, parent / f"{number:03d}", console)
+        return
+    config = compose.load(asked.overrides, name=asked.name)
+    check(config)
+    run_once(asked, config, lambda folder: execute(options, config, folder, console))
+
+
+def check(config: Config) -> None:
+    """Raise LineageError where a run of `config` could not work, before anything is begun."""
+    from lineage.runs.plan import prepare
+
+    prepare(config)
+    if config.schedule.trained:
+        from lineage.training.run import check_learning
+
+        check_learning(config)
+
+
+def execute(options: argparse.Namespace, config: Config, folder: Path, console: Console) -> None:
+    """Run `config` in `folder`, or finish what is there, and show what came of it."""
+    from lineage.report.terminal import show_summary
+    from lineage.runs.run import execute as execute_run
+
+    options.folder = folder
+    if config.schedule.trained:
+        from lineage.training.run import check_learning
+
+        check_learning(config)
+    summary = execute_run(config, folder, console, release)
+    show_summary(summary, console)
+    console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
+
+
+async def release(*arguments: Any) -> None:
+    """Train a version while a run goes on: see `lineage.training.run.release`."""
+    # It brings a good deal with it that other runs have no use for.
+    from lineage.training.run import release as release_version
+
+    await release_version(*arguments)
