@@ -49,7 +49,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "compose": ("conftree", "models", "suites"),
     "runs": RUNNING,
     "training": (*RUNNING, "runs"),
-    "commands": (*RUNNING, "runs", "training", "metrics", "inspect"),
+    "commands": (*RUNNING, "conftree", "runs", "training", "metrics", "inspect"),
     "cli": (*RUNNING, "runs", "training", "metrics", "inspect", "commands"),
 }
 # Written in two parts, so that this file passes its own test.

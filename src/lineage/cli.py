@@ -33,6 +33,7 @@ from lineage.core.errors import LineageError
 from lineage.core.files import behind
 from lineage.core.signals import INTERRUPTED, Stoppable
 from lineage.core.text import one_line
+from lineage.log.sweep import SWEEP, is_sweep, read_sweep
 
 EXAMPLES = """\
 examples:
@@ -101,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument(
         "--trust", action="store_true", help="import the suite that RUN names, of whatever module"
     )
+    resume.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="import the suites of this conf folder"
+    )
     resume.set_defaults(command=_resume)
     report = commands.add_parser("report", help="write a run's report again and show its table")
     add_run(report)
@@ -156,7 +160,7 @@ def _of_the_disk(error: Exception) -> str | None:
 def _then(options: argparse.Namespace) -> str:
     """Return how to go on with the run that was stopped, where one was begun."""
     folder: Path | None = getattr(options, "folder", None)
-    if folder is None or not (folder / "config.yaml").exists():
+    if folder is None or not any((folder / name).exists() for name in ("config.yaml", SWEEP)):
         return ""
     return f"; what was finished is kept, go on with: lineage resume {folder}"
 
@@ -174,10 +178,20 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = behind(find_run(options.run))
     from lineage.runs.folder import at_home, locked
 
+    if is_sweep(folder):
+        from lineage.commands.sweeping import resume_sweep
+
+        kind = train.kind() if read_sweep(folder).kind == "training" else run.kind()
+        options.folder = folder
+        resume_sweep(folder, kind, console, options.trust, options.config_dir)
+        return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if not options.trust:
         compose.check_suite(
-            config, folder / "config.yaml", f"if you trust it: lineage resume {folder} --trust"
+            config,
+            folder / "config.yaml",
+            f"if you trust it: lineage resume {folder} --trust",
+            compose.own_suites(options.config_dir) if options.config_dir else (),
         )
     if options.changed:
         from lineage.runs.code import accept_changes

@@ -43,8 +43,12 @@ class Task(ABC):
 
     def __call__(self, tree: DictConfig) -> Any:
         """Run what `tree` says, as part of the command that was given: a record names it."""
-        sys.argv = self.command
+        self.as_given()
         return self.run(tree)
+
+    def as_given(self) -> None:
+        """Let this process say that it runs the command that was given."""
+        sys.argv = self.command
 
     @abstractmethod
     def run(self, tree: DictConfig) -> Any:
@@ -56,7 +60,8 @@ def hand_over(asked: Asked, task: Task, *more: str) -> None:
 
     Raises LineageError for what it says of its own, and what `task` raises.
     """
-    with _arguments([PROGRAM, *asked.shows, *asked.overrides, *more]), _raising():
+    flags = [*asked.shows, *(["--multirun"] if asked.multirun else [])]
+    with _arguments([PROGRAM, *flags, *asked.overrides, *more]), _raising():
         main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=asked.name)
         try:
             main(task)()

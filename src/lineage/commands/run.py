@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -12,8 +13,10 @@ from lineage import compose
 from lineage.commands import Commands, add_command
 from lineage.commands.application import run_once, started
 from lineage.commands.flags import add_flags
-from lineage.commands.overrides import sweep
 from lineage.core.config import Config
+
+if TYPE_CHECKING:
+    from lineage.commands.sweeping import Kind
 
 EXAMPLES = """\
 examples:
@@ -39,17 +42,38 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     if asked is None:
         return
     if asked.multirun:
-        from lineage.runs.folder import new_folder
+        from lineage.commands.sweeping import run_sweep
 
-        points = [(point, compose.load(point)) for point in sweep(asked.overrides)]
-        parent = new_folder(points[0][1])
-        for number, (point, config) in enumerate(points):
-            console.print(f"[{number + 1}/{len(points)}] {' '.join(point)}", markup=False)
-            execute(options, config, parent / f"{number:03d}", console)
+        run_sweep(asked, kind(), console, partial(setattr, options, "folder"))
         return
     config = compose.load(asked.overrides, name=asked.name)
     check(config)
     run_once(asked, config, lambda folder: execute(options, config, folder, console))
+
+
+def kind() -> Kind:
+    """Return what a sweep of runs is: all points at once, on engines that they share."""
+    from lineage.commands.sweeping import Kind
+
+    return Kind("run", one_point, whole, together=True, release=release)
+
+
+def one_point(config: Config, folder: Path, console: Console) -> float | None:
+    """Run a point of a sweep on its own; return the figure that `log.objective` names."""
+    from lineage.report.objective import objective
+    from lineage.runs.run import execute as execute_run
+
+    return objective(
+        config.log.objective, execute_run(config, folder, console, release, latest=False)
+    )
+
+
+def whole(config: Config, folder: Path) -> bool:
+    """Whether the run in `folder` is finished, and its metrics are written."""
+    from lineage.runs.plan import prepare
+    from lineage.runs.run import missing
+
+    return (folder / "metrics.json").exists() and not missing(prepare(config), folder)
 
 
 def check(config: Config) -> None:

@@ -5,6 +5,7 @@ It is written before the first point begins, and again when points are added or 
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +23,8 @@ from lineage.core.names import check_name
 from lineage.log.record import LATEST_CLOCK, OPEN
 
 SWEEP = "sweep.json"
+LOCK = ".sweep.lock"
+"""Held while the record is changed: points may run in processes of their own."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class SweepRecord:
 
     `overrides` are those of the command, as given, so that the sweep can be gone on with.
     `objective` is the metric that conf names for a sweeper, "" for none. `origin` has commit,
-    dirty, machine and command.
+    dirty, machine and command; `config_name` is the file that all points are composed from.
     """
 
     kind: str
@@ -57,6 +60,7 @@ class SweepRecord:
     objective: str = ""
     points: tuple[Point, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
+    config_name: str = "config"
 
     def with_points(self, points: Sequence[Point]) -> SweepRecord:
         """Return the record with `points`, by their numbers, in place of those or beside them."""
@@ -84,6 +88,7 @@ class _Sweep:
     points: list[_Point]
     objective: str = ""
     origin: dict[str, Any] = field(default_factory=dict)
+    config_name: str = "config"
 
 
 def is_sweep(folder: Path) -> bool:
@@ -119,3 +124,13 @@ def write_sweep(folder: Path, record: SweepRecord) -> None:
     """Write the record of the sweep in `folder`, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / SWEEP, json.dumps(asdict(record), indent=1).encode())
+
+
+def update_sweep(folder: Path, *points: Point) -> None:
+    """Write `points` into the record of the sweep in `folder`, which others may write to as well.
+
+    Raises LineageError as `read_sweep` does.
+    """
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_sweep(folder, read_sweep(folder).with_points(points))
