@@ -1,4 +1,5 @@
-"""The launcher `fleet` of Hydra: all points of a sweep at once, on engines that they share.
+"""Plugins of Hydra: the launcher `fleet`, for all points of a sweep at once on engines that they
+share, and where files of one's own are looked for.
 
 Hydra looks for plugins in this package, and imports all of them whenever it composes anything: so
 nothing of lineage is imported here. What is run together is the task's own affair
@@ -7,17 +8,33 @@ nothing of lineage is imported here. What is run together is the task's own affa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 NODE = {"_target_": "hydra_plugins.lineage_fleet.FleetLauncher"}
 """hydra.launcher: how many points run at once is run.points_in_flight."""
+
+
+SEARCHED = "LINEAGE_SEARCHPATH"
+"""The variable with folders that are searched too (see `lineage.conftree.searched`)."""
+
+
+class OwnFolders(SearchPathPlugin):  # type: ignore[misc]
+    """Lets the file that all is composed from lie in a conf folder of one's own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the folders that lineage names, if it does."""
+        for folder in filter(None, os.environ.get(SEARCHED, "").split(os.pathsep)):
+            search_path.append("lineage", f"file://{folder}")
 
 
 class FleetLauncher(Launcher):  # type: ignore[misc]

@@ -183,7 +183,9 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
 
         kind = train.kind() if read_sweep(folder).kind == "training" else run.kind()
         options.folder = folder
-        resume_sweep(folder, kind, console, options.trust, options.config_dir)
+        resume_sweep(
+            folder, kind, console, options.trust, options.config_dir, changed=options.changed
+        )
         return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if not options.trust:

@@ -6,6 +6,7 @@ What is wrong becomes one line that says what to do. The typed configuration tha
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ PRIMARY = "config"
 SEARCHPATH = "hydra.searchpath"
 """The key of the folders that are searched after the shipped tree."""
 ON_DISK = "file://"
+SEARCHED = "LINEAGE_SEARCHPATH"
+"""The variable that tells our plugin of Hydra the same (`hydra_plugins.lineage_fleet`)."""
 PLUGINS = {
     "hydra/launcher": "pip install hydra-{}-launcher",
     "hydra/sweeper": "pip install hydra-{}-sweeper",
@@ -193,7 +196,8 @@ def composed_by_hydra(
 
     With `hydra`, its own node is among them.
     """
-    with hydra_tree():
+    # Hydra looks for the first file before it knows of hydra.searchpath.
+    with searched(folders(overrides)[1:] if name != PRIMARY else ()), hydra_tree():
         try:
             return cast(
                 DictConfig, compose(name, overrides=list(overrides), return_hydra_config=hydra)
@@ -203,6 +207,20 @@ def composed_by_hydra(
         except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
             line = _no_option(overrides) or explain(error)
             raise LineageError(line) from error
+
+
+@contextmanager
+def searched(own: Sequence[Path]) -> Iterator[None]:
+    """Let Hydra look for the file that all is composed from in the folders `own`, too."""
+    before = os.environ.get(SEARCHED)
+    os.environ[SEARCHED] = os.pathsep.join(str(place.absolute()) for place in own)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SEARCHED]
+        else:
+            os.environ[SEARCHED] = before
 
 
 @contextmanager
@@ -239,12 +257,13 @@ def explain(error: Exception, tree: Any = None) -> str:
         return f"conf: {_unread(error)}"
     # Hydra says nothing itself where OmegaConf has said it.
     text = str(error) or str(error.__cause__ or "")
+    if found := re.search(r"Cannot find primary config '([^']+)'", text):
+        return f"--config-name: there is no file {found.group(1)}.yaml in conf/ or --config-dir"
     if found := re.search(r"Could not find '([^']+)'", text):
         group, _, option = found.group(1).rpartition("/")
         options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
         install = f", or {PLUGINS[group].format(option)}" if group in PLUGINS else ""
-        what = f"conf group {group!r} has no option {option!r}" if group else f"no file {option!r}"
-        return f"{what}{nearest(option, options)}{install}"
+        return f"conf group {group!r} has no option {option!r}{nearest(option, options)}{install}"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found.group(1)
         values = composed_by_hydra(()) if tree is None else tree

@@ -7,6 +7,7 @@ before (`lineage.commands.flags`): what comes here is what Hydra shall be asked.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -23,7 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lineage.commands.flags import Asked, asked, setting, show_help
-from lineage.conftree import PRIMARY, conf_dir, explain
+from lineage.conftree import PRIMARY, conf_dir, explain, folders, searched
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
@@ -61,7 +62,9 @@ def hand_over(asked: Asked, task: Task, *more: str) -> None:
     Raises LineageError for what it says of its own, and what `task` raises.
     """
     flags = [*asked.shows, *(["--multirun"] if asked.multirun else [])]
-    with _arguments([PROGRAM, *flags, *asked.overrides, *more]), _raising():
+    own = folders(asked.overrides)[1:] if asked.name != PRIMARY else ()
+    given = [PROGRAM, *flags, *asked.overrides, *more]
+    with _arguments(given), _raising(), _logging_kept(), searched(own):
         main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=asked.name)
         try:
             main(task)()
@@ -156,6 +159,18 @@ def _arguments(given: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Undo what Hydra makes of the root logger, such as for --info."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 @contextmanager

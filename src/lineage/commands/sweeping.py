@@ -23,6 +23,7 @@ from lineage.core.errors import LineageError
 from lineage.core.names import check_name
 from lineage.log.sweep import Point, SweepRecord, is_sweep, read_sweep, write_sweep
 from lineage.report.objective import check_objective, name
+from lineage.runs.code import accept_changes
 from lineage.runs.folder import at_home, locked, point_latest
 from lineage.runs.origin import origin
 from lineage.runs.points import Together
@@ -61,7 +62,7 @@ def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path]
     first = configs[0] if configs else compose.load(_base(asked), name=asked.name)
     check_objective(first.log.objective)
     folder = _folder(asked, node, first)
-    subdir = OmegaConf.to_container(node.hydra.sweep, resolve=False)["subdir"]
+    place: Any = OmegaConf.to_container(node.hydra.sweep, resolve=False)
     record = SweepRecord(
         kind=kind.name,
         began=time.time(),
@@ -70,7 +71,7 @@ def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path]
         sweeper=sweeper,
         launcher=str(node.hydra.runtime.choices["hydra/launcher"]),
         objective=name(first.log.objective),
-        points=points if subdir == NUMBERED else (),
+        points=points if place["subdir"] == NUMBERED else (),
         origin=origin(),
         config_name=asked.name,
     )
@@ -92,13 +93,18 @@ def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path]
 
 
 def resume_sweep(
-    folder: Path, kind: Kind, console: Console, trust: bool, own: Path | None = None
+    folder: Path,
+    kind: Kind,
+    console: Console,
+    trust: bool = False,
+    own: Path | None = None,
+    changed: bool = False,
 ) -> None:
     """Run the points of the sweep in `folder` that are missing or unfinished.
 
     What they are is read from their folders, or composed anew. With `trust` suites are imported
-    whatever module they name; those of the conf folder `own` are too. Raises LineageError where
-    points failed.
+    whatever module they name; those of the conf folder `own` are too. `changed`: though prompts or
+    lineage's version are others since. Raises LineageError where points failed.
     """
     record = read_sweep(folder)
     asked = Asked(record.overrides, record.config_name)
@@ -110,6 +116,9 @@ def resume_sweep(
             place = folder / point.folder
             config = _saved(asked, point, place, folder, trust, own)
             if not kind.whole(config, place):
+                if changed and (place / "run.json").exists():
+                    with locked(place):
+                        accept_changes(place)
                 todo.append(point)
                 configs[point.number] = config
         if todo:
@@ -222,8 +231,9 @@ def _saved(
     texts = [*asked.of_hydra, *point.overrides]
     if not trust:
         # The record may be somebody else's: nothing in it is resolved, and no suite imported.
-        tree = compose.composed(texts, asked.name)
-        target = str(OmegaConf.to_container(tree.suite, resolve=False).get("_target_", ""))
+        tree: Any = compose.composed(texts, asked.name)
+        suite: Any = OmegaConf.to_container(tree.suite, resolve=False)
+        target = str(suite.get("_target_", ""))
         if any("${" in text for text in texts) or target not in compose.own_suites() | known:
             raise LineageError(
                 f"{folder}: point {point.folder} is composed of what {place.parent.name} names, "
