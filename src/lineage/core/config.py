@@ -238,7 +238,7 @@ class ObjectiveConfig:
 
     metric: str | None = key("null: the gain of inherit over the baseline on same", default=None)
     figure: str = key("column of the metric", default="mean")
-    where: dict[str, Any] = key("values of columns that tell its row", factory=dict)
+    where: dict[str, Any] | None = key("values of columns that tell its row", default=None)
 
 
 @dataclass(frozen=True, config=NODE)

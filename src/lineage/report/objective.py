@@ -18,7 +18,7 @@ SHOWN = 3
 
 def name(wanted: ObjectiveConfig) -> str:
     """Return what `wanted` is of, in words: a metric, its figure and the values of columns."""
-    where = (f"{column}={_text(value)}" for column, value in wanted.where.items())
+    where = (f"{column}={_text(value)}" for column, value in (wanted.where or {}).items())
     return " ".join((f"{wanted.metric or HEADLINE}.{wanted.figure}", *where))
 
 
@@ -30,7 +30,7 @@ def check_objective(wanted: ObjectiveConfig) -> None:
             f"log.objective.metric is {metric!r}, which is no metric{nearest(metric, [*METRICS])}"
         )
     columns = METRICS[metric].columns
-    for key, column in (("figure", wanted.figure), *(("where", one) for one in wanted.where)):
+    for key, column in (("figure", wanted.figure), *(("where", one) for one in wanted.where or ())):
         if column not in columns:
             raise LineageError(
                 f"log.objective.{key} names {column!r}, which metric {metric} has not"
@@ -62,13 +62,13 @@ def objective(wanted: ObjectiveConfig, summary: Summary) -> float | None:
 
 
 def _rows(wanted: ObjectiveConfig, summary: Summary) -> list[Row]:
+    where = wanted.where or {}
     if wanted.metric is not None:
-        found = rows_of(summary, wanted.metric)
-        return [row for row in found if _fits(row, wanted.where)]
+        return [row for row in rows_of(summary, wanted.metric) if _fits(row, where)]
     gains = rows_of(summary, HEADLINE, family=FAMILY, inherited=True)
-    gains = [row for row in gains if _fits(row, wanted.where) and row["arm"] != summary["ceiling"]]
     # As everywhere: that of inherit, or else of the first arm that has one.
-    return sorted(gains, key=lambda row: bool(row["arm"] != "inherit"))[:1]
+    arms = [row for row in gains if _fits(row, where) and row["arm"] != summary["ceiling"]]
+    return sorted(arms, key=lambda row: bool(row["arm"] != "inherit"))[:1]
 
 
 def _fits(row: Row, where: dict[str, Any]) -> bool:
