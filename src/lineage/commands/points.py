@@ -6,7 +6,9 @@ time, in processes of their own where they like. The record has each of them eit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from lineage.commands.flags import Asked
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
+from lineage.core.tasks import Suite
 from lineage.core.text import one_line
-from lineage.log.sweep import Point, update_sweep
+from lineage.log.sweep import Point, read_sweep, update_sweep
 from lineage.report.objective import objective
 from lineage.runs.plan import prepare
 from lineage.runs.points import Outcome, Ready, Together
+from lineage.training.run import check_learning
 
 BASIC = "basic"
 """The sweeper that lists its points, and learns nothing of them."""
@@ -57,8 +61,12 @@ class Sweep(Task):
         job = HydraConfig.get()
         number, place = int(job.job.num), folder_of_job()
         check_name("hydra.sweep.subdir", place.name)
-        config = compose.with_shelf(compose.typed(compose.resolved(tree)))
         point = Point(number, place.name, tuple(map(str, job.overrides.task)))
+        try:
+            config = compose.with_shelf(compose.typed(compose.resolved(tree)))
+        except LineageError as error:
+            update_sweep(self.folder, failed(point, str(error)))
+            raise
         outcome = self._alone(point, config)
         if isinstance(outcome, Exception):
             raise outcome
@@ -88,13 +96,15 @@ class Sweep(Task):
         self.as_given()
         node = OmegaConf.to_container(master.hydra.sweep, resolve=False)
         plain = isinstance(node, dict) and node["subdir"] == NUMBERED
+        known = {(one.number, one.overrides): one for one in read_sweep(self.folder).points}
         points = []
         for number, overrides in numbered:
             name = f"{number:03d}"
             if not plain:
                 name = str(composed(number, overrides).hydra.sweep.subdir)
                 check_name("hydra.sweep.subdir", name)
-            points.append(Point(number, name, tuple(overrides)))
+            point = Point(number, name, tuple(overrides))
+            points.append(known.get((number, point.overrides), point))
         # Before the first begins: what is killed then can be gone on with.
         update_sweep(self.folder, *points)
         configs = {one.number: self._config(one) for one in points}
@@ -119,7 +129,7 @@ class Sweep(Task):
         found: dict[int, Found] = {}
         ready = dict[str, tuple[Point, Config]]()
         jobs = list[Ready]()
-        told = swept(points)
+        told, suites = swept(points), dict[str, Suite]()
         for point in points:
             config = configs[point.number]
             if not isinstance(config, Exception) and self.group is None:
@@ -128,10 +138,15 @@ class Sweep(Task):
             try:
                 if isinstance(config, Exception):
                     raise config
-                place = self.folder / point.folder
-                jobs.append(Ready(point.folder, told[point.number], place, prepare(config)))
+                job = prepare(config)
+                if config.schedule.trained:
+                    check_learning(config)
+                # A file of tasks may be large: those of one are the same for all.
+                alike = suites.setdefault(json.dumps(config.suite, sort_keys=True), job.suite)
+                place, job = self.folder / point.folder, replace(job, suite=alike)
+                jobs.append(Ready(point.folder, told[point.number], place, job))
                 ready[point.folder] = point, config
-            except LineageError as error:
+            except (LineageError, OSError) as error:
                 update_sweep(self.folder, failed(point, str(error)))
                 found[point.number] = error
 

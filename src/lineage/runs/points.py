@@ -27,6 +27,7 @@ from lineage.core.signals import Stoppable
 from lineage.core.text import one_line
 from lineage.models.pool import ALONE, Pool, engine_key, grow
 from lineage.report.answer import answer
+from lineage.report.headline import banner
 from lineage.runs.folder import check_vacant, locked
 from lineage.runs.plan import Job
 from lineage.runs.progress import Display
@@ -64,6 +65,7 @@ class Together:
     def __init__(self, console: Console, release: Release | None, report: bool = True) -> None:
         self.console, self.release, self.report = console, release, report
         self.stoppable, self.runner, self.pool = Stoppable(), asyncio.Runner(), Pool()
+        self.said = set[str]()
         # Reports in turn, beside the loop: it must not keep the engines waiting.
         self.reporter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="report")
 
@@ -93,6 +95,10 @@ class Together:
             return
         groups = list(grouped(points))
         with Display(self.console, sum(one.job.places for one in points)) as display:
+            for line in dict.fromkeys(_known(points)):
+                if line not in self.said:
+                    display.note(line)
+                    self.said.add(line)
             if len(groups) > 1:
                 sizes = ", ".join(str(len(group)) for group in groups)
                 display.note(
@@ -167,6 +173,16 @@ class Together:
 
             make = partial(write_report, folder, Path(job.config.run.cache))
             return await asyncio.get_running_loop().run_in_executor(self.reporter, make)
+
+
+def _known(points: Sequence[Ready]) -> Iterator[str]:
+    """Yield what a reader must know first of the figures, and of the suites."""
+    for point in points:
+        job = point.job
+        if warning := banner(job.config.engine.kind, job.versions):
+            yield warning
+        if job.suite.notice:
+            yield f"suite {job.suite.name}: {job.suite.notice}"
 
 
 def grouped(points: Sequence[Ready]) -> Iterator[list[Ready]]:
