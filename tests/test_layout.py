@@ -45,10 +45,11 @@ BELOW: dict[str, tuple[str, ...]] = {
     "metrics": ("log",),
     "report": ("log", "metrics"),
     "inspect": ("log", "metrics", "report"),
-    "compose": ("models", "suites"),
+    "conftree": (),
+    "compose": ("conftree", "models", "suites"),
     "runs": RUNNING,
     "training": (*RUNNING, "runs"),
-    "commands": (*RUNNING, "runs", "training", "metrics", "inspect"),
+    "commands": (*RUNNING, "conftree", "runs", "training", "metrics", "inspect"),
     "cli": (*RUNNING, "runs", "training", "metrics", "inspect", "commands"),
 }
 # Written in two parts, so that this file passes its own test.

@@ -1,4 +1,4 @@
-"""The command line. What runs an experiment is here, the rest in `lineage.commands`."""
+"""The command line: what stands in `lineage.commands`, put together, and how errors are said."""
 
 from __future__ import annotations
 
@@ -6,42 +6,35 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich.console import Console
 
 from lineage import compose
 from lineage.commands import (
-    add_command,
     compact,
     compare,
     export,
     ls,
     migrate,
     provenance,
+    run,
     show,
     suites,
     train,
     versions,
 )
-from lineage.commands.overrides import add_overrides, sweep
+from lineage.commands.application import complete
 from lineage.commands.runs import add_run, find_run
-from lineage.core.config import Config
 from lineage.core.console import fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
 from lineage.core.signals import INTERRUPTED, Stoppable
 from lineage.core.text import one_line
+from lineage.log.sweep import SWEEP, is_sweep, read_sweep
 
-RUN = """\
-examples:
-  lineage run                                  the default run: a real model in real vLLM
-  lineage run engine=surrogate                 the same experiment in seconds, no model
-  lineage run experiment=drift engine=surrogate suite.drift=0.2
-  lineage run run.name=first 'schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]'
-  lineage run -m suite.drift=0,0.1,0.2         a sweep: one run a value
-"""
 EXAMPLES = """\
 examples:
   lineage run                                  the default run: a real model in real vLLM
@@ -56,6 +49,10 @@ examples:
   lineage report runs/latest                   its table, metrics, figure and report again
 RUN is a folder, or its name below run.root: latest is runs/latest
 """
+COMPOSING = ("run", "train")
+"""The commands that are applications of Hydra: their words are overrides."""
+COMPLETION = ("-sc", "--shell-completion")
+"""What a shell calls to complete a line: the script that Hydra installs knows no subcommands."""
 UNWRITABLE = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
@@ -69,7 +66,16 @@ UNWRITABLE = {
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 an error for the user, 2 usage, 130 stopped."""
     fit_streams()
-    sys.exit(_guarded(_parser().parse_args(arguments)))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] and given[0] in COMPLETION:
+        sys.exit(_guarded(argparse.Namespace(command=partial(_complete, given[1:]))))
+    parser = _parser()
+    options, more = parser.parse_known_args(given)
+    # Overrides may stand after flags; what else is over is a flag that Hydra does not have.
+    if more and not hasattr(options, "more"):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    options.more = more
+    sys.exit(_guarded(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,10 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(command=lambda options, console: parser.print_help())
     commands = parser.add_subparsers(metavar="COMMAND")
-    run = add_command(commands, "run", "run an experiment", RUN)
-    add_overrides(run)
-    run.add_argument("-m", "--multirun", action="store_true", help="sweep values given as a,b,c")
-    run.set_defaults(command=_run)
+    run.register(commands)
     resume = commands.add_parser("resume", help="finish a run or a training that was stopped")
     add_run(resume)
     resume.add_argument(
@@ -99,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument(
         "--trust", action="store_true", help="import the suite that RUN names, of whatever module"
     )
+    resume.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="import the suites of this conf folder"
+    )
     resume.set_defaults(command=_resume)
     report = commands.add_parser("report", help="write a run's report again and show its table")
     add_run(report)
@@ -107,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     show.register(commands)
     compare.register(commands)
     compact.register(commands)
-    provenance.register(commands, _execute)
+    provenance.register(commands, run.execute)
     export.register(commands)
     migrate.register(commands)
     suites.register(commands)
@@ -154,7 +160,7 @@ def _of_the_disk(error: Exception) -> str | None:
 def _then(options: argparse.Namespace) -> str:
     """Return how to go on with the run that was stopped, where one was begun."""
     folder: Path | None = getattr(options, "folder", None)
-    if folder is None or not (folder / "config.yaml").exists():
+    if folder is None or not any((folder / name).exists() for name in ("config.yaml", SWEEP)):
         return ""
     return f"; what was finished is kept, go on with: lineage resume {folder}"
 
@@ -164,49 +170,30 @@ def _fail(text: str, code: int = 1) -> int:
     return code
 
 
-def _run(options: argparse.Namespace, console: Console) -> None:
-    from lineage.runs.folder import new_folder
-
-    if not options.multirun:
-        config = compose.load(options.overrides)
-        _execute(options, config, new_folder(config), console)
-        return
-    points = [(point, compose.load(point)) for point in sweep(options.overrides)]
-    parent = new_folder(points[0][1])
-    for number, (point, config) in enumerate(points):
-        console.print(f"[{number + 1}/{len(points)}] {' '.join(point)}", markup=False)
-        _execute(options, config, parent / f"{number:03d}", console)
-
-
-def _execute(options: argparse.Namespace, config: Config, folder: Path, console: Console) -> None:
-    from lineage.report.terminal import show_summary
-    from lineage.runs.run import execute
-
-    options.folder = folder
-    if config.schedule.trained:
-        from lineage.training.run import check_learning
-
-        check_learning(config)
-    summary = execute(config, folder, console, _release)
-    show_summary(summary, console)
-    console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
-
-
-async def _release(*arguments: Any) -> None:
-    # It brings a good deal with it that other runs have no use for.
-    from lineage.training.run import release
-
-    await release(*arguments)
+def _complete(arguments: Sequence[str], options: argparse.Namespace, console: Console) -> None:
+    complete(arguments, COMPOSING)
 
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = behind(find_run(options.run))
     from lineage.runs.folder import at_home, locked
 
+    if is_sweep(folder):
+        from lineage.commands.sweeping import resume_sweep
+
+        kind = train.kind() if read_sweep(folder).kind == "training" else run.kind()
+        options.folder = folder
+        resume_sweep(
+            folder, kind, console, options.trust, options.config_dir, changed=options.changed
+        )
+        return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if not options.trust:
         compose.check_suite(
-            config, folder / "config.yaml", f"if you trust it: lineage resume {folder} --trust"
+            config,
+            folder / "config.yaml",
+            f"if you trust it: lineage resume {folder} --trust",
+            compose.own_suites(options.config_dir) if options.config_dir else (),
         )
     if options.changed:
         from lineage.runs.code import accept_changes
@@ -217,7 +204,7 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
         options.folder = folder
         train.run_training(config, folder, console)
     else:
-        _execute(options, config, folder, console)
+        run.execute(options, config, folder, console)
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:

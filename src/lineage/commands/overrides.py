@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 from functools import cache
 from itertools import product
+from pathlib import Path
 from textwrap import fill
 
-from hydra.core.override_parser.types import Glob
+from hydra.core.override_parser.types import Glob, Override
 
 from lineage import compose
 from lineage.core.errors import LineageError
@@ -26,10 +27,13 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 @cache
-def groups_text() -> str:
-    """Return the groups of `conf/`, a line each, with the options that GROUP=OPTION may name."""
+def groups_text(*within: Path) -> str:
+    """Return the groups of `conf/`, a line each, with the options that GROUP=OPTION may name.
+
+    `within` are the folders whose options count (default: the shipped tree alone).
+    """
     lines = []
-    for group, options in compose.groups().items():
+    for group, options in compose.groups(within).items():
         first, *others = options
         text = ", ".join((f"{first}*", *others))
         start = f"  {group:<{INDENT - 2}}"
@@ -48,7 +52,7 @@ def groups_text() -> str:
         "groups of conf/ and their options (* is the default), as in suite=warehouse:\n"
         + "\n".join(lines)
         + "\n\nany key can be overridden, as in suite.drift=0.1; the files of the groups, with "
-        f"all keys:\n  {compose.conf_dir()}\n"
+        "all keys:\n" + "".join(f"  {place}\n" for place in within or (compose.conf_dir(),))
     )
 
 
@@ -57,18 +61,36 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
 
     Raises LineageError where they are no overrides, or a sweep of a kind that cannot be listed.
     """
+    within = compose.folders(overrides)
     points: dict[str, list[str]] = {}
     for override in compose.parsed(overrides):
         key = override.get_key_element()
-        if not override.is_sweep_override():
-            texts = [override.get_value_element_as_str()]
-        elif override.is_discrete_sweep() and not isinstance(override.value(), Glob):
-            with compose.one_line():
-                texts = list(override.sweep_string_iterator())
-        else:
+        texts = values_of(override, within)
+        if texts is None:
             raise LineageError(
                 f"conf: {override.input_line!r} names no values to run one by one: list them, "
                 f"{key}=A,B, or use choice() or range()"
             )
         points[key] = [f"{key}={text}" for text in texts]
     return [list(point) for point in product(*points.values())]
+
+
+def values_of(override: Override, within: Sequence[Path]) -> list[str] | None:
+    """Return the values that `override` stands for, as text; None where they cannot be listed.
+
+    Those of glob() are the options of a group in the folders `within` that its patterns fit. Raises
+    LineageError where there are none.
+    """
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if isinstance(override.value(), Glob):
+        group = override.key_or_group
+        options = [one for one in compose.options_of(group, within) if one != compose.SHARED]
+        if found := override.value().filter(options):
+            return list(found)
+        there = f": choose from {', '.join(options)}" if options else f", as {group!r} is no group"
+        raise LineageError(f"conf: {override.input_line!r} fits no option{there}")
+    if not override.is_discrete_sweep():
+        return None
+    with compose.one_line():
+        return list(override.sweep_string_iterator())

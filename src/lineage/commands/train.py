@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from lineage import compose
 from lineage.commands import Commands, add_command
-from lineage.commands.overrides import add_overrides
+from lineage.commands.application import run_once, started
+from lineage.commands.flags import add_flags
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
@@ -21,6 +23,9 @@ from lineage.metrics.held_out import read_gains
 from lineage.report.sheet import STARRED_FROM, Sheet, bounds, gained
 from lineage.report.terminal import show_banner, show_sheet
 from lineage.report.training_tables import show_training
+
+if TYPE_CHECKING:
+    from lineage.commands.sweeping import Kind
 
 EXAMPLES = """\
 examples:
@@ -34,6 +39,8 @@ examples:
 """
 
 
+OBJECTIVE = "reward"
+"""The measure of held-out worlds that a sweeper is told."""
 OF_TRAINING = ("school", "curve", "adapters")
 """What only a training has."""
 
@@ -41,18 +48,52 @@ OF_TRAINING = ("school", "curve", "adapters")
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     what = "train a version to write memories, and register what comes of it"
-    train = add_command(commands, "train", what, EXAMPLES)
-    add_overrides(train)
+    train = add_command(commands, "train", what, EXAMPLES, add_help=False)
+    add_flags(train)
     train.set_defaults(command=_train)
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    from lineage.runs.folder import named_folder
+    asked = started(options)
+    if asked is None:
+        return
+    if asked.multirun:
+        from lineage.commands.sweeping import run_sweep
 
-    config = _with_log(compose.load(options.overrides))
-    folder = named_folder(config, "train")
-    options.folder = folder
-    run_training(config, folder, console)
+        run_sweep(asked, kind(), console, partial(setattr, options, "folder"))
+        return
+    config = _with_log(compose.load(asked.overrides, name=asked.name))
+
+    def work(folder: Path) -> None:
+        options.folder = folder
+        run_training(config, folder, console)
+
+    from lineage.training.run import check
+
+    check(config)
+    run_once(asked, config, work, "train")
+
+
+def kind() -> Kind:
+    """Return what a sweep of trainings is: in turn, since each needs its engine for itself."""
+    from lineage.commands.sweeping import Kind
+
+    return Kind("training", one_point, whole, folder="train")
+
+
+def one_point(config: Config, folder: Path, console: Console) -> float | None:
+    """Run a point of a sweep of trainings; return its gain in reward in held-out worlds."""
+    console.print(f"[{folder.name}]", highlight=False, markup=False)
+    run_training(_with_log(config), folder, console, latest=False)
+    gain = next((one for one in read_gains(folder) if one["measure"] == OBJECTIVE), None)
+    return None if gain is None else gain["gain"]["mean"]
+
+
+def whole(config: Config, folder: Path) -> bool:
+    """Whether the training in `folder` is finished, and its report is written."""
+    steps = len(list(folder.glob("curve/*.parquet")))
+    measured = not config.train.held_out or (folder / "held-out.json").exists()
+    return steps >= config.method.steps and measured and (folder / "training.json").exists()
 
 
 def _with_log(config: Config) -> Config:
@@ -91,11 +132,11 @@ def report_training(config: Config, folder: Path, console: Console) -> None:
     console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
 
 
-def run_training(config: Config, folder: Path, console: Console) -> None:
-    """Train, show what came of it and where it is."""
+def run_training(config: Config, folder: Path, console: Console, latest: bool = True) -> None:
+    """Train, show what came of it and where it is; without `latest` the link of that name stays."""
     from lineage.training.run import execute
 
-    shelf = execute(config, folder, console)
+    shelf = execute(config, folder, console, latest)
     report_training(config, folder, console)
     if shelf is not None:
         text = f"{config.train.name} is on the shelf, {shelf}: name it in any schedule"

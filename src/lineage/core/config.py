@@ -234,12 +234,22 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, config=NODE)
+class ObjectiveConfig:
+    """The figure of a run that a sweeper such as Optuna's is told: one cell of `metrics.json`."""
+
+    metric: str | None = key("null: the gain of inherit over the baseline on same", default=None)
+    figure: str = key("column of the metric", default="mean")
+    where: dict[str, Any] | None = key("values of columns that tell its row", default=None)
+
+
+@dataclass(frozen=True, config=NODE)
 class LogConfig:
     """The step log and what is computed from it."""
 
     journal_steps: Whole = key("journalled together: a kill costs fewer", "finished steps", ge=1)
     confidence: Number = key("", "level of an interval", gt=0, lt=1)
     correction: Correction = key("of a table's stars, for there being many", default="none")
+    objective: ObjectiveConfig = key(factory=ObjectiveConfig)
 
 
 @dataclass(frozen=True, config=NODE)
@@ -250,6 +260,7 @@ class RunConfig:
     root: str = key()
     cache: str = key()
     lineages_in_flight: Whole = key("that work at the same time", "lineages", ge=1)
+    points_in_flight: Whole = key("of a sweep, at the same time", "runs", default=8, ge=1)
     ray_address: str | None = key("null: a Ray of our own, stopped at the end", default=None)
     ray_timeout_s: Whole = key(
         "until the cluster at ray_address must answer", "seconds", default=60, ge=1, le=3600

@@ -61,8 +61,11 @@ class Stoppable:
         if (self.stopped or cancelled) and not isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt from error
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` comes to, in an event loop of its own; a signal cancels it."""
+    def run(self, work: Coroutine[Any, Any, T], runner: asyncio.Runner | None = None) -> T:
+        """Return what `work` comes to, in an event loop of its own; a signal cancels it.
+
+        With a `runner` it is that one's loop, which goes on afterwards.
+        """
 
         async def cancellable() -> T:
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -73,7 +76,7 @@ class Stoppable:
             finally:
                 self.cancel = None
 
-        return asyncio.run(cancellable())
+        return (asyncio.run if runner is None else runner.run)(cancellable())
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.stopped = True

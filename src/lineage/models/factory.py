@@ -18,7 +18,7 @@ def make_engine(config: Config, adaptable: bool = False) -> Engine:
     kind = config.engine.kind
     if kind not in ENGINES:
         raise LineageError(f"engine.kind is {kind!r}: choose from {', '.join(ENGINES)}")
-    return ENGINES[kind](config, adaptable or _trains(config))
+    return ENGINES[kind](config, adaptable or trains(config))
 
 
 def _fleet(config: Config, adaptable: bool) -> Engine:
@@ -37,7 +37,12 @@ ENGINES: dict[str, Callable[[Config, bool], Engine]] = {"vllm": _fleet, "surroga
 """By `engine.kind` what makes it of a configuration and of whether versions may be added."""
 
 
-def _trains(config: Config) -> bool:
+def in_process(config: Config) -> bool:
+    """Whether the engine is made in this process, and takes no time to start: not worth sharing."""
+    return config.engine.kind == "surrogate" and not config.engine.hosted
+
+
+def trains(config: Config) -> bool:
     """Whether an arm of the run is served by adapters that are trained while it runs."""
     defined = config.arms.defined
     return any(

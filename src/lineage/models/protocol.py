@@ -19,6 +19,9 @@ from lineage.core.errors import OVERLONG
 Role = Literal["system", "user", "assistant", "tool"]
 TokenCounter = Callable[[str], int]
 """Counts the tokens of a text as one model version's own tokenizer does, no special tokens."""
+OF_RUN = "#"
+"""Parts the name of a version that a run made from the mark of that run, where engines are shared:
+no name of a version has it."""
 DIGEST = 16
 """Hexadecimal digits of a request's digest: 64 bits."""
 

@@ -18,7 +18,7 @@ from lineage.core.jsonfile import read_json
 from lineage.core.seeds import rng
 from lineage.models.behaviour import as_json, call_tool, respond
 from lineage.models.dice import Dice
-from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
+from lineage.models.protocol import OF_RUN, Completion, Example, Located, Request, TokenCounter
 
 DEFAULT = "default"
 TRAINED = "skills.json"
@@ -81,7 +81,9 @@ class Surrogate:
         """Return what the version's skills make of the prompt."""
         prompt = "".join(f"<|im_start|>{t.role}\n{t.content}<|im_end|>\n" for t in request.turns)
         version, learnt = self.adapted.get(request.version, (request.version, ()))
-        draw = Dice("surrogate", version, prompt, request.seed if request.temperature else 0)
+        # What a run made answers alike, whoever else is served here.
+        known = version.partition(OF_RUN)[0]
+        draw = Dice("surrogate", known, prompt, request.seed if request.temperature else 0)
         skill = self.skills.get(version, self.skills[DEFAULT])
         call = call_tool(skill, request, draw) if request.tools else None
         if call is not None:

@@ -18,6 +18,7 @@ from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write, marked, odd_files
 from lineage.core.names import LATEST, check_name
 from lineage.log.compaction import settle
+from lineage.log.sweep import is_sweep
 from lineage.models.shelf import VERSION_FILE, folder_of
 
 LOST = ("commit", "dirty", "machine", "command", "code")
@@ -39,6 +40,15 @@ def named_folder(config: Config, what: str) -> Path:
         return root / config.run.name
     check_name("experiment.name", what)
     return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
+
+
+def check_vacant(folder: Path) -> None:
+    """Raise LineageError where a run would be written into the folder of a sweep."""
+    if is_sweep(folder):
+        raise LineageError(
+            f"{folder} is the folder of a sweep: choose another run.name, or go on with it by "
+            f"lineage resume {folder}"
+        )
 
 
 def at_home(config: Config, folder: Path) -> Config:

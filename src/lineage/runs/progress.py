@@ -78,6 +78,10 @@ class Display:
         self.tokens += tokens
         self._show()
 
+    def part(self, label: str) -> Display:
+        """Return the display of one of several runs: its lines begin with `label`."""
+        return _Part(self, label)
+
     def _show(self) -> None:
         now = time.monotonic()
         spent = max(now - self.began, 1e-9)
@@ -89,6 +93,23 @@ class Display:
             if self.finished:
                 left = spent / self.finished * (self.total - self.finished)
                 guess = f", about {left:,.0f} s left"
-            self.note(
-                f"{spent:5.0f} s  {self.what} {self.finished}/{self.total}, {rate}{guess}"
-            )
+            self.note(f"{spent:5.0f} s  {self.what} {self.finished}/{self.total}, {rate}{guess}")
+
+
+class _Part(Display):
+    """What one of several runs shows: all of them advance one bar."""
+
+    def __init__(self, whole: Display, label: str) -> None:
+        self.whole, self.label, self.console = whole, label, whole.console
+
+    def note(self, text: str) -> None:
+        self.whole.note(f"{self.label} {text}")
+
+    def work_begins(self) -> None:
+        """Nothing: the clock is that of all."""
+
+    def generation_done(self) -> None:
+        self.whole.generation_done()
+
+    def completed(self, tokens: int) -> None:
+        self.whole.completed(tokens)

@@ -28,7 +28,7 @@ from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
 from lineage.runs.arms import Arm, donor_of
 from lineage.runs.code import check_code, code
-from lineage.runs.folder import locked, lost, point_latest, write_described
+from lineage.runs.folder import check_vacant, locked, lost, point_latest, write_described
 from lineage.runs.lineage import Setting, run_lineage
 from lineage.runs.origin import Load, libraries, origin
 from lineage.runs.plan import Job, prepare
@@ -44,11 +44,13 @@ def execute(
     console: Console,
     release: Release | None = None,
     report: bool = True,
+    latest: bool = True,
 ) -> dict[str, Any]:
     """Run `config` in `folder` (or finish what is there) and return the summary of its metrics.
 
     `release` makes the versions that the schedule says are trained while it runs. Without a
-    `report` the run ends with its log, and the summary is empty.
+    `report` the run ends with its log, and the summary is empty. Without `latest` the link of that
+    name stays where it is.
 
     Raises LineageError for what the user can mend, OSError where the disk refuses, and
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
@@ -57,10 +59,11 @@ def execute(
     with busy(console, "checking the configuration and the tasks"):
         job = prepare(config)
     mark(Path(config.run.cache))
+    check_vacant(folder)
     with Stoppable() as stoppable, locked(folder):
-        describe(job, folder)
-        check_finished(folder)
-        point_latest(Path(config.run.root), folder)
+        begin(job, folder)
+        if latest:
+            point_latest(Path(config.run.root), folder)
         with Display(console, job.places) as display:
             display.note(
                 f"{config.experiment.name}: {len(job.start.pairs)} lineages x "
@@ -68,7 +71,7 @@ def execute(
             )
             if job.suite.notice:
                 display.note(f"suite {job.suite.name}: {job.suite.notice}")
-            stoppable.run(_run(job, folder, display, release))
+            stoppable.run(_alone(job, folder, display, release))
             if not report:
                 return {}
             display.note("writing the report")
@@ -77,37 +80,63 @@ def execute(
             return write_report(folder, Path(config.run.cache))
 
 
-async def _run(job: Job, folder: Path, display: Display, release: Release | None) -> None:
+async def _alone(job: Job, folder: Path, display: Display, release: Release | None) -> None:
+    """Run what is missing of `job` on an engine of its own."""
+    engine = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
+    try:
+        if missing(job, folder):
+            display.note("starting the engine")
+            began = time.monotonic()
+            await engine.start(job.versions)
+            display.note(f"engine ready after {time.monotonic() - began:.0f} s")
+        display.work_begins()
+        await work(job, folder, engine, display, release)
+    finally:
+        await asyncio.shield(engine.close())
+
+
+def begin(job: Job, folder: Path) -> None:
+    """Describe the run in `folder`, which is held, and check what is finished of it.
+
+    Raises LineageError where the folder holds another run, or what is finished is damaged.
+    """
+    describe(job, folder)
+    check_finished(folder)
+
+
+def missing(job: Job, folder: Path) -> bool:
+    """Whether a generation of `job` is yet to be run."""
+    return len(list((folder / "done").glob("*.json"))) < job.places
+
+
+async def work(
+    job: Job, folder: Path, served: Engine, display: Display, release: Release | None
+) -> None:
+    """Run what is missing of `job`, which was begun in `folder`.
+
+    The engine that it is `served` by has been started; it may serve other runs too. Raises
+    LineageError where it fails.
+    """
     timer = Timer(folder)
 
     def tell(tokens: int) -> None:
         display.completed(tokens)
         timer.worked()
 
-    made = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
-    engine = Meter(made, tell, job.config.engine.max_failures)
-    unfinished = len(list((folder / "done").glob("*.json"))) < job.places
+    engine = Meter(served, tell, job.config.engine.max_failures)
+    unfinished = missing(job, folder)
     before, since = Load.now(), time.monotonic()
-    try:
-        if unfinished:
-            display.note("starting the engine")
-            began = time.monotonic()
-            await engine.start(job.versions)
-            display.note(f"engine ready after {time.monotonic() - began:.0f} s")
-        display.work_begins()
-        with timer if unfinished else nullcontext():
-            for span, due in job.stages:
-                await run_lineages(job, folder, engine, display.generation_done, span)
-                # What is trained serves a later generation: where all are done, so is this.
-                for name, parent in due if unfinished else ():
-                    assert release is not None, "whoever runs a schedule that trains can train"
-                    place = folder / "training" / name
-                    await release(job.config, name, parent, place, engine, display)
-        if unfinished:
-            load = Load.now().others_since(before, time.monotonic() - since)
-            _note_served(folder, engine, load)
-    finally:
-        await asyncio.shield(engine.close())
+    with timer if unfinished else nullcontext():
+        for span, due in job.stages:
+            await run_lineages(job, folder, engine, display.generation_done, span)
+            # What is trained serves a later generation: where all are done, so is this.
+            for name, parent in due if unfinished else ():
+                assert release is not None, "whoever runs a schedule that trains can train"
+                place = folder / "training" / name
+                await release(job.config, name, parent, place, engine, display)
+    if unfinished:
+        load = Load.now().others_since(before, time.monotonic() - since)
+        _note_served(folder, engine, load)
 
 
 async def run_lineages(

@@ -36,7 +36,7 @@ from lineage.models.surrogate import DEFAULT
 from lineage.models.versions import lookup, registry
 from lineage.report.training_page import write_training
 from lineage.runs.code import check_code, code
-from lineage.runs.folder import locked, lost, point_latest, write_described
+from lineage.runs.folder import check_vacant, locked, lost, point_latest, write_described
 from lineage.runs.plan import prepare
 from lineage.runs.progress import Display
 from lineage.suites import make_suite
@@ -106,10 +106,11 @@ def _check_shelf(config: Config, folder: Path) -> None:
         raise LineageError(f"{name} is on the shelf already: choose another train.name")
 
 
-def execute(config: Config, folder: Path, console: Console) -> Path | None:
+def execute(config: Config, folder: Path, console: Console, latest: bool = True) -> Path | None:
     """Train in `folder`, or finish what is there; return the new version's folder on the shelf.
 
-    None where nothing is shipped: a surrogate's skills are no weights. Raises LineageError for what
+    None where nothing is shipped: a surrogate's skills are no weights. Without `latest` the link of
+    that name stays where it is. Raises LineageError for what
     the user can mend, and KeyboardInterrupt; what was finished stays.
     """
     versions = check(config)
@@ -117,11 +118,13 @@ def execute(config: Config, folder: Path, console: Console) -> Path | None:
     mark(Path(config.run.cache))
     if config.engine.kind != "surrogate":
         mark(shelf.folder_of(config.model))
+    check_vacant(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with Stoppable() as stoppable, locked(folder):
         describe(config, folder)
         check_finished(folder)
-        point_latest(Path(config.run.root), folder)
+        if latest:
+            point_latest(Path(config.run.root), folder)
         with Display(console, config.method.steps, "steps") as display:
             train, method = config.train, config.method
             display.note(

@@ -1,0 +1,527 @@
+"""Sweeps, and `lineage run` as an application of Hydra: flags, folders, launchers, going on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import FULL, run, steps, timeless
+
+from lineage import compose
+from lineage.cli import main
+from lineage.commands.overrides import sweep
+from lineage.core.errors import LineageError
+from lineage.log.sweep import Point, read_sweep, update_sweep
+from lineage.log.writer import GenerationLog
+from lineage.models import pool as pool_module
+from lineage.models.pool import Pool
+from lineage.models.protocol import Completion, Request, Turn
+from lineage.models.surrogate import Surrogate
+from lineage.runs import points as points_module
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+SMALL = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+
+
+def code_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    return int(stopped.value.code or 0)
+
+
+def below(folder: Path) -> tuple[str, ...]:
+    return (f"run.root={folder / 'runs'}", f"run.cache={folder / 'cache'}")
+
+
+def swept(folder: Path, *overrides: str, code: int = 0) -> Path:
+    """Run a sweep named `all` below `folder`; return its folder."""
+    assert code_of("run", "-m", *SMALL, *below(folder), "run.name=all", *overrides) == code
+    return folder / "runs" / "all"
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the one line of error of a command that fails."""
+    assert code_of(*arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("lineage: ") and error.count("\n") == 1, error
+    return error
+
+
+# The command line
+
+
+def test_the_flags_of_hydra_show_and_run_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("run", "train"):
+        assert code_of(command, "suite.drift=0.3", "--cfg", "job", "--package", "suite") == 0
+        assert "drift: 0.3" in capsys.readouterr().out
+    assert code_of("run", "--cfg", "hydra", "-p", "hydra.launcher") == 0
+    assert "FleetLauncher" in capsys.readouterr().out
+    # Overrides may stand after flags, and before.
+    assert code_of("run", "a=1", "--hydra-help", "run.name=x") in (0, 1)
+    capsys.readouterr()
+    assert code_of("run", "run.root=there", "--cfg", "all", "-p", "hydra.run.dir", "--resolve") == 0
+    assert "there/" in capsys.readouterr().out
+    assert code_of("run", "--info", "searchpath") == 0
+    assert str(compose.conf_dir()) in capsys.readouterr().out
+    assert not list(tmp_path.iterdir()), "nothing is begun"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--config-path", "x"), "add a folder of your own with --config-dir"),
+        (("--experimental-rerun", "x"), "lineage resume RUN"),
+        (("--resolve",), "add --cfg job"),
+        (("-m", "--cfg", "job"), "one thing at a time"),
+        (("--config-dirr=x",), "did you mean '--config-dir'?"),
+        (("--config-dir", "nowhere"), "--config-dir nowhere is no folder"),
+        (("hydra.searchpath=[file://nowhere]",), "names nowhere, which is no folder"),
+        (("--config-name", "confg"), "there is no file confg.yaml in conf/"),
+        (("hydra.job.chdir=true",), "leave it out"),
+        (("hydra/launcher=joblob",), "choose from basic, fleet, or pip install hydra-joblob"),
+        (("-m", "hydra/sweeper=optuno", "suite.drift=0,1"), "pip install hydra-optuno-sweeper"),
+        (("--cfg", "job", "suite.drfit=1"), "did you mean 'suite.drift'?"),
+        (("hydra.run.dri=x",), "hydra.run.dri"),
+        (("suite.name=é",), "has 'é', which means nothing unquoted: quote the value"),
+        (("suite.name=a#b",), "quote the value, \"suite.name='a#b'\""),
+        (("suite.name=a~b",), "quote the value"),
+        (("-m", "suite.name=a~b,c"), "quote the value"),
+        (("suite.name=(a",), "or quote the value"),
+        (("suite.näme=a",), "has 'ä' in its key"),
+        (("-m", "suite=glob(z*)"), "'suite=glob(z*)' fits no option: choose from cladder,"),
+        (("-m", "seed=glob(*)"), "no group"),
+        (("-m", "suite.drift=0,2"), "suite.drift is 2: it must be between 0 and 1"),
+        (("-m", "log.objective.metric=gian", "suite.drift=0,1"), "which is no metric"),
+        (("log.objective={metric: totals, figure: x}", "-m"), "metric totals has not"),
+        (("log.objective.rows=3",), "unknown conf key 'log.objective.rows'"),
+        (("run.points_in_flight=0",), "run.points_in_flight is 0: it must be 1 or more (runs)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_makes_no_sense_is_one_line(
+    arguments: tuple[str, ...],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert words in said(capsys, "run", *arguments, *SMALL[:1])
+    assert not list(tmp_path.iterdir()), "nothing is begun"
+
+
+def test_glob_names_the_options_of_a_group_and_none_that_is_no_choice() -> None:
+    points = sweep(["migration=glob(*,exclude=v*)", "run.name=x"])
+    assert points == [[f"migration={one}", "run.name=x"] for one in sorted(OPTIONS)]
+
+
+OPTIONS = {"distil", "none", "rebuild", "rewrite"}
+
+
+def test_a_shell_completes_commands_groups_and_options(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for line, words in (
+        ("lineage ru", ["run"]),
+        ("lineage run engine=su", ["engine=surrogate"]),
+        ("lineage run engine=surrogate suite.dri", ["suite.drift="]),
+        ("lineage show la", []),
+    ):
+        monkeypatch.setenv("COMP_LINE", line)
+        assert code_of("-sc", "query=bash") == 0
+        assert capsys.readouterr().out.split() == words
+    assert code_of("run", "-sc", "install=bash") == 0
+    assert capsys.readouterr().out.rstrip().endswith("hydra_bash_completion lineage")
+
+
+def test_the_folders_that_hydra_names_are_honoured(tmp_path: Path) -> None:
+    here = f"hydra.run.dir={tmp_path / 'here'}"
+    assert code_of("run", *SMALL, *below(tmp_path), here) == 0
+    assert (tmp_path / "here" / "metrics.json").exists()
+    assert not (tmp_path / "here" / ".hydra").exists()
+    assert code_of("run", *SMALL, *below(tmp_path), "hydra.job.name=mine") == 0
+    (named,) = (tmp_path / "runs").glob("*-mine")
+    assert json.loads((named / "run.json").read_bytes())["experiment"] == "tiny"
+    record = json.loads((tmp_path / "here" / "run.json").read_bytes())
+    assert not record["command"].startswith("lineage "), "the command is that of this process"
+
+
+# The points of a sweep
+
+
+def test_the_points_of_a_sweep_are_the_runs_that_they_would_be_alone(tmp_path: Path) -> None:
+    folder = swept(tmp_path, "suite.drift=0,0.5", f"hydra.sweep.dir={tmp_path / 'there'}")
+    assert not folder.exists(), "hydra.sweep.dir goes before run.name, as it names the folder"
+    folder = tmp_path / "there"
+    record = read_sweep(folder)
+    assert (record.kind, record.keys) == ("run", ("suite.drift",))
+    assert (record.sweeper, record.launcher) == ("basic", "fleet")
+    assert record.origin["command"] and record.objective == "gain_by_inheritance.mean"
+    assert [one.folder for one in record.points] == ["000", "001"]
+    for point, drift in zip(record.points, ("0", "0.5")):
+        assert f"suite.drift={drift}" in point.overrides and not point.failed
+        alone = tmp_path / f"alone-{drift}"
+        run(compose.load([*SMALL, *below(tmp_path), f"suite.drift={drift}"]), alone)
+        assert timeless(folder / point.folder) == timeless(alone)
+        metrics = json.loads((folder / point.folder / "metrics.json").read_bytes())
+        (gain,) = (
+            row["mean"]
+            for row in metrics["metrics"]["gain_by_inheritance"]
+            if (row["arm"], row["family"], row["inherited"]) == ("inherit", "same", True)
+        )
+        assert point.objective == gain
+
+
+def test_latest_is_the_sweep_and_its_folder_is_no_run_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = swept(tmp_path, "suite.drift=0,0.5", "hydra.sweeper.max_batch_size=1")
+    assert (tmp_path / "runs" / "latest").resolve() == folder
+    assert [one.folder for one in read_sweep(folder).points] == ["000", "001"]
+    named = (*SMALL, *below(tmp_path), "run.name=all")
+    assert "is the folder of a sweep" in said(capsys, "run", *named)
+    assert "holds another sweep" in said(capsys, "run", "-m", *named, "suite.drift=0,1")
+    # The very same goes on with it, and finds all done.
+    before = steps(folder / "001")
+    swept(tmp_path, "suite.drift=0,0.5", "hydra.sweeper.max_batch_size=1")
+    assert steps(folder / "001") == before
+    run(compose.load([*SMALL, *below(tmp_path)]), tmp_path / "runs" / "one")
+    named = (*SMALL, *below(tmp_path), "run.name=one")
+    assert "holds a run" in said(capsys, "run", "-m", *named, "suite.drift=0,1")
+
+
+def test_a_point_that_fails_ends_no_other_and_is_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, asked = points_module.work, list[str]()
+
+    async def failing(job: Any, folder: Path, *more: Any) -> None:
+        asked.append(folder.name)
+        if folder.name == "001":
+            raise LineageError("the engine is gone")
+        await work(job, folder, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(points_module, "work", failing)
+        folder = swept(tmp_path, "suite.drift=0,0.5", "agent.memory_budget=320,1700", code=1)
+    assert sorted(asked) == ["000", "002"], "what cannot work is not begun"
+    error = capsys.readouterr().err
+    assert "2 of 4 points failed" in error and f"lineage resume {folder}" in error
+    failed = {one.folder: one.failed for one in read_sweep(folder).points}
+    assert not failed["000"] and not failed["002"] and "lower agent.memory_budget" in failed["001"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(points_module, "work", failing)
+        other = swept(tmp_path / "o", "suite.drift=0,0.5,1", code=1)
+    assert [bool(one.failed) for one in read_sweep(other).points] == [False, True, False]
+    assert "the engine is gone" in capsys.readouterr().err
+    assert code_of("resume", str(other)) == 0
+    assert "1 of 3 points are to be run" in capsys.readouterr().out
+    assert [one.failed for one in read_sweep(other).points] == ["", "", ""]
+    assert (other / "001" / "metrics.json").exists()
+
+
+def test_an_interrupted_sweep_says_how_to_go_on_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    def interrupt(self: GenerationLog, *left: Any) -> None:
+        if not told:
+            told.append(1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with monkeypatch.context() as patch:
+        patch.setattr(GenerationLog, "finish", interrupt)
+        folder = swept(tmp_path, "suite.drift=0,0.5", "experiment.seed=1,2", code=130)
+    assert f"lineage resume {folder}" in capsys.readouterr().err
+    assert len(read_sweep(folder).points) == 4, "the record has them all before the first begins"
+    assert code_of("resume", str(folder)) == 0
+    assert all((folder / one.folder / "metrics.json").exists() for one in read_sweep(folder).points)
+    assert code_of("resume", str(folder)) == 0
+    assert "4 points are finished" in capsys.readouterr().out
+
+
+POINTS = 64 if FULL else 6
+
+
+def test_a_sweep_that_is_killed_twice_has_each_result_once(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "all"
+    seeds = ",".join(map(str, range(POINTS)))
+    sweep_of = ("-m", *SMALL, *below(tmp_path), "run.name=all", f"experiment.seed={seeds}")
+    # Slower, so that there is something to be killed: each step waits for its own fsync.
+    command = [sys.executable, "-m", "lineage"]
+
+    def done() -> int:
+        return len(list(folder.glob("*/done/*.json")))
+
+    whole = 0
+    for part in (0.2, 0.6):
+        begun = (folder / "sweep.json").exists()
+        arguments = ["resume", str(folder)] if begun else ["run", *sweep_of]
+        child = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        whole = 6 * POINTS
+        while child.poll() is None and done() < part * whole:
+            time.sleep(0.002)
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL, "it was killed while it ran"
+    assert len(read_sweep(folder).points) == POINTS
+    assert code_of("resume", str(folder)) == 0
+    for point in read_sweep(folder).points:
+        found = steps(folder / point.folder)
+        assert (folder / point.folder / "metrics.json").exists() and not point.failed
+        assert len({row["step_id"] for row in found}) == len(found), "no step twice"
+    assert done() == whole
+    last = POINTS - 1
+    alone = compose.load([*SMALL, *below(tmp_path), f"experiment.seed={last}"])
+    run(alone, tmp_path / "alone")
+    assert timeless(folder / f"{last:03d}") == timeless(tmp_path / "alone")
+
+
+def test_another_launcher_runs_each_point_and_the_record_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = ("hydra/launcher=basic", "agent.memory_budget=320,1700")
+    folder = swept(tmp_path, *other, code=1)
+    record = read_sweep(folder)
+    assert record.launcher == "basic"
+    assert [bool(one.failed) for one in record.points] == [False, True]
+    assert record.points[0].objective is not None
+    assert "1 of 2 points failed" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "runs" / "latest").resolve() == folder
+
+
+def test_points_in_processes_of_their_own_write_one_record(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    folder = swept(tmp_path, "hydra/launcher=joblib", "suite.drift=0,0.5")
+    found = read_sweep(folder).points
+    assert [one.folder for one in found] == ["000", "001"]
+    assert all(one.objective is not None for one in found)
+
+
+def test_points_of_a_sweep_may_be_named_by_hydra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = "hydra.sweep.subdir=seed-${experiment.seed}"
+    folder = swept(tmp_path, "experiment.seed=3,4", named)
+    assert [one.folder for one in read_sweep(folder).points] == ["seed-3", "seed-4"]
+    assert (folder / "seed-4" / "metrics.json").exists()
+
+
+def test_trainings_are_swept_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy = ("engine=surrogate", "method.steps=1", "method.warm_steps=1", "train.held_out=0")
+    small = ("train.worlds=1", "train.curricula=[edit]", "train.episodes=2")
+    arguments = ("-m", *toy, *small, *below(tmp_path), "run.name=all", "reward.memory=0,0.2")
+    assert code_of("train", *arguments) == 0
+    folder = tmp_path / "runs" / "all"
+    record = read_sweep(folder)
+    assert (record.kind, record.keys, len(record.points)) == ("training", ("reward.memory",), 2)
+    assert all((folder / one.folder / "training.json").exists() for one in record.points)
+    assert (tmp_path / "runs" / "latest").resolve() == folder
+    assert code_of("resume", str(folder)) == 0
+    assert "2 points are finished" in capsys.readouterr().out
+
+
+# Engines that are shared
+
+
+class Counted(Surrogate):
+    """A surrogate that stands for a fleet: what was made and started is counted."""
+
+    made: list[Any]
+
+    async def start(self, versions: Sequence[str]) -> None:
+        self.made.append(tuple(versions))
+        await asyncio.sleep(0)
+
+    async def generate(self, request: Request) -> Completion:
+        await asyncio.sleep(0)
+        return await super().generate(request)
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The versions of each engine that was started for runs that share it."""
+    found: list[Any] = []
+    monkeypatch.setattr(Counted, "made", found, raising=False)
+    monkeypatch.setattr(
+        pool_module, "make_engine", lambda config, adaptable: Counted(config.engine.surrogate)
+    )
+    return found
+
+
+def test_one_engine_serves_the_versions_of_all_points(tmp_path: Path, starts: list[Any]) -> None:
+    schedules = ",".join(f"[{','.join(['smollm2-135m@' + one] * 2)}]" for one in ("r0", "r1"))
+    folder = swept(
+        tmp_path,
+        "engine.hosted=true",
+        f"schedule.versions={schedules}",
+        "hydra.sweeper.max_batch_size=4",
+        "suite.drift=0,0.5",
+    )
+    assert starts == [("smollm2-135m@r0", "smollm2-135m@r1")]
+    record = read_sweep(folder)
+    assert len(record.points) == 4
+    overrides = [text for text in record.points[3].overrides if "run." not in text]
+    alone = compose.load([*overrides, "engine.hosted=false", *below(tmp_path)])
+    run(alone, tmp_path / "alone")
+    assert timeless(folder / "003") == timeless(tmp_path / "alone")
+
+
+def test_an_engine_is_kept_for_the_next_batch_and_points_of_other_settings_are_grouped(
+    tmp_path: Path, starts: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    batches = ("hydra.sweeper.max_batch_size=1", "suite.drift=0,0.5,1")
+    swept(tmp_path, "engine.hosted=true", *batches)
+    assert len(starts) == 1
+    swept(tmp_path / "o", "engine.hosted=true", "suite.drift=0,1", "engine.max_restarts=1,2")
+    assert len(starts) == 3
+    assert "2 groups of points (2, 2)" in capsys.readouterr().out
+
+
+def test_what_a_run_adds_to_a_shared_engine_is_its_own(tmp_path: Path, starts: list[Any]) -> None:
+    config = compose.load(["engine=surrogate", "engine.hosted=true", *below(tmp_path)])
+    base = "smollm2-135m@r0"
+    for mark, recall in (("000", 1.0), ("001", 0.0)):
+        (tmp_path / mark).mkdir()
+        skills = {"recall": [recall] * 4}
+        (tmp_path / mark / "skills.json").write_text(json.dumps(skills))
+
+    async def asked() -> list[Any]:
+        pool = Pool()
+        await pool.prepare([config], [base])
+        found = []
+        for mark in ("000", "001"):
+            engine = pool.engine(config, [base], mark)
+            await engine.serve("mine", base, tmp_path / mark)
+            found.append(engine.weights("mine").adapter)
+            turns = (Turn("user", "What is the code of pump 3?"),)
+            answer = await engine.generate(Request("q", "mine", turns, 8, 0.0, 1))
+            assert not answer.error
+        await pool.close()
+        return found
+
+    assert asyncio.run(asked()) == [tmp_path / "000", tmp_path / "001"]
+
+
+# A conf folder of one's own
+
+
+SUITE = '''
+from dataclasses import dataclass
+from lineage.suites.codebook import Codebook
+
+@dataclass(frozen=True)
+class Mine(Codebook):
+    """Codes of my own."""
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A conf folder outside the package, with a model, an arm and a suite, and a file to begin
+    with."""
+    conf = tmp_path / "mine"
+    for group in ("model", "arms", "suite"):
+        (conf / group).mkdir(parents=True)
+    (tmp_path / "my_suite.py").write_text(SUITE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    checkpoint = "{kind: folder, path: there, remedy: put it there}"
+    (conf / "model" / "mine.yaml").write_text(
+        "defaults: [smollm2-135m]\n"
+        f"versions:\n  mine@a: {{checkpoint: {checkpoint}, context_window: 2048}}\n"
+    )
+    (conf / "arms" / "mine.yaml").write_text(
+        "names: [inherit, mine, cold, oracle]\nbaseline: cold\nceiling: oracle\n"
+        "defined:\n  mine: {receives: memories, policy: append}\n"
+    )
+    shipped = (compose.conf_dir() / "suite" / "codebook.yaml").read_text()
+    target = "lineage.suites.codebook.Codebook"
+    assert target in shipped
+    (conf / "suite" / "mine.yaml").write_text(shipped.replace(target, "my_suite.Mine"))
+    (conf / "mine.yaml").write_text("defaults: [config, _self_]\nrun:\n  name: begun\n")
+    return conf
+
+
+MINE = ("suite=mine", "model=mine", "arms=mine", "schedule.versions=[mine@a,mine@a]")
+
+
+def test_a_conf_folder_of_one_s_own_is_used_from_outside_the_package(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("run", *SMALL, *MINE, *below(tmp_path))
+    assert code_of(*arguments, "--config-dir", str(mine), "--config-name", "mine") == 0
+    folder = tmp_path / "runs" / "begun"
+    record = json.loads((folder / "run.json").read_bytes())
+    assert record["schedule"] == ["mine@a", "mine@a"] and "mine" in record["arms"]
+    assert "my_suite.Mine" in (folder / "config.yaml").read_text()
+    searched = f"hydra.searchpath=[file://{mine}]"
+    many = ("-m", *arguments[1:], searched, "run.name=all", "suite.drift=0,0.5")
+    assert code_of("run", *many) == 0
+    # Whoever goes on with it says again that its suite may be imported.
+    (tmp_path / "runs" / "all" / "001" / "metrics.json").unlink()
+    capsys.readouterr()
+    assert "none of lineage's own" in said(capsys, "resume", str(tmp_path / "runs" / "all"))
+    assert code_of("resume", str(tmp_path / "runs" / "all"), "--config-dir", str(mine)) == 0
+    assert "did you mean 'mine'?" in said(capsys, "run", searched, "suite=mnie")
+    assert code_of("run", "--help", "--config-dir", str(mine)) == 0
+    assert "mine" in capsys.readouterr().out
+
+
+def test_a_point_that_never_began_is_composed_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = swept(tmp_path, "suite.drift=0,0.5")
+    texts = read_sweep(folder).points[0].overrides
+    fresh = tuple(text for text in texts if "drift" not in text)
+    update_sweep(folder, Point(2, "002", (*fresh, "suite.drift=1")))
+    spy = Point(3, "003", (*fresh, "suite._target_=os.system"))
+    assert code_of("resume", str(folder)) == 0
+    assert (folder / "002" / "metrics.json").exists()
+    update_sweep(folder, spy)
+    assert "--trust" in said(capsys, "resume", str(folder))
+
+
+def test_a_study_of_optuna_and_the_record_agree(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    trials = 12 if FULL else 4
+    folder = swept(
+        tmp_path,
+        "hydra/sweeper=optuna",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.sampler.seed=1",
+        f"hydra.sweeper.storage='{storage}'",
+        "hydra.sweeper.study_name=ours",
+        f"hydra.sweeper.n_trials={trials}",
+        "hydra.sweeper.n_jobs=2",
+        "hydra.sweeper.direction=maximize",
+        "reward.memory=interval(0.0,0.4)",
+        "agent.memory_budget=range(80,320,step=80)",
+        "log.objective={metric: gain_by_inheritance, where: {arm: inherit, family: same, "
+        "inherited: true}}",
+    )
+    record = read_sweep(folder)
+    assert record.sweeper == "optuna" and len(record.points) == trials
+    assert record.keys == ("reward.memory", "agent.memory_budget")
+    study = optuna.load_study(study_name="ours", storage=storage)
+    assert [one.value for one in study.trials] == [one.objective for one in record.points]
+    for trial, point in zip(study.trials, record.points):
+        assert f"agent.memory_budget={trial.params['agent.memory_budget']}" in point.overrides
