@@ -1,0 +1,155 @@
+"""A sweep as a thing that is read: opened, listed, shown, compared, reported; with points missing.
+
+One sweep serves all: two keys, and of its six points two are finished, one is unfinished, one
+failed before it began, one failed midway and one has not begun.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import measured, run, surrogate
+
+import lineage
+from lineage.core.errors import LineageError
+from lineage.log.sweep import SWEEP, Point, SweepRecord, write_sweep
+from lineage.log.views.places import NOT_BEGUN
+from lineage.log.views.swept import swept
+
+KEYS = ("suite.drift", "agent.memory_budget")
+VALUES = ((0, 256), (0, 128), (0.5, 256), (0.5, 128), (1, 256), (1, 128))
+WHY = "the engine is gone: start it again"
+SMALL = ("experiment=tiny", "experiment.lineages=2", "engine=surrogate")
+
+
+def overrides(values: tuple[float, int]) -> tuple[str, ...]:
+    return tuple(f"{key}={value}" for key, value in zip(KEYS, values, strict=True))
+
+
+def record(**more: Any) -> SweepRecord:
+    """Return a record of six points, of which the fourth and the fifth failed."""
+    points = tuple(
+        Point(number, f"{number:03d}", overrides(values), failed=WHY if number in (3, 4) else "")
+        for number, values in enumerate(VALUES)
+    )
+    given = ("suite.drift=0,0.5,1", "agent.memory_budget=256,128")
+    known = {"sweeper": "basic", "launcher": "fleet", "origin": {"commit": "c0ffee" * 6}}
+    return SweepRecord("run", 1_790_000_000.0, given, KEYS, **{**known, "points": points, **more})
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with the sweep, a run beside it, and `latest`, a link to the sweep."""
+    tmp = tmp_path_factory.mktemp("sweeps")
+    folder = tmp / "runs"
+    for number in (0, 2):
+        measured(surrogate(tmp, *SMALL, *overrides(VALUES[number])), folder / f"grid/{number:03d}")
+    run(surrogate(tmp, *SMALL, *overrides(VALUES[1])), folder / "grid" / "001")
+    (folder / "grid" / "001" / "done" / "001-cold-g01.json").unlink()
+    shutil.copytree(folder / "grid" / "000", folder / "alone")
+    failed = shutil.copytree(folder / "grid" / "001", folder / "grid" / "003")
+    for name in ("steps", "knowledge", "worlds", "done"):
+        shutil.rmtree(failed / name)
+    settings = (failed / "config.yaml").read_text()
+    (failed / "config.yaml").write_text(re.sub("drift: .*", "drift: 0.5", settings, count=1))
+    write_sweep(folder / "grid", record())
+    (folder / "latest").unlink()
+    (folder / "latest").symlink_to("grid")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def grid(root: Path) -> Path:
+    return root / "grid"
+
+
+def copied(root: Path, tmp_path: Path) -> Path:
+    """Return the sweep in a folder of its own, which a test may spoil."""
+    return Path(shutil.copytree(root / "grid", tmp_path / "grid", symlinks=True))
+
+
+# lineage.open
+
+
+def test_a_sweep_is_opened_with_its_keys_as_columns_and_says_what_is_missing(grid: Path) -> None:
+    log = lineage.open(grid)
+    names = '"suite.drift", "agent.memory_budget"'
+    rows = log.execute(f"SELECT sweep, point, {names} FROM runs ORDER BY point").fetchall()
+    wanted = [("grid", number, *VALUES[number]) for number in (0, 1, 2)]
+    assert rows == wanted
+    left = dict(log.execute("SELECT folder, reason FROM skipped").fetchall())
+    assert left == {
+        str(grid / "003"): WHY, str(grid / "004"): WHY, str(grid / "005"): NOT_BEGUN
+    }  # fmt: skip
+    whole = log.execute("SELECT began, seconds, commit, engine FROM runs WHERE point = 0")
+    began, seconds, commit, engine = whole.fetchone() or (None,) * 4
+    saved = json.loads((grid / "000" / "run.json").read_text())
+    assert began is not None and began.year >= 2024 and commit == saved["commit"]
+    timed = json.loads((grid / "000" / "sittings.json").read_text())
+    assert seconds == sum(one["seconds"] for one in timed) and engine == "surrogate"
+
+
+def test_swept_keys_are_columns_of_one_point_too(grid: Path) -> None:
+    log = lineage.open(grid / "000")
+    columns = 'sweep, point, "suite.drift", "agent.memory_budget"'
+    assert log.execute(f"SELECT {columns} FROM runs").fetchall() == [("grid", 0, *VALUES[0])]
+    assert log.execute("SELECT count(*) FROM skipped").fetchone() == (0,)
+
+
+def test_a_folder_of_runs_is_opened_with_the_points_of_its_sweeps(root: Path) -> None:
+    for where in ((root,), (f"{root}/*",), (root / "alone", root / "latest", root / "grid")):
+        log = lineage.open(*where)
+        found = log.execute("SELECT folder, sweep, point FROM runs ORDER BY folder").fetchall()
+        name = "latest" if len(where) == 3 else "grid"
+        points = [(str(root / name / f"{number:03d}"), "grid", number) for number in (0, 1, 2)]
+        assert sorted(found) == sorted([(str(root / "alone"), "", None), *points])
+        assert log.execute("SELECT count(*) FROM skipped").fetchone() == (3,)
+    with pytest.raises(LineageError, match="nothing is named"):
+        lineage.open()
+    with pytest.raises(LineageError, match="nowhere is no run folder"):
+        lineage.open(root / "alone", root / "nowhere")
+
+
+def test_a_training_within_a_run_is_no_run_of_the_folder(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "alone", tmp_path / "one")
+    shutil.copytree(root / "alone", tmp_path / "one" / "training" / "r2")
+    for where in (tmp_path, f"{tmp_path}/*", tmp_path / "one"):
+        found = lineage.open(where).execute("SELECT folder FROM runs").fetchall()
+        assert found == [(str(tmp_path / "one"),)]
+
+
+def test_a_damaged_record_of_a_sweep_is_one_line_and_can_be_left_out(
+    root: Path, tmp_path: Path
+) -> None:
+    grid = copied(root, tmp_path)
+    for text in ('{"kind": "run"', "[]", '{"kind": "run", "began": -1}'):
+        (grid / SWEEP).write_text(text)
+        with pytest.raises(LineageError, match=SWEEP) as caught:
+            lineage.open(grid)
+        assert "\n" not in str(caught.value)
+    log = lineage.open(grid, skip=True)
+    assert log.execute("SELECT DISTINCT sweep FROM runs").fetchall() == [("",)]
+    files = [row[0] for row in log.execute("SELECT file FROM skipped").fetchall()]
+    assert str(grid / SWEEP) in files
+
+
+def test_a_sweep_of_which_nothing_is_finished_says_so(tmp_path: Path) -> None:
+    write_sweep(tmp_path / "grid", record())
+    with pytest.raises(LineageError, match="nothing can be read; left out, of 6: this point"):
+        lineage.open(tmp_path / "grid")
+    write_sweep(tmp_path / "none", record(points=()))
+    with pytest.raises(LineageError, match="the sweep has no point yet"):
+        lineage.open(tmp_path / "none")
+
+
+def test_values_are_those_of_the_settings_or_else_of_the_overrides() -> None:
+    keys = ("suite.drift", "+arms", "a", "b", "c")
+    given = ("suite.drift=0.5", "+arms=solo", "a='x y'", "b=[1,2]")
+    assert swept(keys, given, {"suite.drift": 0.25}) == {
+        "suite.drift": 0.25, "arms": "solo", "a": "x y", "b": [1, 2], "c": None
+    }  # fmt: skip
