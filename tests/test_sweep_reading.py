@@ -6,14 +6,17 @@ failed before it began, one failed midway and one has not begun.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import measured, run, surrogate
+from test_terminal import document, printed
 
 import lineage
 from lineage.core.errors import LineageError
@@ -153,3 +156,99 @@ def test_values_are_those_of_the_settings_or_else_of_the_overrides() -> None:
     assert swept(keys, given, {"suite.drift": 0.25}) == {
         "suite.drift": 0.25, "arms": "solo", "a": "x y", "b": [1, 2], "c": None
     }  # fmt: skip
+
+
+# lineage ls
+
+
+def states(rows: list[dict[str, Any]]) -> dict[str, str]:
+    return {row["folder"]: row["state"] for row in rows}
+
+
+def test_ls_has_a_row_a_sweep_with_its_points_below_it_in_order(root: Path) -> None:
+    found = document("ls", root)
+    rows = [row for row in found["runs"] if row["folder"] != "alone"]
+    sweep, *points = rows
+    assert (sweep["folder"], sweep["kind"], sweep["sweep"]) == ("grid", "sweep", "")
+    assert (sweep["finished"], sweep["planned"], sweep["state"]) == (2, 6, "stopped")
+    assert sweep["keys"] == list(KEYS) and sweep["best"] in ("grid/000", "grid/002")
+    best = next(row for row in points if row["folder"] == sweep["best"])
+    others = [row["headline"]["mean"] for row in points if row["headline"]]
+    assert sweep["headline"] == best["headline"] and best["headline"]["mean"] == max(others)
+    assert list(states(points).items()) == [
+        ("grid/000", "finished"),
+        ("grid/001", "stopped"),
+        ("grid/002", "finished"),
+        ("grid/003", "failed"),
+        ("grid/004", "failed"),
+        ("grid/005", "not begun"),
+    ]
+    assert [row["number"] for row in points] == list(range(6))
+    assert [tuple(row["point"].values()) for row in points] == list(VALUES)
+    assert {row["sweep"] for row in points} == {"grid"}
+    # What is counted are runs: a sweep is what its points are.
+    assert found["states"] == {"finished": 3, "stopped": 1, "failed": 2, "not begun": 1}
+    whole = document("ls", root / "grid")["runs"]
+    assert [row["folder"] for row in whole] == [row["folder"] for row in rows]
+
+
+def test_ls_says_in_words_what_was_swept_and_why_points_failed(root: Path) -> None:
+    text = printed("ls", root)
+    line = next(line for line in text.splitlines() if line.startswith("grid "))
+    assert "sweep over suite.drift, agent.memory_budget" in line and "best: grid/00" in line
+    line = next(line for line in text.splitlines() if line.startswith("grid/001"))
+    assert "suite.drift=0; agent.memory_budget=128" in line and "tiny" not in line
+    assert f"failed: grid/004: {WHY}" in text and "7 in" in text
+    narrow = printed("ls", root, width=80)
+    # What is wrong with a point, and where all that is, is one line however long.
+    assert max(len(line) for line in narrow.splitlines() if str(root) not in line) <= 80
+
+
+def test_the_state_of_a_sweep_is_that_of_its_points(root: Path, tmp_path: Path) -> None:
+    grid = copied(root, tmp_path)
+
+    def state() -> str:
+        return str(document("ls", tmp_path)["runs"][0]["state"])
+
+    for lock in (grid / ".lock", grid / "001" / ".lock"):
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert state() == "in progress"
+    assert state() == "stopped"
+    whole = record()
+    write_sweep(grid, replace(whole, points=tuple(whole.points[n] for n in (0, 2))))
+    assert state() == "finished"
+    # What is no point of it, such as a run that was copied there, is listed after the points.
+    listed = document("ls", tmp_path)["runs"]
+    assert [row["folder"] for row in listed] == [
+        *("grid", "grid/000", "grid/002"), *("grid/001", "grid/003")
+    ]  # fmt: skip
+    (grid / "002" / "config.yaml").unlink()
+    assert state() == "broken"
+
+
+def test_a_point_that_failed_and_finished_after_all_is_finished(root: Path, tmp_path: Path) -> None:
+    grid = copied(root, tmp_path)
+    whole = record()
+    write_sweep(grid, whole.with_points([replace(whole.points[0], failed=WHY)]))
+    row = document("ls", tmp_path)["runs"][1]
+    assert (row["state"], row["trouble"]) == ("finished", "")
+
+
+def test_ls_names_a_damaged_record_of_a_sweep_and_lists_its_runs(
+    root: Path, tmp_path: Path
+) -> None:
+    grid = copied(root, tmp_path)
+    (grid / SWEEP).write_text("{}")
+    sweep, *runs = document("ls", tmp_path)["runs"]
+    assert sweep["state"] == "broken" and SWEEP in sweep["trouble"]
+    assert [row["folder"] for row in runs] == [f"grid/{number:03d}" for number in range(4)]
+    assert "broken: " in printed("ls", tmp_path)
+
+
+def test_a_folder_of_numbered_runs_without_a_record_is_no_sweep(root: Path, tmp_path: Path) -> None:
+    grid = copied(root, tmp_path)
+    (grid / SWEEP).unlink()
+    rows = document("ls", tmp_path)["runs"]
+    assert {row["sweep"] for row in rows} == {""} and len(rows) == 4
+    assert {row["kind"] for row in document("ls", grid)["runs"]} == {"run"}
