@@ -19,6 +19,7 @@ from helpers import measured, run, surrogate
 from test_terminal import document, printed
 
 import lineage
+from lineage import cli
 from lineage.core.errors import LineageError
 from lineage.log.sweep import SWEEP, Point, SweepRecord, write_sweep
 from lineage.log.views.places import NOT_BEGUN
@@ -252,3 +253,85 @@ def test_a_folder_of_numbered_runs_without_a_record_is_no_sweep(root: Path, tmp_
     rows = document("ls", tmp_path)["runs"]
     assert {row["sweep"] for row in rows} == {""} and len(rows) == 4
     assert {row["kind"] for row in document("ls", grid)["runs"]} == {"run"}
+
+
+# lineage show, compare, compact
+
+
+def test_show_has_the_record_of_a_sweep_in_words(root: Path, grid: Path) -> None:
+    text = printed("show", grid)
+    assert text.startswith("STAND-IN") and "Best of 2 finished points: grid/00" in text
+    assert "a sweep over suite.drift, agent.memory_budget, each point a run; stopped" in text
+    assert "6 points, 2 finished, 1 stopped, 2 failed, 1 not begun" in text
+    assert "asked for: suite.drift=0,0.5,1 agent.memory_budget=256,128" in text
+    assert "sweeper basic, launcher fleet" in text and "commit c0ffeec" in text
+    rows = [line.split() for line in text.splitlines() if re.match(r"00\d ", line)]
+    assert [row[:3] for row in rows] == [
+        [f"{number:03d}", str(drift), str(budget)] for number, (drift, budget) in enumerate(VALUES)
+    ]
+    assert f"failed: grid/003: {WHY}" in text and f"lineage resume {grid}" in text
+    found = document("show", grid)
+    assert found["record"]["keys"] == list(KEYS)
+    assert states(found["points"]) == states(document("ls", grid)["runs"][1:])
+    assert printed("show", root / "latest").splitlines()[2:] != []
+
+
+def test_show_of_a_part_of_a_sweep_says_which_run_to_name(grid: Path) -> None:
+    with pytest.raises(LineageError, match=f"is a sweep, .* lineage show {grid}/001"):
+        printed("show", grid, "1")
+    with pytest.raises(LineageError, match="no point '7': choose from 0 to 5"):
+        printed("show", grid, "7")
+    with pytest.raises(LineageError, match=r"point 5 of .* has not begun: lineage resume"):
+        printed("show", grid, "5")
+    assert "000-inherit" in printed("show", grid / "000")
+
+
+def test_show_has_the_objective_of_a_point(root: Path, tmp_path: Path) -> None:
+    grid = copied(root, tmp_path)
+    whole = record(objective="scores.same", sweeper="optuna")
+    write_sweep(grid, whole.with_points([replace(whole.points[0], objective=0.625)]))
+    text = printed("show", grid)
+    assert "sweeper optuna, launcher fleet; objective scores.same" in text
+    assert next(line for line in text.splitlines() if line.startswith("000")).split()[5] == "0.625"
+
+
+def test_two_points_of_a_sweep_are_compared_by_their_numbers(grid: Path, root: Path) -> None:
+    found = document("compare", grid, 0, 2)
+    assert (found["a"]["folder"], found["b"]["folder"]) == (str(grid / "000"), str(grid / "002"))
+    assert found["settings"] == [{"key": "suite.drift", "a": 0.0, "b": 0.5}]
+    assert document("compare", grid, "000", "002") == found
+    assert document("compare", grid / "000", grid / "002") == found
+    for given, said in (
+        ((grid,), f"is a sweep: name two points of it, as in lineage compare {grid} 0 1"),
+        ((grid, 1), "is a sweep: name two points of it"),
+        ((grid, 0, 9), "has no point '9': choose from 0 to 5"),
+        ((grid, 0, 4), f"point 4 of {grid} failed .{WHY}.: lineage resume"),
+        ((root / "alone", grid), f"{grid} is a sweep: choose a point of it"),
+        ((root / "alone",), "takes two runs: lineage compare"),
+        ((root / "alone", 0, 1), "is no sweep"),
+    ):
+        with pytest.raises(LineageError, match=said):
+            printed("compare", *given)
+
+
+def test_compact_takes_the_points_that_have_begun(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = copied(root, tmp_path)
+    before = lineage.open(grid).execute("SELECT count(*) FROM steps").fetchone()
+    with pytest.raises(SystemExit) as done:
+        cli.main(["compact", str(grid)])
+    assert done.value.code == 0
+    text = capsys.readouterr().out
+    assert [f"grid/00{number}" in text for number in range(6)] == [True] * 4 + [False] * 2
+    assert lineage.open(grid).execute("SELECT count(*) FROM steps").fetchone() == before
+    with (grid / "001" / ".lock").open("w") as lock, pytest.raises(SystemExit) as done:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cli.main(["compact", str(grid)])
+    caught = capsys.readouterr()
+    assert done.value.code == 1 and "grid/002: nothing to put together" in caught.out
+    assert "1 of 4 points are left as they were: " in caught.err
+    write_sweep(tmp_path / "none", record())
+    with pytest.raises(SystemExit):
+        cli.main(["compact", str(tmp_path / "none")])
+    assert "no point of" in capsys.readouterr().err
