@@ -10,8 +10,12 @@ import fcntl
 import json
 import re
 import shutil
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -20,10 +24,18 @@ from test_terminal import document, printed
 
 import lineage
 from lineage import cli
+from lineage.commands.fork import Fork, configured
 from lineage.core.errors import LineageError
 from lineage.log.sweep import SWEEP, Point, SweepRecord, write_sweep
+from lineage.log.views.connect import connect
 from lineage.log.views.places import NOT_BEGUN
 from lineage.log.views.swept import swept
+from lineage.metrics.points import Asked, Below, below, by_pair
+from lineage.report import figures
+from lineage.report.lookup import rows_of
+from lineage.report.sheet import bounds
+from lineage.report.sweep import Result, Sweep, sweep_results
+from lineage.report.sweep_tables import headline_table, short_keys, sweep_answer, sweep_sheets
 
 KEYS = ("suite.drift", "agent.memory_budget")
 VALUES = ((0, 256), (0, 128), (0.5, 256), (0.5, 128), (1, 256), (1, 128))
@@ -42,8 +54,17 @@ def record(**more: Any) -> SweepRecord:
         for number, values in enumerate(VALUES)
     )
     given = ("suite.drift=0,0.5,1", "agent.memory_budget=256,128")
-    known = {"sweeper": "basic", "launcher": "fleet", "origin": {"commit": "c0ffee" * 6}}
-    return SweepRecord("run", 1_790_000_000.0, given, KEYS, **{**known, "points": points, **more})
+    known: dict[str, Any] = {
+        "kind": "run",
+        "began": 1_790_000_000.0,
+        "overrides": given,
+        "keys": KEYS,
+        "sweeper": "basic",
+        "launcher": "fleet",
+        "points": points,
+        "origin": {"commit": "c0ffee" * 6},
+    }
+    return SweepRecord(**{**known, **more})
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +356,223 @@ def test_compact_takes_the_points_that_have_begun(
     with pytest.raises(SystemExit):
         cli.main(["compact", str(tmp_path / "none")])
     assert "no point of" in capsys.readouterr().err
+
+
+def test_a_fork_of_a_point_lies_beside_the_sweep_and_one_of_any_run_beside_that(
+    root: Path, tmp_path: Path
+) -> None:
+    grid = copied(root, tmp_path)
+    shutil.copytree(root / "alone", tmp_path / "2026")
+    for one in (grid / "000", tmp_path / "2026"):
+        assert configured(one, Fork("k-1", 0, 0), []).run.root == str(tmp_path)
+
+
+# lineage report
+
+
+def asked(values: Sequence[float], tasks: str = "t") -> dict[int, Asked]:
+    return {pair: Asked(value, tasks) for pair, value in enumerate(values)}
+
+
+def test_points_are_told_apart_over_the_same_pairs_allowing_for_their_number() -> None:
+    best, others = asked([0.9, 0.8, 0.9, 1.0, 0.8, 0.9]), asked([0.3, 0.2, 0.4, 0.4, 0.2, 0.3])
+    near = asked([0.7, 0.6, 0.8, 0.8, 0.6, 0.8])
+    found = below(best, {1: others, 2: near, 3: asked([0.0] * 6, "other tasks")}, 0.95, True)
+    whole = found[1].interval
+    assert whole is not None and found[1].told and whole.n == 6
+    assert whole.mean == pytest.approx(fmean(a.value - b.value for a, b in both(best, others)))
+    assert found[3] == Below(None)
+    alone = below(best, {2: near}, 0.95, True)[2].interval
+    assert alone is not None and alone.p is not None and alone.low is not None
+    assert found[2].interval == alone and alone.low > 0
+    # Starred by itself, and not among as many that each could be so by chance.
+    many = dict.fromkeys(range(2, 2 + int(0.05 / alone.p) + 1), near)
+    assert below(best, {2: near}, 0.95, True)[2].told
+    assert not any(one.told for one in below(best, many, 0.95, True).values())
+    few = {pair: best[pair] for pair in range(4)}
+    assert not below(few, {1: others}, 0.95, True)[1].told
+
+
+def both(a: dict[int, Asked], b: dict[int, Asked]) -> list[tuple[Asked, Asked]]:
+    return [(a[pair], b[pair]) for pair in a if pair in b]
+
+
+def test_the_pairs_of_a_point_are_those_that_its_metrics_are_means_of(grid: Path) -> None:
+    summary = json.loads((grid / "000" / "metrics.json").read_text())
+    with closing(connect(grid / "000")) as log:
+        gains, scores = (by_pair(log, "inherit", "same", gain) for gain in (True, False))
+        assert by_pair(log, "nobody", "same", True) == {}
+    of = {"arm": "inherit", "family": "same"}
+    (gain,) = rows_of(summary, "gain_by_inheritance", inherited=True, **of)
+    (score,) = rows_of(summary, "scores", **of)
+    assert fmean(one.value for one in gains.values()) == pytest.approx(gain["mean"])
+    assert fmean(one.value for one in scores.values()) == pytest.approx(score["mean"])
+    with closing(connect(grid / "002")) as log:
+        # Drift keeps the ids of tasks: such points are compared.
+        assert {k: v.tasks for k, v in by_pair(log, "inherit", "same", True).items()} == {
+            k: v.tasks for k, v in gains.items()
+        }
+
+
+def test_the_answer_names_the_best_point_its_interval_and_what_it_is_told_from(grid: Path) -> None:
+    found = sweep_results(grid)
+    best, other = found.ranked
+    assert found.headline == "gain on same" and found.keys == KEYS
+    assert [one.state for one in found.results] == [
+        *("finished", "not finished", "finished", "failed", "failed", "not begun")
+    ]  # fmt: skip
+    text = sweep_answer(found)
+    values = ", ".join(f"{key}={value}" for key, value in best.values.items())
+    assert text.startswith(f"Point {best.point.number} ({values}) is best of 2 with results: ")
+    cell = best.measures["gain on same"]
+    assert f"inherit gained {bounds(cell, signed=True)} over cold on same tasks (2 pairs)" in text
+    assert "It cannot be told from the other; the next, point" in text
+    assert "too few pairs to tell" in text
+    less = found.below[other.point.number].interval
+    assert less is not None
+    assert less.mean == pytest.approx(cell["mean"] - other.measures["gain on same"]["mean"])
+    # Where no tasks are the same, nothing is compared.
+    text = sweep_answer(replace(found, below={}))
+    assert "not compared: no pair was asked the same in both" in text
+    assert "n/a: no pair was asked" in headline_table(replace(found, below={})).note
+    told = {other.point.number: Below(less, told=True)}
+    assert "It is told from the other; the next" in sweep_answer(replace(found, below=told))
+    alone = replace(found, results=(best,))
+    assert sweep_answer(alone).endswith("No other point has finished.")
+    none = replace(found, results=(), headline="")
+    assert sweep_answer(none) == "Best point: n/a, the sweep has no point yet."
+    waiting = replace(found, results=found.results[3:], headline="")
+    assert sweep_answer(waiting) == "Best point: n/a, no point has finished."
+
+
+def test_the_tables_of_a_sweep_have_keys_measures_and_what_failed(grid: Path) -> None:
+    found = sweep_results(grid)
+    sheets = {sheet.title: sheet for sheet in sweep_sheets(found)}
+    head = sheets["grid"]
+    best = found.ranked[0].point.number
+    assert head.head[:5] == ("point", "drift", "memory_budget", "gain on same", f"{best} - it")
+    assert [row[:3] for row in head.rows] == [("0", "0", "256"), ("2", "0.5", "256")]
+    assert sum(row[4].strip() == "best" for row in head.rows) == 1
+    assert "of inherit over cold" in head.note and "n = 2 pairs" in head.note
+    assert {"gain by family", "score by family", "what it costs"} < set(sheets)
+    missing = sheets["points without a result"].rows
+    assert [row[0] for row in missing] == ["1", "3", "4", "5"]
+    assert [row[3] for row in missing] == ["not finished", "failed", "failed", "not begun"]
+    assert missing[0][4] == "11 of 12 done" and missing[1][4] == missing[2][4] == WHY
+    record_with = replace(found.record, objective="scores.same")
+    sheet = headline_table(replace(found, record=record_with))
+    assert sheet.head[3] == "scores.same" and {row[3] for row in sheet.rows} == {"n/a"}
+    assert short_keys(("a.b", "c.b", "d")) == ("a.b", "c.b", "d")
+
+
+def test_lineage_report_writes_one_page_beside_the_record(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = copied(root, tmp_path)
+    (grid / "002" / "metrics.json").unlink()  # computed where it is missing
+    (grid / "000" / "report.html").write_text("a page")
+    evil = "<script>alert(1)</script> \x1b[31m"
+    whole = record()
+    write_sweep(grid, whole.with_points([replace(whole.points[3], failed=evil)]))
+    with pytest.raises(SystemExit) as done:
+        cli.main(["report", str(grid)])
+    assert done.value.code == 0
+    shown = capsys.readouterr().out
+    assert "is best of 2 with results" in " ".join(shown.split()) and "\x1b[31m" not in shown
+    assert "points without a result" in shown and str(grid / "sweep.html") in "".join(shown.split())
+    page = (grid / "sweep.html").read_text()
+    first = page.index('<p class="answer">')
+    assert first < page.index("<table>") < page.index("<svg") and page.index("STAND-IN") < first
+    assert "<script>" not in page and "&lt;script&gt;" in page and "\x1b" not in page
+    assert '<a href="000/report.html">000</a>' in page and '<a href="001' not in page
+    assert page.count("gain on similar") >= 2 and WHY in page
+    assert not (grid / "002" / "metrics.json").exists()
+    (grid / SWEEP).write_text("{")
+    with pytest.raises(SystemExit) as done:
+        cli.main(["report", str(grid)])
+    error = capsys.readouterr().err
+    assert done.value.code == 1 and SWEEP in error and error.count("\n") == 1
+
+
+def made(values: Sequence[tuple[Any, ...]], keys: tuple[str, ...]) -> Sweep:
+    """Return a sweep of points by hand, each with a gain that grows with its number."""
+    cell = {"low": 0.0, "high": 1.0, "n": 6}
+    results = tuple(
+        Result(
+            Point(number, f"{number:03d}", ()),
+            dict(zip(keys, of, strict=True)),
+            "finished",
+            measures={f"gain on {f}": {**cell, "mean": 0.01 * number} for f in ("same", "similar")},
+        )
+        for number, of in enumerate(values)
+    )
+    return Sweep("made", record(keys=keys), keys, results, "gain on same", {})
+
+
+def titles(figure: Any) -> list[str]:
+    return [axis.get_title(loc="left") for axis in figure.axes]
+
+
+def lines(axis: Any) -> list[str]:
+    return [text.get_text() for text in axis.get_legend().get_texts()] if axis.get_legend() else []
+
+
+def ticks(axis: Any) -> list[str]:
+    return [label.get_text() for label in axis.get_xticklabels()]
+
+
+def test_two_keys_are_a_panel_a_measure_with_the_second_by_colour() -> None:
+    values = list(product((1, 10, 1000), ("x", "y")))
+    figure = figures.sweep_scores(made(values, ("a.size", "a.kind")))
+    assert figure is not None and titles(figure) == ["gain on same", "gain on similar"]
+    first, second = figure.axes
+    assert lines(first) == ["kind=x", "kind=y"] and ticks(first) == ["1", "10", "1000"]
+    assert first.get_ylim() == second.get_ylim()
+    # Of a wide range a step is a factor, and the axis says so.
+    places = first.get_xticks()
+    assert places[1] - places[0] == pytest.approx(1) and places[2] - places[1] == pytest.approx(2)
+    assert "as a factor" in first.get_xlabel()
+    one = figures.sweep_scores(made([(True,), (False,), (None,)], ("flag",)))
+    assert one is not None and ticks(one.axes[0]) == ["True", "False", "None"]
+    assert lines(one.axes[0]) == []
+    assert figures.sweep_interactions(made(values, ("a.size", "a.kind"))) is None
+    assert figures.sweep_scores(made([], ("a",))) is None
+
+
+def test_more_keys_are_a_panel_each_and_a_panel_every_two() -> None:
+    sweep = made(list(product((0, 1), ("x", "y"), (2, 3))), ("a", "b", "c"))
+    figure = figures.sweep_scores(sweep)
+    assert figure is not None and titles(figure) == ["a", "b", "c"]
+    two = figures.sweep_interactions(sweep)
+    assert two is not None and titles(two) == ["a and b", "a and c", "b and c"]
+    # The line of b=x along a: means over c.
+    line = two.axes[0].get_lines()[0]
+    assert [round(value, 3) for value in line.get_ydata()] == [0.005, 0.045]
+    # What a sampler draws makes no lines: no two points share a value.
+    drawn = made([(0.1 * n, 1.5 * n) for n in range(12)], ("a", "b"))
+    figure = figures.sweep_scores(drawn)
+    assert figure is not None and titles(figure) == ["a", "b"]
+
+
+def test_a_sweep_of_trainings_is_read_by_what_they_gained_in_held_out_worlds(
+    tmp_path: Path,
+) -> None:
+    known = {"training": "m@w1", "parent": "m@r0", "curricula": ["signal"]}
+    for number, mean in enumerate((0.1, 0.3)):
+        folder = tmp_path / "grid" / f"{number:03d}"
+        (folder / "curve").mkdir(parents=True)
+        (folder / "curve" / "step=000.parquet").touch()
+        (folder / "run.json").write_text(json.dumps(known))
+        (folder / "config.yaml").write_text("method: {steps: 1}\nengine: {kind: surrogate}\n")
+        of = {"mean": mean, "low": mean - 0.05, "high": mean + 0.05, "n": 6}
+        rows = [{"curriculum": "signal", "measure": m, "before": of, "after": of, "gain": of}
+                for m in ("same", "reward")]  # fmt: skip
+        (folder / "held-out.json").write_text(json.dumps(rows))
+    points = tuple(Point(n, f"{n:03d}", (f"method.rate={n}",)) for n in (0, 1))
+    write_sweep(tmp_path / "grid", record(kind="training", keys=("method.rate",), points=points))
+    found = sweep_results(tmp_path / "grid")
+    assert found.headline == "gain in reward"
+    text = sweep_answer(found)
+    assert text.startswith("Point 1 (method.rate=1) is best of 2 with results: signal gained +0.30")
+    assert "over m@r0 in reward (6 held-out worlds)" in text
+    assert "a training keeps no figures by world" in headline_table(found).note

@@ -115,9 +115,8 @@ def _point(folder: Path, name: str, record: SweepRecord, point: Point) -> list[L
     except (LineageError, OSError):
         settings = {}
     values = swept(record.keys, point.overrides, settings)
-    of = {"sweep": name.rpartition("/")[2], "number": point.number, "point": values}
-    first = replace(first, objective=point.objective)
-    return [replace(one, **of) for one in (first, *rows[1:])]
+    of, first = name.rpartition("/")[2], replace(first, objective=point.objective)
+    return [replace(one, sweep=of, number=point.number, point=values) for one in (first, *rows[1:])]
 
 
 def _sweep(folder: Path, name: str, record: SweepRecord, points: Sequence[Listed]) -> Listed:
