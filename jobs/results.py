@@ -27,7 +27,8 @@ from rich.console import Console
 from lineage import compose
 from lineage.core.errors import LineageError, nearest
 from lineage.core.files import atomic_write, behind
-from lineage.inspect.listing import FINISHED, listing
+from lineage.inspect.folders import listing
+from lineage.inspect.listing import FINISHED
 from lineage.log.views.connect import read_record
 from lineage.log.views.settings import read_settings
 from lineage.metrics import summarise

@@ -148,11 +148,13 @@ def test_a_run_that_is_named_in_digits_hides_no_other(one: Path, tmp_path: Path)
         shutil.copytree(one, tmp_path / name)
     found = {row["folder"]: row["sweep"] for row in document("ls", tmp_path)["runs"]}
     assert found == {"7": "", "2026": "", "other": ""}
-    # Nor a sweep, whose points are numbers too.
-    (tmp_path / "sweep").mkdir()
-    (tmp_path / "other").rename(tmp_path / "sweep" / "000")
+    # Nor do those of a folder of runs.
+    (tmp_path / "old").mkdir()
+    (tmp_path / "other").rename(tmp_path / "old" / "000")
     found = {row["folder"]: row["sweep"] for row in document("ls", tmp_path)["runs"]}
-    assert found == {"7": "", "2026": "", "sweep/000": "sweep"}
+    assert found == {"7": "", "2026": "", "old/000": ""}
+    found = {row["folder"]: row["sweep"] for row in document("ls", tmp_path / "old")["runs"]}
+    assert found == {"000": ""}
 
 
 def test_where_a_saved_configuration_says_it_was_named_counts_for_nothing(given: Path) -> None:

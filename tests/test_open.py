@@ -18,7 +18,7 @@ import lineage
 from lineage.core.errors import LineageError
 from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA, VERSION_KEY
 from lineage.log.views.description import Description
-from lineage.log.views.open import run_patterns
+from lineage.log.views.places import run_patterns
 from lineage.log.views.sql import VIEWS
 from lineage.metrics.summary import summarise, summarise_all
 from lineage.report.lookup import rows_of, totals
@@ -265,6 +265,7 @@ def test_urls_are_built_as_paths_are(one: Path) -> None:
     assert run_patterns("s3://bucket/runs/first/") == (
         "s3://bucket/runs/first/run.json",
         "s3://bucket/runs/first/*/run.json",
+        "s3://bucket/runs/first/*/*/run.json",
     )
     assert run_patterns("s3://bucket/runs/*")[0] == "s3://bucket/runs/*/run.json"
     # A folder that is there is no glob, whatever its name.

@@ -189,21 +189,6 @@ def test_ls_of_a_run_itself_lists_that_alone(one: Path) -> None:
     assert [row["folder"] for row in document("ls", one)["runs"]] == ["one"]
 
 
-def test_ls_shows_the_points_of_a_sweep_with_what_varies(one: Path, tmp_path: Path) -> None:
-    for number, drift in enumerate(("0.0", "0.25")):
-        point = tmp_path / "sweep" / f"{number:03d}"
-        shutil.copytree(one, point)
-        text = (point / "config.yaml").read_text()
-        (point / "config.yaml").write_text(re.sub("drift: .*", f"drift: {drift}", text, count=1))
-    (tmp_path / "sweep" / "002").mkdir()
-    found = document("ls", tmp_path)["runs"]
-    assert [row["folder"] for row in found] == ["sweep/000", "sweep/001", "sweep/002"]
-    assert [row["point"].get("suite.drift") for row in found] == [0.0, 0.25, None]
-    assert [row["state"] for row in found] == ["finished", "finished", "broken"]
-    assert "suite.drift=0.25" in printed("ls", tmp_path)
-    assert document("ls", tmp_path / "sweep")["runs"][1]["point"] == {"suite.drift": 0.25}
-
-
 def test_ls_tells_a_run_that_goes_on_from_one_that_was_stopped(spoilt: Path) -> None:
     root = spoilt.parent
     (spoilt / "done" / "001-cold-g01.json").unlink()

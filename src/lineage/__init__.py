@@ -18,12 +18,12 @@ __all__ = ["describe", "open"]
 
 
 def open(
-    where: str | Path, skip: bool = False, connection: duckdb.DuckDBPyConnection | None = None
+    *where: str | Path, skip: bool = False, connection: duckdb.DuckDBPyConnection | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """Return runs as named DuckDB views: see `lineage.log.views.open.open_log`."""
+    """Return runs and sweeps as named DuckDB views: see `lineage.log.views.open.open_log`."""
     from lineage.log.views.open import open_log
 
-    return open_log(where, skip, connection)
+    return open_log(*where, skip=skip, connection=connection)
 
 
 def describe(log: duckdb.DuckDBPyConnection, view: str) -> Description:

@@ -28,6 +28,7 @@ from lineage.commands import (
 )
 from lineage.commands.application import complete
 from lineage.commands.runs import add_run, find_run
+from lineage.commands.sweeps import report_sweep
 from lineage.core.console import fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
@@ -106,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config-dir", type=Path, metavar="DIR", help="import the suites of this conf folder"
     )
     resume.set_defaults(command=_resume)
-    report = commands.add_parser("report", help="write a run's report again and show its table")
+    what = "write the report of a run or a sweep again and show its tables"
+    report = commands.add_parser("report", help=what)
     add_run(report)
     report.set_defaults(command=_report)
     ls.register(commands)
@@ -213,6 +215,9 @@ def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.runs.folder import at_home
 
     folder = find_run(options.run)
+    if is_sweep(folder):
+        report_sweep(folder, console)
+        return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if train.is_training(folder):
         train.report_training(config, folder, console)

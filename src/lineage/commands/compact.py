@@ -11,14 +11,16 @@ from rich.filesize import decimal
 from rich.progress import track
 
 from lineage.commands import Commands, add_command
-from lineage.commands.runs import add_run, find_run
+from lineage.commands.runs import add_run, begun_points, find_run
 from lineage.core.console import on_terminal
+from lineage.core.errors import LineageError
 from lineage.core.text import one_line, say
+from lineage.log.sweep import is_sweep
 
 EXAMPLES = """\
 examples:
   lineage compact runs/latest      one run, with the trainings in it
-  lineage compact runs/sweep       every run of a sweep
+  lineage compact runs/sweep       every point of a sweep that has begun
 nothing is lost: what is not finished keeps its own files, and lineage resume goes on from there
 """
 
@@ -32,26 +34,45 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _compact(options: argparse.Namespace, console: Console) -> None:
+    found = [(run, of) for where in options.run for run, of in _runs(find_run(where))]
+    left: list[str] = []
+    for run, of_sweep in dict(found).items():
+        try:
+            _whole(run, console)
+        except LineageError as error:
+            # What is wrong with a point keeps no other from being compacted.
+            if not of_sweep:
+                raise
+            left.append(str(error))
+    if left:
+        raise LineageError(f"{len(left)} of {len(found)} points are left as they were: {left[0]}")
+
+
+def _whole(run: Path, console: Console) -> None:
     from lineage.runs.folder import locked
 
-    for run in dict.fromkeys(run for where in options.run for run in _runs(find_run(where))):
-        with locked(run):
-            # A training in a run is guarded by the lock of that run.
-            inner = {file.parents[1] for file in run.glob("**/done/*.json")}
-            for folder in sorted({run, *inner}):
-                _one(folder, console)
+    with locked(run):
+        # A training in a run is guarded by the lock of that run.
+        inner = {file.parents[1] for file in run.glob("**/done/*.json")}
+        for folder in sorted({run, *inner}):
+            _one(folder, console)
 
 
-def _runs(where: Path) -> list[Path]:
-    """Return `where`, or the runs of a sweep. Raises LineageError where it is neither."""
+def _runs(where: Path) -> list[tuple[Path, bool]]:
+    """Return `where`, or the runs in it, each with whether it is a point of a sweep.
+
+    Raises LineageError where it is neither a run nor a folder of runs.
+    """
+    if is_sweep(where):
+        return [(point.resolve(), True) for point in begun_points(where)]
     if not (where / "run.json").exists():
         points = sorted(file.parent for file in where.glob("*/run.json"))
         if points:
-            return list(dict.fromkeys(point.resolve() for point in points))
+            return [(point.resolve(), False) for point in points]
     from lineage.inspect.browsing import open_record
 
     open_record(where)
-    return [where]
+    return [(where, False)]
 
 
 def _one(folder: Path, console: Console) -> None:

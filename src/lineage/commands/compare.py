@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from lineage.commands import Commands, add_command
-from lineage.commands.runs import add_run, find_run
+from lineage.commands.runs import add_run, find_point, find_run
+from lineage.core.errors import LineageError
 from lineage.core.text import one_line, say, say_json, unfolded
+from lineage.log.sweep import is_sweep
 from lineage.report.headline import engine_words
 from lineage.report.sheet import STARRED_FROM, Sheet, bounds, counted, gained, pairs_of, starred
 from lineage.report.terminal import show_sheet
@@ -19,6 +22,7 @@ from lineage.report.terminal import show_sheet
 EXAMPLES = """\
 examples:
   lineage compare runs/before runs/after
+  lineage compare runs/sweep 0 3                two points of a sweep, by their numbers
   lineage compare runs/sweep/000 runs/sweep/001 --json | jq '.scores[] | .difference.mean'
 """
 VALUE = 60
@@ -31,8 +35,9 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
     what = "compare two runs over the tasks that both met: scores, memory, cost, settings"
     compare = add_command(commands, "compare", what, EXAMPLES)
-    add_run(compare, "a", "the folder of the first, A")
-    add_run(compare, "b", "the folder of the second, B")
+    add_run(compare, "a", "the folder of the first, A, or of a sweep")
+    points = "the folder of the second, B, or of a sweep the numbers of two points"
+    compare.add_argument("b", nargs="*", metavar="RUN|POINT", help=points)
     compare.add_argument("--json", action="store_true", help="one JSON document")
     compare.set_defaults(command=_compare)
 
@@ -41,7 +46,7 @@ def _compare(options: argparse.Namespace, console: Console) -> None:
     # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
     from lineage.inspect.comparison import compare
 
-    found = compare(find_run(options.a), find_run(options.b))
+    found = compare(*_two(find_run(options.a), options.b))
     if options.json:
         say_json(console, found)
         return
@@ -56,6 +61,30 @@ def _compare(options: argparse.Namespace, console: Console) -> None:
     for reason in found["reasons"]:
         say(console, Text(one_line(reason), "yellow"))
     say(console, f"{found['pairs']} pairs compared")
+
+
+def _two(first: Path, more: list[str]) -> tuple[Path, Path]:
+    """Return the two runs that are meant. Raises LineageError which says how to name them."""
+    if is_sweep(first):
+        if len(more) == 2:
+            return find_point(first, more[0]), find_point(first, more[1])
+        raise LineageError(
+            f"{first} is a sweep: name two points of it, as in lineage compare {first} 0 1, or see "
+            f"all of them, lineage report {first}"
+        )
+    if len(more) != 1:
+        raise LineageError(
+            f"lineage compare takes two runs: lineage compare {first} RUN"
+            if not more
+            else f"lineage compare takes two runs, or a sweep and two points; {first} is no sweep"
+        )
+    second = find_run(Path(more[0]))
+    if is_sweep(second):
+        raise LineageError(
+            f"{second} is a sweep: choose a point of it, as in lineage compare {first} "
+            f"{second}/000; see lineage ls {second}"
+        )
+    return first, second
 
 
 def _show_settings(found: dict[str, Any], console: Console) -> None:

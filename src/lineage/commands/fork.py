@@ -15,9 +15,9 @@ from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.fields import checked
 from lineage.core.files import behind
-from lineage.core.names import POINT
 from lineage.core.plainyaml import literal
 from lineage.inspect.snapshots import Snapshots
+from lineage.log.sweep import is_sweep
 from lineage.log.views.settings import leaves
 from lineage.runs.folder import at_home
 
@@ -65,8 +65,8 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     saved = compose.plain(at_home(compose.load_file(run / "config.yaml"), run))
     tree: Any = OmegaConf.create(literal(saved))
     # It lies beside the run that it is forked from: a name of its own would be that one's folder.
-    point = POINT.fullmatch(run.name) is not None
-    tree.run.name, tree.run.root = None, str(run.parent.parent if point else run.parent)
+    beside = run.parent if is_sweep(run.parent) else run
+    tree.run.name, tree.run.root = None, str(beside.parent)
     parsed = _parsed(overrides)
     with compose.one_line():
         for group, option in parsed:

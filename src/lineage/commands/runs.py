@@ -8,9 +8,10 @@ from typing import Any
 
 from lineage.core.errors import LineageError, nearest
 from lineage.core.files import behind
+from lineage.log.sweep import SWEEP, read_sweep
 
-FILES = ("run.json", "config.yaml", "*/run.json")
-"""What a run has, or a training, or a folder of runs such as a sweep."""
+FILES = ("run.json", "config.yaml", SWEEP, "*/run.json")
+"""What a run has, or a training, a sweep or another folder of runs."""
 
 
 def add_run(
@@ -41,6 +42,35 @@ def find_run(given: Path) -> Path:
         return given
     beside = {name for place in (given.parent, below.parent) for name in _names(place, root)}
     raise LineageError(f"there is no run {given}{nearest(given.name, sorted(beside))}")
+
+
+def find_point(sweep: Path, given: str) -> Path:
+    """Return the folder of the point `given` of a sweep, its number or the name of its folder.
+
+    Raises LineageError where the sweep has no such point, or that has not begun.
+    """
+    points = {str(point.number): point for point in read_sweep(sweep).points}
+    point = points.get(given) or next((p for p in points.values() if p.folder == given), None)
+    if point is None:
+        known = f"0 to {len(points) - 1}" if [*points] == [*map(str, range(len(points)))] else ""
+        known = known or ", ".join(points)
+        raise LineageError(f"{sweep} has no point {given!r}: choose from {known or 'none yet'}")
+    folder = sweep / point.folder
+    if not (folder / "run.json").exists():
+        why = f"failed ({point.failed})" if point.failed else "has not begun"
+        raise LineageError(f"point {given} of {sweep} {why}: lineage resume {sweep}")
+    return folder
+
+
+def begun_points(sweep: Path) -> list[Path]:
+    """Return the folders of a sweep's points that have begun, in their order.
+
+    Raises LineageError where none has, or the sweep's record is damaged.
+    """
+    folders = [sweep / point.folder for point in read_sweep(sweep).points]
+    if begun := [folder for folder in folders if (folder / "run.json").exists()]:
+        return begun
+    raise LineageError(f"no point of {sweep} has begun: lineage resume {sweep}")
 
 
 def _is_run(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`lineage show`: a run, one generation of it, one episode step by step."""
+"""`lineage show`: a run, one generation of it, one episode step by step; a sweep."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from lineage.commands import Commands, add_command
-from lineage.commands.runs import add_run, find_run
+from lineage.commands.runs import add_run, find_point, find_run
 from lineage.commands.train import show_gains
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import ODD, what
 from lineage.core.text import say_json, unfolded
 from lineage.log.record import require
+from lineage.log.sweep import is_sweep
 from lineage.metrics.held_out import read_gains
 
 EXAMPLES = """\
@@ -24,12 +25,13 @@ examples:
   lineage show runs/latest 2 w003           an episode of it: prompts, completions, docs
   lineage show runs/latest 2 p000 --arm cold --pair 1 --full
   lineage show runs/latest 4                where that is a training: the alternatives of step 4
+  lineage show runs/sweep                   what was swept, its points, what failed
 """
 
 
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    what = "show a run, one generation of it, or one episode step by step"
+    what = "show a run, one generation of it, or one episode step by step; or a sweep"
     show = add_command(commands, "show", what, EXAMPLES)
     add_run(show)
     show.add_argument(
@@ -50,6 +52,9 @@ def _show(options: argparse.Namespace, console: Console) -> None:
     from lineage.inspect.browsing import open_record
 
     options.run = find_run(options.run)
+    if is_sweep(options.run):
+        _show_sweep(options, console)
+        return
     record, training = open_record(options.run), "training"
     if options.episode is not None:
         _show_episode(options, console)
@@ -61,6 +66,26 @@ def _show(options: argparse.Namespace, console: Console) -> None:
         _show_run(options, console)
     else:
         _show_generation(options, record, console)
+
+
+def _show_sweep(options: argparse.Namespace, console: Console) -> None:
+    from lineage.inspect.folders import list_sweep
+    from lineage.inspect.sweep_text import show_sweep
+    from lineage.log.sweep import read_sweep
+
+    run = options.run
+    if options.generation is not None or options.arm is not None or options.pair is not None:
+        given = "" if options.generation is None else str(options.generation)
+        point = find_point(run, given) if given else run / "000"
+        raise LineageError(f"{run} is a sweep, whose points are runs: lineage show {point}")
+    record = read_sweep(run)
+    sweep, *found = list_sweep(run, run.resolve().name)
+    points = [one for one in found if one.number is not None and one.folder.count("/") == 1]
+    if options.json:
+        rows = [asdict(one) for one in points]
+        say_json(console, {"sweep": str(run), "record": asdict(record), "points": rows})
+        return
+    show_sweep(unfolded(console), run, record, sweep, points)
 
 
 def _show_run(options: argparse.Namespace, console: Console) -> None:

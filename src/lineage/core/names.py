@@ -15,8 +15,6 @@ LENGTH = 100
 SAFE = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._@+-]{{0,{LENGTH - 1}}}")
 LATEST = "latest"
 """The link in `run.root` to the run that was begun or resumed last."""
-POINT = re.compile(r"[0-9]{3,}")
-"""The name of a sweep's point: its number."""
 SHOWN = 60
 """Characters of a wrong name that an error quotes."""
 

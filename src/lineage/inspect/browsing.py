@@ -13,13 +13,13 @@ import duckdb
 from lineage.core.config import LogConfig
 from lineage.core.errors import LineageError, nearest
 from lineage.core.fields import checked
-from lineage.core.jsonfile import read_json
 from lineage.inspect.snapshots import OFFERED
 from lineage.inspect.snapshots import nearest as closest
 from lineage.log.schema import PARTITION, STEP_SCHEMA
+from lineage.log.sweep import is_sweep
 from lineage.log.views.connect import read_record, rows
 from lineage.log.views.settings import read_settings
-from lineage.metrics import METRICS_VERSION, summarise
+from lineage.metrics.current import current_summary as current_summary
 from lineage.metrics.training import summarise_training
 
 COLUMNS = tuple(dict.fromkeys((*PARTITION, *STEP_SCHEMA.names)))
@@ -44,26 +44,11 @@ def open_record(run: Path) -> dict[str, Any]:
     if not run.is_dir():
         beside = [path.name for path in run.parent.iterdir()] if run.parent.is_dir() else []
         raise LineageError(f"there is no run {run}{nearest(run.name, beside)}")
+    if is_sweep(run):
+        raise LineageError(f"{run} is a sweep: choose a point of it, see lineage ls {run}")
     if not (run / "run.json").exists() and any(run.glob("*/run.json")):
         raise LineageError(f"{run} holds several runs: choose one, see lineage ls {run}")
     return read_record(run)
-
-
-def current_summary(run: Path) -> dict[str, Any]:
-    """Return the metrics of `run`: those of `metrics.json` where no generation is newer.
-
-    Raises LineageError where the run cannot be read.
-    """
-    file, done = run / "metrics.json", list(run.glob("done/*.json"))
-    newest = max((one.stat().st_mtime_ns for one in done), default=0)
-    if file.exists() and file.stat().st_mtime_ns >= newest:
-        try:
-            summary: dict[str, Any] = read_json(file, dict[str, Any])
-        except LineageError:
-            return summarise(run)
-        if summary.get("schema") == METRICS_VERSION:
-            return summary
-    return summarise(run)
 
 
 def training_summary(run: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What runs and trainings a folder holds, from their records: the log itself is hardly read.
+"""What a run or a training has come to, from its records: the log itself is hardly read.
 
 A folder that cannot be read is listed as broken, with what is wrong, and stops nothing.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import duckdb
 
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import ODD, read_json, what
-from lineage.core.names import POINT
+from lineage.log.progress import pairs, progress
 from lineage.log.reader import check_end, check_file
 from lineage.log.schema import KEYS
 from lineage.log.views.connect import connect, read_record
-from lineage.log.views.settings import differing, read_settings
+from lineage.log.views.settings import read_settings
 from lineage.metrics import METRICS_VERSION, summarise_all
 from lineage.metrics.held_out import read_gains
 from lineage.metrics.registry import INTERVAL
@@ -29,6 +28,8 @@ from lineage.report.lookup import cells, totals
 from lineage.report.sheet import starred
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "in progress", "stopped", "broken"
+FAILED, WAITING = "failed", "not begun"
+"""Of points of a sweep alone."""
 FAMILY = "same"
 """The family of probes whose gain is the headline."""
 ASKED = ("scores", "gain_by_inheritance", "totals")
@@ -39,11 +40,15 @@ HEADLINE = "reward"
 
 @dataclass(frozen=True)
 class Listed:
-    """One run or training. `folder` is below the root; `point` are the keys its sweep varies.
+    """One run, training or sweep. `folder` is below the root.
 
-    `finished` of `planned` are generations of all lineages, or steps of a training. `headline`
-    has `of` (an arm or a curriculum), `over`, `measure`, the keys of an interval and `starred`.
-    `engine` is the kind that served it; of the stand-in, figures say nothing about the versions.
+    `finished` of `planned` are generations of all lineages, steps of a training, or points of a
+    sweep. `headline` has `of` (an arm or a curriculum), `over`, `measure`, the keys of an interval
+    and `starred`; that of a sweep is its `best` point's. `engine` is the kind that served it; of
+    the stand-in, figures say nothing about the versions.
+
+    A point has the name of its `sweep`, its `number`, and as `point` the values of the swept keys;
+    a sweep has these `keys`.
     """
 
     folder: str
@@ -60,86 +65,29 @@ class Listed:
     errors: int = 0
     headline: dict[str, Any] | None = None
     sweep: str = ""
+    number: int | None = None
     point: dict[str, Any] = field(default_factory=dict)
+    objective: float | None = None
+    keys: tuple[str, ...] = ()
+    best: str = ""
     trouble: str = ""
 
 
-def listing(root: Path) -> list[Listed]:
-    """Return what is in `root`, or `root` itself where it is a run; newest first.
-
-    The points of a sweep stand together, in their order. Raises LineageError where `root` is no
-    folder.
-    """
-    if not root.is_dir():
-        raise LineageError(f"{root} is no folder: nothing has run there yet")
-    if (root / "run.json").exists():
-        return _one(root, root.name)
-    if _points(root):
-        return _sweep(root, root.name)
-    groups = [
-        _sweep(folder, folder.name) if _points(folder) else _one(folder, folder.name)
-        for folder in _folders(root)
-    ]
-    return [one for group in sorted(groups, key=_newest, reverse=True) for one in group]
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    """Yield the folders of `root`, without links such as `latest` to others of them."""
-    for path in sorted(root.iterdir()):
-        inside = path.is_symlink() and path.resolve().is_relative_to(root.resolve())
-        if path.is_dir() and not path.name.startswith(".") and not inside:
-            yield path
-
-
-def _points(folder: Path) -> list[Path]:
-    """Return the runs of a sweep, whose folders are numbers; empty where it is something else.
-
-    A run whose name is a number may lie among other runs and sweeps: then that is no sweep.
-    """
-    try:
-        if (folder / "run.json").exists():
-            return []
-        below = list(_folders(folder))
-        numbers = [path for path in below if POINT.fullmatch(path.name)]
-        others = (path for path in below if path not in numbers)
-        if any((path / "run.json").exists() or any(path.glob("*/run.json")) for path in others):
-            return []
-        return numbers if any((point / "run.json").exists() for point in numbers) else []
-    except OSError:
-        return []
-
-
-def _newest(group: list[Listed]) -> float:
-    return max((one.began or 0.0 for one in group), default=0.0)
-
-
-def _sweep(folder: Path, name: str) -> list[Listed]:
-    points = {point: _one(point, f"{name}/{point.name}") for point in _points(folder)}
-    whole = [point for point, found in points.items() if found[0].state != BROKEN]
-    settings = {point: read_settings(point) for point in whole}
-    keys = differing(list(settings.values())) if settings else []
-    return [
-        replace(one, sweep=name, point={key: settings.get(point, {}).get(key) for key in keys})
-        for point, found in points.items()
-        for one in found
-    ]
-
-
-def _one(folder: Path, name: str) -> list[Listed]:
-    """Return a run, and the trainings that it made while it ran."""
+def read_one(folder: Path, name: str) -> list[Listed]:
+    """Return the run in `folder`, as `name`, and the trainings that it made while it ran."""
     mine = _read(folder, name)
     inner = [path for path in sorted(folder.glob("training/*")) if path.is_dir()]
-    held = mine.state == RUNNING
-    return [mine, *(_read(path, f"{name}/training/{path.name}", held) for path in inner)]
+    busy = mine.state == RUNNING
+    return [mine, *(_read(path, f"{name}/training/{path.name}", busy) for path in inner)]
 
 
-def _read(folder: Path, name: str, held: bool = False) -> Listed:
-    """Return what is in `folder`; `held`: whoever writes it holds the lock of the one above."""
+def _read(folder: Path, name: str, busy: bool = False) -> Listed:
+    """Return what is in `folder`; `busy`: whoever writes it holds the lock of the one above."""
     try:
         record, settings = read_record(folder), read_settings(folder)
         _check_log(folder)
         describe = _training if "training" in record else _run
-        return describe(folder, name, held or _held(folder), record, settings)
+        return describe(folder, name, busy or held(folder), record, settings)
     except (LineageError, OSError, duckdb.Error) as error:
         return Listed(name, BROKEN, trouble=" ".join(str(error).split()))
     except ODD as error:
@@ -160,13 +108,9 @@ def _check_log(folder: Path) -> None:
 def _run(
     folder: Path, name: str, held: bool, record: dict[str, Any], settings: dict[str, Any]
 ) -> Listed:
-    forked = settings.get("start.run") is not None
-    pairs = 1 if forked else int(settings["experiment.lineages"])
-    before = int(settings["start.generation"]) + 1 if forked else 0
-    planned = (len(record["schedule"]) - before) * pairs * len(record["arms"])
-    finished = len(list(folder.glob("done/*.json")))
+    came = progress(folder, record, settings)
     metrics = _metrics(folder)
-    state = _state(held, finished >= planned and metrics is not None)
+    state = _state(held, came.whole and metrics is not None)
     errors = metrics["errors"] if state == FINISHED and metrics else _errors(folder)
     return Listed(
         folder=name,
@@ -176,9 +120,9 @@ def _run(
         engine=str(settings.get("engine.kind", "")),
         versions=tuple(map(str, record["schedule"])),
         arms=tuple(map(str, record["arms"])),
-        pairs=pairs,
-        finished=finished,
-        planned=planned,
+        pairs=pairs(settings),
+        finished=came.finished,
+        planned=came.planned,
         errors=int(errors),
         headline=metrics["gain"] if metrics else None,
     )
@@ -224,9 +168,8 @@ def _errors(folder: Path) -> int:
 def _training(
     folder: Path, name: str, held: bool, record: dict[str, Any], settings: dict[str, Any]
 ) -> Listed:
-    planned = int(settings["method.steps"])
-    finished, errors = len(list(folder.glob("curve/*.parquet"))), 0
-    if finished:
+    came, errors = progress(folder, record, settings), 0
+    if came.finished:
         failed = "SELECT count(*) FROM training WHERE error <> ''"
         errors = (connect_training(folder).execute(failed).fetchone() or (0,))[0]
     gains = read_gains(folder)
@@ -235,15 +178,15 @@ def _training(
     gain = next((one for one in gains if one["measure"] == HEADLINE), None)
     return Listed(
         folder=name,
-        state=_state(held, finished >= planned and measured and written),
+        state=_state(held, came.whole and measured and written),
         kind="training",
         name=str(record["training"]),
         began=float(record["began"]),
         engine=str(settings.get("engine.kind", "")),
         versions=(str(record["parent"]), str(record["training"])),
         arms=tuple(map(str, record["curricula"])),
-        finished=finished,
-        planned=planned,
+        finished=came.finished,
+        planned=came.planned,
         errors=int(errors),
         headline=_held_out(gain, str(record["parent"])) if gain else None,
     )
@@ -267,7 +210,7 @@ def _state(held: bool, whole: bool) -> str:
     return FINISHED if whole else STOPPED
 
 
-def _held(folder: Path) -> bool:
+def held(folder: Path) -> bool:
     """Whether a process is writing the folder: it holds the lock as long as it lives."""
     try:
         # Without waiting: a pipe of that name is nobody's lock.

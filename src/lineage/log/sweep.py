@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from lineage.core.errors import LineageError
 from lineage.core.fields import Number, Whole
 from lineage.core.files import atomic_write
-from lineage.core.jsonfile import read_json
+from lineage.core.jsonfile import parse_json, read_file
 from lineage.core.names import check_name
 from lineage.log.record import LATEST_CLOCK, OPEN
 
@@ -105,7 +105,12 @@ def read_sweep(folder: Path) -> SweepRecord:
     file = folder / SWEEP
     if not file.exists():
         raise LineageError(f"{folder} is no sweep: it has no {SWEEP}")
-    found = read_json(file, _Sweep)
+    return parse_sweep(read_file(file), str(file))
+
+
+def parse_sweep(data: bytes, file: str) -> SweepRecord:
+    """Return what `data` holds, as `read_sweep` does of the `file` that it is named by."""
+    found = parse_json(data, file, _Sweep)
     for one in found["points"]:
         check_name(f"{file}, folder", one["folder"])
     points = (

@@ -11,7 +11,8 @@ import duckdb
 
 from lineage.log.record import read_record as read_record
 from lineage.log.sittings import read_sittings
-from lineage.log.views.open import Opened, make_views, new_connection
+from lineage.log.views.open import make_views, new_connection
+from lineage.log.views.places import Opened
 from lineage.log.views.settings import read_settings
 
 SCORE_SQL = """\

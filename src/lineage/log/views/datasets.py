@@ -28,6 +28,11 @@ REQUIRED = ("steps", "knowledge")
 ASKED = 1000
 """Up to so many files of a dataset are all asked for their schema; it takes 0.3 ms a file."""
 
+
+class Unfinished(LineageError):
+    """A run of which no generation is finished yet."""
+
+
 Files = dict[str, list[Path]]
 """By dataset, in the order of their names."""
 
@@ -95,7 +100,7 @@ def _require(folder: str, found: Collection[str]) -> None:
                 raise LineageError(
                     f"{folder} is being compacted, or that was cut off: lineage compact {folder}"
                 )
-            raise LineageError(f"{folder} has no finished generation yet (nothing in {name})")
+            raise Unfinished(f"{folder} has no finished generation yet (nothing in {name})")
 
 
 def datasets_behind(log: duckdb.DuckDBPyConnection, folder: str) -> Collection[str]:

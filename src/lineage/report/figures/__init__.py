@@ -11,6 +11,7 @@ from lineage.report.figures.retention import retention_matrix
 from lineage.report.figures.rewards import reward_by_generation, reward_by_step
 from lineage.report.figures.scores import score_by_generation
 from lineage.report.figures.search import doc_search_reliability
+from lineage.report.figures.sweep import sweep_interactions, sweep_scores
 from lineage.report.figures.training import training_by_step
 from lineage.report.figures.tree import lineage_tree
 
@@ -25,6 +26,8 @@ __all__ = [
     "reward_by_generation",
     "reward_by_step",
     "score_by_generation",
+    "sweep_interactions",
+    "sweep_scores",
     "training_by_step",
     "use_cache",
 ]
