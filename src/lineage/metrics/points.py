@@ -84,7 +84,8 @@ def below(
 
 
 def _is_told(one: Interval, confidence: float, tests: int) -> bool:
-    return one.starred and one.p is not None and one.p * tests < 1 - confidence
+    known = tested(one.p, one.n) and one.excludes_zero
+    return known and one.p is not None and one.p * tests < 1 - confidence
 
 
 def _difference(
