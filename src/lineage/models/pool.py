@@ -15,8 +15,7 @@ from typing import Any
 from lineage.core.config import Config
 from lineage.core.config_engine import VersionConfig
 from lineage.models.factory import in_process, make_engine, trains
-from lineage.models.layer import Layer
-from lineage.models.protocol import OF_RUN, Completion, Engine, Example, Located, Request
+from lineage.models.protocol import OF_RUN, Completion, Engine, Example, Layer, Located, Request
 
 ALONE = ""
 """The key of runs whose engines are made in this process, each its own."""
