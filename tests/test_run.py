@@ -329,4 +329,7 @@ def test_a_multirun_runs_each_point(tmp_path: Path) -> None:
         for point in ("000", "001")
     }
     assert len(hashes) == 2
-    assert (tmp_path / "latest" / "metrics.json").exists()
+    # The latest is the sweep, not its last point.
+    assert (tmp_path / "latest").resolve() == tmp_path / "sweep"
+    for point in ("000", "001"):
+        assert (tmp_path / "latest" / point / "metrics.json").exists()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from helpers import FULL, run, steps, timeless
+from rich.console import Console
 
 from lineage import compose
 from lineage.cli import main
@@ -27,6 +28,8 @@ from lineage.models.pool import Pool
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import Surrogate
 from lineage.runs import points as points_module
+from lineage.runs.run import execute
+from lineage.training.run import release
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -393,6 +396,24 @@ def test_an_engine_is_kept_for_the_next_batch_and_points_of_other_settings_are_g
     swept(tmp_path / "o", "engine.hosted=true", "suite.drift=0,1", "engine.max_restarts=1,2")
     assert len(starts) == 3
     assert "2 groups of points (2, 2)" in capsys.readouterr().out
+
+
+def test_points_that_train_a_version_of_one_name_are_each_served_their_own(
+    tmp_path: Path, starts: list[Any]
+) -> None:
+    versions = "schedule.versions=[smollm2-135m@r0,mine@a]"
+    trained = "+schedule.trained={mine@a: smollm2-135m@r0}"
+    small = ("method.steps=1", "method.warm_steps=1", "train.held_out=0", "train.worlds=1")
+    few = (*small, "train.curricula=[edit]", "train.episodes=2", versions, trained)
+    folder = swept(tmp_path, "engine.hosted=true", *few, "method.learning_rate=0.3,0.9")
+    assert len(starts) == 1
+    for point in read_sweep(folder).points:
+        texts = [text for text in point.overrides if "run." not in text and "hosted" not in text]
+        place = tmp_path / f"alone-{point.folder}"
+        config = compose.load([*texts, *below(tmp_path)])
+        execute(config, place, Console(quiet=True), release, report=False)
+        assert timeless(folder / point.folder) == timeless(place)
+    assert timeless(folder / "000") != timeless(folder / "001")
 
 
 def test_what_a_run_adds_to_a_shared_engine_is_its_own(tmp_path: Path, starts: list[Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -98,9 +98,9 @@ def asked(options: argparse.Namespace) -> Asked:
             known = [name for name in options.parser.format_help().split() if name[:2] == "--"]
             raise LineageError(f"unknown flag {text}{nearest(text, sorted({*known}))}")
     shows = _shows(options)
-    if (options.run and options.multirun) or (shows and (options.run or options.multirun)):
-        others = ", ".join(("--run and --multirun", *(one.partition("=")[0] for one in shows)))
-        raise LineageError(f"{others}: one thing at a time")
+    chosen = [f"--{name}" for name in ("run", "multirun") if getattr(options, name)]
+    if len([*chosen, *shows[:1]]) > 1:
+        raise LineageError(f"{', '.join([*chosen, *shows[:1]])}: one thing at a time")
     if "--shell-completion" in shows:
         return Asked(tuple(overrides), shows=shows)
     overrides = _searched(overrides, options.config_dir)
@@ -111,8 +111,8 @@ def asked(options: argparse.Namespace) -> Asked:
                 f"{MOVED} would look for run.root and run.cache in the run's own folder: leave it "
                 "out, each run writes to its folder all the same"
             )
-        if one.key_or_group == "hydra.mode":
-            return Asked(found.overrides, found.name, str(one.value()) == "MULTIRUN", shows)
+        if one.key_or_group == "hydra.mode" and str(one.value()) == "MULTIRUN" and not shows:
+            return replace(found, multirun=True)
     return found
 
 

@@ -17,6 +17,7 @@ from lineage.core.config import Config
 
 if TYPE_CHECKING:
     from lineage.commands.sweeping import Kind
+    from lineage.runs.plan import Job
 
 EXAMPLES = """\
 examples:
@@ -47,8 +48,8 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         run_sweep(asked, kind(), console, partial(setattr, options, "folder"))
         return
     config = compose.load(asked.overrides, name=asked.name)
-    check(config)
-    run_once(asked, config, lambda folder: execute(options, config, folder, console))
+    job = check(config, console)
+    run_once(asked, config, lambda folder: execute(options, config, folder, console, job))
 
 
 def kind() -> Kind:
@@ -76,28 +77,34 @@ def whole(config: Config, folder: Path) -> bool:
     return (folder / "metrics.json").exists() and not missing(prepare(config), folder)
 
 
-def check(config: Config) -> None:
-    """Raise LineageError where a run of `config` could not work, before anything is begun."""
-    from lineage.runs.plan import prepare
+def check(config: Config, console: Console) -> Job:
+    """Return the run of `config`; raises LineageError where it could not work."""
+    from lineage.runs.run import checked
 
-    prepare(config)
     if config.schedule.trained:
         from lineage.training.run import check_learning
 
         check_learning(config)
+    return checked(config, console)
 
 
-def execute(options: argparse.Namespace, config: Config, folder: Path, console: Console) -> None:
-    """Run `config` in `folder`, or finish what is there, and show what came of it."""
+def execute(
+    options: argparse.Namespace,
+    config: Config,
+    folder: Path,
+    console: Console,
+    job: Job | None = None,
+) -> None:
+    """Run `config` in `folder`, or finish what is there, and show what came of it.
+
+    `job` is what it was checked to be, where it was.
+    """
     from lineage.report.terminal import show_summary
     from lineage.runs.run import execute as execute_run
 
     options.folder = folder
-    if config.schedule.trained:
-        from lineage.training.run import check_learning
-
-        check_learning(config)
-    summary = execute_run(config, folder, console, release)
+    job = job or check(config, console)
+    summary = execute_run(config, folder, console, release, job=job)
     show_summary(summary, console)
     console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
 

@@ -45,19 +45,18 @@ def execute(
     release: Release | None = None,
     report: bool = True,
     latest: bool = True,
+    job: Job | None = None,
 ) -> dict[str, Any]:
     """Run `config` in `folder` (or finish what is there) and return the summary of its metrics.
 
     `release` makes the versions that the schedule says are trained while it runs. Without a
     `report` the run ends with its log, and the summary is empty. Without `latest` the link of that
-    name stays where it is.
+    name stays where it is. `job` is what `config` has been prepared to, where it has been.
 
     Raises LineageError for what the user can mend, OSError where the disk refuses, and
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
     """
-    # A large file of tasks takes a while to check.
-    with busy(console, "checking the configuration and the tasks"):
-        job = prepare(config)
+    job = job or checked(config, console)
     mark(Path(config.run.cache))
     check_vacant(folder)
     with Stoppable() as stoppable, locked(folder):
@@ -78,6 +77,13 @@ def execute(
             from lineage.report.write import write_report
 
             return write_report(folder, Path(config.run.cache))
+
+
+def checked(config: Config, console: Console) -> Job:
+    """Return the run of `config`, before anything is begun. Raises LineageError as `prepare`."""
+    # A large file of tasks takes a while to check.
+    with busy(console, "checking the configuration and the tasks"):
+        return prepare(config)
 
 
 async def _alone(job: Job, folder: Path, display: Display, release: Release | None) -> None:
