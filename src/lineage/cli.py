@@ -22,19 +22,18 @@ from lineage.commands import (
     provenance,
     show,
     suites,
+    sweeps,
     train,
     versions,
 )
 from lineage.commands.overrides import add_overrides, sweep
 from lineage.commands.runs import add_run, find_run
-from lineage.commands.sweeps import report_sweep
 from lineage.core.config import Config
 from lineage.core.console import fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
 from lineage.core.signals import INTERRUPTED, Stoppable
 from lineage.core.text import one_line
-from lineage.log.sweep import is_sweep
 
 RUN = """\
 examples:
@@ -102,8 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "--trust", action="store_true", help="import the suite that RUN names, of whatever module"
     )
     resume.set_defaults(command=_resume)
-    what = "write the report of a run or a sweep again and show its tables"
-    report = commands.add_parser("report", help=what)
+    report = commands.add_parser("report", help="write a report again and show its table")
     add_run(report)
     report.set_defaults(command=_report)
     ls.register(commands)
@@ -229,8 +227,8 @@ def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.runs.folder import at_home
 
     folder = find_run(options.run)
-    if is_sweep(folder):
-        report_sweep(folder, console)
+    if sweeps.is_sweep(folder):
+        sweeps.report_sweep(folder, console)
         return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if train.is_training(folder):
