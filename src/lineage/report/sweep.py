@@ -35,7 +35,7 @@ HELD_OUT = "reward"
 
 @dataclass(frozen=True)
 class Result:
-    """A point: the `values` of the swept keys, its state, `why` where it is not finished.
+    """A point: the `values` of the swept keys, its state, `why` it failed or is not finished.
 
     `measures` are its figures by name, of `of` (an arm or a curriculum) `over` another.
     """
@@ -133,7 +133,8 @@ def _result(folder: Path, record: SweepRecord, point: Point) -> Result:
             why = point.failed or f"{came.finished} of {came.planned} done"
             return Result(point, values, FAILED if point.failed else UNFINISHED, why, **known)
         measures, of, over, level = _training(run, about) if "training" in about else _run(run)
-        return Result(point, values, FINISHED, "", measures, of, over, **known, confidence=level)
+        known["confidence"] = level
+        return Result(point, values, FINISHED, point.failed, measures, of, over, **known)
     except (LineageError, OSError, duckdb.Error) as error:
         return Result(point, values, BROKEN, " ".join(str(error).split()))
     except ODD as error:

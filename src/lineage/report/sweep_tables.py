@@ -183,14 +183,14 @@ def rest_tables(sweep: Sweep) -> list[Sheet]:
 
 
 def missing_table(sweep: Sweep) -> Sheet:
-    """A row a point that has no result, with why."""
+    """A row a point that failed or is not finished, with why."""
     rows = tuple(
         (str(one.point.number), *_values(sweep, one), one.state, one.why)
         for one in sweep.results
-        if one.state != FINISHED
+        if one.state != FINISHED or one.why
     )
     head = ("point", *short_keys(sweep.keys), "state", "why")
-    return Sheet("points without a result", head, rows, left=len(head))
+    return Sheet("what failed or is missing", head, rows, left=len(head))
 
 
 def short_keys(keys: Sequence[str]) -> tuple[str, ...]:
