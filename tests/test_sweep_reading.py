@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -550,6 +550,23 @@ def test_two_keys_are_a_panel_a_measure_with_the_second_by_colour() -> None:
     assert lines(one.axes[0]) == []
     assert figures.sweep_interactions(made(values, ("a.size", "a.kind"))) is None
     assert figures.sweep_scores(made([], ("a",))) is None
+
+
+def test_values_that_are_long_or_many_stay_within_their_panel() -> None:
+    long = [(f"a value of many letters {n}", m) for n in range(3) for m in ("x", "y")]
+    for values in (long, [(f"value-{n}",) for n in range(20)], [(n * n,) for n in range(40)]):
+        figure = figures.sweep_scores(made(values, ("a.key", "b")[: len(values[0])]))
+        assert figure is not None and figure.get_suptitle().endswith("?")
+        renderer = figure.canvas.get_renderer()
+        figure.draw(renderer)
+        lefts = sorted({axis.get_position().x0 for axis in figure.axes})
+        width = figure.bbox.width / len(lefts)
+        for axis in figure.axes:
+            box, column = axis.get_tightbbox(renderer), lefts.index(axis.get_position().x0)
+            assert column * width - 1 <= box.x0 and box.x1 <= (column + 1) * width + 1
+            boxes = [label.get_window_extent(renderer) for label in axis.get_xticklabels()]
+            assert len(boxes) > 2
+            assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_more_keys_are_a_panel_each_and_a_panel_every_two() -> None:
