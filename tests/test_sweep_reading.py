@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -117,6 +117,9 @@ def test_a_sweep_is_opened_with_its_keys_as_columns_and_says_what_is_missing(gri
     assert began is not None and began.year >= 2024 and commit == saved["commit"]
     timed = json.loads((grid / "000" / "sittings.json").read_text())
     assert seconds == sum(one["seconds"] for one in timed) and engine == "surrogate"
+    # What is the same in all points has no column of its own, and can be asked for all the same.
+    found = log.execute("SELECT DISTINCT settings ->> '$.\"log.confidence\"' FROM runs").fetchall()
+    assert found == [("0.95",)]
 
 
 def test_swept_keys_are_columns_of_one_point_too(grid: Path) -> None:
@@ -249,12 +252,20 @@ def test_the_state_of_a_sweep_is_that_of_its_points(root: Path, tmp_path: Path) 
     assert state() == "broken"
 
 
-def test_a_point_that_failed_and_finished_after_all_is_finished(root: Path, tmp_path: Path) -> None:
+def test_a_whole_run_without_the_figure_that_was_asked_for_is_finished_and_says_so(
+    root: Path, tmp_path: Path
+) -> None:
     grid = copied(root, tmp_path)
-    whole = record()
-    write_sweep(grid, whole.with_points([replace(whole.points[0], failed=WHY)]))
+    whole = record(objective="nothing")
+    write_sweep(grid, whole.with_points([replace(whole.points[0], failed="no such metric")]))
     row = document("ls", tmp_path)["runs"][1]
-    assert (row["state"], row["trouble"]) == ("finished", "")
+    assert (row["state"], row["trouble"]) == ("finished", "no such metric")
+    assert "finished: grid/000: no such metric" in printed("ls", tmp_path)
+    found = sweep_results(grid)
+    assert len(found.finished) == 2
+    sheets = {sheet.title: sheet for sheet in sweep_sheets(found)}
+    first = sheets["what failed or is missing"].rows[0]
+    assert (first[0], *first[3:]) == ("0", "finished", "no such metric")
 
 
 def test_ls_names_a_damaged_record_of_a_sweep_and_lists_its_runs(
@@ -455,13 +466,13 @@ def test_the_tables_of_a_sweep_have_keys_measures_and_what_failed(grid: Path) ->
     assert sum(row[4].strip() == "best" for row in head.rows) == 1
     assert "of inherit over cold" in head.note and "n = 2 pairs" in head.note
     assert {"gain by family", "score by family", "what it costs"} < set(sheets)
-    missing = sheets["points without a result"].rows
+    missing = sheets["what failed or is missing"].rows
     assert [row[0] for row in missing] == ["1", "3", "4", "5"]
     assert [row[3] for row in missing] == ["not finished", "failed", "failed", "not begun"]
     assert missing[0][4] == "11 of 12 done" and missing[1][4] == missing[2][4] == WHY
-    record_with = replace(found.record, objective="scores.same")
+    record_with = replace(found.record, objective="scores.same", sweeper="optuna")
     sheet = headline_table(replace(found, record=record_with))
-    assert sheet.head[3] == "scores.same" and {row[3] for row in sheet.rows} == {"n/a"}
+    assert sheet.head[3] == "objective" and {row[3] for row in sheet.rows} == {"n/a"}
     assert short_keys(("a.b", "c.b", "d")) == ("a.b", "c.b", "d")
 
 
@@ -479,7 +490,9 @@ def test_lineage_report_writes_one_page_beside_the_record(
     assert done.value.code == 0
     shown = capsys.readouterr().out
     assert "is best of 2 with results" in " ".join(shown.split()) and "\x1b[31m" not in shown
-    assert "points without a result" in shown and str(grid / "sweep.html") in "".join(shown.split())
+    assert "what failed or is missing" in shown and str(grid / "sweep.html") in "".join(
+        shown.split()
+    )
     page = (grid / "sweep.html").read_text()
     first = page.index('<p class="answer">')
     assert first < page.index("<table>") < page.index("<svg") and page.index("STAND-IN") < first
@@ -537,6 +550,23 @@ def test_two_keys_are_a_panel_a_measure_with_the_second_by_colour() -> None:
     assert lines(one.axes[0]) == []
     assert figures.sweep_interactions(made(values, ("a.size", "a.kind"))) is None
     assert figures.sweep_scores(made([], ("a",))) is None
+
+
+def test_values_that_are_long_or_many_stay_within_their_panel() -> None:
+    long = [(f"a value of many letters {n}", m) for n in range(3) for m in ("x", "y")]
+    for values in (long, [(f"value-{n}",) for n in range(20)], [(n * n,) for n in range(40)]):
+        figure = figures.sweep_scores(made(values, ("a.key", "b")[: len(values[0])]))
+        assert figure is not None and figure.get_suptitle().endswith("?")
+        renderer = figure.canvas.get_renderer()
+        figure.draw(renderer)
+        lefts = sorted({axis.get_position().x0 for axis in figure.axes})
+        width = figure.bbox.width / len(lefts)
+        for axis in figure.axes:
+            box, column = axis.get_tightbbox(renderer), lefts.index(axis.get_position().x0)
+            assert column * width - 1 <= box.x0 and box.x1 <= (column + 1) * width + 1
+            boxes = [label.get_window_extent(renderer) for label in axis.get_xticklabels()]
+            assert len(boxes) > 2
+            assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_more_keys_are_a_panel_each_and_a_panel_every_two() -> None:

@@ -23,12 +23,12 @@ from lineage.commands import (
     run,
     show,
     suites,
+    sweeps,
     train,
     versions,
 )
 from lineage.commands.application import complete
 from lineage.commands.runs import add_run, find_run
-from lineage.commands.sweeps import report_sweep
 from lineage.core.console import fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
@@ -107,8 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config-dir", type=Path, metavar="DIR", help="import the suites of this conf folder"
     )
     resume.set_defaults(command=_resume)
-    what = "write the report of a run or a sweep again and show its tables"
-    report = commands.add_parser("report", help=what)
+    report = commands.add_parser("report", help="write a report again and show its table")
     add_run(report)
     report.set_defaults(command=_report)
     ls.register(commands)
@@ -215,8 +214,8 @@ def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.runs.folder import at_home
 
     folder = find_run(options.run)
-    if is_sweep(folder):
-        report_sweep(folder, console)
+    if sweeps.is_sweep(folder):
+        sweeps.report_sweep(folder, console)
         return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if train.is_training(folder):

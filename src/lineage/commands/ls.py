@@ -73,7 +73,7 @@ def _ls(options: argparse.Namespace, console: Console) -> None:
         unfolded(console).print(_table(found, folded=on_terminal(console)))
     for one in found:
         if one.trouble:
-            where = f"{one.folder}: " if one.state == "failed" else ""
+            where = f"{one.folder}: " if one.state != "broken" else ""
             say(console, f"{one.state}: {where}{one.trouble}")
     kinds = ", ".join(f"{count} {state}" for state, count in states.items())
     say(console, f"{len(counted)} in {root}: {kinds}" if found else f"no runs in {root}")

@@ -106,10 +106,10 @@ def _point(folder: Path, name: str, record: SweepRecord, point: Point) -> list[L
     there = (path / "run.json").exists()
     rows = read_one(path, shown) if there else [Listed(shown, WAITING, kind=record.kind)]
     first = rows[0]
-    if point.failed:
-        # A point that went on after that, and came to its end, has a result.
-        ended = first.state in (FINISHED, RUNNING)
-        first = first if ended else replace(first, state=FAILED, trouble=point.failed)
+    if point.failed and first.state != RUNNING:
+        # A run may be whole, and have no figure of the kind that the sweep asks for.
+        state = first.state if first.state == FINISHED else FAILED
+        first = replace(first, state=state, trouble=point.failed)
     try:
         settings: dict[str, Any] = read_settings(path) if there else {}
     except (LineageError, OSError):

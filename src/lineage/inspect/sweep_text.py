@@ -15,6 +15,7 @@ from lineage.inspect.listing import FINISHED, Listed
 from lineage.log.sweep import SweepRecord
 from lineage.report.headline import COMMIT
 from lineage.report.sheet import NOT_COMPUTED, Sheet, bounds, gained
+from lineage.report.sweep import guided
 from lineage.report.terminal import show_banner, show_sheet
 
 
@@ -54,7 +55,7 @@ def _about(record: SweepRecord, sweep: Listed, points: Sequence[Listed]) -> list
     commit = str(record.origin.get("commit") or NOT_COMPUTED)[:COMMIT]
     if (dirty := record.origin.get("dirty")) is not None:
         commit += " (dirty)" if dirty else " (clean)"
-    objective = f"; objective {record.objective}" if record.objective else ""
+    objective = f"; objective {record.objective}" if guided(record) else ""
     return [
         f"a sweep over {', '.join(sweep.keys) or 'nothing'}, each point a {record.kind}; "
         f"{sweep.state}: {len(points)} points, {kinds or 'none yet'}",
@@ -71,13 +72,13 @@ def _table(record: SweepRecord, sweep: Listed, points: Sequence[Listed]) -> Shee
             *(str(one.point.get(key)) for key in sweep.keys),
             one.state,
             f"{one.finished}/{one.planned}" if one.planned else "",
-            *((_number(one.objective),) if record.objective else ()),
+            *((_number(one.objective),) if guided(record) else ()),
             gained(one.headline),
             str(one.headline["n"]) if one.headline else "",
         )
         for one in points
     )
-    objective = (record.objective,) if record.objective else ()
+    objective = ("objective",) if guided(record) else ()
     head = ("point", *sweep.keys, "state", "done", *objective, "gain", "n")
     heads = [one.headline for one in points if one.headline]
     of = {f"of {one['of']} over {one['over']}, {one['measure']}" for one in heads}

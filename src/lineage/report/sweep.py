@@ -29,13 +29,15 @@ from lineage.report.sheet import Cell
 
 FINISHED, UNFINISHED, FAILED = "finished", "not finished", "failed"
 NOT_BEGUN, BROKEN = "not begun", "broken"
+BASIC = "basic"
+"""The sweeper that learns nothing of its points."""
 HELD_OUT = "reward"
 """The measure of held-out worlds that is the headline of a training."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A point: the `values` of the swept keys, its state, `why` where it is not finished.
+    """A point: the `values` of the swept keys, its state, `why` it failed or is not finished.
 
     `measures` are its figures by name, of `of` (an arm or a curriculum) `over` another.
     """
@@ -78,6 +80,11 @@ class Sweep:
     below: Mapping[int, Below]
 
     @property
+    def guided(self) -> bool:
+        """Whether its sweeper learns of the objective."""
+        return guided(self.record)
+
+    @property
     def finished(self) -> list[Result]:
         """The points that have finished, in their order."""
         return [one for one in self.results if one.state == FINISHED]
@@ -97,6 +104,11 @@ class Sweep:
     def versions(self) -> tuple[str, ...]:
         """The versions that served its points, each once."""
         return tuple(dict.fromkeys(version for one in self.results for version in one.versions))
+
+
+def guided(record: SweepRecord) -> bool:
+    """Whether the sweeper learns of the objective: the basic one lists all points beforehand."""
+    return bool(record.objective) and record.sweeper != BASIC
 
 
 def sweep_results(folder: Path) -> Sweep:
@@ -133,7 +145,8 @@ def _result(folder: Path, record: SweepRecord, point: Point) -> Result:
             why = point.failed or f"{came.finished} of {came.planned} done"
             return Result(point, values, FAILED if point.failed else UNFINISHED, why, **known)
         measures, of, over, level = _training(run, about) if "training" in about else _run(run)
-        return Result(point, values, FINISHED, "", measures, of, over, **known, confidence=level)
+        known["confidence"] = level
+        return Result(point, values, FINISHED, point.failed, measures, of, over, **known)
     except (LineageError, OSError, duckdb.Error) as error:
         return Result(point, values, BROKEN, " ".join(str(error).split()))
     except ODD as error:

@@ -16,7 +16,7 @@ from lineage.report.sweep_tables import sweep_about, sweep_answer, sweep_sheets
 PAGE = "sweep.html"
 PAGES = ("report.html", "training.html")
 """Of a point, which its number leads to."""
-LEGEND = "A ring is round the best point. Bars are intervals; points without a result are left out."
+LEGEND = "A ring is round the best point. Bars are intervals; what has not finished is left out."
 
 
 def write_sweep_report(folder: Path, cache: Path) -> Sweep:

@@ -112,7 +112,7 @@ def sweep_about(sweep: Sweep) -> str:
     parts = (
         f"{len(sweep.results)} points over {', '.join(sweep.keys) or 'no keys'}: {kinds}",
         f"sweeper {record.sweeper}, launcher {record.launcher}",
-        f"objective {record.objective}" if record.objective else "",
+        f"objective {record.objective}" if sweep.guided else "",
         f"{family}: {FAMILIES[family]}" if family in FAMILIES else "",
     )
     return "; ".join(part for part in parts if part)
@@ -129,7 +129,7 @@ def sweep_sheets(sweep: Sweep, more: bool = True) -> Iterator[Sheet]:
 def headline_table(sweep: Sweep) -> Sheet:
     """A row a finished point: swept keys, objective, headline, and how far it is from the best."""
     kind, ranked = sweep.headline.partition(" ")[0], sweep.ranked
-    objective = (sweep.record.objective,) if sweep.record.objective else ()
+    objective = ("objective",) if sweep.guided else ()
     best = ranked[0].point.number if ranked else 0
     rows, counts = [], []
     for one in sweep.finished:
@@ -183,14 +183,14 @@ def rest_tables(sweep: Sweep) -> list[Sheet]:
 
 
 def missing_table(sweep: Sweep) -> Sheet:
-    """A row a point that has no result, with why."""
+    """A row a point that failed or is not finished, with why."""
     rows = tuple(
         (str(one.point.number), *_values(sweep, one), one.state, one.why)
         for one in sweep.results
-        if one.state != FINISHED
+        if one.state != FINISHED or one.why
     )
     head = ("point", *short_keys(sweep.keys), "state", "why")
-    return Sheet("points without a result", head, rows, left=len(head))
+    return Sheet("what failed or is missing", head, rows, left=len(head))
 
 
 def short_keys(keys: Sequence[str]) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ _RUN: Columns = (
     ("began", pa.timestamp("us"), "when it did, in UTC"),
     ("seconds", pa.float64(), "that its sittings worked; null: one was not timed"),
     ("commit", pa.string(), "of the code that began it"),
+    ("settings", pa.string(), "every key of its configuration by dotted name, as JSON"),
     ("sweep", pa.string(), "the folder of the sweep that it is a point of; empty: of none"),
     ("point", pa.int64(), "its number in the sweep; null: it is of none"),
 )
@@ -82,6 +83,7 @@ def _row(one: Opened) -> dict[str, Any]:
         "correction": record.get("correction", settings.get("log.correction", "none")),
         "began": None if began is None else datetime.fromtimestamp(began, UTC).replace(tzinfo=None),
         "seconds": _worked(one.sittings),
+        "settings": json.dumps(settings),
         "sweep": one.sweep,
         "point": one.point,
     }

@@ -25,8 +25,13 @@ MOST_PANELS = 6
 """Of two keys each, and of one key each."""
 WIDE = 20
 """Times that the largest value of a key is its smallest, from which on a step is a factor."""
-DODGE, NEAR = 0.012, 0.07
-"""Of the width of a panel: between two lines at one value, and between two labels at the least."""
+DODGE, ROOM = 0.012, 0.08
+"""Of what an axis spans: between two lines at one value, and beside the first and the last."""
+PLOT = (3.2, 2.4)
+LETTER, GAP = 0.075, 0.08
+"""Inches that a letter of a value takes, and between two values."""
+LONGEST_VALUE = 11
+"""Characters of a value that are drawn: more of the last one would reach into the next panel."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +68,18 @@ def sweep_scores(sweep: Sweep) -> Figure | None:
     lines = _lines(shown, varied)
     if lines is None:
         few = varied[:MOST_PANELS]
-        figure, axes = canvas.canvas(_question(sweep, few), [canvas.cut(key) for key in few])
+        figure, axes = canvas.canvas(
+            _question(sweep, few), [canvas.cut(key) for key in few], plot=PLOT
+        )
         for axis, key in zip(axes, few, strict=True):
             _panel(axis, sweep, key, sweep.headline, {"": shown}, joined=False)
         return figure
     kind = sweep.headline.partition(" ")[0]
     names = dict.fromkeys(name for one in shown for name in one.measures)
     measures = [name for name in names if name.startswith(f"{kind} ")]
-    figure, axes = canvas.canvas(_question(sweep, varied), [canvas.cut(name) for name in measures])
+    figure, axes = canvas.canvas(
+        _question(sweep, varied), [canvas.cut(name) for name in measures], plot=PLOT
+    )
     for axis, measure in zip(axes, measures, strict=True):
         _panel(axis, sweep, varied[0], measure, lines, joined=True)
     # One scale for all, so that panels can be read against each other.
@@ -112,6 +121,7 @@ def sweep_interactions(sweep: Sweep) -> Figure | None:
             means = [fmean(found[place]) for place in places]
             axis.plot(places, means, label=name, **canvas.style(number))
         _finish(axis, scale, along, sweep.headline)
+        axis.set_ylabel("mean of the points", fontsize=9)
         canvas.key(axis)
     return figure
 
@@ -168,7 +178,7 @@ def _scale(values: Sequence[Any]) -> Scale:
         for text, value in known.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    names = {text: canvas.cut(str(value)) for text, value in known.items()}
+    names = {text: _shortened(str(value)) for text, value in known.items()}
     if len(numbers) < len(known):
         return Scale({text: float(place) for place, text in enumerate(known)}, names)
     least, most = min(numbers.values()), max(numbers.values())
@@ -219,16 +229,27 @@ def _beside(places: Sequence[float], apart: float) -> list[float]:
     return found
 
 
+def _apart(name: str, other: str) -> float:
+    return LETTER * (len(name) + len(other)) / 2 + GAP
+
+
+def _shortened(value: str) -> str:
+    """Return `value`, or its beginning and its end: values of a key often begin alike."""
+    side = LONGEST_VALUE // 2
+    return canvas.cut(value if len(value) <= LONGEST_VALUE else f"{value[:side]}…{value[-side:]}")
+
+
 def _finish(axis: Axes, scale: Scale, key: str, measure: str) -> None:
-    """Name the axes, and the values where their names do not touch."""
+    """Name the axes, and those values whose names do not touch."""
+    first, last = min(scale.places.values()), max(scale.places.values())
+    room = ROOM * scale.width
+    unit = (last - first + 2 * room) / PLOT[0]
     named: list[tuple[float, str]] = []
     for text, place in sorted(scale.places.items(), key=lambda item: item[1]):
-        if not named or place - named[-1][0] >= NEAR * scale.width:
-            named.append((place, scale.names[text]))
-    kept = [named[place] for place in canvas.ticks(len(named))]
-    axis.set_xticks([place for place, _ in kept], [name for _, name in kept])
-    first, last = min(scale.places.values()), max(scale.places.values())
-    room = 0.08 * scale.width
+        name = scale.names[text]
+        if not named or place - named[-1][0] >= unit * _apart(name, named[-1][1]):
+            named.append((place, name))
+    axis.set_xticks([place for place, _ in named], [name for _, name in named])
     axis.set_xlim(first - room, last + room)
     axis.set_xlabel(f"{canvas.cut(key)}{' (as a factor)' if scale.factor else ''}", fontsize=9)
     axis.set_ylabel(canvas.cut(measure), fontsize=9)
