@@ -19,6 +19,7 @@ from lineage.commands import (
     export,
     ls,
     migrate,
+    plan,
     provenance,
     show,
     suites,
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.register(commands)
     suites.register(commands)
     train.register(commands)
+    plan.register(commands)
     versions.register(commands)
     return parser
 
