@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -89,7 +91,11 @@ def test_a_run_within_an_event_loop_is_the_same(tmp_path: Path) -> None:
     async def cell() -> Any:
         return lineage.run(small(tmp_path, "run.name=cell"))
 
-    assert folders(asyncio.run(cell())) == [tmp_path / "runs" / "cell"]
+    folder = tmp_path / "runs" / "cell"
+    assert folders(asyncio.run(cell())) == [folder]
+    # What a kernel is called is no command that could be given again.
+    command = json.loads((folder / "run.json").read_text())["command"]
+    assert command == shlex.join(["lineage", "run", *small(tmp_path, "run.name=cell")])
 
 
 def test_an_interrupted_cell_stops_its_run_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lineage.core.files import behind
 from lineage.core.signals import apart
 from lineage.log.views.open import open_log
 from lineage.runs.folder import named_folder
+from lineage.runs.origin import commanded
 from lineage.runs.run import execute
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def run(overrides: Sequence[str], multirun: bool, progress: bool) -> duckdb.Duck
     if multirun:
         return open_log(_run_points(overrides, console))
     config = compose.load(overrides)
-    return open_log(_run_one(config, _folder(config, config.experiment.name), console))
+    folder = _folder(config, config.experiment.name)
+    _run_one(config, folder, console, "lineage", "run", *overrides)
+    return open_log(folder)
 
 
 def train(overrides: Sequence[str], progress: bool) -> duckdb.DuckDBPyConnection:
@@ -56,18 +59,24 @@ def _run_points(overrides: Sequence[str], console: Console) -> Path:
     configs = [compose.load(point) for point in sweep(overrides)]
     parent = _folder(configs[0], configs[0].experiment.name)
     for number, config in enumerate(configs):
-        _run_one(config, parent / f"{number:03d}", console)
+        command = ("lineage", "run", "-m", *overrides)
+        _run_one(config, parent / f"{number:03d}", console, *command)
     return parent
 
 
-def _run_one(config: Config, folder: Path, console: Console) -> Path:
+def _run_one(config: Config, folder: Path, console: Console, *command: str) -> None:
+    """Run `config` in `folder`; `command` is what does the same in a shell."""
     if config.schedule.trained:
         from lineage.training.run import check_learning
 
         check_learning(config)
+
+    def work() -> None:
+        with commanded(*command):
+            execute(config, folder, console, _release)
+
     with _resumable(folder):
-        _apart_from_a_loop(lambda: execute(config, folder, console, _release))
-    return folder
+        _apart_from_a_loop(work)
 
 
 async def _release(*arguments: Any) -> None:
