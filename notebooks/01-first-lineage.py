@@ -1,30 +1,30 @@
 # %% [markdown]
 # # A first lineage
 # Five pairs of lineages, four generations each, on the deterministic engine: a run in seconds, and
-# how to read it. Leave out `engine=surrogate` for the real model.
+# how to read it. Leave out `engine=surrogate` for the real model. With `LINEAGE_RUN`, its folder, a
+# run of your own is read.
 
 # %%
 import json
-import subprocess
-import sys
+import os
 import tempfile
 from pathlib import Path
 
-import duckdb
 from IPython.display import Image
 from rich.console import Console
 
+import lineage
 from lineage.report.terminal import show_summary
 
+MINE = os.environ.get("LINEAGE_RUN")  # or the folder of a run of your own: then that is read
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)
 overrides = ["engine=surrogate", "experiment.lineages=5", "run.name=first"]
 places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
-command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
-subprocess.run(command, check=True, capture_output=True)
-folder = root / "first"
+log = lineage.open(MINE) if MINE else lineage.run([*overrides, *places])
+((folder, arms, schedule),) = log.execute("SELECT folder, arms, schedule FROM runs").fetchall()
 console = Console(width=90, force_jupyter=False, force_terminal=False)
-show_summary(json.loads((folder / "metrics.json").read_text()), console)
+show_summary(json.loads(Path(folder, "metrics.json").read_text()), console)
 
 # %% [markdown]
 # ## Does a successor profit from inherited knowledge?
@@ -32,7 +32,7 @@ show_summary(json.loads((folder / "metrics.json").read_text()), console)
 # begin with the first generation that received something.
 
 # %%
-Image((folder / "scores.png").read_bytes(), width=900)
+Image(Path(folder, "scores.png").read_bytes(), width=900)
 
 # %% [markdown]
 # ## The log is the product
@@ -40,11 +40,16 @@ Image((folder / "scores.png").read_bytes(), width=900)
 # feedback it got.
 
 # %%
-log = duckdb.read_parquet(f"{folder}/steps/**/*.parquet", hive_partitioning=True)
+(place,) = log.execute(
+    "SELECT lineage, generation, episode FROM steps WHERE kind = 'act' AND arm = ? "
+    "AND generation = ? ORDER BY step_id LIMIT 1",
+    [arms[0], min(2, len(schedule) - 1)],
+).fetchall()
 print(
-    duckdb.sql(
-        "SELECT step, kind, completion, answer, score, memory_tokens FROM log "
-        "WHERE lineage = '000-inherit' AND generation = 2 AND episode = 'w000' ORDER BY step"
+    log.sql(
+        "SELECT step, kind, completion, answer, score, memory_tokens FROM steps "
+        "WHERE lineage = ? AND generation = ? AND episode = ? ORDER BY step",
+        params=place,
     )
 )
 
@@ -54,8 +59,8 @@ print(
 
 # %%
 print(
-    duckdb.sql(
-        "SELECT generation, version, detail, count(*) AS edits FROM log "
+    log.sql(
+        "SELECT generation, version, detail, count(*) AS edits FROM steps "
         "WHERE kind = 'edit' GROUP BY ALL ORDER BY ALL"
     )
 )

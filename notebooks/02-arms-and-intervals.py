@@ -1,12 +1,12 @@
 # %% [markdown]
 # # What is an inheritance worth, and how sure is that?
 # Eight arms on the deterministic engine: a successor receives memories and docs, one of them, the
-# raw transcript, retrieval over it, another world's notes, nothing, or the facts themselves.
+# raw transcript, retrieval over it, another world's notes, nothing, or the facts themselves. With
+# `LINEAGE_RUN`, its folder, a run of your own is read.
 
 # %%
 import json
-import subprocess
-import sys
+import os
 import tempfile
 from pathlib import Path
 
@@ -18,15 +18,15 @@ from lineage.metrics.scoring import scores
 from lineage.report.figures import picture_bytes, score_by_generation, use_cache
 from lineage.report.sheet import gained
 
+MINE = os.environ.get("LINEAGE_RUN")  # or the folder of a run of your own: then that is read
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)
 use_cache(root / "cache")
 overrides = ["engine=surrogate", "arms=all-but-weights", "experiment.lineages=5", "run.name=arms"]
 places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
-command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
-subprocess.run(command, check=True, capture_output=True)
-run = root / "arms"
-summary = json.loads((run / "metrics.json").read_text())
+log = lineage.open(MINE) if MINE else lineage.run([*overrides, *places])
+((folder,),) = log.execute("SELECT folder FROM runs").fetchall()
+summary = json.loads(Path(folder, "metrics.json").read_text())
 Image(picture_bytes(score_by_generation(summary), "png"), width=900)
 
 # %% [markdown]
@@ -36,7 +36,6 @@ Image(picture_bytes(score_by_generation(summary), "png"), width=900)
 # wrote itself. A star marks an interval that excludes 0, from five pairs on.
 
 # %%
-log = lineage.open(run)
 for row in gain_by_inheritance(log).to_pylist():
     if row["inherited"] and row["family"] == "same":
         print(f"{row['arm']:11}{gained(row)}")
@@ -57,4 +56,5 @@ queried = {(arm, family): mean for arm, family, mean in log.execute(by_hand).fet
 measured = {(row["arm"], row["family"]): row["mean"] for row in scores(log).to_pylist()}
 written = {(row["arm"], row["family"]): row["mean"] for row in summary["metrics"]["scores"]}
 assert queried == measured == written
-print(f"{len(queried)} means agree; inherit on same tasks: {measured['inherit', 'same']!r}")
+arm = summary["arms"][0]
+print(f"{len(queried)} means agree; {arm} on same tasks: {measured[arm, 'same']!r}")

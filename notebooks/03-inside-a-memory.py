@@ -1,12 +1,12 @@
 # %% [markdown]
 # # How does a memory live?
 # An entry is written in a handoff, read by every later instance, revised or dropped, and ends with
-# the lineage. This follows one through five generations of a drifting world.
+# the lineage. This follows one through five generations of a drifting world. With `LINEAGE_RUN`,
+# its folder, a run of your own is read.
 
 # %%
 import json
-import subprocess
-import sys
+import os
 import tempfile
 from pathlib import Path
 
@@ -15,23 +15,23 @@ from IPython.display import Image
 import lineage
 from lineage.report.figures import memory_turnover, picture_bytes, use_cache
 
+MINE = os.environ.get("LINEAGE_RUN")  # or the folder of a run of your own: then that is read
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)
 use_cache(root / "cache")
 overrides = ["engine=surrogate", "experiment=drift", "experiment.lineages=3", "run.name=drift"]
 places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
-command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
-subprocess.run(command, check=True, capture_output=True)
-run = root / "drift"
-log = lineage.open(run)
+log = lineage.open(MINE) if MINE else lineage.run([*overrides, *places])
+((folder,),) = log.execute("SELECT folder FROM runs").fetchall()
 
 # %% [markdown]
 # ## Memories come and go
 # What each generation left, against what it was handed: kept as it was, revised, added, dropped.
 
 # %%
-summary = json.loads((run / "metrics.json").read_text())
-handing = [arm for arm in summary["arms"] if arm not in ("cold", "oracle")]
+summary = json.loads(Path(folder, "metrics.json").read_text())
+bounds = (summary["baseline"], summary["ceiling"])
+handing = [arm for arm in summary["arms"] if arm not in bounds]
 Image(picture_bytes(memory_turnover(log, handing, "memories"), "png"), width=900)
 
 # %% [markdown]
@@ -39,9 +39,11 @@ Image(picture_bytes(memory_turnover(log, handing, "memories"), "png"), width=900
 # Every edit is a row, with what was proposed and what came of it.
 
 # %%
+arm = "edit" if "edit" in handing else handing[0]
 (lived,) = log.execute(
-    "SELECT lineage, entry FROM edits WHERE outcome = 'applied' AND arm = 'edit' "
-    "AND operation IN ('add', 'revise') GROUP BY ALL ORDER BY count(*) DESC, lineage, entry LIMIT 1"
+    "SELECT lineage, entry FROM edits WHERE outcome = 'applied' AND arm = ? AND "
+    "operation IN ('add', 'revise') GROUP BY ALL ORDER BY count(*) DESC, lineage, entry LIMIT 1",
+    [arm],
 ).fetchall()
 for row in log.execute(
     "SELECT generation, episode, operation, outcome, text FROM edits "

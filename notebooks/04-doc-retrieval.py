@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Is the right doc opened at the right time?
 # Docs stand outside the prompt. An instance searches, opens one or none, and answers. A doc was
-# needed where it holds a fact that the task asks for.
+# needed where it holds a fact that the task asks for. With `LINEAGE_RUN`, its folder, a run of your
+# own is read, which has docs.
 
 # %%
 import json
-import subprocess
-import sys
+import os
 import tempfile
 from pathlib import Path
 
@@ -16,15 +16,15 @@ import lineage
 from lineage.metrics.docsearch import doc_search
 from lineage.report.figures import doc_search_reliability, picture_bytes, use_cache
 
+MINE = os.environ.get("LINEAGE_RUN")  # or the folder of a run of your own: then that is read
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
 root = Path(temporary.name)
 use_cache(root / "cache")
 overrides = ["engine=surrogate", "arms.names=[inherit,docs,cold,oracle]", "experiment.lineages=4"]
 places = [f"run.root={root}", f"run.cache={root / 'cache'}", "run.name=docs"]
-command = [sys.executable, "-m", "lineage", "run", *overrides, *places]
-subprocess.run(command, check=True, capture_output=True)
-run = root / "docs"
-summary = json.loads((run / "metrics.json").read_text())
+log = lineage.open(MINE) if MINE else lineage.run([*overrides, *places])
+((folder,),) = log.execute("SELECT folder FROM runs").fetchall()
+summary = json.loads(Path(folder, "metrics.json").read_text())
 Image(picture_bytes(doc_search_reliability(summary), "png"))
 
 # %% [markdown]
@@ -32,7 +32,6 @@ Image(picture_bytes(doc_search_reliability(summary), "png"))
 # Shares of probes and working episodes together, with intervals over pairs.
 
 # %%
-log = lineage.open(run)
 for row in doc_search(log).to_pylist():
     asked = row["measure"].startswith("opened") and row["family"] is None
     if asked and row["mean"] is not None:
@@ -46,7 +45,7 @@ for row in doc_search(log).to_pylist():
 # %%
 (place,) = log.execute(
     "SELECT lineage, generation, episode FROM steps WHERE kind = 'open' AND entry <> '' "
-    "AND phase = 'probe' AND arm = 'docs' ORDER BY step_id LIMIT 1"
+    "AND phase = 'probe' ORDER BY arm <> 'docs', step_id LIMIT 1"
 ).fetchall()
 print(
     log.sql(

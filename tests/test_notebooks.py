@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from helpers import FULL
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
+
+import lineage
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SMALLER = {
@@ -48,3 +51,34 @@ def test_the_notebook_runs_without_a_warning(source: Path, kernel: NotebookClien
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert outputs
     assert not [out.text for out in outputs if out.get("name") == "stderr"]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run, a training and a sweep of a reader's own, unlike those of the notebooks."""
+    root = tmp_path_factory.mktemp("own")
+    size = ["engine=surrogate", "experiment=tiny", "experiment.lineages=3", "agent.docs=true"]
+    places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
+    lineage.run([*size, *places, "run.name=run"])
+    lineage.run([*size, *places, "run.name=sweep", "agent.memory_budget=60,90"], multirun=True)
+    sizes = ["train.worlds=2", "train.held_out=2", "method.steps=2", "method.groups=2"]
+    course = ["agent=writer", "train.curricula=[open]", "run.name=training"]
+    lineage.train(["engine=surrogate", *sizes, *course, *places])
+    return {"05-training": root / "training", "06-sweeps": root / "sweep", "": root / "run"}
+
+
+@pytest.mark.parametrize("source", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
+def test_the_notebook_reads_a_run_of_the_readers_own(
+    source: Path,
+    own: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = own.get(source.stem, own[""])
+    monkeypatch.setenv("LINEAGE_RUN", str(folder))
+    before = sorted(folder.parent.iterdir())
+    names = runpy.run_path(str(source))
+    names["temporary"].cleanup()
+    read = names["log"].execute("SELECT folder FROM runs").fetchall()
+    assert read and all(Path(one).is_relative_to(folder) for (one,) in read)
+    assert capfd.readouterr().out and sorted(folder.parent.iterdir()) == before

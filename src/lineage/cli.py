@@ -19,6 +19,7 @@ from lineage.commands import (
     export,
     ls,
     migrate,
+    plan,
     provenance,
     run,
     show,
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.register(commands)
     suites.register(commands)
     train.register(commands)
+    plan.register(commands)
     versions.register(commands)
     return parser
 

@@ -265,6 +265,12 @@ class RunConfig:
     ray_timeout_s: Whole = key(
         "until the cluster at ray_address must answer", "seconds", default=60, ge=1, le=3600
     )
+    price_hour: Number | None = key(
+        "price of this machine, for lineage plan", "an hour, in your currency", default=None, ge=0
+    )
+    price_million_tokens: Number | None = key(
+        "price of so many tokens, for lineage plan", "in your currency", default=None, ge=0
+    )
 
     @model_validator(mode="after")
     def _local(self) -> Self:

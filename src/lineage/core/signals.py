@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
@@ -20,6 +21,8 @@ from typing import Any, TypeVar
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 130
 """What a process ends with that was stopped by a signal, whichever of the two it was."""
+LOOK_SECONDS = 0.1
+"""Between two looks at whether a thread that shall stop has."""
 
 T = TypeVar("T")
 
@@ -29,7 +32,8 @@ class Stoppable:
 
     It is left by KeyboardInterrupt once there was a signal, whatever the work makes of it: DuckDB
     turns one into an error of its own, and others drop it. A signal that the process was started
-    to ignore stays ignored. Outside the main thread, where no handler can be set, nothing changes.
+    to ignore stays ignored. Outside the main thread, where no handler can be set, nothing changes,
+    but that `apart` may stop it.
     """
 
     def __init__(self) -> None:
@@ -49,9 +53,13 @@ class Stoppable:
             self.told.setblocking(False)
             self.watched = signal.set_wakeup_fd(self.told.fileno(), warn_on_full_buffer=False)
             threading.Thread(target=_watch, args=(listens,), daemon=True).start()
+        else:
+            _elsewhere.append(self)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self in _elsewhere:
+            _elsewhere.remove(self)
         for one, handler in self.before.items():
             signal.signal(one, signal.SIG_DFL if handler is None else handler)
         if self.told is not None:
@@ -66,6 +74,9 @@ class Stoppable:
 
         With a `runner` it is that one's loop, which goes on afterwards.
         """
+        if self.stopped:
+            work.close()
+            raise KeyboardInterrupt
 
         async def cancellable() -> T:
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -78,11 +89,43 @@ class Stoppable:
 
         return (asyncio.run if runner is None else runner.run)(cancellable())
 
+    def stop(self) -> bool:
+        """Cancel the work; return whether there was any to cancel.
+
+        Where there was none, what is being done goes on to its end, which is KeyboardInterrupt.
+        """
+        self.stopped, cancel = True, self.cancel
+        if cancel is not None:
+            cancel()
+        return cancel is not None
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.stopped = True
-        if self.cancel is None:
+        if not self.stop():
             raise KeyboardInterrupt
-        self.cancel()
+
+
+_elsewhere: list[Stoppable] = []
+"""Those that are entered outside the main thread."""
+
+
+def apart(work: Callable[[], T]) -> T:
+    """Return what `work` comes to, in a thread of its own: for one whose event loop runs already.
+
+    An interrupt of this thread stops what is `Stoppable` there, waits for it, and goes on up.
+    """
+    others = list(_elsewhere)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            while not future.done():
+                for one in [one for one in _elsewhere if one not in others]:
+                    # Once: to be told again would end what closes the engines.
+                    others.append(one)
+                    one.stop()
+                wait([future], LOOK_SECONDS)
+            raise
 
 
 def _watch(listens: socket.socket) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -46,6 +47,41 @@ def locate(version: ModelVersion, cache: Path) -> Located:
     return Located(checkpoint, _adapter(version))
 
 
+def weights_in(checkpoint: CheckpointConfig, cache: Path) -> int | None:
+    """Return how many weights `checkpoint` has; None where that cannot be told from files that are
+    there. Nothing is fetched or converted.
+    """
+    folder = None
+    if checkpoint.kind == "folder":
+        folder = Path(checkpoint.path).expanduser()
+    elif checkpoint.kind == "hub":
+        folder = _cached(checkpoint, cache)
+    elif source := _gguf(checkpoint):
+        folder = _converted(source, cache)
+    tensors = sorted(folder.glob("*.safetensors")) if folder is not None else []
+    return sum(map(_weights_of, tensors)) or None
+
+
+def _cached(checkpoint: CheckpointConfig, cache: Path) -> Path | None:
+    """Return the newest snapshot of a hub's checkpoint in `cache`, None where it has none."""
+    name = f"models--{checkpoint.path.replace('/', '--')}"
+    found = sorted(
+        (cache / "hub" / name / "snapshots").glob("*"), key=lambda one: one.stat().st_mtime
+    )
+    return found[-1] if found else None
+
+
+def _weights_of(file: Path) -> int:
+    """Return the number of weights by the head of a safetensors file: 8 bytes with the length of
+    the JSON that follows, a shape a tensor.
+    """
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        head = json.loads(opened.read(length))
+    shapes = (one["shape"] for name, one in head.items() if name != "__metadata__")
+    return sum(int(math.prod(shape)) for shape in shapes)
+
+
 def changed_layers(adapters: Iterable[str]) -> list[str] | None:
     """Return `TARGETS` where the adapters in these folders change no other layers, else None."""
     for folder in adapters:
@@ -78,19 +114,30 @@ def _hub(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
 
 
 def _package_gguf(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
+    source = _gguf(checkpoint)
+    if source is None:
+        raise _missing(name, f"package {checkpoint.package}, {checkpoint.path}", checkpoint)
+    folder = _converted(source, cache)
+    if not folder.exists():
+        _convert_once(name, source, folder)
+    return folder
+
+
+def _gguf(checkpoint: CheckpointConfig) -> Path | None:
+    """Return the file in the installed package, None where there is none."""
     # Not imported: such a package may have dependencies that are not installed, or be whatever
     # somebody else's configuration names. To find one within another would import that.
     named = checkpoint.package.isidentifier()
     spec = importlib.util.find_spec(checkpoint.package) if named else None
     places = list(spec.submodule_search_locations or ()) if spec else []
     source = Path(places[0]) / checkpoint.path if places else None
-    if source is None or not source.exists():
-        raise _missing(name, f"package {checkpoint.package}, {checkpoint.path}", checkpoint)
+    return source if source is not None and source.exists() else None
+
+
+def _converted(source: Path, cache: Path) -> Path:
+    """Return the folder that `source` is converted to, whether it is there yet or not."""
     mark = hashlib.sha256(f"{source}:{source.stat().st_size}".encode()).hexdigest()[:8]
-    folder = (cache / "checkpoints" / f"{source.stem}-{mark}").resolve()
-    if not folder.exists():
-        _convert_once(name, source, folder)
-    return folder
+    return (cache / "checkpoints" / f"{source.stem}-{mark}").resolve()
 
 
 def _convert_once(name: str, source: Path, folder: Path) -> None:

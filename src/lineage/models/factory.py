@@ -15,10 +15,15 @@ def make_engine(config: Config, adaptable: bool = False) -> Engine:
 
     `adaptable`: versions may be added while it runs, whatever the arms say.
     """
+    check_kind(config)
+    return ENGINES[config.engine.kind](config, adaptable or trains(config))
+
+
+def check_kind(config: Config) -> None:
+    """Raise LineageError for a kind of engine that is unknown."""
     kind = config.engine.kind
     if kind not in ENGINES:
         raise LineageError(f"engine.kind is {kind!r}: choose from {', '.join(ENGINES)}")
-    return ENGINES[kind](config, adaptable or trains(config))
 
 
 def _fleet(config: Config, adaptable: bool) -> Engine:

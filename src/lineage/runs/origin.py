@@ -11,6 +11,9 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +30,29 @@ GIT_SECONDS = 10.0
 """So long may git take to answer."""
 
 
+_COMMAND: ContextVar[tuple[str, ...]] = ContextVar("command")
+
+
+@contextmanager
+def commanded(*words: str) -> Iterator[None]:
+    """Let records that are made meanwhile name this command: what this process is called tells
+    nothing where a program or a notebook asks for a run.
+    """
+    token = _COMMAND.set(words)
+    try:
+        yield
+    finally:
+        _COMMAND.reset(token)
+
+
 def origin(arguments: list[str] | None = None) -> dict[str, Any]:
     """Return `commit`, `dirty`, `machine` and `command` of this process, as a record holds them.
 
-    `arguments` are those of the command (default: this process's own). `commit` and `dirty` are
-    None where the package was not imported from a git checkout.
+    `arguments` are those of the command (default: what is `commanded`, or this process's own).
+    `commit` and `dirty` are None where the package was not imported from a git checkout.
     """
-    name, *rest = sys.argv if arguments is None else arguments
+    known = _COMMAND.get(tuple(sys.argv)) if arguments is None else arguments
+    name, *rest = known
     commit, dirty = _checkout(Path(__file__).resolve().parents[3])
     return {
         "commit": commit,

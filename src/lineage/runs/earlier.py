@@ -1,0 +1,174 @@
+"""The finished runs of a folder that tell what one to come will take: see `lineage.runs.forecast`.
+
+Only runs of the same suite and kind of engine that were served by all its versions tell anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from lineage import compose
+from lineage.core.errors import OVERLONG, LineageError
+from lineage.core.jsonfile import ODD
+from lineage.log.record import read_record
+from lineage.log.sittings import read_sittings
+from lineage.log.views.connect import connect
+from lineage.log.views.settings import leaves, read_settings
+from lineage.runs.forecast import EPISODE, GENERATION, PROBE, UNITS, Earlier, Spent
+from lineage.runs.origin import machine
+from lineage.runs.plan import Job
+
+DECIDING = ("suite", "arms", "migration", "poison", "finetune", "start", "schedule", "agent")
+"""The nodes that decide how much an episode, a probe or a handoff takes."""
+ALIKE = ("processor", "cores")
+"""Of a machine, what makes it of the same kind."""
+SPENT = f"""\
+SELECT arm, CASE WHEN phase = 'probe' THEN '{PROBE}'
+    WHEN phase IN ('work', 'handoff') THEN '{EPISODE}' ELSE '{GENERATION}' END AS unit,
+    count(*) FILTER (prompt_tokens > 0 AND finish_reason <> '{OVERLONG}'),
+    sum(prompt_tokens)::BIGINT, sum(completion_tokens)::BIGINT
+FROM steps GROUP BY ALL
+"""
+COUNTED = """\
+SELECT arm, count(DISTINCT (lineage, generation)),
+    count(DISTINCT (lineage, generation, episode)) FILTER (phase = 'work'),
+    count(DISTINCT (lineage, generation, episode)) FILTER (phase = 'probe')
+FROM steps GROUP BY ALL
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finished run: its folder, its record and its settings by dotted key."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+
+def finished(root: Path) -> list[Found]:
+    """Return the finished runs in `root` and in the sweeps there, newest first.
+
+    What cannot be read tells nothing, and is left out.
+    """
+    found = []
+    for file in (*root.glob("*/run.json"), *root.glob("*/*/run.json")):
+        folder = file.parent
+        if folder.is_symlink() or folder.parent.is_symlink():
+            continue
+        try:
+            record, settings = read_record(folder), read_settings(folder)
+            if "training" not in record and _whole(folder, record, settings):
+                found.append(Found(folder, record, settings))
+        except (LineageError, OSError, *ODD):
+            continue
+    return sorted(found, key=lambda one: float(one.record.get("began") or 0), reverse=True)
+
+
+def _whole(folder: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    forked = settings.get("start.run") is not None
+    pairs = 1 if forked else int(settings["experiment.lineages"])
+    before = int(settings["start.generation"]) + 1 if forked else 0
+    planned = (len(record["schedule"]) - before) * pairs * len(record["arms"])
+    return 0 < planned <= len(list(folder.glob("done/*.json")))
+
+
+def telling(job: Job, runs: Iterable[Found]) -> tuple[Earlier | None, Earlier | None]:
+    """Return of `runs` the one that tells most of `job`, and the one that tells its time.
+
+    The first lacks the fewest of its arms, and of these has the fewest other settings, and is the
+    newest. The second is the first, or the next of them, that was timed on a machine of this kind.
+    """
+    mine = _deciding(leaves(compose.plain(job.config)))
+    kin = [(one, _differing(mine, _deciding(one.settings))) for one in runs if _akin(job, one)]
+    # Sorting keeps the order among equals: the newest is first.
+    arms = {arm.name for arm in job.arms}
+    kin.sort(key=lambda one: (len(arms - {*one[0].record["arms"]}), len(one[1])))
+    closest = None
+    for one, keys in kin:
+        if closest is not None and not (_here(one.record) and _seconds(one.folder) is not None):
+            continue
+        found = _read(one, keys)
+        closest = closest or found
+        if found is not None and found.here and found.seconds is not None:
+            return closest, found
+    return closest, None
+
+
+def _akin(job: Job, one: Found) -> bool:
+    suite, defined = one.record.get("suite") or {}, one.record.get("defined") or {}
+    served = {*one.record.get("schedule", ())}
+    served |= {name for arm in defined.values() for name in arm["versions"]}
+    same = suite.get("name") == job.suite.name
+    kind = one.settings.get("engine.kind") == job.config.engine.kind
+    return same and kind and set(job.versions) <= served | set(job.suite.judges)
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: one for key, one in settings.items() if key.partition(".")[0] in DECIDING}
+
+
+def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
+    keys = dict.fromkeys((*mine, *theirs))
+    return tuple(key for key in keys if mine.get(key) != theirs.get(key))
+
+
+def _here(record: Mapping[str, Any]) -> bool:
+    known = record.get("machine") or {}
+    return {name: known.get(name) for name in ALIKE} == _this()
+
+
+@cache
+def _this() -> dict[str, Any]:
+    found = machine()
+    return {name: getattr(found, name) for name in ALIKE}
+
+
+def _seconds(folder: Path) -> float | None:
+    """Return the worked seconds of a run, None where a sitting was not timed."""
+    try:
+        sittings = [one.seconds for one in read_sittings(folder)]
+    except LineageError:
+        return None
+    known = [one for one in sittings if one is not None]
+    return sum(known) if known and len(known) == len(sittings) else None
+
+
+def _read(one: Found, differs: tuple[str, ...]) -> Earlier | None:
+    """Return what the run took, None where its log cannot be read."""
+    try:
+        spent = _spent(one.folder)
+    except (LineageError, OSError, duckdb.Error):
+        return None
+    served = one.record.get("engine") or {}
+    return Earlier(
+        folder=str(one.folder),
+        generations=sum(count.units for (_, unit), count in spent.items() if unit == GENERATION),
+        spent=spent,
+        seconds=_seconds(one.folder),
+        differs=differs,
+        here=_here(one.record),
+        others=one.record.get("others"),
+        device=str(served.get("device") or ""),
+        dtype=str(served.get("dtype") or ""),
+    )
+
+
+# What is finished stays as it is, and the points of a sweep ask for the same.
+@lru_cache
+def _spent(folder: Path) -> dict[tuple[str, str], Spent]:
+    with closing(connect(folder)) as log:
+        units = {
+            (arm, unit): count
+            for arm, *counts in log.execute(COUNTED).fetchall()
+            for unit, count in zip(UNITS, counts, strict=True)
+        }
+        taken = {(arm, unit): rest for arm, unit, *rest in log.execute(SPENT).fetchall()}
+    return {key: Spent(count, *taken.get(key, (0, 0, 0))) for key, count in units.items()}

@@ -1,0 +1,240 @@
+"""What runs will take, before they start: counted where it can be, else told by an earlier run.
+
+Pure: earlier runs are read by `lineage.runs.earlier`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from lineage.core.config_engine import CheckpointConfig
+from lineage.core.curriculum import plans
+from lineage.models.versions import lookup, registry
+from lineage.runs.plan import Job
+
+UNITS = GENERATION, EPISODE, PROBE = ("generation", "episode", "probe")
+"""What costs are told by: a migration, an episode with its share of the handoff, a probe."""
+HOUR, MILLION = 3600, 1e6
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What so many `units` of one kind took together in one arm."""
+
+    units: int
+    completions: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A finished run that tells what another one takes.
+
+    `spent` goes by arm and unit. `seconds` are worked ones, None where nobody timed them all.
+    `differs` are the settings that are not those of the run to come, but how much is run. `here`:
+    whether it was on a machine of this kind. `others` is the share of that which other work took.
+    """
+
+    folder: str
+    generations: int
+    spent: Mapping[tuple[str, str], Spent]
+    seconds: float | None = None
+    differs: tuple[str, ...] = ()
+    here: bool = False
+    others: float | None = None
+    device: str = ""
+    dtype: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What one point will take.
+
+    `episodes`, `probes` and `generations` are of all lineages. `least` is the number of completions
+    that there are at any rate, one an episode and probe. What follows is told by the run `source`
+    with its `n` generations, and None where there is none; `seconds` by `timed`, which was on a
+    machine of this kind. `guessed` are the arms that `source` has not: they are taken for its mean.
+    """
+
+    overrides: tuple[str, ...]
+    lineages: int
+    arms: tuple[str, ...]
+    generations: int
+    episodes: int
+    probes: int
+    least: int
+    completions: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    source: str = ""
+    n: int = 0
+    differs: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
+    seconds: float | None = None
+    timed: str = ""
+    others: float | None = None
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """One checkpoint with the versions that it serves, for the points of these numbers."""
+
+    kind: str
+    checkpoint: CheckpointConfig
+    versions: tuple[str, ...]
+    points: tuple[int, ...]
+    replicas: int
+    settings: Mapping[str, Any]
+
+
+def forecast(
+    job: Job, overrides: Sequence[str], earlier: Earlier | None, timed: Earlier | None
+) -> Forecast:
+    """Return what `job` will take, by what `earlier` took, and `timed` on such a machine."""
+    arms = tuple(arm.name for arm in job.arms)
+    units, lessons = _units(job)
+    whole = {name: count * len(arms) for name, count in units.items()}
+    counted = Forecast(
+        overrides=tuple(overrides),
+        lineages=len(job.start.pairs) * len(arms),
+        arms=arms,
+        generations=job.places,
+        episodes=whole[EPISODE],
+        probes=whole[PROBE],
+        least=whole[EPISODE] + whole[PROBE] - lessons * len(arms),
+    )
+    if earlier is None:
+        return counted
+    completions, prompt, completion = _scaled(units, arms, earlier)
+    seconds = None
+    if timed is not None and timed.seconds is not None:
+        # By what was written: reading is cheap beside it, and mostly cached.
+        wrote = sum(one.completion_tokens for one in timed.spent.values())
+        seconds = timed.seconds * _scaled(units, arms, timed)[2] / max(wrote, 1)
+    known = {arm for arm, _ in earlier.spent}
+    return replace(
+        counted,
+        completions=round(completions),
+        prompt_tokens=round(prompt),
+        completion_tokens=round(completion),
+        source=earlier.folder,
+        n=earlier.generations,
+        differs=earlier.differs,
+        guessed=tuple(arm for arm in arms if arm not in known),
+        seconds=seconds,
+        timed=timed.folder if timed is not None and seconds is not None else "",
+        others=timed.others if timed is not None and seconds is not None else None,
+    )
+
+
+def _units(job: Job) -> tuple[dict[str, int], int]:
+    """Return how many of each unit one arm has, and how many of its episodes are only read."""
+    # Worlds that are generated are all of one size; those of a file are not.
+    pairs = job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]
+    times = len(job.start.pairs) // len(pairs)
+    length = len(job.config.schedule.versions)
+    made = [
+        plan
+        for pair in pairs
+        for plan in plans(job.suite, job.config.experiment, length, pair)[job.start.generation :]
+    ]
+    lessons = sum(one.task.lesson for plan in made for one in plan.work)
+    units = {
+        GENERATION: len(made) * times,
+        EPISODE: sum(len(plan.work) for plan in made) * times,
+        PROBE: sum(len(plan.probes) for plan in made) * times,
+    }
+    return units, lessons * times
+
+
+def _scaled(
+    units: Mapping[str, int], arms: Sequence[str], earlier: Earlier
+) -> tuple[float, float, float]:
+    """Return completions, prompt and completion tokens of `units` in each of `arms`."""
+    whole = [0.0, 0.0, 0.0]
+    for arm in arms:
+        for unit, count in units.items():
+            found = earlier.spent.get((arm, unit)) or _mean(earlier, arm, unit)
+            if found is None or not found.units:
+                continue
+            taken = (found.completions, found.prompt_tokens, found.completion_tokens)
+            whole = [
+                sofar + count * one / found.units for sofar, one in zip(whole, taken, strict=True)
+            ]
+    return whole[0], whole[1], whole[2]
+
+
+def _mean(earlier: Earlier, arm: str, unit: str) -> Spent | None:
+    """Return what all arms together took, for one that `earlier` has not."""
+    if any(known == arm for known, _ in earlier.spent):
+        return None
+    among = [one for (_, name), one in earlier.spent.items() if name == unit]
+    return Spent(
+        sum(one.units for one in among),
+        sum(one.completions for one in among),
+        sum(one.prompt_tokens for one in among),
+        sum(one.completion_tokens for one in among),
+    )
+
+
+def engines(jobs: Sequence[Job]) -> tuple[EnginePlan, ...]:
+    """Return the engines that serve all `jobs`: one a checkpoint and set of engine settings.
+
+    A stand-in that is not hosted is no engine to start.
+    """
+    found: dict[tuple[str, CheckpointConfig], tuple[Job, dict[str, None], list[int]]] = {}
+    for number, job in enumerate(jobs):
+        engine = job.config.engine
+        if engine.kind == "surrogate" and not engine.hosted:
+            continue
+        settings = json.dumps([asdict(engine), job.config.run.ray_address], sort_keys=True)
+        known = registry(job.config.model)
+        for name in job.versions:
+            key = settings, lookup(known, name).checkpoint
+            _, versions, points = found.setdefault(key, (job, {}, []))
+            versions[name] = None
+            if number not in points:
+                points.append(number)
+    return tuple(
+        EnginePlan(
+            kind=job.config.engine.kind,
+            checkpoint=checkpoint,
+            versions=tuple(versions),
+            points=tuple(points),
+            replicas=job.config.engine.replicas,
+            settings=asdict(job.config.engine),
+        )
+        for (_, checkpoint), (job, versions, points) in found.items()
+    )
+
+
+def price(
+    forecasts: Sequence[Forecast], an_hour: float | None, a_million_tokens: float | None
+) -> float | None:
+    """Return what it costs by the price of an hour and of a million tokens, read or written.
+
+    None where there is no price, or where what it is a price of is not known.
+    """
+    whole, tokens = total(forecasts, "seconds"), _tokens(forecasts)
+    parts = []
+    if an_hour is not None:
+        parts.append(None if whole is None else whole / HOUR * an_hour)
+    if a_million_tokens is not None:
+        parts.append(None if tokens is None else tokens / MILLION * a_million_tokens)
+    known = [one for one in parts if one is not None]
+    return sum(known) if parts and len(known) == len(parts) else None
+
+
+def total(forecasts: Sequence[Forecast], name: str) -> Any:
+    """Return the sum of `name` over `forecasts`; None where one does not know it."""
+    values = [getattr(one, name) for one in forecasts]
+    return None if None in values else sum(values)
+
+
+def _tokens(forecasts: Sequence[Forecast]) -> int | None:
+    prompt, completion = (total(forecasts, f"{name}_tokens") for name in ("prompt", "completion"))
+    return None if prompt is None or completion is None else int(prompt + completion)

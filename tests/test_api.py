@@ -1,0 +1,160 @@
+"""`lineage.run` and `lineage.train`: the commands from Python, in a notebook too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import answering
+
+import lineage
+from lineage import compose
+from lineage.core.errors import LineageError
+from lineage.core.signals import apart
+from lineage.models.protocol import Completion, Request
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+def small(tmp: Path, *overrides: str) -> list[str]:
+    return [
+        *("engine=surrogate", "experiment=tiny", "experiment.lineages=1"),
+        *(f"run.root={tmp / 'runs'}", f"run.cache={tmp / 'cache'}", *overrides),
+    ]
+
+
+def folders(log: Any) -> list[Path]:
+    return [Path(row[0]) for row in log.execute("SELECT folder FROM runs ORDER BY 1").fetchall()]
+
+
+def test_a_run_is_returned_as_its_opened_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = lineage.run(small(tmp_path, "run.name=first"))
+    assert folders(log) == [tmp_path / "runs" / "first"]
+    assert (tmp_path / "runs" / "first" / "metrics.json").exists()
+    asked = "SELECT count(*), count(DISTINCT step_id) FROM steps"
+    (before,) = log.execute(asked).fetchall()
+    assert before[0] == before[1] > 0
+    assert capfd.readouterr() == ("", "")
+    # What is finished is opened, and not run again.
+    assert lineage.run(small(tmp_path, "run.name=first")).execute(asked).fetchall() == [before]
+
+
+def test_progress_is_shown_where_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lineage.run(small(tmp_path, "run.name=first"), progress=True)
+    assert "1 lineages" in capsys.readouterr().out
+
+
+def test_runs_of_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.strftime", lambda *_: "20261129-030000")
+    names = [folders(lineage.run(small(tmp_path, f"experiment.seed={seed}"))) for seed in (0, 1)]
+    assert names == [
+        [tmp_path / "runs" / "20261129-030000-tiny"],
+        [tmp_path / "runs" / "20261129-030000-tiny-2"],
+    ]
+
+
+def test_a_sweep_is_one_log_with_its_keys(tmp_path: Path) -> None:
+    log = lineage.run(small(tmp_path, "run.name=sweep", "suite.drift=0,0.5"), multirun=True)
+    found = log.execute('SELECT folder, "suite.drift" FROM runs ORDER BY ALL').fetchall()
+    points = tmp_path / "runs" / "sweep"
+    assert found == [(str(points / "000"), 0.0), (str(points / "001"), 0.5)]
+
+
+def test_a_training_is_returned_as_its_opened_log(tmp_path: Path) -> None:
+    sizes = ("train.worlds=2", "train.held_out=0", "method.steps=1", "method.warm_steps=0")
+    groups = ("method.groups=2", "train.curricula=[open]", "agent=writer")
+    log = lineage.train(small(tmp_path, "run.name=toy", *sizes, *groups))
+    assert log.execute("SELECT kind, folder FROM runs").fetchall() == [
+        ("training", str(tmp_path / "runs" / "toy"))
+    ]
+    assert log.execute("SELECT count(*) > 0 FROM training").fetchall() == [(True,)]
+
+
+def test_a_run_within_an_event_loop_is_the_same(tmp_path: Path) -> None:
+    """As in a notebook, whose kernel runs one in the main thread."""
+
+    async def cell() -> Any:
+        return lineage.run(small(tmp_path, "run.name=cell"))
+
+    folder = tmp_path / "runs" / "cell"
+    assert folders(asyncio.run(cell())) == [folder]
+    # What a kernel is called is no command that could be given again.
+    command = json.loads((folder / "run.json").read_text())["command"]
+    assert command == shlex.join(["lineage", "run", *small(tmp_path, "run.name=cell")])
+
+
+def test_an_interrupted_cell_stops_its_run_and_says_how_to_go_on(tmp_path: Path) -> None:
+    asked = 0
+
+    def interrupt(request: Request, answer: Completion) -> Completion:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return answer
+
+    async def cell() -> None:
+        lineage.run(small(tmp_path, "run.name=cell", "log.journal_steps=1"))
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loop = asyncio.new_event_loop()
+    try:
+        with answering(interrupt), pytest.raises(KeyboardInterrupt) as stopped:
+            loop.run_until_complete(cell())
+    finally:
+        loop.close()
+        signal.signal(signal.SIGINT, before)
+    folder = tmp_path / "runs" / "cell"
+    assert any(f"lineage resume {folder}" in note for note in stopped.value.__notes__)
+    assert not (folder / "metrics.json").exists()
+    # Nobody holds it any more: it is finished as any other.
+    log = lineage.run(small(tmp_path, "run.name=cell", "log.journal_steps=1"))
+    assert log.execute("SELECT count(*) = count(DISTINCT step_id) FROM steps").fetchall() == [
+        (True,)
+    ]
+
+
+def test_what_is_done_apart_is_handed_back_and_so_is_its_error() -> None:
+    assert apart(threading.current_thread) is not threading.current_thread()
+    with pytest.raises(ZeroDivisionError):
+        apart(lambda: 1 // 0)
+
+
+def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LineageError, match=r"did you mean 'suite\.drift'"):
+        lineage.run(small(tmp_path, "suite.drif=0"))
+    with pytest.raises(TypeError, match=r"such as \['engine=surrogate'\]"):
+        lineage.run("engine=surrogate")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_importing_lineage_stays_light() -> None:
+    code = (
+        "import sys, lineage; lineage.run, lineage.train; "
+        "print(sorted({'hydra', 'duckdb', 'rich', 'ray'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_log_of_an_api_run_is_that_of_the_command(tmp_path: Path) -> None:
+    log = lineage.run(small(tmp_path, "run.name=first"))
+    config = compose.load(small(tmp_path, "run.name=first"))
+    assert log.execute("SELECT config_hash FROM runs").fetchall() == [
+        (compose.config_hash(config),)
+    ]
