@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ def test_an_interrupted_cell_stops_its_run_and_says_how_to_go_on(tmp_path: Path)
         asked += 1
         if asked == 3:
             os.kill(os.getpid(), signal.SIGINT)
+            # The main thread is told meanwhile: so small a run would be over before.
+            time.sleep(0.5)
         return answer
 
     async def cell() -> None:

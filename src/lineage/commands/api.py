@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from lineage import compose
-from lineage.commands.overrides import sweep
+from lineage.commands.run import kind, release
 from lineage.core.config import Config
 from lineage.core.files import behind
 from lineage.core.signals import apart
@@ -55,13 +55,23 @@ def train(overrides: Sequence[str], progress: bool) -> duckdb.DuckDBPyConnection
 
 
 def _run_points(overrides: Sequence[str], console: Console) -> Path:
-    """Run the points of a sweep in turn and return its folder."""
-    configs = [compose.load(point) for point in sweep(overrides)]
-    parent = _folder(configs[0], configs[0].experiment.name)
-    for number, config in enumerate(configs):
-        command = ("lineage", "run", "-m", *overrides)
-        _run_one(config, parent / f"{number:03d}", console, *command)
-    return parent
+    """Run the points of a sweep at once, on engines that they share, and return its folder."""
+    from lineage.commands.flags import Asked
+    from lineage.commands.sweeping import run_sweep
+
+    begun: list[Path] = []
+
+    def work() -> None:
+        with commanded("lineage", "run", "-m", *overrides):
+            run_sweep(Asked(tuple(overrides), multirun=True), kind(), console, begun.append)
+
+    try:
+        _apart_from_a_loop(work)
+    except BaseException as error:
+        if begun:
+            error.add_note(f"what was finished is kept, go on with: lineage resume {begun[0]}")
+        raise
+    return begun[0]
 
 
 def _run_one(config: Config, folder: Path, console: Console, *command: str) -> None:
@@ -73,17 +83,10 @@ def _run_one(config: Config, folder: Path, console: Console, *command: str) -> N
 
     def work() -> None:
         with commanded(*command):
-            execute(config, folder, console, _release)
+            execute(config, folder, console, release)
 
     with _resumable(folder):
         _apart_from_a_loop(work)
-
-
-async def _release(*arguments: Any) -> None:
-    # It brings a good deal with it that other runs have no use for.
-    from lineage.training.run import release
-
-    await release(*arguments)
 
 
 def _apart_from_a_loop(work: Callable[[], object]) -> None:

@@ -128,7 +128,7 @@ def _here(record: Mapping[str, Any]) -> bool:
 @cache
 def _this() -> dict[str, Any]:
     found = machine()
-    return {name: getattr(found, name) for name in ALIKE}
+    return {name: found[name] for name in ALIKE}
 
 
 def _seconds(folder: Path) -> float | None:
