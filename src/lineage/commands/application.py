@@ -28,7 +28,6 @@ from lineage.conftree import PRIMARY, conf_dir, explain, folders, searched
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
-from lineage.runs.folder import BLOCKED, in_the_way
 
 PROGRAM = "lineage"
 RAISING = "HYDRA_FULL_ERROR"
@@ -71,10 +70,6 @@ def hand_over(asked: Asked, task: Task, *more: str) -> None:
             main(task)()
         except (HydraException, OmegaConfBaseException) as error:
             raise LineageError(explain(error)) from error
-        except BLOCKED as error:
-            if error.filename is None:
-                raise
-            raise LineageError(in_the_way(Path(error.filename))) from error
 
 
 def show(asked: Asked) -> None:

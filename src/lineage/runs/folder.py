@@ -21,8 +21,6 @@ from lineage.log.compaction import settle
 from lineage.log.sweep import is_sweep
 from lineage.models.shelf import VERSION_FILE, folder_of
 
-BLOCKED = (FileExistsError, IsADirectoryError, NotADirectoryError)
-"""What is raised where something is in the way of a folder or a file."""
 LOST = ("commit", "dirty", "machine", "command", "code")
 """What only the record of a run knows of those who made it."""
 
@@ -42,12 +40,6 @@ def named_folder(config: Config, what: str) -> Path:
         return root / config.run.name
     check_name("experiment.name", what)
     return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
-
-
-def in_the_way(file: Path) -> str:
-    """Return what to say where `file` cannot be made, for something else being there or above."""
-    above = (one for one in file.parents if one.exists() and not one.is_dir())
-    return f"{next(above, file)} is in the way of {file}: move it away"
 
 
 def check_vacant(folder: Path) -> None:
@@ -90,8 +82,9 @@ def locked(folder: Path) -> Iterator[None]:
         # A pipe is not waited for, nor a link followed.
         how = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
         lock = os.fdopen(os.open(file, how, 0o666), "r+b", 0)
-    except BLOCKED as error:
-        raise LineageError(in_the_way(file)) from error
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        above = (one for one in (folder, *folder.parents) if one.exists() and not one.is_dir())
+        raise LineageError(f"{next(above, file)} is in the way of {file}: move it away") from error
     # The file stays: one that was removed could be locked by two, each with its own.
     with lock:
         try:
