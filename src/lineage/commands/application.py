@@ -28,6 +28,7 @@ from lineage.conftree import PRIMARY, conf_dir, explain, folders, searched
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
+from lineage.runs.folder import in_the_way
 
 PROGRAM = "lineage"
 RAISING = "HYDRA_FULL_ERROR"
@@ -70,6 +71,10 @@ def hand_over(asked: Asked, task: Task, *more: str) -> None:
             main(task)()
         except (HydraException, OmegaConfBaseException) as error:
             raise LineageError(explain(error)) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            # Hydra makes the folder of a run itself.
+            place = Path(str(error.filename))
+            raise in_the_way(place, place) from error
 
 
 def show(asked: Asked) -> None:

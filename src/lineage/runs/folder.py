@@ -83,8 +83,7 @@ def locked(folder: Path) -> Iterator[None]:
         how = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
         lock = os.fdopen(os.open(file, how, 0o666), "r+b", 0)
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        above = (one for one in (folder, *folder.parents) if one.exists() and not one.is_dir())
-        raise LineageError(f"{next(above, file)} is in the way of {file}: move it away") from error
+        raise in_the_way(folder, file) from error
     # The file stays: one that was removed could be locked by two, each with its own.
     with lock:
         try:
@@ -101,6 +100,12 @@ def locked(folder: Path) -> Iterator[None]:
         for file in torn:
             file.unlink(missing_ok=True)
         yield
+
+
+def in_the_way(folder: Path, file: Path) -> LineageError:
+    """Return the error for a `file` in `folder` that cannot be made: what stands there is none."""
+    above = (one for one in (folder, *folder.parents) if one.exists() and not one.is_dir())
+    return LineageError(f"{next(above, file)} is in the way of {file}: move it away")
 
 
 def write_described(folder: Path, record: Mapping[str, Any], config: Config) -> None:
