@@ -575,6 +575,7 @@ def test_more_keys_are_a_panel_each_and_a_panel_every_two() -> None:
     assert figure is not None and titles(figure) == ["a", "b", "c"]
     two = figures.sweep_interactions(sweep)
     assert two is not None and titles(two) == ["a and b", "a and c", "b and c"]
+    assert two.get_suptitle() == "Do two keys act together in gain on same?"
     # The line of b=x along a: means over c.
     line = two.axes[0].get_lines()[0]
     assert [round(value, 3) for value in line.get_ydata()] == [0.005, 0.045]

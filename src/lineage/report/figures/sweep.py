@@ -107,9 +107,8 @@ def sweep_interactions(sweep: Sweep) -> Figure | None:
     if not twos:
         return None
     titles = [f"{canvas.cut(a)} and {canvas.cut(b)}" for a, b in twos]
-    figure, axes = canvas.canvas(
-        f"Do two keys act together? {sweep.headline}, mean of points", titles
-    )
+    asked = f"Do two keys act together in {sweep.headline}?"
+    figure, axes = canvas.canvas(asked, titles, plot=PLOT)
     for axis, (along, by) in zip(axes, twos, strict=True):
         scale = _scale([one.values[along] for one in shown])
         for number, (name, points) in enumerate(_by(shown, by).items()):
