@@ -30,7 +30,8 @@ settings.load_profile("small")
 LONG = (
     *("notebooks", "training", "learners", "pictures", "damaged", "provenance", "reader_fuzz"),
     *("warehouse", "fleet", "tuner", "arms", "run", "play", "terminal", "measure_tables", "search"),
-    *("textworld", "failures", "resume", "upgrade", "reasoning", "results", "compaction", "open"),
+    *("sweeps", "textworld", "failures", "resume", "upgrade", "reasoning", "results"),
+    *("compaction", "open"),
 )
 """Files that take long, about the longest first: so all workers end at about the same time."""
 

@@ -94,7 +94,10 @@ def test_the_flags_of_hydra_show_and_run_nothing(
         (("hydra.searchpath=[file://nowhere]",), "names nowhere, which is no folder"),
         (("--config-name", "confg"), "there is no file confg.yaml in conf/"),
         (("hydra.job.chdir=true",), "leave it out"),
-        (("hydra/launcher=joblob",), "choose from basic, fleet, or pip install hydra-joblob"),
+        (
+            ("hydra/launcher=joblob",),
+            "has no option 'joblob' (if it is a plugin: pip install hydra-joblob-launcher): ",
+        ),
         (("-m", "hydra/sweeper=optuno", "suite.drift=0,1"), "pip install hydra-optuno-sweeper"),
         (("--cfg", "job", "suite.drfit=1"), "did you mean 'suite.drift'?"),
         (("hydra.run.dri=x",), "hydra.run.dri"),

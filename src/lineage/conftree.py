@@ -40,6 +40,7 @@ SEARCHED = "LINEAGE_SEARCHPATH"
 PLUGINS = {
     "hydra/launcher": "pip install hydra-{}-launcher",
     "hydra/sweeper": "pip install hydra-{}-sweeper",
+    "hydra/sweeper/optuna": "pip install 'lineage[sweep]'",
 }
 """Where options come from that Hydra itself does not have."""
 UNLEXED = "LexerNoViableAltException: "
@@ -262,8 +263,9 @@ def explain(error: Exception, tree: Any = None) -> str:
     if found := re.search(r"Could not find '([^']+)'", text):
         group, _, option = found.group(1).rpartition("/")
         options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
-        install = f", or {PLUGINS[group].format(option)}" if group in PLUGINS else ""
-        return f"conf group {group!r} has no option {option!r}{nearest(option, options)}{install}"
+        plugin = PLUGINS.get(f"{group}/{option}", PLUGINS.get(group, ""))
+        install = f" (if it is a plugin: {plugin.format(option)})" if plugin else ""
+        return f"conf group {group!r} has no option {option!r}{install}{nearest(option, options)}"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found.group(1)
         values = composed_by_hydra(()) if tree is None else tree
