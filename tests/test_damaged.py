@@ -23,7 +23,7 @@ from lineage.cli import main
 from lineage.commands.fork import Fork, configured
 from lineage.core.errors import LineageError
 from lineage.core.names import LATEST
-from lineage.inspect import browsing
+from lineage.metrics import current
 from lineage.report import write
 
 TINY = ("experiment=tiny", "experiment.lineages=1", "arms.names=[inherit,cold,oracle]")
@@ -110,7 +110,7 @@ def test_whatever_is_damaged_is_named_in_one_line(
         opened(run)
         return dict(told)
 
-    monkeypatch.setattr(browsing, "summarise", summarised)
+    monkeypatch.setattr(current, "summarise", summarised)
     monkeypatch.setattr(write, "summarise_all", lambda log: {"": dict(told)})
     found, every = Counter[str](), commands(one)
     others = [name for name in every if name not in CHEAP]
