@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def read_sittings(run: Path) -> tuple[Sitting, ...]:
 def parse_sittings(data: bytes, file: str) -> tuple[Sitting, ...]:
     """Return the sittings that `data` holds; raises LineageError that names `file`."""
     return tuple(Sitting(**one) for one in parse_json(data, file, list[Sitting], REMEDY))
+
+
+def worked_seconds(sittings: Sequence[Sitting]) -> float | None:
+    """Return the seconds of all sittings together; None where there is none, or one not timed."""
+    timed = [one.seconds for one in sittings if one.seconds is not None]
+    return sum(timed) if timed and len(timed) == len(sittings) else None
 
 
 class Timer:

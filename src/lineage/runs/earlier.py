@@ -17,8 +17,9 @@ import duckdb
 from lineage import compose
 from lineage.core.errors import OVERLONG, LineageError
 from lineage.core.jsonfile import ODD
+from lineage.log.progress import progress
 from lineage.log.record import read_record
-from lineage.log.sittings import read_sittings
+from lineage.log.sittings import read_sittings, worked_seconds
 from lineage.log.views.connect import connect
 from lineage.log.views.settings import leaves, read_settings
 from lineage.runs.forecast import EPISODE, GENERATION, PROBE, UNITS, Earlier, Spent
@@ -65,19 +66,14 @@ def finished(root: Path) -> list[Found]:
             continue
         try:
             record, settings = read_record(folder), read_settings(folder)
-            if "training" not in record and _whole(folder, record, settings):
+            if "training" in record:
+                continue
+            came = progress(folder, record, settings)
+            if came.planned and came.whole:
                 found.append(Found(folder, record, settings))
         except (LineageError, OSError, *ODD):
             continue
     return sorted(found, key=lambda one: float(one.record.get("began") or 0), reverse=True)
-
-
-def _whole(folder: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    forked = settings.get("start.run") is not None
-    pairs = 1 if forked else int(settings["experiment.lineages"])
-    before = int(settings["start.generation"]) + 1 if forked else 0
-    planned = (len(record["schedule"]) - before) * pairs * len(record["arms"])
-    return 0 < planned <= len(list(folder.glob("done/*.json")))
 
 
 def telling(job: Job, runs: Iterable[Found]) -> tuple[Earlier | None, Earlier | None]:
@@ -134,11 +130,9 @@ def _this() -> dict[str, Any]:
 def _seconds(folder: Path) -> float | None:
     """Return the worked seconds of a run, None where a sitting was not timed."""
     try:
-        sittings = [one.seconds for one in read_sittings(folder)]
+        return worked_seconds(read_sittings(folder))
     except LineageError:
         return None
-    known = [one for one in sittings if one is not None]
-    return sum(known) if known and len(known) == len(sittings) else None
 
 
 def _read(one: Found, differs: tuple[str, ...]) -> Earlier | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from lineage.log.schema import Columns
-from lineage.log.sittings import Sitting
+from lineage.log.sittings import worked_seconds
 from lineage.log.views.places import Opened
 from lineage.log.views.settings import differing
 
@@ -82,16 +82,11 @@ def _row(one: Opened) -> dict[str, Any]:
         "sittings": [asdict(sitting) for sitting in one.sittings],
         "correction": record.get("correction", settings.get("log.correction", "none")),
         "began": None if began is None else datetime.fromtimestamp(began, UTC).replace(tzinfo=None),
-        "seconds": _worked(one.sittings),
+        "seconds": worked_seconds(one.sittings),
         "settings": json.dumps(settings),
         "sweep": one.sweep,
         "point": one.point,
     }
-
-
-def _worked(sittings: Sequence[Sitting]) -> float | None:
-    timed = [one.seconds for one in sittings if one.seconds is not None]
-    return sum(timed) if timed and len(timed) == len(sittings) else None
 
 
 def _values(values: list[Any]) -> pa.Array:
