@@ -24,14 +24,12 @@ from lineage.metrics import METRICS_VERSION, summarise_all
 from lineage.metrics.held_out import read_gains
 from lineage.metrics.registry import INTERVAL
 from lineage.metrics.training import connect_training
-from lineage.report.lookup import cells, totals
+from lineage.report.lookup import FAMILY, headline_gains, totals
 from lineage.report.sheet import starred
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "in progress", "stopped", "broken"
 FAILED, WAITING = "failed", "not begun"
 """Of points of a sweep alone."""
-FAMILY = "same"
-"""The family of probes whose gain is the headline."""
 ASKED = ("scores", "gain_by_inheritance", "totals")
 """The metrics that a row is made of."""
 HEADLINE = "reward"
@@ -148,13 +146,10 @@ def _metrics(folder: Path) -> dict[str, Any] | None:
 
 def _gain(metrics: dict[str, Any]) -> dict[str, Any] | None:
     """Return the gain of `inherit`, or else of the first arm that has one, where it inherited."""
-    gains = cells(metrics, "gain_by_inheritance", "arm", family=FAMILY, inherited=True)
-    others = [arm for arm in metrics["arms"] if arm != metrics["ceiling"]]
-    for arm in sorted(others, key=lambda arm: arm != "inherit"):
-        if gain := gains.get(arm):
-            interval = {key: gain[key] for key in (*INTERVAL, "excludes_zero")}
-            names = {"of": arm, "over": metrics["baseline"], "measure": f"score on {FAMILY}"}
-            return {**names, **interval, "starred": starred(gain)}
+    for gain in headline_gains(metrics)[:1]:
+        interval = {key: gain[key] for key in (*INTERVAL, "excludes_zero")}
+        names = {"of": gain["arm"], "over": metrics["baseline"], "measure": f"score on {FAMILY}"}
+        return {**names, **interval, "starred": starred(gain)}
     return None
 
 

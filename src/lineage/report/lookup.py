@@ -8,6 +8,8 @@ from typing import Any
 Summary = Mapping[str, Any]
 """What `metrics.summarise` returns."""
 Row = dict[str, Any]
+HEADLINE, FAMILY = "gain_by_inheritance", "same"
+"""The metric of a run's headline, and the family of probes that it is of."""
 
 
 def rows_of(summary: Summary, metric: str, **which: object) -> list[Row]:
@@ -25,6 +27,15 @@ def cells(summary: Summary, metric: str, *by: str, **which: object) -> dict[Any,
         row[by[0]] if len(by) == 1 else tuple(row[name] for name in by): row
         for row in rows_of(summary, metric, **which)
     }
+
+
+def headline_gains(summary: Summary) -> list[Row]:
+    """Return the gains that stand for a run, the first that counts first: on tasks met before, of
+    generations that inherited; that of inherit, then those of other arms in the order of the run.
+    """
+    gains = rows_of(summary, HEADLINE, family=FAMILY, inherited=True)
+    arms = [row for row in gains if row["arm"] != summary["ceiling"]]
+    return sorted(arms, key=lambda row: bool(row["arm"] != "inherit"))
 
 
 def lost(unscored: Iterable[Mapping[str, Any]]) -> str:

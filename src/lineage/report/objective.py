@@ -7,11 +7,8 @@ from typing import Any
 from lineage.core.config import ObjectiveConfig
 from lineage.core.errors import LineageError, nearest
 from lineage.metrics import METRICS
-from lineage.report.lookup import Row, Summary, rows_of
+from lineage.report.lookup import HEADLINE, Row, Summary, headline_gains, rows_of
 
-HEADLINE = "gain_by_inheritance"
-"""The metric of a run's headline: the gain of an arm over the baseline."""
-FAMILY = "same"
 SHOWN = 3
 """Rows that an error names."""
 
@@ -65,10 +62,7 @@ def _rows(wanted: ObjectiveConfig, summary: Summary) -> list[Row]:
     where = wanted.where or {}
     if wanted.metric is not None:
         return [row for row in rows_of(summary, wanted.metric) if _fits(row, where)]
-    gains = rows_of(summary, HEADLINE, family=FAMILY, inherited=True)
-    # As everywhere: that of inherit, or else of the first arm that has one.
-    arms = [row for row in gains if _fits(row, where) and row["arm"] != summary["ceiling"]]
-    return sorted(arms, key=lambda row: bool(row["arm"] != "inherit"))[:1]
+    return [row for row in headline_gains(summary) if _fits(row, where)][:1]
 
 
 def _fits(row: Row, where: dict[str, Any]) -> bool:
