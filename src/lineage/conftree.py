@@ -213,15 +213,22 @@ def composed_by_hydra(
 @contextmanager
 def searched(own: Sequence[Path]) -> Iterator[None]:
     """Let Hydra look for the file that all is composed from in the folders `own`, too."""
-    before = os.environ.get(SEARCHED)
-    os.environ[SEARCHED] = os.pathsep.join(str(place.absolute()) for place in own)
+    with variable(SEARCHED, os.pathsep.join(str(place.absolute()) for place in own)):
+        yield
+
+
+@contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    """Let Hydra, which takes some of its settings so, find `value` in the environment."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ[SEARCHED]
+            del os.environ[name]
         else:
-            os.environ[SEARCHED] = before
+            os.environ[name] = before
 
 
 @contextmanager

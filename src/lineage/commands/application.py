@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lineage.commands.flags import Asked, asked, setting, show_help
-from lineage.conftree import PRIMARY, conf_dir, explain, folders, searched
+from lineage.conftree import PRIMARY, conf_dir, explain, folders, searched, variable
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
@@ -65,7 +65,7 @@ def hand_over(asked: Asked, task: Task, *more: str) -> None:
     flags = [*asked.shows, *(["--multirun"] if asked.multirun else [])]
     own = folders(asked.overrides)[1:] if asked.name != PRIMARY else ()
     given = [PROGRAM, *flags, *asked.overrides, *more]
-    with _arguments(given), _raising(), _logging_kept(), searched(own):
+    with _arguments(given), variable(RAISING, "1"), _logging_kept(), searched(own):
         main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=asked.name)
         try:
             main(task)()
@@ -176,16 +176,3 @@ def _logging_kept() -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers
-
-
-@contextmanager
-def _raising() -> Iterator[None]:
-    before = os.environ.get(RAISING)
-    os.environ[RAISING] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[RAISING]
-        else:
-            os.environ[RAISING] = before
