@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lineage import compose
-from lineage.commands.run import kind, release
+from lineage.commands.run import check, kind, release
 from lineage.core.config import Config
-from lineage.core.files import behind
 from lineage.core.signals import apart
 from lineage.log.views.open import open_log
 from lineage.runs.folder import named_folder
@@ -40,14 +38,11 @@ def run(overrides: Sequence[str], multirun: bool, progress: bool) -> duckdb.Duck
 
 def train(overrides: Sequence[str], progress: bool) -> duckdb.DuckDBPyConnection:
     """See `lineage.train`."""
+    from lineage.commands.train import with_log
     from lineage.training.run import execute as execute_training
 
     _check_list(overrides)
-    config, console = compose.load(overrides), _console(progress)
-    if config.train.log is not None:
-        # The folder itself, not a link such as `latest`: this training becomes the latest.
-        log = str(behind(Path(config.train.log)))
-        config = replace(config, train=replace(config.train, log=log))
+    config, console = with_log(compose.load(overrides)), _console(progress)
     folder = _folder(config, "train")
     with _resumable(folder):
         _apart_from_a_loop(lambda: execute_training(config, folder, console))
@@ -76,14 +71,11 @@ def _run_points(overrides: Sequence[str], console: Console) -> Path:
 
 def _run_one(config: Config, folder: Path, console: Console, *command: str) -> None:
     """Run `config` in `folder`; `command` is what does the same in a shell."""
-    if config.schedule.trained:
-        from lineage.training.run import check_learning
-
-        check_learning(config)
+    job = check(config, console)
 
     def work() -> None:
         with commanded(*command):
-            execute(config, folder, console, release)
+            execute(config, folder, console, release, job=job)
 
     with _resumable(folder):
         _apart_from_a_loop(work)

@@ -62,7 +62,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
 
         run_sweep(asked, kind(), console, partial(setattr, options, "folder"))
         return
-    config = _with_log(compose.load(asked.overrides, name=asked.name))
+    config = with_log(compose.load(asked.overrides, name=asked.name))
 
     def work(folder: Path) -> None:
         options.folder = folder
@@ -84,7 +84,7 @@ def kind() -> Kind:
 def one_point(config: Config, folder: Path, console: Console) -> float | None:
     """Run a point of a sweep of trainings; return its gain in reward in held-out worlds."""
     console.print(f"[{folder.name}]", highlight=False, markup=False)
-    run_training(_with_log(config), folder, console, latest=False)
+    run_training(with_log(config), folder, console, latest=False)
     gain = next((one for one in read_gains(folder) if one["measure"] == OBJECTIVE), None)
     return None if gain is None else gain["gain"]["mean"]
 
@@ -96,7 +96,7 @@ def whole(config: Config, folder: Path) -> bool:
     return steps >= config.method.steps and measured and (folder / "training.json").exists()
 
 
-def _with_log(config: Config) -> Config:
+def with_log(config: Config) -> Config:
     """Return `config` with the folder itself as `train.log`: this training becomes the latest."""
     if config.train.log is None:
         return config
