@@ -216,7 +216,7 @@ def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.runs.folder import at_home
 
     folder = find_run(options.run)
-    if sweeps.is_sweep(folder):
+    if is_sweep(folder):
         sweeps.report_sweep(folder, console)
         return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)

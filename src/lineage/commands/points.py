@@ -7,7 +7,7 @@ time, in processes of their own where they like. The record has each of them eit
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,12 @@ from lineage.core.errors import LineageError
 from lineage.core.names import check_name
 from lineage.core.tasks import Suite
 from lineage.core.text import one_line
-from lineage.log.sweep import Point, read_sweep, update_sweep
+from lineage.log.sweep import BASIC, Point, read_sweep, update_sweep
 from lineage.report.objective import objective
 from lineage.runs.plan import prepare
 from lineage.runs.points import Outcome, Ready, Together
 from lineage.training.run import check_learning
 
-BASIC = "basic"
-"""The sweeper that lists its points, and learns nothing of them."""
 NUMBERED = "${lineage.point:${hydra.job.num}}"
 """hydra.sweep.subdir as conf/ has it: three digits."""
 Single = Callable[[Config, Path, Console], float | None]
@@ -45,16 +43,25 @@ class Sweep(Task):
     """A sweep in `folder`: what Hydra calls with each point, or with many of them.
 
     `asked` is what it is of, `single` runs one point on its own. Where `group` is not None, points
-    that come together are run together in it; else one after another.
+    that come together are run together in it; else one after another. `known` are configurations
+    by the overrides of their points, where these have been composed.
     """
 
-    def __init__(self, asked: Asked, folder: Path, single: Single, group: Together | None) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        folder: Path,
+        single: Single,
+        group: Together | None,
+        known: Mapping[tuple[str, ...], Config] | None = None,
+    ) -> None:
         super().__init__()
         self.asked, self.folder, self.single, self.group = asked, folder, single, group
+        self.known = known or {}
 
     def __getstate__(self) -> dict[str, Any]:
         # In another process there is nobody to run a point together with.
-        return {**self.__dict__, "group": None}
+        return {**self.__dict__, "group": None, "known": {}}
 
     def run(self, tree: DictConfig) -> float | None:
         """Run the point that another launcher calls for."""
@@ -114,6 +121,8 @@ class Sweep(Task):
         return [_job(one, found[one.number], quiet) for one in points]
 
     def _config(self, point: Point) -> Config | Exception:
+        if (known := self.known.get(point.overrides)) is not None:
+            return known
         try:
             return configured(self.asked.of_hydra, point, self.asked.name)
         except LineageError as error:

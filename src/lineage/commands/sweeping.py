@@ -17,11 +17,11 @@ from lineage import compose
 from lineage.commands.application import hand_over
 from lineage.commands.flags import Asked, setting
 from lineage.commands.overrides import sweep, values_of
-from lineage.commands.points import BASIC, NUMBERED, Single, Sweep, configured
+from lineage.commands.points import NUMBERED, Single, Sweep, configured
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
-from lineage.log.sweep import Point, SweepRecord, is_sweep, read_sweep, write_sweep
+from lineage.log.sweep import BASIC, Point, SweepRecord, is_sweep, read_sweep, write_sweep
 from lineage.report.objective import check_objective, name
 from lineage.runs.code import accept_changes
 from lineage.runs.folder import at_home, locked, point_latest
@@ -59,6 +59,7 @@ def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path]
     points = _points(sweep(task)) if sweeper == BASIC else ()
     # Nothing is begun before all of them can be read.
     configs = [configured(asked.of_hydra, one, asked.name) for one in points]
+    known = {one.overrides: config for one, config in zip(points, configs, strict=True)}
     first = configs[0] if configs else compose.load(_base(asked), name=asked.name)
     check_objective(first.log.objective)
     folder = _folder(asked, node, first)
@@ -84,7 +85,7 @@ def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path]
         more += [setting("hydra.job.name", kind.folder)] if _named_by(asked, kind) else []
         with _group(kind, console) as group:
             try:
-                hand_over(asked, Sweep(asked, folder, kind.single, group), *more)
+                hand_over(asked, Sweep(asked, folder, kind.single, group, known), *more)
             except Exception:
                 # A sweeper or launcher of another kind may end at the first point that fails.
                 if not any(one.failed for one in read_sweep(folder).points):

@@ -10,7 +10,6 @@ from rich.text import Text
 from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.core.text import one_line
-from lineage.log.sweep import is_sweep as is_sweep
 from lineage.report.terminal import show_banner, show_sheet
 
 

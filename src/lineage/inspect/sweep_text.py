@@ -15,7 +15,6 @@ from lineage.inspect.listing import FINISHED, Listed
 from lineage.log.sweep import SweepRecord
 from lineage.report.headline import COMMIT
 from lineage.report.sheet import NOT_COMPUTED, Sheet, bounds, gained
-from lineage.report.sweep import guided
 from lineage.report.terminal import show_banner, show_sheet
 
 
@@ -55,7 +54,7 @@ def _about(record: SweepRecord, sweep: Listed, points: Sequence[Listed]) -> list
     commit = str(record.origin.get("commit") or NOT_COMPUTED)[:COMMIT]
     if (dirty := record.origin.get("dirty")) is not None:
         commit += " (dirty)" if dirty else " (clean)"
-    objective = f"; objective {record.objective}" if guided(record) else ""
+    objective = f"; objective {record.objective}" if record.guided else ""
     return [
         f"a sweep over {', '.join(sweep.keys) or 'nothing'}, each point a {record.kind}; "
         f"{sweep.state}: {len(points)} points, {kinds or 'none yet'}",
@@ -72,13 +71,13 @@ def _table(record: SweepRecord, sweep: Listed, points: Sequence[Listed]) -> Shee
             *(str(one.point.get(key)) for key in sweep.keys),
             one.state,
             f"{one.finished}/{one.planned}" if one.planned else "",
-            *((_number(one.objective),) if guided(record) else ()),
+            *((_number(one.objective),) if record.guided else ()),
             gained(one.headline),
             str(one.headline["n"]) if one.headline else "",
         )
         for one in points
     )
-    objective = ("objective",) if guided(record) else ()
+    objective = ("objective",) if record.guided else ()
     head = ("point", *sweep.keys, "state", "done", *objective, "gain", "n")
     heads = [one.headline for one in points if one.headline]
     of = {f"of {one['of']} over {one['over']}, {one['measure']}" for one in heads}

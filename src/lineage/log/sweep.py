@@ -23,6 +23,8 @@ from lineage.core.names import check_name
 from lineage.log.record import LATEST_CLOCK, OPEN
 
 SWEEP = "sweep.json"
+BASIC = "basic"
+"""The sweeper that lists all points beforehand, and learns nothing of them."""
 LOCK = ".sweep.lock"
 """Held while the record is changed: points may run in processes of their own."""
 
@@ -61,6 +63,11 @@ class SweepRecord:
     points: tuple[Point, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
     config_name: str = "config"
+
+    @property
+    def guided(self) -> bool:
+        """Whether the sweeper learns of the objective."""
+        return bool(self.objective) and self.sweeper != BASIC
 
     def with_points(self, points: Sequence[Point]) -> SweepRecord:
         """Return the record with `points`, by their numbers, in place of those or beside them."""

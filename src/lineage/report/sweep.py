@@ -29,8 +29,6 @@ from lineage.report.sheet import Cell
 
 FINISHED, UNFINISHED, FAILED = "finished", "not finished", "failed"
 NOT_BEGUN, BROKEN = "not begun", "broken"
-BASIC = "basic"
-"""The sweeper that learns nothing of its points."""
 HELD_OUT = "reward"
 """The measure of held-out worlds that is the headline of a training."""
 
@@ -80,11 +78,6 @@ class Sweep:
     below: Mapping[int, Below]
 
     @property
-    def guided(self) -> bool:
-        """Whether its sweeper learns of the objective."""
-        return guided(self.record)
-
-    @property
     def finished(self) -> list[Result]:
         """The points that have finished, in their order."""
         return [one for one in self.results if one.state == FINISHED]
@@ -104,11 +97,6 @@ class Sweep:
     def versions(self) -> tuple[str, ...]:
         """The versions that served its points, each once."""
         return tuple(dict.fromkeys(version for one in self.results for version in one.versions))
-
-
-def guided(record: SweepRecord) -> bool:
-    """Whether the sweeper learns of the objective: the basic one lists all points beforehand."""
-    return bool(record.objective) and record.sweeper != BASIC
 
 
 def sweep_results(folder: Path) -> Sweep:

@@ -112,7 +112,7 @@ def sweep_about(sweep: Sweep) -> str:
     parts = (
         f"{len(sweep.results)} points over {', '.join(sweep.keys) or 'no keys'}: {kinds}",
         f"sweeper {record.sweeper}, launcher {record.launcher}",
-        f"objective {record.objective}" if sweep.guided else "",
+        f"objective {record.objective}" if sweep.record.guided else "",
         f"{family}: {FAMILIES[family]}" if family in FAMILIES else "",
     )
     return "; ".join(part for part in parts if part)
@@ -129,7 +129,7 @@ def sweep_sheets(sweep: Sweep, more: bool = True) -> Iterator[Sheet]:
 def headline_table(sweep: Sweep) -> Sheet:
     """A row a finished point: swept keys, objective, headline, and how far it is from the best."""
     kind, ranked = sweep.headline.partition(" ")[0], sweep.ranked
-    objective = ("objective",) if sweep.guided else ()
+    objective = ("objective",) if sweep.record.guided else ()
     best = ranked[0].point.number if ranked else 0
     rows, counts = [], []
     for one in sweep.finished:
