@@ -36,7 +36,7 @@ from lineage.report.figures import picture_bytes, score_by_generation
 from lineage.report.publish.published import BY_NAME, EXPERIMENTS, TABLES
 from lineage.report.publish.publishing import DEFAULT, fill
 from lineage.report.publish.tablefile import command, read_tables, stored, to_json
-from lineage.report.terminal import show_summary
+from lineage.report.run_text import show_summary
 from lineage.runs.origin import origin
 
 ROOT = Path(__file__).resolve().parents[1]

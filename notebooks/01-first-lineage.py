@@ -14,7 +14,7 @@ from IPython.display import Image
 from rich.console import Console
 
 import lineage
-from lineage.report.terminal import show_summary
+from lineage.report.run_text import show_summary
 
 MINE = os.environ.get("LINEAGE_RUN")  # or the folder of a run of your own: then that is read
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends

@@ -310,7 +310,7 @@ def test_a_file_that_may_not_grow_is_one_line(
 def test_a_damaged_record_of_a_training_s_gains_is_named(
     spoilt: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lineage.metrics.held_out import HELD_OUT, read_gains
+    from lineage.log.held_out import HELD_OUT, read_gains
 
     assert read_gains(spoilt) == []
     for text in ("[", "{}", '[{"curriculum": 7}]', "[" * damage.DEEP):

@@ -27,7 +27,7 @@ from lineage.report import generations, run_page
 from lineage.report import write as writing
 from lineage.report.lookup import cells, rows_of, totals
 from lineage.report.run_page import report_html
-from lineage.report.terminal import show_summary
+from lineage.report.run_text import show_summary
 from lineage.report.write import write_report
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\x07\ud800\u202e</details>"

@@ -11,9 +11,9 @@ from rich.console import Console
 from lineage.metrics import METRICS
 from lineage.report.answer import answer, explained
 from lineage.report.headline import banner, provenance
+from lineage.report.run_text import show_summary
 from lineage.report.sheet import Sheet, bounds, counted, gained, share, starred
 from lineage.report.tables import inherited, more, scores
-from lineage.report.terminal import show_summary
 
 Cell = dict[str, Any]
 NOTHING: Cell = {"mean": None, "low": None, "high": None, "n": 0}

@@ -23,7 +23,7 @@ from lineage.log.sittings import SITTINGS, Sitting, Timer, read_sittings
 from lineage.log.views.connect import connect
 from lineage.metrics.counts import totals
 from lineage.models.protocol import Completion, Request
-from lineage.report.terminal import show_totals
+from lineage.report.run_text import show_totals
 
 SMALL = ("experiment.lineages=1", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]")
 PAUSE = 3600.0

@@ -211,7 +211,7 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:
-    from lineage.report.terminal import show_summary
+    from lineage.report.run_text import show_summary
     from lineage.report.write import write_report
     from lineage.runs.folder import at_home
 

@@ -99,7 +99,7 @@ def execute(
 
     `job` is what it was checked to be, where it was.
     """
-    from lineage.report.terminal import show_summary
+    from lineage.report.run_text import show_summary
     from lineage.runs.run import execute as execute_run
 
     options.folder = folder

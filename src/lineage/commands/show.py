@@ -14,9 +14,9 @@ from lineage.commands.train import show_gains
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import ODD, what
 from lineage.core.text import say_json, unfolded
+from lineage.log.held_out import read_gains
 from lineage.log.record import require
 from lineage.log.sweep import is_sweep
-from lineage.metrics.held_out import read_gains
 
 EXAMPLES = """\
 examples:

@@ -18,11 +18,10 @@ from lineage.commands.flags import add_flags
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
-from lineage.log.views.connect import read_record
-from lineage.metrics.held_out import read_gains
+from lineage.log.held_out import read_gains
+from lineage.log.record import read_record
 from lineage.report.sheet import STARRED_FROM, Sheet, bounds, gained
 from lineage.report.terminal import show_banner, show_sheet
-from lineage.report.training_tables import show_training
 
 if TYPE_CHECKING:
     from lineage.commands.sweeping import Kind
@@ -124,6 +123,7 @@ def is_training(folder: Path) -> bool:
 def report_training(config: Config, folder: Path, console: Console) -> None:
     """Write the report of a training again and show its tables."""
     from lineage.report.training_page import write_training
+    from lineage.report.training_tables import show_training
 
     show_banner(config.engine.kind, [config.train.parent], console)
     show_training(write_training(folder, Path(config.run.cache), config.log), console)

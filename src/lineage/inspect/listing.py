@@ -15,13 +15,13 @@ import duckdb
 
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import ODD, read_json, what
+from lineage.log.held_out import read_gains
 from lineage.log.progress import pairs, progress
 from lineage.log.reader import check_end, check_file
 from lineage.log.schema import KEYS
 from lineage.log.views.connect import connect, read_record
 from lineage.log.views.settings import read_settings
 from lineage.metrics import METRICS_VERSION, summarise_all
-from lineage.metrics.held_out import read_gains
 from lineage.metrics.registry import INTERVAL
 from lineage.metrics.training import connect_training
 from lineage.report.lookup import FAMILY, headline_gains, totals

@@ -11,8 +11,9 @@ from rich.text import Text
 from lineage.core.text import one_line, say, visible
 from lineage.inspect.episode_text import SCORED, cut_line, say_title
 from lineage.metrics.training import PARTS
+from lineage.report.run_text import show_headline, show_totals
 from lineage.report.sheet import NOT_COMPUTED, Sheet, name, short
-from lineage.report.terminal import show_headline, show_sheet, show_totals
+from lineage.report.terminal import show_sheet
 from lineage.report.training_tables import SHORT, WRITTEN
 
 ROWS = 24

@@ -16,13 +16,13 @@ import duckdb
 
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import ODD, what
+from lineage.log.held_out import read_gains
 from lineage.log.progress import progress
 from lineage.log.sweep import Point, SweepRecord, read_sweep
 from lineage.log.views.connect import connect, read_record
 from lineage.log.views.settings import read_settings
 from lineage.log.views.swept import plain, swept
 from lineage.metrics.current import current_summary
-from lineage.metrics.held_out import read_gains
 from lineage.metrics.points import Asked, Below, below, by_pair
 from lineage.report.lookup import cells, rows_of
 from lineage.report.sheet import Cell

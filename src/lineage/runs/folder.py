@@ -17,7 +17,6 @@ from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write, marked, odd_files
 from lineage.core.names import LATEST, check_name
-from lineage.log.compaction import settle
 from lineage.log.sweep import is_sweep
 from lineage.models.shelf import VERSION_FILE, folder_of
 
@@ -96,6 +95,9 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{links[0]} is a link out of the run's folder, in which all is written: put there "
                 "what it leads to"
             )
+        # Arrow takes a moment to load, which the command line need not wait for.
+        from lineage.log.compaction import settle
+
         settle(folder)
         for file in torn:
             file.unlink(missing_ok=True)
