@@ -26,6 +26,7 @@ import lineage
 from lineage import cli
 from lineage.commands.fork import Fork, configured
 from lineage.core.errors import LineageError
+from lineage.log.progress import is_done
 from lineage.log.sweep import SWEEP, Point, SweepRecord, write_sweep
 from lineage.log.views.connect import connect
 from lineage.log.views.places import NOT_BEGUN
@@ -266,6 +267,35 @@ def test_a_whole_run_without_the_figure_that_was_asked_for_is_finished_and_says_
     sheets = {sheet.title: sheet for sheet in sweep_sheets(found)}
     first = sheets["what failed or is missing"].rows[0]
     assert (first[0], *first[3:]) == ("0", "finished", "no such metric")
+
+
+def test_what_is_gone_on_with_is_what_is_not_listed_as_finished(root: Path, tmp_path: Path) -> None:
+    grid = copied(root, tmp_path)
+
+    def listed() -> list[bool]:
+        return [row["state"] == "finished" for row in document("ls", grid)["runs"][1:]]
+
+    def done() -> list[bool]:
+        return [is_done(grid / f"{number:03d}") for number in range(6)]
+
+    assert done() == listed() == [True, False, True, False, False, False]
+    (grid / "000" / "metrics.json").unlink()
+    (grid / "002" / "run.json").write_text("{")
+    assert done() == listed() == [False] * 6
+
+
+@pytest.mark.parametrize(("held_out", "last"), [(0, "training.json"), (3, "held-out.json")])
+def test_a_training_is_done_when_all_that_was_asked_of_it_is_there(
+    held_out: int, last: str, tmp_path: Path
+) -> None:
+    (tmp_path / "curve").mkdir()
+    (tmp_path / "run.json").write_text('{"training": "m@w1"}')
+    settings = f"method: {{steps: 1}}\ntrain: {{held_out: {held_out}}}\n"
+    (tmp_path / "config.yaml").write_text(settings)
+    for name in dict.fromkeys(("curve/step=000.parquet", "training.json", last)):
+        assert not is_done(tmp_path)
+        (tmp_path / name).touch()
+    assert is_done(tmp_path)
 
 
 def test_ls_names_a_damaged_record_of_a_sweep_and_lists_its_runs(

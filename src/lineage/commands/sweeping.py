@@ -21,6 +21,7 @@ from lineage.commands.points import NUMBERED, Single, Sweep, configured
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
+from lineage.log.progress import is_done
 from lineage.log.sweep import BASIC, Point, SweepRecord, is_sweep, read_sweep, write_sweep
 from lineage.report.objective import check_objective, name
 from lineage.runs.code import accept_changes
@@ -35,13 +36,12 @@ class Kind:
     """What is swept: `name` is that of the record, run or training.
 
     `single` runs a point on its own. `together` says whether points go on at once, on engines that
-    they share; `release` trains a version while a run goes on. `whole` says of a point's folder
-    whether it is finished. `folder` is what a sweep is named by, "" for the experiment.
+    they share; `release` trains a version while a run goes on. `folder` is what a sweep is named
+    by, "" for the experiment.
     """
 
     name: str
     single: Single
-    whole: Callable[[Config, Path], bool]
     together: bool = False
     release: Release | None = None
     folder: str = ""
@@ -116,7 +116,7 @@ def resume_sweep(
         for point in record.points:
             place = folder / point.folder
             config = _saved(asked, point, place, folder, trust, own)
-            if not kind.whole(config, place):
+            if not is_done(place):
                 if changed and (place / "run.json").exists():
                     with locked(place):
                         accept_changes(place)
