@@ -113,7 +113,7 @@ def asked(options: argparse.Namespace) -> Asked:
         raise LineageError(f"{', '.join([*chosen, *shows[:1]])}: one thing at a time")
     if "--shell-completion" in shows:
         return Asked(tuple(overrides), shows=shows)
-    overrides = _searched(overrides, options.config_dir)
+    overrides = with_folder(overrides, options.config_dir)
     found = Asked(tuple(overrides), options.config_name or PRIMARY, bool(options.multirun), shows)
     for one in compose.parsed(overrides):
         if one.key_or_group == MOVED and one.value() is not False:
@@ -140,7 +140,7 @@ def planned(options: argparse.Namespace, command: str) -> Asked:
 
 def show_help(options: argparse.Namespace) -> None:
     """Print the help of the command, with the options of a folder of one's own."""
-    within = compose.folders(_searched(options.overrides, options.config_dir))
+    within = compose.folders(with_folder(options.overrides, options.config_dir))
     options.parser.epilog = f"{options.parser.epilog or ''}\n{groups_text(*within)}"
     options.parser.print_help()
 
@@ -161,8 +161,11 @@ def _shows(options: argparse.Namespace) -> tuple[str, ...]:
     return (*found, *(["--resolve"] if options.resolve else []))
 
 
-def _searched(overrides: Sequence[str], own: str | None) -> list[str]:
-    """Return `overrides` in which the folder `own`, where one is given, is searched as well."""
+def with_folder(overrides: Sequence[str], own: str | None) -> list[str]:
+    """Return `overrides` in which the folder `own`, where one is given, is searched as well.
+
+    Raises LineageError where it is no folder.
+    """
     if own is None:
         return list(overrides)
     if not Path(own).is_dir():
