@@ -20,6 +20,7 @@ from rich.console import Console
 from lineage import compose
 from lineage.cli import main
 from lineage.commands.overrides import sweep
+from lineage.commands.sweeping import minimizes
 from lineage.core.errors import LineageError
 from lineage.log.sweep import Point, read_sweep, update_sweep
 from lineage.log.writer import GenerationLog
@@ -520,6 +521,15 @@ def test_a_point_that_never_began_is_composed_anew(
     assert (folder / "002" / "metrics.json").exists()
     update_sweep(folder, spy)
     assert "--trust" in said(capsys, "resume", str(folder))
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_record_says_whether_less_is_better(direction: str) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    chosen = ["hydra/sweeper=optuna", f"hydra.sweeper.direction={direction}"]
+    node = compose.composed_by_hydra(chosen, hydra=True)
+    assert minimizes(node) is (direction == "minimize")
+    assert not minimizes(compose.composed_by_hydra([], hydra=True))
 
 
 def test_a_study_of_optuna_and_the_record_agree(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class Kind:
 
     `single` runs a point on its own. `together` says whether points go on at once, on engines that
     they share; `release` trains a version while a run goes on. `folder` is what a sweep is named
-    by, "" for the experiment.
+    by, "" for the experiment. `objective` is the figure that a sweeper is told, "" for the one
+    that `log.objective` names.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Kind:
     together: bool = False
     release: Release | None = None
     folder: str = ""
+    objective: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path]
         keys=_keys(found.task),
         sweeper=found.chosen("hydra/sweeper"),
         launcher=found.chosen("hydra/launcher"),
-        objective=name(first.log.objective),
+        objective=kind.objective or name(first.log.objective),
+        minimize=minimizes(node),
         points=points if place["subdir"] == NUMBERED else (),
         origin=origin(),
         config_name=asked.name,
@@ -220,6 +223,13 @@ def _points(overrides: list[list[str]]) -> tuple[Point, ...]:
     return tuple(
         Point(number, f"{number:03d}", tuple(found)) for number, found in enumerate(overrides)
     )
+
+
+def minimizes(node: DictConfig) -> bool:
+    """Return whether the sweeper looks for the least: Optuna says so, Ax and Nevergrad do too."""
+    said = ("direction", "ax_config.experiment.minimize", "optim.maximize")
+    optuna, ax, nevergrad = (OmegaConf.select(node, f"hydra.sweeper.{key}") for key in said)
+    return "minimize" in str(optuna) or ax is True or nevergrad is False
 
 
 def _keys(task: Sequence[str]) -> tuple[str, ...]:

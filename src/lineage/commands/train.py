@@ -78,7 +78,7 @@ def kind() -> Kind:
     """Return what a sweep of trainings is: in turn, since each needs its engine for itself."""
     from lineage.commands.sweeping import Kind
 
-    return Kind("training", one_point, folder="train")
+    return Kind("training", one_point, folder="train", objective=f"gain in {OBJECTIVE}")
 
 
 def one_point(config: Config, folder: Path, console: Console) -> float | None:
