@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import signal
@@ -329,6 +330,41 @@ def test_points_of_a_sweep_may_be_named_by_hydra(
     folder = swept(tmp_path, "experiment.seed=3,4", named)
     assert [one.folder for one in read_sweep(folder).points] == ["seed-3", "seed-4"]
     assert (folder / "seed-4" / "metrics.json").exists()
+
+
+CALLBACK = """
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+
+TOLD = []
+
+class Told(Callback):
+    def on_job_start(self, config, *, task_function, **more):
+        place = HydraConfig.get().runtime.output_dir
+        TOLD.append(("start", config.hydra.job.num, config.agent.memory_budget, place))
+
+    def on_job_end(self, config, job_return, **more):
+        place = HydraConfig.get().runtime.output_dir
+        TOLD.append(("end", config.hydra.job.num, job_return.status.name, place))
+"""
+
+
+def test_callbacks_of_hydra_are_told_of_each_point_of_the_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_callbacks.py").write_text(CALLBACK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    callback = "+hydra.callbacks.told._target_=my_callbacks.Told"
+    folder = swept(tmp_path, "agent.memory_budget=320,1700", callback, code=1)
+    told = importlib.import_module("my_callbacks").TOLD
+    places = [str(folder / name) for name in ("000", "001")]
+    assert told == [
+        ("start", 0, 320, places[0]),
+        ("start", 1, 1700, places[1]),
+        ("end", 0, "COMPLETED", places[0]),
+        ("end", 1, "FAILED", places[1]),
+    ]
+    assert [bool(one.failed) for one in read_sweep(folder).points] == [False, True]
 
 
 def test_trainings_are_swept_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
