@@ -20,7 +20,6 @@ from lineage.core.errors import OVERLONG, LineageError
 from lineage.log.record import read_record
 from lineage.log.views.connect import connect
 from lineage.log.views.settings import leaves
-from lineage.metrics.training import connect_training
 from lineage.runs.earlier import Found, differing, on_such_a_machine
 from lineage.runs.forecast import Spent
 from lineage.training.forecast import HELD_OUT, HISTORY, ROLLOUT, Earlier
@@ -115,7 +114,7 @@ def _records(folder: Path) -> Iterator[dict[str, Any]]:
 def _spent(folder: Path, held_out: int) -> tuple[dict[tuple[str, str], Spent], float, float, int]:
     """Return what each curriculum took, the seconds of sampling and of the rest, and the steps."""
     found: dict[tuple[str, str], Spent] = {}
-    with closing(connect_training(folder)) as log:
+    with closing(connect(folder)) as log:
         by_course = "SELECT curriculum, count(*) FROM training GROUP BY ALL ORDER BY ALL"
         rollouts = log.execute(by_course).fetchall()
         sampling, whole, steps = log.execute(CLOCK).fetchone() or (None, None, 0)
