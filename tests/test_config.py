@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from lineage import compose
 from lineage.agent.policies import POLICIES
+from lineage.commands.flags import with_folder
 from lineage.commands.fork import Fork, configured
 from lineage.commands.overrides import sweep
 from lineage.core import plainyaml
@@ -232,6 +233,28 @@ def test_a_key_that_came_later_has_its_default_in_what_is_saved(tmp_path: Path) 
     (tmp_path / "config.yaml").write_text(json.dumps(tree))
     with pytest.raises(LineageError, match=r"conf key 'agent\.turns' has no value: set it$"):
         compose.load_file(tmp_path / "config.yaml")
+
+
+def test_a_fork_takes_the_options_of_a_conf_folder_of_one_s_own(tmp_path: Path) -> None:
+    run, conf = tmp_path / "run", tmp_path / "mine"
+    (conf / "migration").mkdir(parents=True)
+    (conf / "suite").mkdir()
+    run.mkdir()
+    saved(run)
+    shipped = (compose.conf_dir() / "migration" / "verify.yaml").read_text()
+    (conf / "migration" / "mine.yaml").write_text(shipped)
+    text = (compose.conf_dir() / "suite" / "codebook.yaml").read_text()
+    (conf / "suite" / "mine.yaml").write_text(text.replace("drift: 0.0", "drift: 0.25"))
+    at = Fork("k-1", 0, 1)
+    searched = with_folder(["migration=mine", "suite=mine"], str(conf))
+    fork = configured(run, at, searched)
+    assert fork.migration == configured(run, at, ["migration=verify"]).migration
+    assert fork.migration != DEFAULT.migration and fork.suite["drift"] == 0.25
+    with pytest.raises(LineageError, match="did you mean 'mine'"):
+        configured(run, at, with_folder(["migration=mnie"], str(conf)))
+    # Without the folder it is no option.
+    with pytest.raises(LineageError, match="has no option 'mine'"):
+        configured(run, at, ["migration=mine"])
 
 
 def test_nothing_in_somebody_else_s_configuration_is_resolved(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from helpers import answering, run, surrogate
 
 from lineage import compose
 from lineage.cli import main
-from lineage.commands.plan import duration, reckoned, rough
+from lineage.commands.plan import reckoned
+from lineage.commands.plan_parts import Points, duration, rough
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
 from lineage.models.checkpoint import weights_in
@@ -31,7 +34,28 @@ def places(tmp: Path) -> list[str]:
 
 def plan(tmp: Path, *overrides: str) -> Any:
     """Return what is reckoned for one run."""
-    return reckoned([[*SIZE, *places(tmp), *overrides]])
+    return reckoned(points([*SIZE, *places(tmp), *overrides]))
+
+
+def points(*given: Sequence[str]) -> Points:
+    return Points(tuple(map(tuple, given)), tuple(map(compose.load, given)))
+
+
+def planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """Return the document that the command prints."""
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", "--json", *arguments])
+    assert not ended.value.code
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the one line of error of the command."""
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", *arguments])
+    error = capsys.readouterr().err
+    assert ended.value.code == 1 and error.count("\n") == 1, error
+    return error
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +177,15 @@ def test_time_goes_by_what_is_written(tmp_path: Path) -> None:
 
 def test_engines_are_one_a_checkpoint_and_set_of_settings(tmp_path: Path) -> None:
     small = ["experiment=tiny", "engine.vllm.dtype=float32", *places(tmp_path)]
-    points = [[*small, f"suite.drift={drift}"] for drift in (0, 0.1)]
-    found = reckoned(points)
+    two = [[*small, f"suite.drift={drift}"] for drift in (0, 0.1)]
+    found = reckoned(points(*two))
     (engine,) = found["engines"]
     assert engine["versions"] == ["smollm2-135m@r0", "smollm2-135m@r1"]
     assert (engine["points"], engine["replicas"]) == ([0, 1], 1)
     assert engine["cpu_kv_cache_bytes"] == 2 * 2**30 and engine["gpu_share"] == 0.85
     assert found["answer"].startswith("2 points, ") and "; one engine start" in found["answer"]
-    several = reckoned([points[0], [*points[1], "engine.vllm.max_num_seqs=8", "engine.replicas=2"]])
+    other = [*two[1], "engine.vllm.max_num_seqs=8", "engine.replicas=2"]
+    several = reckoned(points(two[0], other))
     assert [one["points"] for one in several["engines"]] == [[0], [1]]
     assert several["total"]["engine_starts"] == 3
 
@@ -198,9 +223,7 @@ def test_the_command_says_the_answer_first(
     assert said.splitlines()[0].startswith(f"2 points, 12 lineages, about {rough(2 * asked)} compl")
     assert "what will be run, on surrogate (stand-in)" in said and "suite.drift=0.5" in said
     assert "n = 12 generations" in said and "cost n/a" not in said
-    with pytest.raises(SystemExit):
-        main(["plan", "-m", "--json", *arguments])
-    document = json.loads(capsys.readouterr().out)
+    document = planned(capsys, "-m", *arguments)
     assert document["total"]["points"] == 2 and document["total"]["cost"] > 0
     assert document["points"][1]["overrides"][-2:] == ["suite.drift=0.5", "run.price_hour=2"]
 
@@ -212,6 +235,78 @@ def test_what_could_not_run_is_refused(tmp_path: Path) -> None:
         plan(tmp_path, "engine.kind=vlm")
     with pytest.raises(LineageError, match=r"run\.price_hour"):
         plan(tmp_path, "run.price_hour=-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--cfg", "job"), "--cfg shows something, and plans nothing: it is of lineage run"),
+        (
+            ("--train", "--info"),
+            "--info shows something, and plans nothing: it is of lineage train",
+        ),
+        (("--resolve",), "--resolve shows something"),
+        (("-sc",), "--shell-completion shows something"),
+        (("--config-path", "x"), "add a folder of your own with --config-dir"),
+        (("--config-dir", "nowhere"), "--config-dir nowhere is no folder"),
+        (("--config-name", "confg"), "there is no file confg.yaml in conf/"),
+        (("--tarin",), "did you mean '--train'?"),
+        (("hydra.searchpath=[file://nowhere]",), "names nowhere, which is no folder"),
+        (("hydra.run.dri=x",), "hydra.run.dri"),
+        (("-m", "hydra/launcher=joblob", "suite.drift=0,1"), "has no option 'joblob'"),
+        (("-m", "suite.drift=0,2"), "suite.drift is 2: it must be between 0 and 1"),
+        (("-m", "log.objective.metric=gian", "suite.drift=0,1"), "which is no metric"),
+        (("--train", "method.kind=grp"), "method.kind is 'grp'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_flags_that_plan_nothing_and_what_is_wrong_are_refused_in_a_line(
+    arguments: tuple[str, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in refused(capsys, *SIZE, *places(tmp_path), *arguments)
+
+
+def test_points_that_nobody_knows_beforehand_are_not_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    study = ("-m", "hydra/sweeper=optuna", "reward.memory=interval(0.0,0.4)")
+    assert "chooses its points as it goes on" in refused(capsys, *SIZE, *places(tmp_path), *study)
+
+
+def test_a_conf_folder_of_one_s_own_is_planned_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = tmp_path / "mine"
+    (conf / "arms").mkdir(parents=True)
+    arms = "names: [mine, cold]\nbaseline: cold\nceiling: cold\n"
+    (conf / "arms" / "mine.yaml").write_text(f"{arms}defined:\n  mine: {{receives: memories}}\n")
+    sweeps = "hydra:\n  sweeper:\n    params: {suite.drift: '0,0.5'}\n"
+    (conf / "study.yaml").write_text(f"defaults: [config, _self_]\n{sweeps}")
+    small = ("engine=surrogate", "experiment=tiny", "arms=mine", *places(tmp_path))
+    searched = f"hydra.searchpath=[file://{conf}]"
+    for where in (("--config-dir", str(conf)), (searched,)):
+        (point,) = planned(capsys, *small, *where)["points"]
+        assert point["arms"] == ["mine", "cold"]
+        assert not any("hydra" in text for text in point["overrides"])
+    # What the file itself sweeps is planned as it would be run.
+    named = ("--config-dir", str(conf), "--config-name", "study")
+    swept = planned(capsys, *small, *named, "-m")["points"]
+    assert [one["overrides"][0] for one in swept] == ["suite.drift=0", "suite.drift=0.5"]
+    assert len(planned(capsys, *small, *named)["points"]) == 1
+    with pytest.raises(SystemExit):
+        main(["plan", "--help", "--config-dir", str(conf)])
+    text = capsys.readouterr().out
+    assert re.search(r"^  arms .*\bmine\b", text, re.MULTILINE) and "--cfg" not in text
+
+
+def test_other_launchers_start_an_engine_for_each_point(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = ("experiment=tiny", *places(tmp_path), "-m", "suite.drift=0,0.1")
+    assert planned(capsys, *two)["total"]["engine_starts"] == 1
+    (engine,) = planned(capsys, *two, "hydra/launcher=basic")["engines"]
+    assert (engine["replicas"], engine["started"]) == (1, 2)
 
 
 def test_a_price_changes_no_run(tmp_path: Path) -> None:

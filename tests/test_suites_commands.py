@@ -103,6 +103,17 @@ def test_a_missing_extra_or_path_or_class_is_listed_and_stops_nothing(odd: Path)
     assert "lineage[textworld]" in done.stdout and "installed" not in done.stdout, done.stderr
 
 
+def test_suites_of_a_conf_folder_of_one_s_own_are_listed_and_previewed(odd: Path) -> None:
+    rows = _said("suites", "--config-dir", str(odd), width=200).splitlines()
+    names = [line.split()[0] for line in rows[2:]]
+    assert {"odd", "lost", "codebook"} <= set(names) and names == sorted(names)
+    assert "suite.path" in rows[2 + names.index("odd")]
+    told = _said("preview", "odd", "suite.path=x", "--config-dir", str(odd))
+    assert told.splitlines() == _preview_odd(odd)
+    with pytest.raises(LineageError, match="nowhere is no folder"):
+        _said("suites", "--config-dir", "nowhere")
+
+
 def test_a_preview_shows_three_tasks_of_each_family_with_what_a_note_would_say() -> None:
     lines = _said("preview", "codebook", "suite.kinds=3", "--seed", "2").splitlines()
     config = compose.load(["suite=codebook", "suite.kinds=3"])

@@ -25,17 +25,26 @@ from test_terminal import document, printed
 import lineage
 from lineage import cli
 from lineage.commands.fork import Fork, configured
+from lineage.core.config import ObjectiveConfig
 from lineage.core.errors import LineageError
-from lineage.log.sweep import SWEEP, Point, SweepRecord, write_sweep
+from lineage.log.progress import is_done
+from lineage.log.sweep import HEADLINES, SWEEP, Point, SweepRecord, write_sweep
 from lineage.log.views.connect import connect
 from lineage.log.views.places import NOT_BEGUN
 from lineage.log.views.swept import swept
 from lineage.metrics.points import Asked, Below, below, by_pair
 from lineage.report import figures
-from lineage.report.lookup import rows_of
+from lineage.report.lookup import headline_arm, rows_of
+from lineage.report.objective import name as name_of
 from lineage.report.sheet import bounds
 from lineage.report.sweep import Result, Sweep, sweep_results
-from lineage.report.sweep_tables import headline_table, short_keys, sweep_answer, sweep_sheets
+from lineage.report.sweep_tables import (
+    headline_table,
+    short_keys,
+    sweep_about,
+    sweep_answer,
+    sweep_sheets,
+)
 
 KEYS = ("suite.drift", "agent.memory_budget")
 VALUES = ((0, 256), (0, 128), (0.5, 256), (0.5, 128), (1, 256), (1, 128))
@@ -268,6 +277,35 @@ def test_a_whole_run_without_the_figure_that_was_asked_for_is_finished_and_says_
     assert (first[0], *first[3:]) == ("0", "finished", "no such metric")
 
 
+def test_what_is_gone_on_with_is_what_is_not_listed_as_finished(root: Path, tmp_path: Path) -> None:
+    grid = copied(root, tmp_path)
+
+    def listed() -> list[bool]:
+        return [row["state"] == "finished" for row in document("ls", grid)["runs"][1:]]
+
+    def done() -> list[bool]:
+        return [is_done(grid / f"{number:03d}") for number in range(6)]
+
+    assert done() == listed() == [True, False, True, False, False, False]
+    (grid / "000" / "metrics.json").unlink()
+    (grid / "002" / "run.json").write_text("{")
+    assert done() == listed() == [False] * 6
+
+
+@pytest.mark.parametrize(("held_out", "last"), [(0, "training.json"), (3, "held-out.json")])
+def test_a_training_is_done_when_all_that_was_asked_of_it_is_there(
+    held_out: int, last: str, tmp_path: Path
+) -> None:
+    (tmp_path / "curve").mkdir()
+    (tmp_path / "run.json").write_text('{"training": "m@w1"}')
+    settings = f"method: {{steps: 1}}\ntrain: {{held_out: {held_out}}}\n"
+    (tmp_path / "config.yaml").write_text(settings)
+    for name in dict.fromkeys(("curve/step=000.parquet", "training.json", last)):
+        assert not is_done(tmp_path)
+        (tmp_path / name).touch()
+    assert is_done(tmp_path)
+
+
 def test_ls_names_a_damaged_record_of_a_sweep_and_lists_its_runs(
     root: Path, tmp_path: Path
 ) -> None:
@@ -454,6 +492,64 @@ def test_the_answer_names_the_best_point_its_interval_and_what_it_is_told_from(g
     assert sweep_answer(none) == "Best point: n/a, the sweep has no point yet."
     waiting = replace(found, results=found.results[3:], headline="")
     assert sweep_answer(waiting) == "Best point: n/a, no point has finished."
+
+
+@pytest.mark.parametrize("sweeper", ["basic", "optuna"])
+def test_the_best_point_is_the_one_by_the_objective_where_another_is_told(
+    sweeper: str, root: Path, tmp_path: Path
+) -> None:
+    grid = copied(root, tmp_path)
+    by_gain, other = (one.point.number for one in sweep_results(grid).ranked)
+    told = record(objective="totals.completion_tokens", sweeper=sweeper)
+    figures = {by_gain: 1.0, other: 2.0}
+    points = [replace(told.points[number], objective=of) for number, of in figures.items()]
+    for minimize, best, least in ((False, other, "the most"), (True, by_gain, "the least")):
+        write_sweep(grid, replace(told, minimize=minimize).with_points(points))
+        found = sweep_results(grid)
+        assert found.ranked[0].point.number == best and found.below == {}
+        words = f"with {least} totals.completion_tokens"
+        text = sweep_answer(found)
+        assert text.startswith(f"Point {best} (") and f"{words}: {figures[best]:g}" in text
+        assert "where inherit gained" in text and "an objective has no figures by pair" in text
+        assert f"best: {least} totals.completion_tokens, the objective" in sweep_about(found)
+        sheet = headline_table(found)
+        assert sheet.head[3] == "objective"
+        assert [row[0] for row in sheet.rows if row[-1].strip() == "best"] == [str(best)]
+        assert document("ls", grid)["runs"][0]["best"] == f"grid/{best:03d}"
+        shown = printed("show", grid).splitlines()[1]
+        assert f"grid/{best:03d}" in shown and f"{words}, the objective" in shown
+
+
+def test_the_headline_says_what_is_best_where_it_is_the_objective_or_none_has_that(
+    root: Path, tmp_path: Path
+) -> None:
+    grid = copied(root, tmp_path)
+    by_gain, other = (one.point.number for one in sweep_results(grid).ranked)
+    assert name_of(ObjectiveConfig()) in HEADLINES
+    for objective, of in ((name_of(ObjectiveConfig()), 9.0), ("scores.mean", None)):
+        told = record(objective=objective, sweeper="optuna")
+        write_sweep(grid, told.with_points([replace(told.points[other], objective=of)]))
+        found = sweep_results(grid)
+        assert found.ranked[0].point.number == by_gain and found.below
+        assert "best: the most gain on same" in sweep_about(found)
+        assert document("ls", grid)["runs"][0]["best"] == f"grid/{by_gain:03d}"
+
+
+def test_one_arm_stands_for_a_run_wherever_that_is_read() -> None:
+    arms = ["cold", "memories", "inherit", "oracle"]
+    gains = [
+        {"arm": arm, "family": family, "inherited": inherited}
+        for arm, family, inherited in (
+            *(("oracle", "same", True), ("memories", "similar", True), ("docs", "same", False)),
+            *(("memories", "same", True), ("inherit", "same", True)),
+        )
+    ]
+    summary: dict[str, Any] = {"arms": arms, "baseline": "cold", "ceiling": "oracle"}
+    for count, arm in ((5, "inherit"), (4, "memories"), (3, "inherit")):
+        found = {**summary, "metrics": {"gain_by_inheritance": gains[:count]}}
+        assert headline_arm(found) == arm
+    none: dict[str, Any] = {**summary, "arms": ["cold", "memories"], "metrics": {}}
+    assert headline_arm(none) == "memories"
 
 
 def test_the_tables_of_a_sweep_have_keys_measures_and_what_failed(grid: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from rich.console import Console
 from lineage import compose
 from lineage.cli import main
 from lineage.commands.overrides import sweep
+from lineage.commands.sweeping import minimizes
 from lineage.core.errors import LineageError
 from lineage.log.sweep import Point, read_sweep, update_sweep
 from lineage.log.writer import GenerationLog
@@ -330,6 +332,41 @@ def test_points_of_a_sweep_may_be_named_by_hydra(
     assert (folder / "seed-4" / "metrics.json").exists()
 
 
+CALLBACK = """
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+
+TOLD = []
+
+class Told(Callback):
+    def on_job_start(self, config, *, task_function, **more):
+        place = HydraConfig.get().runtime.output_dir
+        TOLD.append(("start", config.hydra.job.num, config.agent.memory_budget, place))
+
+    def on_job_end(self, config, job_return, **more):
+        place = HydraConfig.get().runtime.output_dir
+        TOLD.append(("end", config.hydra.job.num, job_return.status.name, place))
+"""
+
+
+def test_callbacks_of_hydra_are_told_of_each_point_of_the_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_callbacks.py").write_text(CALLBACK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    callback = "+hydra.callbacks.told._target_=my_callbacks.Told"
+    folder = swept(tmp_path, "agent.memory_budget=320,1700", callback, code=1)
+    told = importlib.import_module("my_callbacks").TOLD
+    places = [str(folder / name) for name in ("000", "001")]
+    assert told == [
+        ("start", 0, 320, places[0]),
+        ("start", 1, 1700, places[1]),
+        ("end", 0, "COMPLETED", places[0]),
+        ("end", 1, "FAILED", places[1]),
+    ]
+    assert [bool(one.failed) for one in read_sweep(folder).points] == [False, True]
+
+
 def test_trainings_are_swept_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy = ("engine=surrogate", "method.steps=1", "method.warm_steps=1", "train.held_out=0")
     small = ("train.worlds=1", "train.curricula=[edit]", "train.episodes=2")
@@ -520,6 +557,15 @@ def test_a_point_that_never_began_is_composed_anew(
     assert (folder / "002" / "metrics.json").exists()
     update_sweep(folder, spy)
     assert "--trust" in said(capsys, "resume", str(folder))
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_record_says_whether_less_is_better(direction: str) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    chosen = ["hydra/sweeper=optuna", f"hydra.sweeper.direction={direction}"]
+    node = compose.composed_by_hydra(chosen, hydra=True)
+    assert minimizes(node) is (direction == "minimize")
+    assert not minimizes(compose.composed_by_hydra([], hydra=True))
 
 
 def test_a_study_of_optuna_and_the_record_agree(tmp_path: Path) -> None:

@@ -9,16 +9,19 @@ nothing of lineage is imported here. What is run together is the task's own affa
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 NODE = {"_target_": "hydra_plugins.lineage_fleet.FleetLauncher"}
 """hydra.launcher: how many points run at once is run.points_in_flight."""
@@ -26,6 +29,28 @@ NODE = {"_target_": "hydra_plugins.lineage_fleet.FleetLauncher"}
 
 SEARCHED = "LINEAGE_SEARCHPATH"
 """The variable with folders that are searched too (see `lineage.conftree.searched`)."""
+
+
+BASIC = "basic"
+"""The sweeper that learns nothing of its points."""
+Together = Callable[[DictConfig, Callable[..., Any], Sequence[Any]], Sequence[JobReturn]]
+
+
+@contextmanager
+def _configured(tree: DictConfig) -> Iterator[None]:
+    """Let Hydra's own configuration be that of the point of `tree`, as where it runs a job."""
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    hydra.set_config(tree)
+    try:
+        place = Path(str(tree.hydra.sweep.dir), str(tree.hydra.sweep.subdir))
+        runtime = tree.hydra.runtime
+        with read_write(runtime), open_dict(runtime):
+            runtime.output_dir = str(place.absolute())
+        hydra.set_config(tree)
+        yield
+    finally:
+        hydra.cfg = before
 
 
 class OwnFolders(SearchPathPlugin):  # type: ignore[misc]
@@ -55,7 +80,7 @@ class FleetLauncher(Launcher):  # type: ignore[misc]
         numbered = list(enumerate(job_overrides, initial_job_idx))
         together = getattr(self.task, "together", None)
         if together is not None:
-            return list(together(self.config, self._composed, numbered))
+            return self._called_back(numbered, together)
         return [
             run_job(
                 hydra_context=self.context,
@@ -66,6 +91,25 @@ class FleetLauncher(Launcher):  # type: ignore[misc]
             )
             for number, overrides in numbered
         ]
+
+    def _called_back(
+        self, numbered: Sequence[tuple[int, Sequence[str]]], together: Together
+    ) -> list[JobReturn]:
+        """Run the points together, and tell the callbacks of conf of each, before and after all."""
+        told = self.config.hydra.callbacks
+        trees = [self._composed(number, overrides) for number, overrides in numbered if told]
+        for tree in trees:
+            with _configured(tree):
+                self.context.callbacks.on_job_start(config=tree, task_function=self.task)
+        jobs = list(together(self.config, self._composed, numbered))
+        for tree, job in zip(trees, jobs):
+            with _configured(tree):
+                self.context.callbacks.on_job_end(config=tree, job_return=job)
+        if self.config.hydra.runtime.choices["hydra/sweeper"] == BASIC:
+            # It asks for no figure, and would give up at the first point without one.
+            for job in (job for job in jobs if job.status == JobStatus.FAILED):
+                job.return_value, job.status = None, JobStatus.COMPLETED
+        return jobs
 
     def _composed(self, number: int, overrides: Sequence[str]) -> Any:
         """Return what Hydra makes of one point."""

@@ -51,8 +51,8 @@ examples:
   lineage report runs/latest                   its table, metrics, figure and report again
 RUN is a folder, or its name below run.root: latest is runs/latest
 """
-COMPOSING = ("run", "train")
-"""The commands that are applications of Hydra: their words are overrides."""
+COMPOSING = ("run", "train", "plan")
+"""The commands whose words are overrides, and flags of Hydra."""
 COMPLETION = ("-sc", "--shell-completion")
 """What a shell calls to complete a line: the script that Hydra installs knows no subcommands."""
 UNWRITABLE = {

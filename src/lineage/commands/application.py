@@ -35,6 +35,8 @@ RAISING = "HYDRA_FULL_ERROR"
 """The variable that lets Hydra raise what it would otherwise print, and exit."""
 QUERY = "COMP_LINE"
 """The variable in which a shell says what is to be completed."""
+OF_PLAN = ("--train", "--json")
+"""Flags of `lineage plan` that Hydra does not know."""
 
 
 class Task(ABC):
@@ -123,7 +125,8 @@ def complete(arguments: Sequence[str], commands: Sequence[str]) -> None:
     if not space:
         print(" ".join(one for one in commands if one.startswith(command)))
     elif command in commands:
-        os.environ[QUERY] = f"{first} {words}"
+        known = " ".join(one for one in words.split(" ") if one not in OF_PLAN)
+        os.environ[QUERY] = f"{first} {known}"
         show(Asked(tuple(arguments), PRIMARY, shows=("--shell-completion",)))
 
 

@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -27,6 +28,8 @@ REFUSED = {
     "a run by lineage resume RUN, or begin it again with the overrides of its run.json",
 }
 """By flag why it is refused."""
+SHOWING = ("cfg", "package", "resolve", "info", "shell_completion", "hydra_help", "version")
+"""The flags that show something in the place of a run."""
 MOVED = "hydra.job.chdir"
 """The key that would let a run work in its own folder."""
 
@@ -62,21 +65,28 @@ class Asked:
         return any(one.key_or_group == key for one in compose.parsed(self.overrides))
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Let `parser` take KEY=VALUE and Hydra's flags; its help lists the groups of `conf/`."""
+def add_flags(parser: argparse.ArgumentParser, shows: bool = True) -> None:
+    """Let `parser` take KEY=VALUE and Hydra's flags; its help lists the groups of `conf/`.
+
+    Without `shows` its help leaves out those of `SHOWING`, which `planned` refuses.
+    """
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of conf/")
     flag = parser.add_argument_group("flags of Hydra").add_argument
+
+    def look(*names: str, help: str, **more: Any) -> None:
+        flag(*names, help=help if shows else argparse.SUPPRESS, **more)
+
     flag("-m", "--multirun", action="store_true", help="sweep values given as a,b,c")
     flag("-r", "--run", action="store_true", help="run once, which is the default")
     flag("-cd", "--config-dir", metavar="DIR", help="a conf folder of your own, beside conf/")
     flag("-cn", "--config-name", metavar="NAME", help="its file to begin with, for config")
-    flag("-c", "--cfg", choices=("job", "hydra", "all"), help="show the configuration, run nothing")
-    flag("-p", "--package", metavar="KEY", help="with --cfg: of this node alone")
-    flag("--resolve", action="store_true", help="with --cfg: with its interpolations resolved")
-    flag("-i", "--info", nargs="?", const="all", choices=INFO, help="show what Hydra knows")
-    flag("-sc", "--shell-completion", action="store_true", help="install=bash, zsh or fish")
-    flag("--hydra-help", action="store_true", help="show Hydra's own help")
-    flag("--version", action="store_true", help="show Hydra's version")
+    look("-c", "--cfg", choices=("job", "hydra", "all"), help="show the configuration, run nothing")
+    look("-p", "--package", metavar="KEY", help="with --cfg: of this node alone")
+    look("--resolve", action="store_true", help="with --cfg: with its interpolations resolved")
+    look("-i", "--info", nargs="?", const="all", choices=INFO, help="show what Hydra knows")
+    look("-sc", "--shell-completion", action="store_true", help="install=bash, zsh or fish")
+    look("--hydra-help", action="store_true", help="show Hydra's own help")
+    look("--version", action="store_true", help="show Hydra's version")
     flag("-cp", "--config-path", help=argparse.SUPPRESS)
     flag("--experimental-rerun", help=argparse.SUPPRESS)
     # The options of a folder of one's own are known when all flags are read.
@@ -103,7 +113,7 @@ def asked(options: argparse.Namespace) -> Asked:
         raise LineageError(f"{', '.join([*chosen, *shows[:1]])}: one thing at a time")
     if "--shell-completion" in shows:
         return Asked(tuple(overrides), shows=shows)
-    overrides = _searched(overrides, options.config_dir)
+    overrides = with_folder(overrides, options.config_dir)
     found = Asked(tuple(overrides), options.config_name or PRIMARY, bool(options.multirun), shows)
     for one in compose.parsed(overrides):
         if one.key_or_group == MOVED and one.value() is not False:
@@ -116,9 +126,21 @@ def asked(options: argparse.Namespace) -> Asked:
     return found
 
 
+def planned(options: argparse.Namespace, command: str) -> Asked:
+    """Return what is `asked` to be planned, and by `command` to be done.
+
+    Raises LineageError as `asked` does, and for a flag that shows something in the place of that.
+    """
+    for name in SHOWING:
+        if getattr(options, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise LineageError(f"{flag} shows something, and plans nothing: it is of {command}")
+    return asked(options)
+
+
 def show_help(options: argparse.Namespace) -> None:
     """Print the help of the command, with the options of a folder of one's own."""
-    within = compose.folders(_searched(options.overrides, options.config_dir))
+    within = compose.folders(with_folder(options.overrides, options.config_dir))
     options.parser.epilog = f"{options.parser.epilog or ''}\n{groups_text(*within)}"
     options.parser.print_help()
 
@@ -139,8 +161,11 @@ def _shows(options: argparse.Namespace) -> tuple[str, ...]:
     return (*found, *(["--resolve"] if options.resolve else []))
 
 
-def _searched(overrides: Sequence[str], own: str | None) -> list[str]:
-    """Return `overrides` in which the folder `own`, where one is given, is searched as well."""
+def with_folder(overrides: Sequence[str], own: str | None) -> list[str]:
+    """Return `overrides` in which the folder `own`, where one is given, is searched as well.
+
+    Raises LineageError where it is no folder.
+    """
     if own is None:
         return list(overrides)
     if not Path(own).is_dir():

@@ -11,6 +11,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from lineage import compose
+from lineage.commands.flags import setting
+from lineage.conftree import ON_DISK, SEARCHPATH
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.fields import checked
@@ -60,8 +62,11 @@ def find_fork(snapshots: Snapshots, at: str) -> Fork:
 
 
 def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
-    """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start."""
-    run = behind(run)
+    """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start.
+
+    Options are those of `conf/` and of the folders that `overrides` set hydra.searchpath to.
+    """
+    run, within = behind(run), compose.folders(overrides)
     saved = compose.plain(at_home(compose.load_file(run / "config.yaml"), run))
     tree: Any = OmegaConf.create(literal(saved))
     # It lies beside the run that it is forked from: a name of its own would be that one's folder.
@@ -70,10 +75,10 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     parsed = _parsed(overrides)
     with compose.one_line():
         for group, option in parsed:
-            if _is_option(group, option):
-                tree = OmegaConf.merge(tree, _option(group, option))
+            if _is_option(group, option, within):
+                tree = OmegaConf.merge(tree, _option(group, option, within))
         for key, value in parsed:
-            if not _is_option(key, value):
+            if not _is_option(key, value, within):
                 OmegaConf.update(tree, key, value, force_add=True)
     start = {
         "folder": None,
@@ -84,9 +89,10 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     }
     values = compose.resolved(tree) | {"start": start}
     target = str(values["suite"].get("_target_"))
-    named = (str(value) for key, value in parsed if key == "suite._target_")
+    named = {str(value) for key, value in parsed if key == "suite._target_"}
+    named |= {one for place in within[1:] for one in compose.own_suites(place)}
     remedy = f"to fork it all the same, add suite._target_={target}"
-    compose.check_suite(checked(Config, values), run / "config.yaml", remedy, tuple(named))
+    compose.check_suite(checked(Config, values), run / "config.yaml", remedy, named)
     return compose.with_shelf(compose.typed(values))
 
 
@@ -114,7 +120,11 @@ def _parsed(overrides: Sequence[str]) -> list[tuple[str, Any]]:
     found = compose.parsed(overrides)
     for override in found:
         _check(override)
-    return [(override.key_or_group, override.value()) for override in found]
+    return [
+        (override.key_or_group, override.value())
+        for override in found
+        if override.key_or_group != SEARCHPATH
+    ]
 
 
 def _check(override: Override) -> None:
@@ -129,19 +139,23 @@ def _check(override: Override) -> None:
         )
 
 
-def _is_option(key: str, value: Any) -> bool:
-    return isinstance(value, str) and (compose.conf_dir() / key).is_dir()
+def _is_option(key: str, value: Any, within: Sequence[Path]) -> bool:
+    return isinstance(value, str) and any((place / key).is_dir() for place in within)
 
 
-def _option(group: str, option: str) -> Any:
-    """Return what an option of `conf/` sets: its own file, and those it builds on but `SHARED`."""
+def _option(group: str, option: str, within: Sequence[Path]) -> Any:
+    """Return what an option of the folders `within` sets: its own file, and those it builds on but
+    `SHARED`.
+    """
     # Composed only for its errors, which name the nearest option.
-    compose.load([f"{group}={option}"])
-    text = (compose.conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
+    searched = setting(SEARCHPATH, [f"{ON_DISK}{place.absolute()}" for place in within[1:]])
+    compose.load([*([searched] if within[1:] else []), f"{group}={option}"])
+    files = (place / group / f"{option}.yaml" for place in within)
+    text = next(file for file in files if file.exists()).read_text(encoding="utf-8")
     own: Any = OmegaConf.create(text)
     found: Any = OmegaConf.create({})
     for built_on in own.pop("defaults", []):
         if isinstance(built_on, str) and built_on not in ("_self_", compose.SHARED):
-            found = OmegaConf.merge(found, _option(group, built_on))
+            found = OmegaConf.merge(found, _option(group, built_on, within))
     whole = "@package _global_" in text.partition("\n")[0]
     return OmegaConf.merge(found, own if whole else {group: own})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from functools import cache
 from itertools import product
@@ -18,12 +17,6 @@ WIDTH = 80
 """Columns of a help text."""
 INDENT = 14
 """Of the options of a group, behind its name."""
-
-
-def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Let `parser` take overrides; its help ends with the groups of `conf/` and their options."""
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of conf/")
-    parser.epilog = f"{parser.epilog or ''}\n{groups_text()}"
 
 
 @cache

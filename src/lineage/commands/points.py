@@ -25,7 +25,7 @@ from lineage.core.errors import LineageError
 from lineage.core.names import check_name
 from lineage.core.tasks import Suite
 from lineage.core.text import one_line
-from lineage.log.sweep import BASIC, Point, read_sweep, update_sweep
+from lineage.log.sweep import Point, read_sweep, update_sweep
 from lineage.report.objective import objective
 from lineage.runs.plan import prepare
 from lineage.runs.points import Outcome, Ready, Together
@@ -116,9 +116,7 @@ class Sweep(Task):
         update_sweep(self.folder, *points)
         configs = {one.number: self._config(one) for one in points}
         found = self.outcomes(points, configs)
-        # The basic sweeper asks for no figure, and would give up at the first point without one.
-        quiet = master.hydra.runtime.choices["hydra/sweeper"] == BASIC
-        return [_job(one, found[one.number], quiet) for one in points]
+        return [_job(one, found[one.number]) for one in points]
 
     def _config(self, point: Point) -> Config | Exception:
         if (known := self.known.get(point.overrides)) is not None:
@@ -200,10 +198,9 @@ def swept(points: Sequence[Point]) -> dict[int, str]:
     }
 
 
-def _job(point: Point, found: Found, quiet: bool) -> JobReturn:
+def _job(point: Point, found: Found) -> JobReturn:
     """Return what came of `point` as Hydra has it."""
     job = JobReturn(overrides=list(point.overrides), working_dir=str(Path.cwd()))
-    job.return_value = None if quiet and isinstance(found, Exception) else found
-    wrong = isinstance(found, Exception) and not quiet
-    job.status = JobStatus.FAILED if wrong else JobStatus.COMPLETED
+    job.return_value = found
+    job.status = JobStatus.FAILED if isinstance(found, Exception) else JobStatus.COMPLETED
     return job

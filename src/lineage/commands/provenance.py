@@ -40,6 +40,7 @@ FORK = """\
 examples:
   lineage fork runs/latest --at 193de821 migration=verify
   lineage fork runs/latest --at 000-inherit@1 agent.memory_budget=160 --dry-run
+  lineage fork runs/latest --at 193de821 migration=mine --config-dir mine
 
 migration=verify sets what conf/migration/verify.yaml itself says; what all options of the group
 share stays as in RUN.
@@ -77,6 +78,8 @@ def register(commands: Commands[argparse.ArgumentParser], execute: Execute) -> N
         metavar=("KNOWLEDGE", "KEY=VALUE"),
         help="an id or LINEAGE@GENERATION",
     )
+    what = "a conf folder of your own, beside conf/"
+    fork.add_argument("-cd", "--config-dir", metavar="DIR", help=what)
     fork.add_argument("--dry-run", action="store_true", help="show the settings, run nothing")
     fork.set_defaults(command=lambda options, console: _fork(options, console, execute))
 
@@ -169,13 +172,15 @@ def _diff(options: argparse.Namespace, console: Console) -> None:
 
 def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> None:
     from lineage.commands import fork as forks
+    from lineage.commands.flags import with_folder
     from lineage.inspect.provenance_text import show_note, show_settings
     from lineage.runs.folder import new_folder
     from lineage.runs.plan import prepare
 
     options.run, (at, *more) = find_run(options.run), options.at
     fork = forks.find_fork(_snapshots(options.run), at)
-    config = forks.configured(options.run, fork, [*options.overrides, *more])
+    overrides = with_folder([*options.overrides, *more], options.config_dir)
+    config = forks.configured(options.run, fork, overrides)
     changed = forks.changes(options.run, config)
     notes = list(fork.notes)
     if elsewhere := forks.other_world(changed):

@@ -56,7 +56,7 @@ def kind() -> Kind:
     """Return what a sweep of runs is: all points at once, on engines that they share."""
     from lineage.commands.sweeping import Kind
 
-    return Kind("run", one_point, whole, together=True, release=release)
+    return Kind("run", one_point, together=True, release=release)
 
 
 def one_point(config: Config, folder: Path, console: Console) -> float | None:
@@ -67,14 +67,6 @@ def one_point(config: Config, folder: Path, console: Console) -> float | None:
     return objective(
         config.log.objective, execute_run(config, folder, console, release, latest=False)
     )
-
-
-def whole(config: Config, folder: Path) -> bool:
-    """Whether the run in `folder` is finished, and its metrics are written."""
-    from lineage.runs.plan import prepare
-    from lineage.runs.run import missing
-
-    return (folder / "metrics.json").exists() and not missing(prepare(config), folder)
 
 
 def check(config: Config, console: Console) -> Job:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from lineage import compose
 from lineage.commands import Commands, add_command
+from lineage.commands.flags import with_folder
 from lineage.core.config import ExperimentConfig, ProbeConfig
 from lineage.core.curriculum import TaskInstance, plans
 from lineage.core.errors import LineageError
@@ -26,14 +27,16 @@ from lineage.report.terminal import new_table
 from lineage.suites import make_suite, suite_class
 
 SUITES_EXAMPLE = """\
-example:
+examples:
   lineage suites
+  lineage suites --config-dir mine              with those of a conf folder of your own
 """
 PREVIEW_EXAMPLE = """\
 examples:
   lineage preview codebook
   lineage preview codebook suite.kinds=2 suite.drift=0.1 --seed 3
   lineage preview jsonl suite.path=my-tasks.jsonl
+  lineage preview mine --config-dir mine
 """
 SHOWN = 3
 """Tasks of each family, and facts of the world."""
@@ -61,6 +64,7 @@ class Entry:
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands."""
     listing = add_command(commands, "suites", "list the task suites", SUITES_EXAMPLE)
+    _add_folder(listing)
     listing.set_defaults(command=_suites)
     what = "show a suite's world, tasks of each family, and what an ideal note would say"
     preview = add_command(commands, "preview", what, PREVIEW_EXAMPLE)
@@ -73,7 +77,13 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="which pair of lineages, as in a run (default: 0)",
     )
+    _add_folder(preview)
     preview.set_defaults(command=_preview)
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    what = "a conf folder of your own, beside conf/"
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help=what)
 
 
 def entry(name: str, *overrides: str) -> Entry:
@@ -124,15 +134,17 @@ def _suites(options: argparse.Namespace, console: Console) -> None:
     table.add_column("what", overflow="fold")
     for head in ("turns", "tasks from", "needs"):
         table.add_column(head, overflow="fold")
-    for path in sorted((compose.conf_dir() / "suite").glob("*.yaml")):
-        found = entry(path.stem)
+    searched = with_folder((), options.config_dir)
+    for name in compose.options_of("suite", compose.folders(searched)):
+        found = entry(name, *searched)
         cells = (found.name, found.what, found.turns, found.source, found.needs)
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
 
 
 def _preview(options: argparse.Namespace, console: Console) -> None:
-    config = compose.load([f"suite={options.suite}", *options.overrides])
+    searched = with_folder(options.overrides, options.config_dir)
+    config = compose.load([f"suite={options.suite}", *searched])
     suite = make_suite(config.suite)
     last = plans(suite, _three(config.experiment), len(config.schedule.versions), options.seed)[-1]
     _show_world(last.world, console)

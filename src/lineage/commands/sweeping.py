@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from lineage.commands.points import NUMBERED, Single, Sweep, configured
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
+from lineage.log.progress import is_done
 from lineage.log.sweep import BASIC, Point, SweepRecord, is_sweep, read_sweep, write_sweep
 from lineage.report.objective import check_objective, name
 from lineage.runs.code import accept_changes
@@ -35,16 +36,51 @@ class Kind:
     """What is swept: `name` is that of the record, run or training.
 
     `single` runs a point on its own. `together` says whether points go on at once, on engines that
-    they share; `release` trains a version while a run goes on. `whole` says of a point's folder
-    whether it is finished. `folder` is what a sweep is named by, "" for the experiment.
+    they share; `release` trains a version while a run goes on. `folder` is what a sweep is named
+    by, "" for the experiment. `objective` is the figure that a sweeper is told, "" for the one
+    that `log.objective` names.
     """
 
     name: str
     single: Single
-    whole: Callable[[Config, Path], bool]
     together: bool = False
     release: Release | None = None
     folder: str = ""
+    objective: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a command line asks to be swept, read before anything is begun.
+
+    `task` are its overrides but those of Hydra's own node, which is `node`. `points` are all that
+    the sweeper will ask for, each with its configuration in `configs`; none where it learns as it
+    goes on. `first` is the configuration of one point.
+    """
+
+    asked: Asked
+    node: DictConfig
+    task: tuple[str, ...]
+    points: tuple[Point, ...]
+    configs: tuple[Config, ...]
+    first: Config
+
+    def chosen(self, group: str) -> str:
+        """Return the option of Hydra's own `group`, such as hydra/launcher."""
+        return str(self.node.hydra.runtime.choices[group])
+
+
+def wanted(asked: Asked, kind: Kind) -> Wanted:
+    """Return what is `asked` to be swept; raises LineageError where a point could not be."""
+    asked = _listed(asked)
+    node, params = _node(asked, kind)
+    task = (*(f"{key}={value}" for key, value in params.items()), *asked.of_task)
+    listed = str(node.hydra.runtime.choices["hydra/sweeper"]) == BASIC
+    points = _points(sweep(task)) if listed else ()
+    configs = tuple(configured(asked.of_hydra, one, asked.name) for one in points)
+    first = configs[0] if configs else compose.load(_base(asked), name=asked.name)
+    check_objective(first.log.objective)
+    return Wanted(asked, node, task, points, configs, first)
 
 
 def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path], None]) -> None:
@@ -52,26 +88,21 @@ def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path]
 
     Raises LineageError where nothing could be run, and where points failed.
     """
-    asked = _listed(asked)
-    node, params = _node(asked, kind)
-    task = [*(f"{key}={value}" for key, value in params.items()), *asked.of_task]
-    sweeper = str(node.hydra.runtime.choices["hydra/sweeper"])
-    points = _points(sweep(task)) if sweeper == BASIC else ()
-    # Nothing is begun before all of them can be read.
-    configs = [configured(asked.of_hydra, one, asked.name) for one in points]
-    known = {one.overrides: config for one, config in zip(points, configs, strict=True)}
-    first = configs[0] if configs else compose.load(_base(asked), name=asked.name)
-    check_objective(first.log.objective)
+    # Nothing is begun before all points can be read.
+    found = wanted(asked, kind)
+    asked, node, first, points = found.asked, found.node, found.first, found.points
+    known = {one.overrides: config for one, config in zip(points, found.configs, strict=True)}
     folder = _folder(asked, node, first)
     place: Any = OmegaConf.to_container(node.hydra.sweep, resolve=False)
     record = SweepRecord(
         kind=kind.name,
         began=time.time(),
         overrides=asked.overrides,
-        keys=_keys(task),
-        sweeper=sweeper,
-        launcher=str(node.hydra.runtime.choices["hydra/launcher"]),
-        objective=name(first.log.objective),
+        keys=_keys(found.task),
+        sweeper=found.chosen("hydra/sweeper"),
+        launcher=found.chosen("hydra/launcher"),
+        objective=kind.objective or name(first.log.objective),
+        minimize=minimizes(node),
         points=points if place["subdir"] == NUMBERED else (),
         origin=origin(),
         config_name=asked.name,
@@ -116,7 +147,7 @@ def resume_sweep(
         for point in record.points:
             place = folder / point.folder
             config = _saved(asked, point, place, folder, trust, own)
-            if not kind.whole(config, place):
+            if not is_done(place):
                 if changed and (place / "run.json").exists():
                     with locked(place):
                         accept_changes(place)
@@ -194,7 +225,14 @@ def _points(overrides: list[list[str]]) -> tuple[Point, ...]:
     )
 
 
-def _keys(task: list[str]) -> tuple[str, ...]:
+def minimizes(node: DictConfig) -> bool:
+    """Return whether the sweeper looks for the least: Optuna says so, Ax and Nevergrad do too."""
+    said = ("direction", "ax_config.experiment.minimize", "optim.maximize")
+    optuna, ax, nevergrad = (OmegaConf.select(node, f"hydra.sweeper.{key}") for key in said)
+    return "minimize" in str(optuna) or ax is True or nevergrad is False
+
+
+def _keys(task: Sequence[str]) -> tuple[str, ...]:
     """Return the keys that are swept, in order."""
     found = compose.parsed(task)
     return tuple(dict.fromkeys(one.key_or_group for one in found if one.is_sweep_override()))

@@ -77,7 +77,7 @@ def kind() -> Kind:
     """Return what a sweep of trainings is: in turn, since each needs its engine for itself."""
     from lineage.commands.sweeping import Kind
 
-    return Kind("training", one_point, whole, folder="train")
+    return Kind("training", one_point, folder="train", objective=f"gain in {OBJECTIVE}")
 
 
 def one_point(config: Config, folder: Path, console: Console) -> float | None:
@@ -86,13 +86,6 @@ def one_point(config: Config, folder: Path, console: Console) -> float | None:
     run_training(with_log(config), folder, console, latest=False)
     gain = next((one for one in read_gains(folder) if one["measure"] == OBJECTIVE), None)
     return None if gain is None else gain["gain"]["mean"]
-
-
-def whole(config: Config, folder: Path) -> bool:
-    """Whether the training in `folder` is finished, and its report is written."""
-    steps = len(list(folder.glob("curve/*.parquet")))
-    measured = not config.train.held_out or (folder / "held-out.json").exists()
-    return steps >= config.method.steps and measured and (folder / "training.json").exists()
 
 
 def with_log(config: Config) -> Config:

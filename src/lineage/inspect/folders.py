@@ -22,7 +22,7 @@ from lineage.inspect.listing import (
     held,
     read_one,
 )
-from lineage.log.sweep import Point, SweepRecord, is_sweep, read_sweep
+from lineage.log.sweep import Point, SweepRecord, best_first, is_sweep, read_sweep
 from lineage.log.views.settings import read_settings
 from lineage.log.views.swept import plain, swept
 
@@ -125,18 +125,16 @@ def _sweep(folder: Path, name: str, record: SweepRecord, points: Sequence[Listed
     common = {
         field: its[0] for field, its in values.items() if its and all(one == its[0] for one in its)
     }
-    best = max(
-        (one for one in points if one.state == FINISHED and mean_of(one) is not None),
-        key=lambda one: mean_of(one) or 0.0,
-        default=None,
-    )
+    finished = [one for one in points if one.state == FINISHED]
+    ranked = best_first(record, finished, lambda one: one.objective, mean_of)
+    best = ranked[0] if ranked else None
     return Listed(
         folder=name,
         state=_state(folder, [one.state for one in points]),
         kind="sweep",
         **common,
         began=record.began,
-        finished=sum(one.state == FINISHED for one in points),
+        finished=len(finished),
         planned=len(points),
         errors=sum(one.errors for one in points),
         headline=best.headline if best else None,

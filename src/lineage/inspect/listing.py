@@ -108,7 +108,7 @@ def _run(
 ) -> Listed:
     came = progress(folder, record, settings)
     metrics = _metrics(folder)
-    state = _state(held, came.whole and metrics is not None)
+    state = _state(held, came.done)
     errors = metrics["errors"] if state == FINISHED and metrics else _errors(folder)
     return Listed(
         folder=name,
@@ -168,12 +168,10 @@ def _training(
         failed = "SELECT count(*) FROM training WHERE error <> ''"
         errors = (connect_training(folder).execute(failed).fetchone() or (0,))[0]
     gains = read_gains(folder)
-    measured = bool(gains) or not settings["train.held_out"]
-    written = (folder / "training.json").exists()
     gain = next((one for one in gains if one["measure"] == HEADLINE), None)
     return Listed(
         folder=name,
-        state=_state(held, came.whole and measured and written),
+        state=_state(held, came.done),
         kind="training",
         name=str(record["training"]),
         began=float(record["began"]),

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lineage.core.text import one_line, say
 from lineage.inspect.listing import FINISHED, Listed
-from lineage.log.sweep import SweepRecord
+from lineage.log.sweep import SweepRecord, by_objective
 from lineage.report.headline import COMMIT
 from lineage.report.sheet import NOT_COMPUTED, Sheet, bounds, gained
 from lineage.report.terminal import show_banner, show_sheet
@@ -23,7 +23,7 @@ def show_sweep(
 ) -> None:
     """Print which point is best so far, what was swept, and a row a point."""
     show_banner(sweep.engine, sweep.versions, console)
-    say(console, Text(one_line(_best(sweep, points)), "bold"))
+    say(console, Text(one_line(_best(record, sweep, points)), "bold"))
     for line in _about(record, sweep, points):
         say(console, one_line(line))
     if points:
@@ -35,16 +35,24 @@ def show_sweep(
         say(console, f"go on with: lineage resume {folder}")
 
 
-def _best(sweep: Listed, points: Sequence[Listed]) -> str:
+def _best(record: SweepRecord, sweep: Listed, points: Sequence[Listed]) -> str:
     best = next((one for one in points if one.folder == sweep.best), None)
-    if best is None or best.headline is None:
+    if best is None:
         return f"Best point: {NOT_COMPUTED}, none has finished with a gain."
-    head = best.headline
+    head, parts = best.headline, []
+    if _guided(record, points):
+        least = "the least" if record.minimize else "the most"
+        parts.append(f"with {least} {record.objective}, the objective: {_number(best.objective)}")
+    if head is not None:
+        gain = f"{head['of']} gained {bounds(head, signed=True)} over {head['over']}"
+        parts.append(f"where {gain} in {head['measure']}")
     values = ", ".join(f"{key}={value}" for key, value in best.point.items())
-    return (
-        f"Best of {sweep.finished} finished points: {best.folder} ({values}), where "
-        f"{head['of']} gained {bounds(head, signed=True)} over {head['over']} in {head['measure']}."
-    )
+    said = f"Best of {sweep.finished} finished points: {best.folder} ({values})"
+    return f"{', '.join((said, *parts))}."
+
+
+def _guided(record: SweepRecord, points: Sequence[Listed]) -> bool:
+    return by_objective(record, (one.objective for one in points if one.state == FINISHED))
 
 
 def _about(record: SweepRecord, sweep: Listed, points: Sequence[Listed]) -> list[str]:
@@ -65,19 +73,20 @@ def _about(record: SweepRecord, sweep: Listed, points: Sequence[Listed]) -> list
 
 
 def _table(record: SweepRecord, sweep: Listed, points: Sequence[Listed]) -> Sheet:
+    told = record.guided or _guided(record, points)
     rows = tuple(
         (
             one.folder.rpartition("/")[2],
             *(str(one.point.get(key)) for key in sweep.keys),
             one.state,
             f"{one.finished}/{one.planned}" if one.planned else "",
-            *((_number(one.objective),) if record.guided else ()),
+            *((_number(one.objective),) if told else ()),
             gained(one.headline),
             str(one.headline["n"]) if one.headline else "",
         )
         for one in points
     )
-    objective = ("objective",) if record.guided else ()
+    objective = ("objective",) if told else ()
     head = ("point", *sweep.keys, "state", "done", *objective, "gain", "n")
     heads = [one.headline for one in points if one.headline]
     of = {f"of {one['of']} over {one['over']}, {one['measure']}" for one in heads}

@@ -7,18 +7,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lineage.core.errors import LineageError
+from lineage.core.jsonfile import ODD
+from lineage.log.record import read_record
+from lineage.log.views.settings import read_settings
+
 
 @dataclass(frozen=True)
 class Progress:
-    """`finished` of `planned`: generations of all lineages, or steps of a training."""
+    """`finished` of `planned`: generations of all lineages, or steps of a training.
+
+    `told`: its figures are there, which are `metrics.json`; of a training `training.json`, and its
+    gain in held-out worlds where that is asked for.
+    """
 
     finished: int
     planned: int
+    told: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether nothing is left to do."""
         return self.finished >= self.planned
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return self.whole and self.told
 
 
 def progress(folder: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> Progress:
@@ -28,10 +43,25 @@ def progress(folder: Path, record: Mapping[str, Any], settings: Mapping[str, Any
     """
     if "training" in record:
         finished = len(list(folder.glob("curve/*.parquet")))
-        return Progress(finished, int(settings["method.steps"]))
+        told = (folder / "training.json").exists()
+        if settings.get("train.held_out"):
+            told = told and (folder / "held-out.json").exists()
+        return Progress(finished, int(settings["method.steps"]), told)
     before = int(settings["start.generation"]) + 1 if forked(settings) else 0
     places = (len(record["schedule"]) - before) * pairs(settings) * len(record["arms"])
-    return Progress(len(list(folder.glob("done/*.json"))), places)
+    told = (folder / "metrics.json").exists()
+    return Progress(len(list(folder.glob("done/*.json"))), places, told)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the run or training in `folder` has nothing to be gone on with.
+
+    It has where it cannot be read: whoever goes on with it is told what is wrong.
+    """
+    try:
+        return progress(folder, read_record(folder), read_settings(folder)).done
+    except (LineageError, OSError, *ODD):
+        return False
 
 
 def pairs(settings: Mapping[str, Any]) -> int:

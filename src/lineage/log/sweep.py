@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -22,9 +22,13 @@ from lineage.core.jsonfile import parse_json, read_file
 from lineage.core.names import check_name
 from lineage.log.record import LATEST_CLOCK, OPEN
 
+P = TypeVar("P")
+
 SWEEP = "sweep.json"
 BASIC = "basic"
 """The sweeper that lists all points beforehand, and learns nothing of them."""
+HEADLINES = ("", "gain_by_inheritance.mean", "gain in reward")
+"""The objectives that are the headline of a run or a training itself."""
 LOCK = ".sweep.lock"
 """Held while the record is changed: points may run in processes of their own."""
 
@@ -51,6 +55,7 @@ class SweepRecord:
     `overrides` are those of the command, as given, so that the sweep can be gone on with.
     `objective` is the metric that conf names for a sweeper, "" for none. `origin` has commit,
     dirty, machine and command; `config_name` is the file that all points are composed from.
+    `minimize`: the sweeper was told that less of the objective is better.
     """
 
     kind: str
@@ -63,6 +68,7 @@ class SweepRecord:
     points: tuple[Point, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
     config_name: str = "config"
+    minimize: bool = False
 
     @property
     def guided(self) -> bool:
@@ -96,6 +102,7 @@ class _Sweep:
     objective: str = ""
     origin: dict[str, Any] = field(default_factory=dict)
     config_name: str = "config"
+    minimize: bool = False
 
 
 def is_sweep(folder: Path) -> bool:
@@ -136,6 +143,32 @@ def write_sweep(folder: Path, record: SweepRecord) -> None:
     """Write the record of the sweep in `folder`, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / SWEEP, json.dumps(asdict(record), indent=1).encode())
+
+
+def by_objective(record: SweepRecord, objectives: Iterable[float | None]) -> bool:
+    """Whether points are better by their objective, and not by the headline of a run.
+
+    They are where that is another figure, or less of it is better, and a point has it.
+    """
+    other = record.objective not in HEADLINES or record.minimize
+    return other and any(one is not None for one in objectives)
+
+
+def best_first(
+    record: SweepRecord,
+    points: Iterable[P],
+    objective: Callable[[P], float | None],
+    headline: Callable[[P], float | None],
+) -> list[P]:
+    """Return those of the finished `points` that have the figure by which they are better, the best
+    first.
+    """
+    found = list(points)
+    guided = by_objective(record, map(objective, found))
+    figure = objective if guided else headline
+    known = [(value, one) for one in found if (value := figure(one)) is not None]
+    sign = 1 if guided and record.minimize else -1
+    return [one for _, one in sorted(known, key=lambda pair: sign * pair[0])]
 
 
 def update_sweep(folder: Path, *points: Point) -> None:

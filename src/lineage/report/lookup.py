@@ -38,6 +38,17 @@ def headline_gains(summary: Summary) -> list[Row]:
     return sorted(arms, key=lambda row: bool(row["arm"] != "inherit"))
 
 
+def headline_arm(summary: Summary) -> str:
+    """Return the arm that stands for a run: that of its headline gain. Without one it is inherit,
+    or else the first that is neither baseline nor ceiling.
+    """
+    for gain in headline_gains(summary)[:1]:
+        return str(gain["arm"])
+    apart = {summary["baseline"], summary["ceiling"]}
+    arms = [arm for arm in summary["arms"] if arm not in apart] or list(summary["arms"])
+    return str(min(arms, key=lambda arm: bool(arm != "inherit")))
+
+
 def lost(unscored: Iterable[Mapping[str, Any]]) -> str:
     """Return in words the probes that were over-long and missing, of each arm and family with any.
 

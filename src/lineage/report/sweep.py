@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from lineage.core.errors import LineageError
 from lineage.core.jsonfile import ODD, what
 from lineage.log.held_out import read_gains
 from lineage.log.progress import progress
-from lineage.log.sweep import Point, SweepRecord, read_sweep
+from lineage.log.sweep import Point, SweepRecord, best_first, by_objective, read_sweep
 from lineage.log.views.connect import connect, read_record
 from lineage.log.views.settings import read_settings
 from lineage.log.views.swept import plain, swept
 from lineage.metrics.current import current_summary
 from lineage.metrics.points import Asked, Below, below, by_pair
-from lineage.report.lookup import cells, rows_of
+from lineage.report.lookup import cells, headline_arm, rows_of
 from lineage.report.sheet import Cell
 
 FINISHED, UNFINISHED, FAILED = "finished", "not finished", "failed"
@@ -67,7 +67,8 @@ class Result:
 class Sweep:
     """A sweep, read. `headline` is the measure by which points are better, "" where none has any.
 
-    `below` says by the number of a point how much less it has of it than the best.
+    `below` says by the number of a point how much less it has of it than the best; of none where
+    the best is that by the objective.
     """
 
     name: str
@@ -83,9 +84,19 @@ class Sweep:
         return [one for one in self.results if one.state == FINISHED]
 
     @property
+    def by_objective(self) -> bool:
+        """Whether its points are better by the objective, and not by the headline."""
+        return by_objective(self.record, (one.point.objective for one in self.finished))
+
+    @property
     def ranked(self) -> list[Result]:
-        """The finished points that have the headline, the best first."""
-        return _ranked(self.results, self.headline)
+        """The finished points that have the figure by which they are better, the best first."""
+        return best_first(
+            self.record,
+            self.finished,
+            lambda one: one.point.objective,
+            lambda one: one.mean(self.headline),
+        )
 
     @property
     def engine(self) -> str | None:
@@ -107,13 +118,10 @@ def sweep_results(folder: Path) -> Sweep:
     gains = [name for name in names if name.startswith("gain")]
     headline = next(iter([*gains, *names]), "")
     keys = tuple(plain(key) for key in record.keys)
-    found = _below(folder, _ranked(results, headline), headline)
-    return Sweep(folder.resolve().name, record, keys, tuple(results), headline, found)
-
-
-def _ranked(results: Sequence[Result], headline: str) -> list[Result]:
-    known = [one for one in results if one.mean(headline) is not None]
-    return sorted(known, key=lambda one: -(one.mean(headline) or 0.0))
+    found = Sweep(folder.resolve().name, record, keys, tuple(results), headline, {})
+    if found.by_objective:
+        return found
+    return replace(found, below=_below(folder, found.ranked, headline))
 
 
 def _result(folder: Path, record: SweepRecord, point: Point) -> Result:
@@ -146,13 +154,10 @@ Figures = tuple[dict[str, Cell], str, str, float | None]
 
 
 def _run(run: Path) -> Figures:
-    """Return the measures of a run: gains, scores, memory, cost; of its first arm with a gain."""
+    """Return the measures of a run: gains, scores, memory, cost; of the arm that stands for it."""
     summary = current_summary(run)
     gains = cells(summary, "gain_by_inheritance", "arm", "family", inherited=True)
-    apart_from = {summary["baseline"], summary["ceiling"]}
-    arms = [arm for arm in summary["arms"] if arm not in apart_from] or list(summary["arms"])
-    gained = [arm for arm in arms if any(one == arm for one, _ in gains)]
-    arm = next(iter(sorted(gained or arms, key=lambda one: one != "inherit")))
+    arm = headline_arm(summary)
     scores = cells(summary, "scores", "arm", "family")
     found: dict[str, Cell | None] = {}
     for name, table in (("gain", gains), ("score", scores)):

@@ -35,6 +35,8 @@ def sweep_answer(sweep: Sweep) -> str:
     if not ranked:
         return f"Best point: {NOT_COMPUTED}, {_why_none(sweep)}."
     best, others = ranked[0], ranked[1:]
+    if sweep.by_objective:
+        return _by_objective(sweep, best, others)
     cell = best.measures[sweep.headline]
     gain = sweep.headline.startswith("gain")
     figure = bounds(cell, signed=gain)
@@ -49,6 +51,36 @@ def sweep_answer(sweep: Sweep) -> str:
     if not others:
         return f"{said}. No other point has finished."
     return f"{said}. {_told(sweep, best, others)}."
+
+
+def _by_objective(sweep: Sweep, best: Result, others: list[Result]) -> str:
+    """Return which point is best by what the sweeper was told."""
+    said = (
+        f"{best.named[0].upper()}{best.named[1:]} is best of {len(others) + 1} with results by the "
+        f"objective, with {_least(sweep)} {sweep.record.objective}: {_objective(best)}"
+    )
+    cell = best.measures.get(sweep.headline)
+    if cell is not None and sweep.headline.startswith("gain"):
+        figure = bounds(cell, signed=True)
+        said += f", where {best.of} gained {figure} over {best.over} {_where(sweep.headline)}"
+    if not others:
+        return f"{said}. No other point has finished."
+    near = others[0]
+    return (
+        f"{said}. The next, {near.named}, has {_objective(near)}; whether it can be told from the "
+        f"others is {NOT_COMPUTED}: an objective has no figures by pair."
+    )
+
+
+def _least(sweep: Sweep) -> str:
+    return "the least" if sweep.record.minimize else "the most"
+
+
+def _better(sweep: Sweep) -> str:
+    """Return in words by what a point is better."""
+    if sweep.by_objective:
+        return f"best: {_least(sweep)} {sweep.record.objective}, the objective"
+    return f"best: the most {sweep.headline}" if sweep.headline else ""
 
 
 def _why_none(sweep: Sweep) -> str:
@@ -113,6 +145,7 @@ def sweep_about(sweep: Sweep) -> str:
         f"{len(sweep.results)} points over {', '.join(sweep.keys) or 'no keys'}: {kinds}",
         f"sweeper {record.sweeper}, launcher {record.launcher}",
         f"objective {record.objective}" if sweep.record.guided else "",
+        _better(sweep),
         f"{family}: {FAMILIES[family]}" if family in FAMILIES else "",
     )
     return "; ".join(part for part in parts if part)
@@ -129,7 +162,7 @@ def sweep_sheets(sweep: Sweep, more: bool = True) -> Iterator[Sheet]:
 def headline_table(sweep: Sweep) -> Sheet:
     """A row a finished point: swept keys, objective, headline, and how far it is from the best."""
     kind, ranked = sweep.headline.partition(" ")[0], sweep.ranked
-    objective = ("objective",) if sweep.record.guided else ()
+    objective = ("objective",) if sweep.record.guided or sweep.by_objective else ()
     best = ranked[0].point.number if ranked else 0
     rows, counts = [], []
     for one in sweep.finished:
@@ -154,6 +187,8 @@ def _note(sweep: Sweep, kind: str, best: int) -> str:
     others = sweep.ranked[1:]
     unpaired = any(_below(sweep, one).interval is None for one in others)
     why = "a training keeps no figures by world" if sweep.record.kind == "training" else NO_PAIRS
+    if sweep.by_objective:
+        why = f"{best} is best by the objective, which has no figures by pair"
     parts = (
         f"mean over pairs [interval], {'; '.join(sorted(whose))}" if whose else "",
         f"* the interval excludes 0, {STARRED_FROM} pairs or more; of {best} - it, also allowing "

@@ -54,8 +54,8 @@ class Found:
     settings: Mapping[str, Any]
 
 
-def finished(root: Path) -> list[Found]:
-    """Return the finished runs in `root` and in the sweeps there, newest first.
+def finished(root: Path, trainings: bool = False) -> list[Found]:
+    """Return the finished runs, or `trainings`, in `root` and in the sweeps there, newest first.
 
     What cannot be read tells nothing, and is left out.
     """
@@ -66,10 +66,10 @@ def finished(root: Path) -> list[Found]:
             continue
         try:
             record, settings = read_record(folder), read_settings(folder)
-            if "training" in record:
+            if trainings is not ("training" in record):
                 continue
             came = progress(folder, record, settings)
-            if came.planned and came.whole:
+            if came.planned and (came.done if trainings else came.whole):
                 found.append(Found(folder, record, settings))
         except (LineageError, OSError, *ODD):
             continue
@@ -83,13 +83,15 @@ def telling(job: Job, runs: Iterable[Found]) -> tuple[Earlier | None, Earlier | 
     newest. The second is the first, or the next of them, that was timed on a machine of this kind.
     """
     mine = _deciding(leaves(compose.plain(job.config)))
-    kin = [(one, _differing(mine, _deciding(one.settings))) for one in runs if _akin(job, one)]
+    kin = [(one, differing(mine, _deciding(one.settings))) for one in runs if _akin(job, one)]
     # Sorting keeps the order among equals: the newest is first.
     arms = {arm.name for arm in job.arms}
     kin.sort(key=lambda one: (len(arms - {*one[0].record["arms"]}), len(one[1])))
     closest = None
     for one, keys in kin:
-        if closest is not None and not (_here(one.record) and _seconds(one.folder) is not None):
+        if closest is not None and not (
+            on_such_a_machine(one.record) and _seconds(one.folder) is not None
+        ):
             continue
         found = _read(one, keys)
         closest = closest or found
@@ -111,12 +113,14 @@ def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: one for key, one in settings.items() if key.partition(".")[0] in DECIDING}
 
 
-def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
+def differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys whose values are not the same in both."""
     keys = dict.fromkeys((*mine, *theirs))
     return tuple(key for key in keys if mine.get(key) != theirs.get(key))
 
 
-def _here(record: Mapping[str, Any]) -> bool:
+def on_such_a_machine(record: Mapping[str, Any]) -> bool:
+    """Whether the run of `record` was on a machine of the kind that this process is on."""
     known = record.get("machine") or {}
     return {name: known.get(name) for name in ALIKE} == _this()
 
@@ -148,7 +152,7 @@ def _read(one: Found, differs: tuple[str, ...]) -> Earlier | None:
         spent=spent,
         seconds=_seconds(one.folder),
         differs=differs,
-        here=_here(one.record),
+        here=on_such_a_machine(one.record),
         others=one.record.get("others"),
         device=str(served.get("device") or ""),
         dtype=str(served.get("dtype") or ""),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lineage.core.config import Config
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.curriculum import plans
 from lineage.models.versions import lookup, registry
@@ -181,39 +182,40 @@ def _mean(earlier: Earlier, arm: str, unit: str) -> Spent | None:
     )
 
 
-def engines(jobs: Sequence[Job]) -> tuple[EnginePlan, ...]:
-    """Return the engines that serve all `jobs`: one a checkpoint and set of engine settings.
+def engines(served: Sequence[tuple[Config, Sequence[str]]]) -> tuple[EnginePlan, ...]:
+    """Return the engines that serve all points: one a checkpoint and set of engine settings.
 
-    A stand-in that is not hosted is no engine to start.
+    Each point is its configuration with the versions that it needs. A stand-in that is not hosted
+    is no engine to start.
     """
-    found: dict[tuple[str, CheckpointConfig], tuple[Job, dict[str, None], list[int]]] = {}
-    for number, job in enumerate(jobs):
-        engine = job.config.engine
+    found: dict[tuple[str, CheckpointConfig], tuple[Config, dict[str, None], list[int]]] = {}
+    for number, (config, needed) in enumerate(served):
+        engine = config.engine
         if engine.kind == "surrogate" and not engine.hosted:
             continue
-        settings = json.dumps([asdict(engine), job.config.run.ray_address], sort_keys=True)
-        known = registry(job.config.model)
-        for name in job.versions:
+        settings = json.dumps([asdict(engine), config.run.ray_address], sort_keys=True)
+        known = registry(config.model)
+        for name in needed:
             key = settings, lookup(known, name).checkpoint
-            _, versions, points = found.setdefault(key, (job, {}, []))
+            _, versions, points = found.setdefault(key, (config, {}, []))
             versions[name] = None
             if number not in points:
                 points.append(number)
     return tuple(
         EnginePlan(
-            kind=job.config.engine.kind,
+            kind=config.engine.kind,
             checkpoint=checkpoint,
             versions=tuple(versions),
             points=tuple(points),
-            replicas=job.config.engine.replicas,
-            settings=asdict(job.config.engine),
+            replicas=config.engine.replicas,
+            settings=asdict(config.engine),
         )
-        for (_, checkpoint), (job, versions, points) in found.items()
+        for (_, checkpoint), (config, versions, points) in found.items()
     )
 
 
 def price(
-    forecasts: Sequence[Forecast], an_hour: float | None, a_million_tokens: float | None
+    forecasts: Sequence[object], an_hour: float | None, a_million_tokens: float | None
 ) -> float | None:
     """Return what it costs by the price of an hour and of a million tokens, read or written.
 
@@ -229,12 +231,12 @@ def price(
     return sum(known) if parts and len(known) == len(parts) else None
 
 
-def total(forecasts: Sequence[Forecast], name: str) -> Any:
+def total(forecasts: Sequence[object], name: str) -> Any:
     """Return the sum of `name` over `forecasts`; None where one does not know it."""
     values = [getattr(one, name) for one in forecasts]
     return None if None in values else sum(values)
 
 
-def _tokens(forecasts: Sequence[Forecast]) -> int | None:
+def _tokens(forecasts: Sequence[object]) -> int | None:
     prompt, completion = (total(forecasts, f"{name}_tokens") for name in ("prompt", "completion"))
     return None if prompt is None or completion is None else int(prompt + completion)

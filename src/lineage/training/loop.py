@@ -22,10 +22,7 @@ from lineage.training.learners import algorithm
 from lineage.training.record import curve_file, write_curve, write_rollouts
 from lineage.training.rollout import Sampling, reward, roll_out
 from lineage.training.syllabus import allotted, draw
-from lineage.training.values import Batch, Group, Learner, Learnt, Samples, method_of
-
-WARM = "rft"
-"""The kind of the first `method.warm_steps` steps."""
+from lineage.training.values import Batch, Group, Learner, Learnt, Samples, method_at
 
 
 @dataclass(frozen=True)
@@ -108,9 +105,7 @@ class Trainer:
         return Learnt()
 
     def _method(self, step: int) -> MethodConfig:
-        """Return the method of `step`: the first ones warm up."""
-        method = self.config.method
-        return method_of(method, WARM if step < method.warm_steps else method.kind)
+        return method_at(self.config.method, step)
 
     @property
     def _shares(self) -> dict[str, float]:

@@ -148,6 +148,15 @@ class Learner(Protocol):
         ...
 
 
+WARM = "rft"
+"""The kind of the first `method.warm_steps` steps."""
+
+
+def method_at(method: MethodConfig, step: int) -> MethodConfig:
+    """Return the method of `step`: the first ones warm up."""
+    return method_of(method, WARM if step < method.warm_steps else method.kind)
+
+
 def method_of(method: MethodConfig, kind: str) -> MethodConfig:
     """Return `method` as it is for steps of `kind`: those of another kind than its own warm up."""
     if kind == method.kind:

@@ -1,0 +1,197 @@
+"""What plans of runs and of trainings have in common: their points, engines, and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineage import compose
+from lineage.commands.flags import Asked
+from lineage.core.config import Config
+from lineage.core.config_engine import CheckpointConfig
+from lineage.core.errors import LineageError
+from lineage.report.sheet import NOT_COMPUTED, Sheet
+
+if TYPE_CHECKING:
+    from lineage.commands.sweeping import Kind
+    from lineage.runs.forecast import EnginePlan
+
+FLEET = "fleet"
+"""The launcher whose points share engines."""
+GIB = 2**30
+BYTES = {"float32": 4, "bfloat16": 2}
+"""Of a weight, by precision."""
+TIMES = (("hours", 3600.0, 2.0), ("minutes", 60.0, 2.0), ("seconds", 1.0, 0.0))
+"""Units of time, each with its seconds and with how many of it there are at least."""
+MANY = 10
+"""So many hours are said without a decimal."""
+FEW = 3
+"""So many settings that differ are named."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """What is planned: the overrides of each point, and its configuration.
+
+    `apart`: each starts engines of its own.
+    """
+
+    overrides: tuple[tuple[str, ...], ...]
+    configs: tuple[Config, ...]
+    apart: bool = False
+
+
+def points_of(asked: Asked, kind: Kind) -> Points:
+    """Return the points that are `asked` for; raises LineageError where one could not be composed,
+    or where nobody knows them beforehand.
+    """
+    from lineage.commands.sweeping import wanted
+
+    if not asked.multirun:
+        if asked.of_hydra:
+            # Only Hydra knows what of its own node is wrong.
+            compose.composed_by_hydra(asked.overrides, asked.name, hydra=True)
+        return Points((asked.of_task,), (compose.load(asked.overrides, name=asked.name),))
+    found = wanted(asked, kind)
+    if not found.points:
+        raise LineageError(
+            f"hydra/sweeper={found.chosen('hydra/sweeper')} chooses its points as it goes on: plan "
+            "one of them, without -m and with one value a key"
+        )
+    apart = not kind.together or found.chosen("hydra/launcher") != FLEET
+    return Points(tuple(one.overrides for one in found.points), found.configs, apart)
+
+
+def engine_plan(
+    one: EnginePlan, cache: Path, device: str, dtype: str, apart: bool
+) -> dict[str, Any]:
+    """Return what is known of an engine before it starts; `device` and `dtype` are those of an
+    earlier run on such a machine. `apart`: each point starts it anew.
+    """
+    vllm = one.settings["vllm"] if one.kind == "vllm" else None
+    wanted = str(vllm["dtype"]) if vllm else ""
+    precision = wanted if wanted in BYTES else dtype
+    return {
+        "kind": one.kind,
+        "checkpoint": one.checkpoint.path or one.checkpoint.kind,
+        "versions": list(one.versions),
+        "points": list(one.points),
+        "replicas": one.replicas,
+        "started": one.replicas * (len(one.points) if apart else 1),
+        **weights_of(one.checkpoint if vllm else None, cache, precision),
+        "cpu_kv_cache_bytes": vllm["cpu_kv_cache_gib"] * GIB if vllm and device != "gpu" else None,
+        "gpu_share": vllm["gpu_memory_utilization"] if vllm and device != "cpu" else None,
+        "tensor_parallel": vllm["tensor_parallel"] if vllm else None,
+    }
+
+
+def weights_of(checkpoint: CheckpointConfig | None, cache: Path, precision: str) -> dict[str, Any]:
+    """Return how many weights a checkpoint has, and their bytes so; null is what is not known."""
+    from lineage.models.checkpoint import weights_in
+
+    weights = weights_in(checkpoint, cache) if checkpoint is not None else None
+    known = weights is not None and precision in BYTES
+    return {
+        "weights": weights,
+        "precision": precision or None,
+        "weight_bytes": weights * BYTES[precision] if weights is not None and known else None,
+    }
+
+
+def engine_sheet(document: Mapping[str, Any], title: str) -> Sheet:
+    """Return the table of the engines of a plan: a row each, with its memory."""
+    head = ("engine", "versions", "points", "started", "weights", "KV cache")
+    rows = [_engine_row(one, len(document["points"])) for one in document["engines"]]
+    note = "memory of each that is started; GPU: the share that it takes, weights and cache"
+    return Sheet(title, head, tuple(rows), note, left=3)
+
+
+def _engine_row(one: Mapping[str, Any], points: int) -> tuple[str, ...]:
+    size = NOT_COMPUTED
+    if one["weight_bytes"] is not None:
+        size = f"{one['weight_bytes'] / GIB:.2f} GiB ({one['precision']})"
+    elif one["weights"] is not None:
+        size = f"{one['weights']:,} weights"
+    kinds = []
+    if one["cpu_kv_cache_bytes"] is not None:
+        kinds.append(f"{one['cpu_kv_cache_bytes'] / GIB:.0f} GiB on a CPU")
+    if one["gpu_share"] is not None:
+        gpus = many(one["tensor_parallel"], "GPU")
+        kinds.append(f"{one['gpu_share']:.0%} of {gpus}")
+    whole = len(one["points"]) == points
+    among = "all" if whole else ", ".join(map(str, one["points"]))
+    cache = " or ".join(kinds) or NOT_COMPUTED
+    name = f"{one['kind']} {one['checkpoint']}"
+    return (name, ", ".join(one["versions"]), among, number(one["started"]), size, cache)
+
+
+def first_cells(points: Sequence[Mapping[str, Any]], plain: str) -> list[str]:
+    """Return what each point is called in a table: of a sweep by what its points do not share."""
+    shared = set.intersection(*(set(one["overrides"]) for one in points)) if points[1:] else set()
+    found = []
+    for place, one in enumerate(points):
+        own = " ".join(text for text in one["overrides"] if text not in shared)
+        found.append(f"{place}  {own}" if points[1:] else own or plain)
+    return found
+
+
+def with_time(
+    said: str, seconds: float | None, sources: Sequence[str], timers: Sequence[str]
+) -> str:
+    """Return `said` with where that is from, and how long it takes by the runs `timers`."""
+    if seconds is None:
+        return f"{said} (from {named(sources)}); how long is n/a"
+    here = f"{duration(seconds)} on this kind of machine (from {named(timers)})"
+    return (
+        f"{said} and {here}" if timers == sources else f"{said} (from {named(sources)}) and {here}"
+    )
+
+
+def cost_notes(whole: Mapping[str, Any]) -> list[str]:
+    """Return why a cost is not known, where it is not."""
+    if not whole["priced"]:
+        return ["cost n/a: set run.price_hour or run.price_million_tokens"]
+    return [] if whole["cost"] is not None else ["cost n/a: what it is a price of is not known"]
+
+
+def differing(keys: Sequence[str]) -> str:
+    """Return in words which settings of an earlier run are others."""
+    if not keys:
+        return "its settings are the same"
+    few = ", ".join(keys[:FEW]) + (" and others" if len(keys) > FEW else "")
+    are = "one of its settings is" if len(keys) == 1 else f"{len(keys)} of its settings are"
+    return f"{are} other: {few}"
+
+
+def rough(value: float) -> int:
+    """Return `value` to two digits, as it is known no better."""
+    whole = round(value)
+    return round(whole, 2 - len(str(abs(whole)))) if abs(whole) >= 100 else whole
+
+
+def duration(seconds: float) -> str:
+    """Return "41 minutes", in the largest unit of which there are some."""
+    name, size, _ = next(one for one in TIMES if seconds >= one[1] * one[2])
+    count = seconds / size
+    if count < MANY and name == "hours":
+        return f"{count:.1f} {name}"
+    return f"{round(count):,} {name}" if round(count) > 1 else "a second"
+
+
+def number(value: int | None) -> str:
+    """Return a count, or that it is not known."""
+    return NOT_COMPUTED if value is None else f"{value:,}"
+
+
+def many(count: int, what: str) -> str:
+    """Return "one engine", "3 engines"."""
+    words = {1: "one"}.get(count, f"{count:,}")
+    return f"{words} {what}{'' if count == 1 else 's'}"
+
+
+def named(folders: Sequence[str]) -> str:
+    """Return the folders, or the first of them with how many more."""
+    first, *more = folders
+    return f"{first} and {many(len(more), 'other')}" if more else first

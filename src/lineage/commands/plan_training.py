@@ -1,0 +1,184 @@
+"""What `lineage plan --train` says of trainings: how much, how long, on which engines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lineage.commands.plan_parts import (
+    BYTES,
+    Points,
+    cost_notes,
+    differing,
+    duration,
+    engine_plan,
+    engine_sheet,
+    first_cells,
+    many,
+    number,
+    rough,
+    weights_of,
+    with_time,
+)
+from lineage.commands.train import with_log
+from lineage.core.config import Config
+from lineage.models import shelf
+from lineage.models.factory import check_kind
+from lineage.models.versions import lookup, registry
+from lineage.report.headline import STAND_IN, engine_words
+from lineage.report.sheet import NOT_COMPUTED, Sheet
+from lineage.runs.earlier import finished
+from lineage.runs.forecast import engines, price, total
+from lineage.training.earlier import telling
+from lineage.training.forecast import Forecast, forecast
+from lineage.training.run import check
+
+COUNTS = ("steps", "groups", "rollouts", "episodes", "held_out")
+TAKEN = ("completions", "prompt_tokens", "completion_tokens", "seconds")
+TRAINER = "trainer"
+"""What learns, beside the engines: it holds the base weights a second time."""
+
+
+def reckoned(points: Points) -> dict[str, Any]:
+    """Return what trainings will take, as `--json` prints it.
+
+    `answer`, a dict a point, `engines` and trainers, `total`, `notes`. Null is what is not known.
+    Raises LineageError where one of them could not work.
+    """
+    configs = [with_log(config) for config in points.configs]
+    for config in configs:
+        check_kind(config)
+    needed = [check(config) for config in configs]
+    first = configs[0]
+    run = first.run
+    earlier = finished(Path(run.root), trainings=True)
+    known = [telling(config, earlier) for config in configs]
+    found = [
+        forecast(config, point, *kin)
+        for config, point, kin in zip(configs, points.overrides, known, strict=True)
+    ]
+    here = next((one for kin in known for one in kin if one is not None and one.here), None)
+    device, dtype = (here.device, here.dtype) if here else ("", "")
+    # Trainings go on in turn: each needs its engine for itself.
+    started = engines(list(zip(configs, needed, strict=True)))
+    learning = [one for one in started if one.kind != STAND_IN][:1]
+    cache = Path(run.cache)
+    serving = [engine_plan(one, cache, device, dtype, apart=True) for one in started]
+    cost = price(found, run.price_hour, run.price_million_tokens)
+    priced = run.price_hour is not None or run.price_million_tokens is not None
+    whole = {name: total(found, name) for name in (*COUNTS, *TAKEN)}
+    whole |= {"points": len(found), "cost": cost, "priced": priced}
+    whole["engine_starts"] = sum(one["started"] for one in serving)
+    kinds = {config.engine.kind for config in configs}
+    return {
+        "answer": _answer(whole, found),
+        "engine": first.engine.kind if len(kinds) == 1 else None,
+        "points": [asdict(one) for one in found],
+        "engines": [*serving, *(_trainer(configs, cache) for _ in learning)],
+        "total": whole,
+        "notes": _notes(whole, found, configs),
+    }
+
+
+def _trainer(configs: Sequence[Config], cache: Path) -> dict[str, Any]:
+    """Return what is known of what learns, of which each training starts its own."""
+    first = configs[0]
+    parent = lookup(registry(first.model), first.train.parent)
+    dtype = str(first.method.dtype)
+    workers = [config.train.workers for config in configs]
+    return {
+        "kind": TRAINER,
+        "checkpoint": parent.checkpoint.path or parent.checkpoint.kind,
+        "versions": list(dict.fromkeys(config.train.name for config in configs)),
+        "points": list(range(len(configs))),
+        "replicas": first.train.workers,
+        "started": None if None in workers else sum(one or 0 for one in workers),
+        **weights_of(parent.checkpoint, cache, dtype if dtype in BYTES else ""),
+        "cpu_kv_cache_bytes": None,
+        "gpu_share": None,
+        "tensor_parallel": None,
+    }
+
+
+def _answer(whole: dict[str, Any], found: Sequence[Forecast]) -> str:
+    """Return in a sentence how much, how long, on which engines, and at what cost."""
+    starts = whole["engine_starts"]
+    served = many(starts, "engine start") if starts else "no engine to start"
+    counts = (many(whole[name], name[:-1]) for name in ("steps", "groups", "rollouts"))
+    size = ", ".join((many(whole["points"], "training"), *counts))
+    if whole["completions"] is None:
+        return f"{size}; how many tokens and how long is n/a without an earlier training; {served}"
+    tokens = rough(whole["prompt_tokens"] + whole["completion_tokens"])
+    said = f"{size}, about {rough(whole['completions']):,} completions, {tokens:,} tokens"
+    sources = list(dict.fromkeys(one.source for one in found))
+    timers = list(dict.fromkeys(one.timed for one in found))
+    said = with_time(said, whole["seconds"], sources, timers)
+    if whole["cost"] is not None:
+        said += f", for about {whole['cost']:,.2f}"
+    return f"{said}; {served}"
+
+
+def _notes(
+    whole: dict[str, Any], found: Sequence[Forecast], configs: Sequence[Config]
+) -> list[str]:
+    """Return where the figures come from, and what is not among them."""
+    notes, root = [], configs[0].run.root
+    for config in configs:
+        name = config.train.name
+        if config.engine.kind != STAND_IN and name in shelf.names(shelf.folder_of(config.model)):
+            notes.append(f"{name} is on the shelf already: choose another train.name")
+    if any(one.completions is None for one in found):
+        notes.append(
+            f"n/a: {root} has no finished training of the same parent, method, suite and kind of "
+            "engine"
+        )
+    points = defaultdict(list)
+    for place, one in enumerate(found):
+        if one.source:
+            points[one.source, one.n, one.differs, one.guessed, one.lacking].append(place)
+    for (source, n, differs, guessed, lacking), among in points.items():
+        places = f"{'point' if len(among) == 1 else 'points'} {', '.join(map(str, among))}"
+        text = f"from {source}{'' if len(among) == len(found) else f' ({places})'}: "
+        text += f"n = {many(n, 'step')}, by curriculum, scaled by episodes, rollouts and held-out "
+        text += f"worlds; {differing(differs)}"
+        if guessed:
+            text += f"; it has no {', '.join(guessed)}: the mean of its curricula stands for that"
+        if lacking:
+            text += f"; it had no {', '.join(lacking)}: those are not among the figures"
+        notes.append(text)
+    for folder in dict.fromkeys(one.timed for one in found if one.timed):
+        notes.append(
+            f"time: all is written as fast as the rollouts of {folder}, and learnt in their "
+            "number; an engine's start and the report come on top"
+        )
+    if whole["completions"] is not None and whole["seconds"] is None:
+        notes.append(f"time n/a: no such training in {root} was on this kind of machine")
+    return list(dict.fromkeys(notes)) + cost_notes(whole)
+
+
+def sheets(document: dict[str, Any]) -> list[Sheet]:
+    """Return the tables of what `reckoned` returns: a row a training, then engines and trainers."""
+    head = (
+        *("training", "steps", "groups", "rollouts", "episodes", "held-out worlds"),
+        *("completions", "prompt tokens", "written tokens", "time"),
+    )
+    points = document["points"]
+    names = first_cells(points, "the default training")
+    rows = [(name, *_cells(one)) for name, one in zip(names, points, strict=True)]
+    if len(rows) > 1:
+        rows.append(("all", *_cells(document["total"])))
+    served = engine_words(document["engine"]) if document["engine"] else "several engines"
+    note = "groups, rollouts: of all steps; episodes: that the parent works before, for histories"
+    found = [Sheet(f"what will be trained, on {served}", head, tuple(rows), note)]
+    if document["engines"]:
+        found.append(engine_sheet(document, "engines and trainers that are started"))
+    return found
+
+
+def _cells(one: dict[str, Any]) -> tuple[str, ...]:
+    tokens = (number(one[name]) for name in TAKEN[:3])
+    time = NOT_COMPUTED if one["seconds"] is None else duration(one["seconds"])
+    return (*(f"{one[name]:,}" for name in COUNTS), *tokens, time)

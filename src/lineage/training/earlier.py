@@ -1,0 +1,152 @@
+"""The finished trainings of a folder that tell what one to come will take.
+
+Only trainings by the same method from the same parent, with the same suite and kind of engine, tell
+anything: see `lineage.training.forecast`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from lineage import compose
+from lineage.core.config import Config
+from lineage.core.errors import OVERLONG, LineageError
+from lineage.log.record import read_record
+from lineage.log.views.connect import connect
+from lineage.log.views.settings import leaves
+from lineage.runs.earlier import Found, differing, on_such_a_machine
+from lineage.runs.forecast import Spent
+from lineage.training.forecast import HELD_OUT, HISTORY, ROLLOUT, Earlier
+
+DECIDING = ("suite", "agent", "reward", "method", "train", "curricula")
+"""The nodes that decide how much a rollout, or what is done beside it, takes."""
+SIZES = (
+    *("train.name", "train.worlds", "train.held_out", "train.log", "train.workers", "train.gpus"),
+    *("method.steps", "method.warm_steps", "method.groups", "method.warm_groups", "method.group"),
+)
+"""The keys of these that say how much of it there is, or where it is done."""
+TAKEN = f"""\
+SELECT count(*) FILTER (prompt_tokens > 0 AND finish_reason <> '{OVERLONG}'),
+    coalesce(sum(prompt_tokens), 0)::BIGINT, coalesce(sum(completion_tokens), 0)::BIGINT
+FROM steps"""
+WORKED = "SELECT count(DISTINCT (lineage, generation, episode)) FROM steps WHERE phase = 'work'"
+CLOCK = "SELECT sum(seconds_generate + seconds_probe), sum(seconds), count(*) FROM curve"
+
+
+def telling(config: Config, runs: Iterable[Found]) -> tuple[Earlier | None, Earlier | None]:
+    """Return of the trainings `runs` the one that tells most of `config`, and one that tells its
+    time.
+
+    The first lacks the fewest of its curricula, and of these has the fewest other settings, and is
+    the newest. The second is the first of them that was on a machine of this kind.
+    """
+    mine = _deciding(leaves(compose.plain(config)))
+    kin = [(one, differing(mine, _deciding(one.settings))) for one in runs if _akin(config, one)]
+    courses = {*config.train.curricula}
+    # Sorting keeps the order among equals: the newest is first.
+    kin.sort(key=lambda one: (len(courses - {*one[0].record["curricula"]}), len(one[1])))
+    closest = None
+    for one, keys in kin:
+        if closest is not None and not _here(one.folder):
+            continue
+        found = _read(one, keys)
+        closest = closest or found
+        if found is not None and found.here:
+            return closest, found
+    return closest, None
+
+
+def _akin(config: Config, one: Found) -> bool:
+    mine = (config.suite.get("name"), config.engine.kind, config.train.parent, config.method.kind)
+    names = ("suite.name", "engine.kind", "train.parent", "method.kind")
+    return mine == tuple(one.settings.get(name) for name in names)
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: one
+        for key, one in settings.items()
+        if key.partition(".")[0] in DECIDING and key not in SIZES
+    }
+
+
+def _read(one: Found, differs: tuple[str, ...]) -> Earlier | None:
+    """Return what the training took, None where its log cannot be read."""
+    try:
+        spent, sampling, learning, steps = _spent(one.folder, int(one.settings["train.held_out"]))
+    except (LineageError, OSError, duckdb.Error):
+        return None
+    served = next((found["engine"] for found in _records(one.folder) if found.get("engine")), {})
+    return Earlier(
+        folder=str(one.folder),
+        steps=steps,
+        spent=spent,
+        sampling=sampling,
+        learning=learning,
+        differs=differs,
+        here=_here(one.folder),
+        device=str(served.get("device") or ""),
+        dtype=str(served.get("dtype") or ""),
+    )
+
+
+def _here(folder: Path) -> bool:
+    return any(on_such_a_machine(one) for one in _records(folder))
+
+
+def _records(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of the training and of the runs that it holds: these name the machine."""
+    for file in (folder / "run.json", *sorted(folder.glob("*/*/run.json"))):
+        try:
+            yield read_record(file.parent)
+        except (LineageError, OSError):
+            continue
+
+
+# What is finished stays as it is, and the points of a sweep ask for the same.
+@lru_cache
+def _spent(folder: Path, held_out: int) -> tuple[dict[tuple[str, str], Spent], float, float, int]:
+    """Return what each curriculum took, the seconds of sampling and of the rest, and the steps."""
+    found: dict[tuple[str, str], Spent] = {}
+    with closing(connect(folder)) as log:
+        by_course = "SELECT curriculum, count(*) FROM training GROUP BY ALL ORDER BY ALL"
+        rollouts = log.execute(by_course).fetchall()
+        sampling, whole, steps = log.execute(CLOCK).fetchone() or (None, None, 0)
+    for course, count in rollouts:
+        found[course, ROLLOUT] = _taken(count, folder, course)
+        school = folder / "school" / course
+        if _logged(school):
+            with closing(connect(school)) as log:
+                (worked,) = log.execute(WORKED).fetchone() or (0,)
+            if worked:
+                found[course, HISTORY] = _taken(worked, school)
+        place = folder / "held-out" / course
+        sides = [one for one in (place, *sorted(place.glob("*"))) if _logged(one)]
+        if sides and held_out:
+            parts = [_taken(held_out, one) for one in sides]
+            found[course, HELD_OUT] = Spent(
+                held_out,
+                sum(one.completions for one in parts),
+                sum(one.prompt_tokens for one in parts),
+                sum(one.completion_tokens for one in parts),
+            )
+    seconds = float(sampling or 0.0)
+    return found, seconds, max(0.0, float(whole or 0.0) - seconds), int(steps)
+
+
+def _logged(run: Path) -> bool:
+    return next((run / "steps").glob("**/*.parquet"), None) is not None
+
+
+def _taken(units: int, run: Path, course: str | None = None) -> Spent:
+    """Return what the steps of `run` took, those of a curriculum alone where one is named."""
+    only = ("", []) if course is None else (" WHERE arm = ?", [course])
+    with closing(connect(run)) as log:
+        counts = log.execute(TAKEN + only[0], only[1]).fetchone() or (0, 0, 0)
+    return Spent(units, *map(int, counts))
