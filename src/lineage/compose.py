@@ -35,8 +35,8 @@ from lineage.core.jsonfile import read_file
 from lineage.core.names import SAFE
 from lineage.core.tasks import Suite
 from lineage.models import shelf
+from lineage.models.profile import MODEL_OWN
 from lineage.suites import make_suite
-
 
 def load(overrides: Sequence[str], *versions: str, name: str = PRIMARY) -> Config:
     """Return the configuration that `overrides` (Hydra's grammar) make of the shipped tree.
@@ -154,8 +154,7 @@ def identity(config: Config) -> dict[str, Any]:
     engine = tree["engine"]
     wanted = {node: tree[node] for node in IDENTITY}
     kind = engine["kind"]
-    # Of vLLM's keys only the precision decides what is answered.
-    behaviour = engine["vllm"]["dtype"] if kind == "vllm" else engine.get(kind, engine["options"])
+    behaviour = _of_vllm(engine["vllm"]) if kind == "vllm" else engine.get(kind, engine["options"])
     wanted["engine"] = {"kind": kind, kind: behaviour}
     used = {*config.schedule.versions, *_suite_versions(tree)}
     for name in config.arms.names:
@@ -168,6 +167,17 @@ def identity(config: Config) -> dict[str, Any]:
         del wanted["schedule"]["trained"]
     wanted["model"] = _contents(tree, used)
     return wanted
+
+
+def _of_vllm(vllm: dict[str, Any]) -> Any:
+    """Return what of vLLM's keys decides what is answered: the precision.
+
+    And, where they say something, that of the cache and arguments that only vLLM knows.
+    """
+    cache, extra = vllm["kv_cache_dtype"], vllm["extra"]
+    more = {} if cache in (None, MODEL_OWN) else {"kv_cache_dtype": cache}
+    more |= {"extra": extra} if extra else {}
+    return {"dtype": vllm["dtype"], **more} if more else vllm["dtype"]
 
 
 def training_hash(config: Config) -> str:

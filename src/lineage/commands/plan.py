@@ -129,6 +129,7 @@ def _engine(one: EnginePlan, cache: Path, device: str, dtype: str) -> dict[str, 
     earlier run on such a machine.
     """
     from lineage.models.checkpoint import weights_in
+    from lineage.models.profile import memory
 
     vllm = one.settings["vllm"] if one.kind == "vllm" else None
     weights = weights_in(one.checkpoint, cache) if vllm else None
@@ -145,8 +146,11 @@ def _engine(one: EnginePlan, cache: Path, device: str, dtype: str) -> dict[str, 
         "precision": precision or None,
         "weight_bytes": size,
         "cpu_kv_cache_bytes": vllm["cpu_kv_cache_gib"] * GIB if vllm and device != "gpu" else None,
-        "gpu_share": vllm["gpu_memory_utilization"] if vllm and device != "cpu" else None,
+        "gpu_share": memory(vllm["gpu_memory_utilization"], vllm["gpus"])
+        if vllm and device != "cpu"
+        else None,
         "tensor_parallel": vllm["tensor_parallel"] if vllm else None,
+        "pipeline_parallel": vllm["pipeline_parallel"] if vllm else None,
     }
 
 
@@ -264,7 +268,7 @@ def _engine_row(one: dict[str, Any], points: int) -> tuple[str, ...]:
     if one["cpu_kv_cache_bytes"] is not None:
         kinds.append(f"{one['cpu_kv_cache_bytes'] / GIB:.0f} GiB on a CPU")
     if one["gpu_share"] is not None:
-        gpus = _many(one["tensor_parallel"], "GPU")
+        gpus = _many(one["tensor_parallel"] * one["pipeline_parallel"], "GPU")
         kinds.append(f"{one['gpu_share']:.0%} of {gpus}")
     whole = len(one["points"]) == points
     among = "all" if whole else ", ".join(map(str, one["points"]))
