@@ -33,6 +33,8 @@ from lineage.models.replica import Replica, last_line, place, resources
 from lineage.models.surrogate import count_tokens
 from lineage.models.tuner import Tuner, trained
 from lineage.models.versions import ModelVersion, lookup, registry
+from lineage.models.vllm_engine import environment
+from lineage.models.vllm_extra import check
 
 OFFLINE = {"env_vars": {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}}
 NOWHERE = Located(Path(), None)
@@ -60,8 +62,12 @@ class Fleet:
     async def start(self, versions: Sequence[str]) -> None:
         """Start the engines that serve `versions`, one after another.
 
-        Raises LineageError where a checkpoint is missing, Ray has too little, or an engine fails.
+        Raises LineageError where a checkpoint is missing, vLLM refuses an argument, Ray has too
+        little, or an engine fails.
         """
+        if self.config.kind == "vllm":
+            vllm = self.config.vllm
+            await asyncio.to_thread(check, vllm, environment(vllm, self.cache, on_gpu=False))
         wanted: dict[CheckpointConfig, list[ModelVersion]] = {}
         for name in versions:
             one = lookup(self.versions, name)

@@ -21,6 +21,7 @@ from lineage.models.profile import Profile
 from lineage.models.protocol import Completion, Request, ToolCall
 from lineage.models.versions import ModelVersion
 from lineage.models.vllm_arguments import arguments, further
+from lineage.models.vllm_extra import parsed
 
 
 class EngineDied(Exception):
@@ -76,7 +77,7 @@ class VllmEngine:
         self.dtype = precision(config.dtype, profile.on_gpu)
         folders = {name: one.adapter for name, one in versions.items() if one.adapter}
         told = arguments(checkpoint, versions, config, profile, self.dtype, adaptable)
-        told |= further(config)
+        told |= parsed(further(config))
         self.versions = dict(versions)
         self.adapters = {
             name: LoRARequest(name, number, folder)
