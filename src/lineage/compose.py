@@ -29,6 +29,7 @@ from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
+from lineage.core.config_engine import EXTRA
 from lineage.core.errors import LineageError
 from lineage.core.fields import checked
 from lineage.core.jsonfile import read_file
@@ -37,6 +38,10 @@ from lineage.core.tasks import Suite
 from lineage.models import shelf
 from lineage.models.profile import MODEL_OWN
 from lineage.suites import make_suite
+
+TRUSTING = "trust_remote_code"
+"""vLLM's switch that runs the code in a model's folder."""
+
 
 def load(overrides: Sequence[str], *versions: str, name: str = PRIMARY) -> Config:
     """Return the configuration that `overrides` (Hydra's grammar) make of the shipped tree.
@@ -114,6 +119,19 @@ def check_suite(config: Config, path: Path, remedy: str, deliberate: Collection[
             f"{path}: suite._target_ is {target!r}, which is none of lineage's own, and its code "
             f"would be run: {remedy}"
         )
+
+
+def check_extra(config: Config, path: Path, remedy: str, deliberate: Collection[str] = ()) -> None:
+    """Raise LineageError, ending with `remedy`, where `path` has vLLM do what may run code.
+
+    Of its arguments numbers and switches name none, but the one that trusts a model's own.
+    `deliberate` are the keys that whoever runs the command has set.
+    """
+    for name, value in config.engine.vllm.extra.items():
+        key = f"{EXTRA}.{name}"
+        harmless = name != TRUSTING and isinstance(value, int | float | None)
+        if value and not harmless and key not in deliberate:
+            raise LineageError(f"{path}: {key} may name code that vLLM would run: {remedy}")
 
 
 @cache

@@ -87,6 +87,9 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     named = (str(value) for key, value in parsed if key == "suite._target_")
     remedy = f"to fork it all the same, add suite._target_={target}"
     compose.check_suite(checked(Config, values), run / "config.yaml", remedy, tuple(named))
+    given = {key for key, _ in parsed}
+    remedy = "to fork it all the same, set that key yourself"
+    compose.check_extra(checked(Config, values), run / "config.yaml", remedy, given)
     return compose.with_shelf(compose.typed(values))
 
 
