@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from lineage import compose
 from lineage.core.config_engine import CheckpointConfig, EngineConfig
 from lineage.core.errors import LineageError
-from lineage.models.checkpoint import TARGETS
+from lineage.models import vllm_arguments
 from lineage.models.profile import Profile, resolve
 from lineage.models.versions import ModelVersion
 from lineage.models.vllm_arguments import OURS, arguments, further, key_of
@@ -22,6 +21,11 @@ VERSIONS = {
     "m@r0": ModelVersion("m@r0", HELD, "", 2048, "", ""),
     "m@r1": ModelVersion("m@r1", HELD, "an-adapter", 2048, "", ""),
 }
+
+
+@pytest.fixture(autouse=True)
+def no_adapter_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_arguments, "changed_layers", lambda folders: [*folders])
 
 
 def engine(*overrides: str) -> EngineConfig:
@@ -64,10 +68,7 @@ def test_the_default_on_a_cpu_is_told_to_vllm_as_ever() -> None:
     assert told(config, profile) == PLAIN
 
 
-def test_adapters_are_told_to_vllm_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lineage.models import vllm_arguments
-
-    monkeypatch.setattr(vllm_arguments, "changed_layers", lambda folders: [*folders])
+def test_adapters_are_told_to_vllm_as_ever() -> None:
     config = engine()
     lora = {"enable_lora": True, "max_cpu_loras": 64, "max_lora_rank": 8}
     expected = PLAIN | lora | {"lora_target_modules": ["an-adapter"]}
@@ -75,7 +76,6 @@ def test_adapters_are_told_to_vllm_as_ever(monkeypatch: pytest.MonkeyPatch) -> N
     assert told(config, profile, adaptable=True) == expected | {"max_loras": 2}
     fixed = arguments("m", VERSIONS, config.vllm, profile, "bfloat16", False)
     assert fixed == expected | {"max_loras": 1}
-    assert TARGETS
 
 
 def test_the_default_on_a_gpu_is_for_a_gpu() -> None:
@@ -151,13 +151,14 @@ def test_the_record_tells_all_that_was_open() -> None:
 
 
 def test_an_argument_of_ours_names_the_key_that_sets_it() -> None:
+    default = compose.load([])
     for name, key in OURS.items():
-        config = replace(engine().vllm, extra={name: 1})
+        config = replace(default.engine.vllm, extra={name: 1})
         with pytest.raises(LineageError, match=r"engine\.vllm\.extra\.\w+ is set by lineage") as e:
             further(config)
         assert str(e.value) == f"engine.vllm.extra.{name} is set by lineage itself: use {key}"
     keys = {key for key in OURS.values() if " " not in key}
-    tree = compose.plain(compose.load([]))
+    tree = compose.plain(default)
     for key in keys:
         node: Any = tree
         for part in key.split("."):
@@ -178,7 +179,7 @@ def test_what_is_null_is_as_vllm_has_it() -> None:
     assert key_of("kv_cache_dtype") == "engine.vllm.kv_cache_dtype"
 
 
-def test_what_conf_adds_comes_by_its_name(tmp_path: Path) -> None:
+def test_what_conf_adds_comes_by_its_name() -> None:
     added = engine("+engine.vllm.extra.max_num_batched_tokens=8192").vllm.extra
     assert added == {"max_num_batched_tokens": 8192}
     whole = engine("engine.vllm.extra={quantization: fp8, compilation_config: {mode: 3}}")
