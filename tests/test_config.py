@@ -66,12 +66,18 @@ WRONG: list[tuple[str, Any, str]] = [
     ("train.gpus", 0, "it must be more than 0 (GPUs)"),
     ("train.workers", 0, "it must be null or 1 or more (processes)"),
     ("engine.vllm.tensor_parallel", 0, "it must be 1 or more (GPUs)"),
+    ("engine.vllm.pipeline_parallel", 0, "it must be 1 or more (stages)"),
+    ("engine.vllm.max_num_seqs", 0, "it must be null or 1 or more (sequences in one batch)"),
+    ("engine.max_in_flight", 0, "it must be null or 1 or more (requests over the whole fleet)"),
+    ("engine.vllm.enforce_eager", 5, "it must be null or true or false"),
+    ("engine.vllm.kv_cache_dtype", ["fp8"], "it must be null or text"),
+    ("engine.vllm.extra", None, "it must be a mapping of keys"),
     ("engine.vllm.cpu_kv_cache_gib", 0, "it must be 1 or more (GiB)"),
     ("engine.vllm.max_loras", 0, "it must be 1 or more (adapters in one batch)"),
     (
         "engine.vllm.gpu_memory_utilization",
         0,
-        "it must be more than 0 and at most 1 (share of a GPU)",
+        "it must be null or more than 0 and at most 1 (share of a GPU)",
     ),
     ("log.confidence", 1, "it must be more than 0 and less than 1 (level of an interval)"),
     ("finetune.learning_rate", 0, "it must be more than 0 and at most 1 (of the optimiser)"),
@@ -170,6 +176,15 @@ def test_a_configuration_is_a_value_that_is_checked_wherever_it_is_made() -> Non
         ("experiment=migrations engine.vllm.dtype=bfloat16", "93b6556a", "12a57ab5"),
         ("experiment=succession engine.vllm.dtype=bfloat16", "0d95fa3a", "0d95fa3a"),
         ("engine=surrogate suite=warehouse method=rft", "83318fa1", ""),
+        # What says how fast an engine is, and where, is not in the hash.
+        (
+            "experiment=first-light engine.vllm.dtype=bfloat16 engine.vllm.enforce_eager=false "
+            "engine.vllm.max_num_seqs=512 engine.max_in_flight=9 engine.vllm.chunked_prefill=true "
+            "engine.vllm.gpu_memory_utilization=0.4 engine.vllm.tensor_parallel=2 "
+            "engine.vllm.pipeline_parallel=2 engine.vllm.kv_cache_dtype=auto engine.vllm.extra={}",
+            "77bea4f8",
+            "1fe1ab44",
+        ),
         # A whole number where any number will do is 1.0 in the hash.
         (
             "engine=surrogate experiment.revisit=1 reward.memory=0 agent.temperature=1 "
@@ -183,6 +198,18 @@ def test_hashes_stay(overrides: str, run: str, training: str) -> None:
     config = compose.load(overrides.split())
     assert compose.config_hash(config) == run
     assert not training or compose.training_hash(config) == training
+
+
+@pytest.mark.parametrize(
+    "override", ["engine.vllm.kv_cache_dtype=fp8", "+engine.vllm.extra.quantization=fp8"]
+)
+def test_what_may_change_an_answer_is_in_the_hash(override: str) -> None:
+    assert compose.config_hash(compose.load([override])) != compose.config_hash(DEFAULT)
+    assert compose.training_hash(compose.load([override])) != compose.training_hash(DEFAULT)
+    stand_in = compose.load(["engine=surrogate"])
+    assert compose.config_hash(compose.load(["engine=surrogate", override])) == (
+        compose.config_hash(stand_in)
+    )
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,34 @@ def test_a_suite_of_somebody_else_is_not_imported(
     assert not told.exists()
 
 
+@pytest.mark.parametrize(
+    ("extra", "refused"),
+    [
+        ({"trust_remote_code": True}, "trust_remote_code"),
+        ({"max_num_batched_tokens": 8192, "worker_cls": "evil.Worker"}, "worker_cls"),
+        ({"hf_overrides": {"auto_map": "evil"}}, "hf_overrides"),
+        ({"max_num_batched_tokens": 8192, "enable_dbo": True, "worker_cls": None}, ""),
+    ],
+)
+def test_what_vllm_would_run_for_somebody_else_is_refused(
+    extra: dict[str, Any], refused: str, spoilt: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = yaml.safe_load((spoilt / "config.yaml").read_text())
+    edited(spoilt, engine={"vllm": tree["engine"]["vllm"] | {"extra": extra}})
+    if not refused:
+        with pytest.raises(SystemExit) as stopped:
+            main(["resume", str(spoilt)])
+        assert stopped.value.code == 0, capsys.readouterr().err
+        return
+    said = fails(capsys, "resume", str(spoilt))
+    assert f"engine.vllm.extra.{refused} may name code" in said
+    assert f"lineage resume {spoilt} --trust" in said
+    with pytest.raises(LineageError, match=rf"extra\.{refused} .* set that key yourself"):
+        configured(spoilt, Fork("k-1", 0, 1), [])
+    given = [f"+engine.vllm.extra.{refused}=null"]
+    assert configured(spoilt, Fork("k-1", 0, 1), given).engine.vllm.extra[refused] is None
+
+
 def test_a_suite_of_somebody_else_is_neither_forked_nor_trained_on(
     spoilt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,12 +192,10 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
         return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if not options.trust:
-        compose.check_suite(
-            config,
-            folder / "config.yaml",
-            f"if you trust it: lineage resume {folder} --trust",
-            compose.own_suites(options.config_dir) if options.config_dir else (),
-        )
+        file, remedy = folder / "config.yaml", f"if you trust it: lineage resume {folder} --trust"
+        known = compose.own_suites(options.config_dir) if options.config_dir else ()
+        compose.check_suite(config, file, remedy, known)
+        compose.check_extra(config, file, remedy)
     if options.changed:
         from lineage.runs.code import accept_changes
 

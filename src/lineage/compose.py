@@ -29,13 +29,18 @@ from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
+from lineage.core.config_engine import EXTRA
 from lineage.core.errors import LineageError
 from lineage.core.fields import checked
 from lineage.core.jsonfile import read_file
 from lineage.core.names import SAFE
 from lineage.core.tasks import Suite
 from lineage.models import shelf
+from lineage.models.profile import MODEL_OWN
 from lineage.suites import make_suite
+
+TRUSTING = "trust_remote_code"
+"""vLLM's switch that runs the code in a model's folder."""
 
 
 def load(overrides: Sequence[str], *versions: str, name: str = PRIMARY) -> Config:
@@ -116,6 +121,19 @@ def check_suite(config: Config, path: Path, remedy: str, deliberate: Collection[
         )
 
 
+def check_extra(config: Config, path: Path, remedy: str, deliberate: Collection[str] = ()) -> None:
+    """Raise LineageError, ending with `remedy`, where `path` has vLLM do what may run code.
+
+    Of its arguments numbers and switches name none, but the one that trusts a model's own.
+    `deliberate` are the keys that whoever runs the command has set.
+    """
+    for name, value in config.engine.vllm.extra.items():
+        key = f"{EXTRA}.{name}"
+        harmless = name != TRUSTING and isinstance(value, int | float | None)
+        if value and not harmless and key not in deliberate:
+            raise LineageError(f"{path}: {key} may name code that vLLM would run: {remedy}")
+
+
 @cache
 def own_suites(folder: Path | None = None) -> frozenset[str]:
     """Return the `_target_`s of the entries of `conf/suite`, or of such a `folder` of one's own."""
@@ -154,8 +172,7 @@ def identity(config: Config) -> dict[str, Any]:
     engine = tree["engine"]
     wanted = {node: tree[node] for node in IDENTITY}
     kind = engine["kind"]
-    # Of vLLM's keys only the precision decides what is answered.
-    behaviour = engine["vllm"]["dtype"] if kind == "vllm" else engine.get(kind, engine["options"])
+    behaviour = _of_vllm(engine["vllm"]) if kind == "vllm" else engine.get(kind, engine["options"])
     wanted["engine"] = {"kind": kind, kind: behaviour}
     used = {*config.schedule.versions, *_suite_versions(tree)}
     for name in config.arms.names:
@@ -168,6 +185,17 @@ def identity(config: Config) -> dict[str, Any]:
         del wanted["schedule"]["trained"]
     wanted["model"] = _contents(tree, used)
     return wanted
+
+
+def _of_vllm(vllm: dict[str, Any]) -> Any:
+    """Return what of vLLM's keys decides what is answered: the precision.
+
+    And, where they say something, that of the cache and arguments that only vLLM knows.
+    """
+    cache, extra = vllm["kv_cache_dtype"], vllm["extra"]
+    more = {} if cache in (None, MODEL_OWN) else {"kv_cache_dtype": cache}
+    more |= {"extra": extra} if extra else {}
+    return {"dtype": vllm["dtype"], **more} if more else vllm["dtype"]
 
 
 def training_hash(config: Config) -> str:

@@ -93,6 +93,9 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     named |= {one for place in within[1:] for one in compose.own_suites(place)}
     remedy = f"to fork it all the same, add suite._target_={target}"
     compose.check_suite(checked(Config, values), run / "config.yaml", remedy, named)
+    given = {key for key, _ in parsed}
+    remedy = "to fork it all the same, set that key yourself"
+    compose.check_extra(checked(Config, values), run / "config.yaml", remedy, given)
     return compose.with_shelf(compose.typed(values))
 
 

@@ -70,6 +70,8 @@ def engine_plan(
     """Return what is known of an engine before it starts; `device` and `dtype` are those of an
     earlier run on such a machine. `apart`: each point starts it anew.
     """
+    from lineage.models.profile import memory
+
     vllm = one.settings["vllm"] if one.kind == "vllm" else None
     wanted = str(vllm["dtype"]) if vllm else ""
     precision = wanted if wanted in BYTES else dtype
@@ -82,8 +84,11 @@ def engine_plan(
         "started": one.replicas * (len(one.points) if apart else 1),
         **weights_of(one.checkpoint if vllm else None, cache, precision),
         "cpu_kv_cache_bytes": vllm["cpu_kv_cache_gib"] * GIB if vllm and device != "gpu" else None,
-        "gpu_share": vllm["gpu_memory_utilization"] if vllm and device != "cpu" else None,
+        "gpu_share": memory(vllm["gpu_memory_utilization"], vllm["gpus"])
+        if vllm and device != "cpu"
+        else None,
         "tensor_parallel": vllm["tensor_parallel"] if vllm else None,
+        "pipeline_parallel": vllm["pipeline_parallel"] if vllm else None,
     }
 
 
@@ -118,7 +123,7 @@ def _engine_row(one: Mapping[str, Any], points: int) -> tuple[str, ...]:
     if one["cpu_kv_cache_bytes"] is not None:
         kinds.append(f"{one['cpu_kv_cache_bytes'] / GIB:.0f} GiB on a CPU")
     if one["gpu_share"] is not None:
-        gpus = many(one["tensor_parallel"], "GPU")
+        gpus = many(one["tensor_parallel"] * one["pipeline_parallel"], "GPU")
         kinds.append(f"{one['gpu_share']:.0%} of {gpus}")
     whole = len(one["points"]) == points
     among = "all" if whole else ", ".join(map(str, one["points"]))

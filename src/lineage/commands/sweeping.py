@@ -266,6 +266,7 @@ def _saved(
         config = at_home(compose.load_file(file), place)
         if not trust:
             compose.check_suite(config, file, remedy, known)
+            compose.check_extra(config, file, remedy)
         return config
     texts = [*asked.of_hydra, *point.overrides]
     if not trust:
@@ -278,4 +279,7 @@ def _saved(
                 f"{folder}: point {point.folder} is composed of what {place.parent.name} names, "
                 f"with a suite that is none of lineage's own, or with interpolations: {remedy}"
             )
-    return configured(asked.of_hydra, point, asked.name)
+    config = configured(asked.of_hydra, point, asked.name)
+    if not trust:
+        compose.check_extra(config, folder, remedy)
+    return config

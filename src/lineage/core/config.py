@@ -315,4 +315,8 @@ class Config:
 TRAINING = ("train", "method", "curricula")
 """The nodes that decide, with those of `IDENTITY`, what a training makes."""
 IDENTITY = tuple(node.name for node in fields(Config) if node.name not in (*TRAINING, "log", "run"))
-"""The nodes that decide what a run logs; of `engine`, only the kind and its own node."""
+"""The nodes that decide what a run logs; of `engine`, only the kind and its own node.
+
+Of vLLM's node that is the precision, and what else is set that may change an answer: see
+`lineage.compose.identity`.
+"""

@@ -7,10 +7,12 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from lineage.core.fields import NODE, Gpus, Number, Share, Whole, key
+from lineage.core.fields import NODE, Gpus, Number, Share, Whole, key, wrong
 from lineage.core.names import check_names
 
 Precision = Literal["auto", "bfloat16", "float32"]
+EXTRA = "engine.vllm.extra"
+"""The key of arguments that are vLLM's alone."""
 
 
 @dataclass(frozen=True, config=NODE)
@@ -54,21 +56,40 @@ class VllmConfig:
     """Arguments of each vLLM engine."""
 
     dtype: Precision = key("auto: bfloat16 where the processor has instructions for it")
-    enforce_eager: bool = key()
-    max_num_seqs: Whole = key("", "sequences in one batch", ge=1)
+    enforce_eager: bool | None = key("no CUDA graphs; null: on a processor alone")
+    max_num_seqs: Whole | None = key("null: by device", "sequences in one batch", ge=1)
     max_loras: Whole = key("", "adapters in one batch", ge=1)
     max_cpu_loras: Whole = key("", "adapters kept in memory", ge=1)
     max_lora_rank: Whole = key("", "rank of an adapter", ge=1, le=512)
-    tensor_parallel: Whole = key("that one engine is spread over", "GPUs", ge=1)
+    tensor_parallel: Whole = key("that a stage is spread over, on one node", "GPUs", ge=1)
+    pipeline_parallel: Whole = key("that may be on other nodes", "stages", default=1, ge=1)
     cpus: Number = key("that Ray reserves an engine", "CPUs", ge=0)
     gpus: Gpus | None = key(
-        "an engine; null: tensor_parallel where Ray has GPUs, else 0", "GPUs", default=None, ge=0
+        "an engine; null: all that it is spread over; 0: on the CPU", "GPUs", default=None, ge=0
     )
     cpu_kv_cache_gib: Whole = key("of an engine on the CPU", "GiB", ge=1)
-    gpu_memory_utilization: Number = key("that an engine takes", "share of a GPU", gt=0, le=1)
+    gpu_memory_utilization: Number | None = key(
+        "that an engine takes; null: most of what it books", "share of a GPU", gt=0, le=1
+    )
+    kv_cache_dtype: str | None = key("vLLM's name; null: the model's own", default=None)
+    chunked_prefill: bool | None = key("null: on a GPU alone", default=None)
     threads: Whole | None = key(
         "of an engine on the CPU; null: one a core", "threads", default=None, ge=1
     )
+    extra: dict[str, Any] = key("further arguments of vLLM, by their names there", factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        spread = self.tensor_parallel * self.pipeline_parallel
+        staged = self.pipeline_parallel > 1
+        # A share of one GPU is for an engine that is on one, and a stage has just its own.
+        if spread > 1 and self.gpus and (self.gpus < spread or (staged and self.gpus > spread)):
+            raise wrong(
+                f"engine.vllm.gpus is {self.gpus:g}, but tensor_parallel={self.tensor_parallel} "
+                f"and pipeline_parallel={self.pipeline_parallel} spread an engine over {spread}: "
+                "leave it null, or change these"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=NODE)
@@ -100,7 +121,7 @@ class EngineConfig:
     kind: str = key("vllm | surrogate: see lineage.models.factory")
     hosted: bool = key("in Ray actors (vllm always is)")
     replicas: Whole = key("", "actors a checkpoint", ge=1)
-    max_in_flight: Whole = key("", "requests over the whole fleet", ge=1)
+    max_in_flight: Whole | None = key("null: by device", "requests over the whole fleet", ge=1)
     max_restarts: Whole = key("before its requests fail", "restarts of one actor", ge=0)
     max_failures: Whole = key("before the run gives up", "failed requests in a row", ge=1)
     start_timeout_s: Whole = key("until an engine must be ready", "seconds", ge=1)

@@ -26,11 +26,15 @@ from lineage.models.checkpoint import locate
 from lineage.models.cluster import Cluster
 from lineage.models.health import State
 from lineage.models.host import Added, Deployment
+from lineage.models.placement import bundles, fits, no_room
+from lineage.models.profile import resolve
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
-from lineage.models.replica import Replica, last_line, place
+from lineage.models.replica import Replica, last_line, place, resources
 from lineage.models.surrogate import count_tokens
 from lineage.models.tuner import Tuner, trained
 from lineage.models.versions import ModelVersion, lookup, registry
+from lineage.models.vllm_engine import environment
+from lineage.models.vllm_extra import check
 
 OFFLINE = {"env_vars": {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}}
 NOWHERE = Located(Path(), None)
@@ -48,18 +52,22 @@ class Fleet:
         self.tuners: dict[CheckpointConfig, Any] = {}
         self.tuning = asyncio.Lock()
         self.cluster = Cluster(config.run.ray_address, config.run.ray_timeout_s)
-        self.room = asyncio.Semaphore(self.config.max_in_flight)
+        self.profile = resolve(self.config, gpus=False)
+        self.room = asyncio.Semaphore(self.profile.max_in_flight)
         self.replicas: dict[CheckpointConfig, list[Replica]] = {}
         self.located: dict[str, Located] = {}
         self.counters: dict[str, TokenCounter] = {}
-        self.on_gpu = False
         self.dtype = ""
 
     async def start(self, versions: Sequence[str]) -> None:
         """Start the engines that serve `versions`, one after another.
 
-        Raises LineageError where a checkpoint is missing, Ray has too little, or an engine fails.
+        Raises LineageError where a checkpoint is missing, vLLM refuses an argument, Ray has too
+        little, or an engine fails.
         """
+        if self.config.kind == "vllm":
+            vllm = self.config.vllm
+            await asyncio.to_thread(check, vllm, environment(vllm, self.cache, on_gpu=False))
         wanted: dict[CheckpointConfig, list[ModelVersion]] = {}
         for name in versions:
             one = lookup(self.versions, name)
@@ -67,15 +75,25 @@ class Fleet:
             if self.config.kind == "vllm":
                 self.located[name] = await asyncio.to_thread(locate, one, self.cache)
         self.cluster.join()
-        self.on_gpu = self.cluster.gpus() > 0
+        engines = len(wanted) * self.config.replicas
+        self.profile = resolve(self.config, self.cluster.gpus() > 0, engines)
+        self.room = asyncio.Semaphore(self.profile.max_in_flight)
+        self._check_room(engines)
         for checkpoint, served in wanted.items():
             for _ in range(self.config.replicas):
-                replica = await place(self._deployment(served), self.cluster.address is None)
+                here = self.cluster.address is None
+                replica = await place(self._deployment(served), here, engines)
                 self.replicas.setdefault(checkpoint, []).append(replica)
                 started = await replica.launch()
             self.dtype = started.dtype
             counter = _counter(started.tokenizer)
             self.counters |= dict.fromkeys((one.name for one in served), counter)
+
+    def _check_room(self, engines: int) -> None:
+        """Raise LineageError where a Ray of our own has too little: no node will join that one."""
+        engine, nodes = bundles(self.profile, self.config.vllm.cpus), resources()
+        if self.cluster.folder is not None and not fits(engine * engines, nodes):
+            raise LineageError(no_room(engine, engines, nodes))
 
     def _deployment(self, served: Sequence[ModelVersion]) -> Deployment:
         """Return the deployment of a checkpoint with the versions `served`, which share it."""
@@ -88,7 +106,7 @@ class Fleet:
             },
             engine=self.config,
             cache=str(self.cache),
-            on_gpu=self.on_gpu,
+            profile=self.profile,
             adaptable=self.adaptable,
             scratch=str(self.cluster.folder or ""),
         )
@@ -186,10 +204,12 @@ class Fleet:
 
     def spare_gpus(self) -> float:
         """Return how many GPUs the engines leave: a trainer may have them."""
-        return float(ray.available_resources().get("GPU", 0.0)) if self.on_gpu else 0.0
+        if not self.replicas:
+            return 0.0
+        return float(ray.available_resources().get("GPU", 0.0))
 
     def describe(self) -> dict[str, Any]:
-        """Return what served a run: device, precision, libraries, adapters and their SHA-256."""
+        """Return what served a run: device, precision, settings, libraries, adapters' SHA-256."""
         adapters = {
             name: hashlib.sha256(
                 (located.adapter / "adapter_model.safetensors").read_bytes()
@@ -198,8 +218,9 @@ class Fleet:
             if located.adapter is not None
         }
         return {
-            "device": "gpu" if self.on_gpu else "cpu",
+            "device": self.profile.device,
             "dtype": self.dtype,
+            "settings": self.profile.told(self.config.kind),
             "libraries": installed(*SERVING),
             "adapters": adapters,
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lineage.core.config_engine import EngineConfig
+from lineage.models.profile import Profile
 from lineage.models.protocol import Completion, Example, Request
 from lineage.models.surrogate import Surrogate
 from lineage.models.versions import ModelVersion
@@ -42,7 +43,7 @@ class Added:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a host serves: a checkpoint's folder and its versions, on CPU or GPU.
+    """What a host serves: a checkpoint's folder and its versions, with the settings of its device.
 
     `added` are those that came while it ran, where it is `adaptable`. `scratch` is a folder for
     sockets that goes with the run, "" where the host must make its own.
@@ -52,7 +53,7 @@ class Deployment:
     versions: dict[str, ModelVersion]
     engine: EngineConfig
     cache: str
-    on_gpu: bool
+    profile: Profile
     adaptable: bool = False
     scratch: str = ""
     added: list[Added] = field(default_factory=list)
@@ -92,14 +93,14 @@ class Host:
             self.engine = Surrogate(config.surrogate)
             return Started((os.getpid(),))
         os.environ[HOST_MARK] = "1"
-        prepare_environment(config.vllm, Path(deployment.cache), deployment.on_gpu)
+        prepare_environment(config.vllm, Path(deployment.cache), deployment.profile.on_gpu)
         self.scratch = deployment.scratch or tempfile.mkdtemp(prefix=PREFIX)
         os.environ["VLLM_RPC_BASE_PATH"] = self.scratch
         self.engine = engine = VllmEngine(
             deployment.checkpoint,
             deployment.versions,
             config.vllm,
-            deployment.on_gpu,
+            deployment.profile,
             deployment.adaptable,
         )
         processes = (os.getpid(), *engine.process_ids())

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from lineage.core.errors import LineageError
 from lineage.models.cluster import end_processes
 from lineage.models.health import Health, State
 from lineage.models.host import Added, Deployment, Host, Started
+from lineage.models.placement import Bundle, bundles, no_room, single
 from lineage.models.protocol import Completion, Request
 from lineage.models.vllm_engine import EngineDied
 
 CLOSE_SECONDS = 10.0
+NODE = "ray.io/node-id"
+"""Ray's label of a node with its id."""
 
 
 @dataclass
@@ -41,14 +50,15 @@ class Replica:
 
     async def launch(self) -> Started:
         """Start the actor and wait until it serves. Raises LineageError where it does not."""
-        config = self.deployment.engine
+        config, profile = self.deployment.engine, self.deployment.profile
         self.actor = (
             ray.remote(Host)
             .options(
                 num_cpus=config.vllm.cpus,
-                num_gpus=self.group.bundle_specs[0].get("GPU", 0),
-                max_concurrency=config.max_in_flight + 2,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(self.group),
+                # Where there are stages each GPU is booked by a worker of vLLM's.
+                num_gpus=0 if profile.staged else profile.gpus,
+                max_concurrency=profile.max_in_flight + 2,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(self.group, 0),
             )
             .remote(self.deployment)
         )
@@ -130,26 +140,45 @@ class Replica:
         self.processes = ()
 
 
-async def place(deployment: Deployment, here: bool) -> Replica:
+async def place(deployment: Deployment, here: bool, engines: int) -> Replica:
     """Return a replica of `deployment`, for which Ray has booked what its engine needs.
 
-    Raises LineageError where it has too little.
+    It is one of so many `engines`. Raises LineageError where Ray has too little.
     """
-    config, vllm = deployment.engine, deployment.engine.vllm
-    gpus = vllm.gpus if vllm.gpus is not None else vllm.tensor_parallel
-    needs = {"CPU": vllm.cpus} | ({"GPU": float(gpus)} if deployment.on_gpu else {})
-    group = placement_group([needs])
-    try:
-        await asyncio.wait_for(group.ready(), config.start_timeout_s)
-    except TimeoutError as error:
+    config = deployment.engine
+    needs = bundles(deployment.profile, config.vllm.cpus)
+    group = await _booked(needs, config.start_timeout_s)
+    if group is not None and deployment.profile.staged:
+        # What has room for a whole stage is known by booking it; then its GPUs are booked there.
+        nodes = placement_group_table(group)["bundles_to_node_id"]
         remove_placement_group(group)
-        has = ray.cluster_resources()
-        found = {name: has.get(name, 0) for name in needs}
-        raise LineageError(
-            f"Ray found no room for an engine that needs {needs} (it has {found}): "
-            "lower engine.replicas or engine.vllm.cpus"
-        ) from error
+        alone = single(needs)
+        where = [{NODE: nodes[stage]} for stage, _ in alone]
+        group = await _booked([one for _, one in alone], config.start_timeout_s, where)
+    if group is None:
+        raise LineageError(no_room(needs, engines, resources()))
     return Replica(deployment, Health(config.max_restarts), group, here)
+
+
+async def _booked(
+    wanted: Sequence[Bundle], timeout_s: float, where: list[dict[str, str]] | None = None
+) -> PlacementGroup | None:
+    """Return a group of the bundles `wanted`, on nodes with the labels of `where`.
+
+    None where there is no room for them within `timeout_s`.
+    """
+    group = placement_group([dict(one) for one in wanted], bundle_label_selector=where)
+    try:
+        await asyncio.wait_for(group.ready(), timeout_s)
+    except TimeoutError:
+        remove_placement_group(group)
+        return None
+    return group
+
+
+def resources() -> list[dict[str, float]]:
+    """Return what each node of Ray has, whoever has booked it."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def last_line(error: Exception) -> str:

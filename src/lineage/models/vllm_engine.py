@@ -16,10 +16,12 @@ from typing import Any
 
 from lineage.core.config_engine import VllmConfig
 from lineage.core.errors import OVERLONG
-from lineage.models.checkpoint import changed_layers
 from lineage.models.precision import cores, precision
+from lineage.models.profile import Profile
 from lineage.models.protocol import Completion, Request, ToolCall
 from lineage.models.versions import ModelVersion
+from lineage.models.vllm_arguments import arguments, further
+from lineage.models.vllm_extra import parsed
 
 
 class EngineDied(Exception):
@@ -28,6 +30,11 @@ class EngineDied(Exception):
 
 def prepare_environment(config: VllmConfig, cache: Path, on_gpu: bool) -> None:
     """Point vLLM and what it imports at the cache folder; call it before vLLM is imported."""
+    os.environ.update(environment(config, cache, on_gpu))
+
+
+def environment(config: VllmConfig, cache: Path, on_gpu: bool) -> dict[str, str]:
+    """Return the variables of a process that imports vLLM."""
     place = str(cache / "vllm")
     settings = {
         "HF_HUB_OFFLINE": "1",
@@ -46,7 +53,7 @@ def prepare_environment(config: VllmConfig, cache: Path, on_gpu: bool) -> None:
         # vLLM would bind one thread to each core but one: on two cores it would use half of them.
         settings["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         settings["OMP_NUM_THREADS"] = str(config.threads or cores())
-    os.environ.update(settings)
+    return settings
 
 
 class VllmEngine:
@@ -60,54 +67,23 @@ class VllmEngine:
         checkpoint: str,
         versions: Mapping[str, ModelVersion],
         config: VllmConfig,
-        on_gpu: bool,
+        profile: Profile,
         adaptable: bool = False,
     ) -> None:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self.dtype = precision(config.dtype, on_gpu)
+        self.dtype = precision(config.dtype, profile.on_gpu)
         folders = {name: one.adapter for name, one in versions.items() if one.adapter}
-        arguments: dict[str, Any] = {
-            "model": checkpoint,
-            "dtype": self.dtype,
-            "enforce_eager": config.enforce_eager,
-            "max_model_len": max(one.context_window for one in versions.values()),
-            "max_num_seqs": config.max_num_seqs,
-            "enable_prefix_caching": True,
-            "tensor_parallel_size": config.tensor_parallel,
-            "disable_log_stats": True,
-            # Without it a small model pads JSON with white space until its limit.
-            "structured_outputs_config": {
-                "backend": "xgrammar",
-                "disable_any_whitespace": True,
-            },
-        }
-        if folders or adaptable:
-            most = config.max_loras if adaptable else min(config.max_loras, len(folders))
-            arguments |= {
-                "enable_lora": True,
-                "max_loras": most,
-                "max_cpu_loras": max(config.max_cpu_loras, most),
-                "max_lora_rank": config.max_lora_rank,
-                # Else every layer is multiplied by an adapter's weights, those that it lacks too.
-                "lora_target_modules": changed_layers(folders.values()),
-            }
-        if on_gpu:
-            arguments["gpu_memory_utilization"] = config.gpu_memory_utilization
-        else:
-            # A prompt that is cut in two kills vLLM 0.32 where its request has a seed: it would
-            # turn back the random generator, which torch cannot do on the CPU.
-            arguments["enable_chunked_prefill"] = False
-            if config.tensor_parallel == 1:
-                arguments["distributed_executor_backend"] = "uni"
+        told = arguments(checkpoint, versions, config, profile, self.dtype, adaptable)
+        told |= parsed(further(config))
         self.versions = dict(versions)
         self.adapters = {
             name: LoRARequest(name, number, folder)
             for number, (name, folder) in enumerate(folders.items(), start=1)
         }
-        self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**told))
         self.tokenizer = self.engine.get_tokenizer()
 
     async def serve(self, name: str, base: str, folder: Path) -> None:
