@@ -11,7 +11,7 @@ from lineage.report.headline import MINUTE, provenance
 from lineage.report.lookup import totals
 from lineage.report.sheet import NOT_COMPUTED
 from lineage.report.tables import more, scores
-from lineage.report.terminal import cell, show_banner, show_sheet
+from lineage.report.terminal import plain, show_banner, show_sheet
 
 
 def show_summary(summary: dict[str, Any], console: Console) -> None:
@@ -26,10 +26,10 @@ def show_summary(summary: dict[str, Any], console: Console) -> None:
 def show_headline(summary: dict[str, Any], console: Console) -> None:
     """Print the answer, what the words of it mean, the scores, and where these come from."""
     show_banner(summary.get("engine"), summary["schedule"], console)
-    console.print(cell(answer(summary)), style="bold", highlight=False)
-    console.print(cell(explained(summary)), style="dim", highlight=False)
+    console.print(plain(answer(summary)), style="bold", highlight=False)
+    console.print(plain(explained(summary)), style="dim", highlight=False)
     show_sheet(scores(summary), console)
-    console.print(cell(provenance(summary)), style="dim", highlight=False)
+    console.print(plain(provenance(summary)), style="dim", highlight=False)
 
 
 def show_totals(summary: dict[str, Any], console: Console) -> None:

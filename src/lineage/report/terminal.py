@@ -21,7 +21,7 @@ RULED = Box("    \n    \n ─  \n    \n    \n    \n    \n    \n")
 def show_banner(engine: str | None, versions: Iterable[str], console: Console) -> None:
     """Print in a line of its own that no language model made the figures, where none did."""
     if warning := banner(engine, versions):
-        console.print(cell(warning), style="bold yellow", highlight=False)
+        console.print(plain(warning), style="bold yellow", highlight=False)
 
 
 def show_sheet(sheet: Sheet, console: Console) -> None:
@@ -37,21 +37,21 @@ def new_table(**more: Any) -> Table:
 
 def drawn(sheet: Sheet) -> Table:
     """Return `sheet` as rich draws it. Where there is no room, the names on the left fold."""
-    note = cell(sheet.note) if sheet.note else None
-    table = new_table(title=cell(sheet.title), caption=note)
+    note = plain(sheet.note) if sheet.note else None
+    table = new_table(title=plain(sheet.title), caption=note)
     for number, title in enumerate(sheet.head):
         if number < sheet.left:
-            table.add_column(cell(title), overflow="fold")
+            table.add_column(plain(title), overflow="fold")
         else:
-            table.add_column(cell(title), justify="right", no_wrap=True)
+            table.add_column(plain(title), justify="right", no_wrap=True)
     for row in sheet.rows:
         if any(row):
-            table.add_row(*(cell(cell) for cell in row))
+            table.add_row(*(plain(cell) for cell in row))
         else:
             table.add_section()
     return table
 
 
-def cell(text: str) -> Text:
+def plain(text: str) -> Text:
     """Return `text` in one line, without markup."""
     return Text(one_line(text))
