@@ -24,7 +24,7 @@ from lineage.commands.runs import find_run
 from lineage.core.console import PLAIN, busy, fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
-from lineage.report import headline, terminal, write
+from lineage.report import headline, run_text, write
 from lineage.runs import folder as folder_module
 from lineage.runs.folder import locked
 from lineage.runs.progress import Display
@@ -65,7 +65,7 @@ def unreported(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     asked: list[Path] = []
     with monkeypatch.context() as patch:
         patch.setattr(write, "write_report", lambda folder, cache: asked.append(folder))
-        patch.setattr(terminal, "show_summary", lambda summary, console: None)
+        patch.setattr(run_text, "show_summary", lambda summary, console: None)
         yield asked
 
 

@@ -24,7 +24,7 @@ from ray.util.placement_group import placement_group_table
 from lineage import compose
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
-from lineage.models.cluster import MODE, PLACE, TOKEN
+from lineage.models.cluster import PLACE, TOKEN
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.placement import bundles, fits, no_room, single
@@ -164,11 +164,11 @@ def place() -> Iterator[str]:
     others = set(psutil.Process().children(recursive=True))
     # Not below pytest's folder, which is too long for Ray's sockets.
     folder = Path(tempfile.mkdtemp(prefix="lineage-"))
-    before = {name: os.environ.get(name) for name in (PLACE, MODE)}
+    before = os.environ.get(PLACE)
     token = folder / "auth_token"
     token.touch(mode=0o600)
     token.write_text(TOKEN)
-    os.environ |= {PLACE: str(token), MODE: "token"}
+    os.environ[PLACE] = str(token)
     try:
         yield str(folder / "r")
     finally:
@@ -179,10 +179,9 @@ def place() -> Iterator[str]:
             one.kill()
         psutil.wait_procs(alive, timeout=10)
         shutil.rmtree(folder, ignore_errors=True)
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        del os.environ[PLACE]
+        if before is not None:
+            os.environ[PLACE] = before
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +235,10 @@ def uneven() -> Iterator[str]:
     """The address of a cluster of three nodes, of one GPU, three and three."""
     if ray.is_initialized():
         ray.shutdown()
-    with place() as folder:
+    with place() as folder, pytest.MonkeyPatch.context() as patch:
+        # Where it notes which cluster is the latest, in a folder that it takes to be there.
+        patch.setenv("RAY_TMPDIR", str(Path(folder).parent))
+        Path(folder).with_name("ray").mkdir()
         cluster = Nodes()
         common = {"object_store_memory": STORE, "include_dashboard": False}
         try:

@@ -127,7 +127,7 @@ def check_extra(config: Config, path: Path, remedy: str, deliberate: Collection[
     Of its arguments numbers and switches name none, but the one that trusts a model's own.
     `deliberate` are the keys that whoever runs the command has set.
     """
-    for name, value in config.engine.vllm.extra.items():
+    for name, value in (config.engine.vllm.extra or {}).items():
         key = f"{EXTRA}.{name}"
         harmless = name != TRUSTING and isinstance(value, int | float | None)
         if value and not harmless and key not in deliberate:

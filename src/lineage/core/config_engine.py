@@ -76,7 +76,7 @@ class VllmConfig:
     threads: Whole | None = key(
         "of an engine on the CPU; null: one a core", "threads", default=None, ge=1
     )
-    extra: dict[str, Any] = key("further arguments of vLLM, by their names there", factory=dict)
+    extra: dict[str, Any] | None = key("further arguments of vLLM, by name", default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -121,10 +121,10 @@ def further(config: VllmConfig) -> dict[str, Any]:
 
     Raises LineageError for an argument that another key of conf sets.
     """
-    for name in config.extra:
+    for name in config.extra or {}:
         if name in OURS:
             raise LineageError(f"{EXTRA}.{name} is set by lineage itself: use {OURS[name]}")
-    found = {name: value for name, value in config.extra.items() if value is not None}
+    found = {name: value for name, value in (config.extra or {}).items() if value is not None}
     cache = {} if config.kv_cache_dtype is None else {KV_CACHE: config.kv_cache_dtype}
     return found | cache
 
