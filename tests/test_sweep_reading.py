@@ -513,7 +513,7 @@ def test_the_best_point_is_the_one_by_the_objective_where_another_is_told(
         assert "where inherit gained" in text and "an objective has no figures by pair" in text
         assert f"best: {least} totals.completion_tokens, the objective" in sweep_about(found)
         sheet = headline_table(found)
-        assert sheet.head[3] == "objective"
+        assert sheet.head[3] == "objective" and "comparisons" not in sheet.note
         assert [row[0] for row in sheet.rows if row[-1].strip() == "best"] == [str(best)]
         assert document("ls", grid)["runs"][0]["best"] == f"grid/{best:03d}"
         shown = printed("show", grid).splitlines()[1]

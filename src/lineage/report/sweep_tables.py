@@ -189,10 +189,11 @@ def _note(sweep: Sweep, kind: str, best: int) -> str:
     why = "a training keeps no figures by world" if sweep.record.kind == "training" else NO_PAIRS
     if sweep.by_objective:
         why = f"{best} is best by the objective, which has no figures by pair"
+    among = f"; of {best} - it, also allowing for {len(others)} comparisons (Bonferroni)"
     parts = (
         f"mean over pairs [interval], {'; '.join(sorted(whose))}" if whose else "",
-        f"* the interval excludes 0, {STARRED_FROM} pairs or more; of {best} - it, also allowing "
-        f"for {len(others)} comparisons (Bonferroni)" if others else "",
+        f"* the interval excludes 0, {STARRED_FROM} pairs or more"
+        f"{'' if sweep.by_objective else among}" if others else "",
         f"n/a: {why}" if unpaired else "",
     )  # fmt: skip
     return "; ".join(part for part in parts if part)

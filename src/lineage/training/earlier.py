@@ -82,9 +82,8 @@ def _read(one: Found, differs: tuple[str, ...]) -> Earlier | None:
         spent, sampling, learning, steps = _spent(one.folder, int(one.settings["train.held_out"]))
     except (LineageError, OSError, duckdb.Error):
         return None
-    served: dict[str, Any] = next(
-        (found["engine"] for found in _records(one.folder) if found.get("engine")), {}
-    )
+    engines = (found["engine"] for found in _records(one.folder) if found.get("engine"))
+    served: dict[str, Any] = next(engines, {})
     return Earlier(
         folder=str(one.folder),
         steps=steps,
