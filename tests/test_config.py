@@ -71,6 +71,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("engine.max_in_flight", 0, "it must be null or 1 or more (requests over the whole fleet)"),
     ("engine.vllm.enforce_eager", 5, "it must be null or true or false"),
     ("engine.vllm.kv_cache_dtype", ["fp8"], "it must be null or text"),
+    ("engine.vllm.extra", 5, "it must be null or a mapping of keys"),
     ("engine.vllm.cpu_kv_cache_gib", 0, "it must be 1 or more (GiB)"),
     ("engine.vllm.max_loras", 0, "it must be 1 or more (adapters in one batch)"),
     (
