@@ -5,12 +5,12 @@ Only runs of the same suite and kind of engine that were served by all its versi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -25,6 +25,8 @@ from lineage.log.views.settings import leaves, read_settings
 from lineage.runs.forecast import EPISODE, GENERATION, PROBE, UNITS, Earlier, Spent
 from lineage.runs.origin import machine
 from lineage.runs.plan import Job
+
+E = TypeVar("E")
 
 DECIDING = ("suite", "arms", "migration", "poison", "finetune", "start", "schedule", "agent")
 """The nodes that decide how much an episode, a probe or a handoff takes."""
@@ -87,15 +89,30 @@ def telling(job: Job, runs: Iterable[Found]) -> tuple[Earlier | None, Earlier | 
     # Sorting keeps the order among equals: the newest is first.
     arms = {arm.name for arm in job.arms}
     kin.sort(key=lambda one: (len(arms - {*one[0].record["arms"]}), len(one[1])))
+    return two_that_tell(
+        kin,
+        _read,
+        lambda one: on_such_a_machine(one.record) and _seconds(one.folder) is not None,
+    )
+
+
+def two_that_tell(
+    kin: Sequence[tuple[Found, tuple[str, ...]]],
+    read: Callable[[Found, tuple[str, ...]], E | None],
+    timed: Callable[[Found], bool],
+) -> tuple[E | None, E | None]:
+    """Return the first of `kin` that can be `read`, and the first of them that was `timed` too.
+
+    `kin` are the nearest first, each with the settings in which it differs.
+    """
     closest = None
     for one, keys in kin:
-        if closest is not None and not (
-            on_such_a_machine(one.record) and _seconds(one.folder) is not None
-        ):
+        tells_time = timed(one)
+        if closest is not None and not tells_time:
             continue
-        found = _read(one, keys)
+        found = read(one, keys)
         closest = closest or found
-        if found is not None and found.here and found.seconds is not None:
+        if found is not None and tells_time:
             return closest, found
     return closest, None
 

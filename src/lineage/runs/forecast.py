@@ -6,7 +6,7 @@ Pure: earlier runs are read by `lineage.runs.earlier`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -156,24 +156,35 @@ def _scaled(
     units: Mapping[str, int], arms: Sequence[str], earlier: Earlier
 ) -> tuple[float, float, float]:
     """Return completions, prompt and completion tokens of `units` in each of `arms`."""
-    whole = [0.0, 0.0, 0.0]
-    for arm in arms:
-        for unit, count in units.items():
-            found = earlier.spent.get((arm, unit)) or _mean(earlier, arm, unit)
-            if found is None or not found.units:
-                continue
-            taken = (found.completions, found.prompt_tokens, found.completion_tokens)
-            whole = [
-                sofar + count * one / found.units for sofar, one in zip(whole, taken, strict=True)
-            ]
-    return whole[0], whole[1], whole[2]
+    return scaled(
+        (count, earlier.spent.get((arm, unit)) or _mean(earlier, arm, unit))
+        for arm in arms
+        for unit, count in units.items()
+    )
 
 
 def _mean(earlier: Earlier, arm: str, unit: str) -> Spent | None:
     """Return what all arms together took, for one that `earlier` has not."""
     if any(known == arm for known, _ in earlier.spent):
         return None
-    among = [one for (_, name), one in earlier.spent.items() if name == unit]
+    return together([one for (_, name), one in earlier.spent.items() if name == unit])
+
+
+def scaled(counts: Iterable[tuple[int, Spent | None]]) -> tuple[float, float, float]:
+    """Return completions, prompt and completion tokens of so many units of each kind, as what is
+    beside the count took them; a kind of which nothing is known adds none.
+    """
+    whole = [0.0, 0.0, 0.0]
+    for count, found in counts:
+        if found is None or not found.units:
+            continue
+        taken = (found.completions, found.prompt_tokens, found.completion_tokens)
+        whole = [sofar + count * one / found.units for sofar, one in zip(whole, taken, strict=True)]
+    return whole[0], whole[1], whole[2]
+
+
+def together(among: Sequence[Spent]) -> Spent:
+    """Return what `among` took together."""
     return Spent(
         sum(one.units for one in among),
         sum(one.completions for one in among),

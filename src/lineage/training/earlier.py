@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from lineage.core.errors import OVERLONG, LineageError
 from lineage.log.record import read_record
 from lineage.log.views.connect import connect
 from lineage.log.views.settings import leaves
-from lineage.runs.earlier import Found, differing, on_such_a_machine
-from lineage.runs.forecast import Spent
+from lineage.runs.earlier import Found, differing, on_such_a_machine, two_that_tell
+from lineage.runs.forecast import Spent, together
 from lineage.training.forecast import HELD_OUT, HISTORY, ROLLOUT, Earlier
 
 DECIDING = ("suite", "agent", "reward", "method", "train", "curricula")
@@ -51,15 +52,7 @@ def telling(config: Config, runs: Iterable[Found]) -> tuple[Earlier | None, Earl
     courses = {*config.train.curricula}
     # Sorting keeps the order among equals: the newest is first.
     kin.sort(key=lambda one: (len(courses - {*one[0].record["curricula"]}), len(one[1])))
-    closest = None
-    for one, keys in kin:
-        if closest is not None and not _here(one.folder):
-            continue
-        found = _read(one, keys)
-        closest = closest or found
-        if found is not None and found.here:
-            return closest, found
-    return closest, None
+    return two_that_tell(kin, _read, lambda one: _here(one.folder))
 
 
 def _akin(config: Config, one: Found) -> bool:
@@ -131,12 +124,8 @@ def _spent(folder: Path, held_out: int) -> tuple[dict[tuple[str, str], Spent], f
         sides = [one for one in (place, *sorted(place.glob("*"))) if _logged(one)]
         if sides and held_out:
             parts = [_taken(held_out, one) for one in sides]
-            found[course, HELD_OUT] = Spent(
-                held_out,
-                sum(one.completions for one in parts),
-                sum(one.prompt_tokens for one in parts),
-                sum(one.completion_tokens for one in parts),
-            )
+            # Each world is met by parent and child.
+            found[course, HELD_OUT] = replace(together(parts), units=held_out)
     seconds = float(sampling or 0.0)
     return found, seconds, max(0.0, float(whole or 0.0) - seconds), int(steps)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lineage.core.config import Config
-from lineage.runs.forecast import Spent
+from lineage.runs.forecast import Spent, scaled, together
 from lineage.training.syllabus import allotted
 from lineage.training.values import method_at
 
@@ -138,28 +138,16 @@ def _sum(units: Mapping[tuple[str, str], int], unit: str) -> int:
 
 def _scaled(units: Mapping[tuple[str, str], int], earlier: Earlier) -> tuple[float, float, float]:
     """Return completions, prompt and completion tokens of `units`, as `earlier` took them."""
-    whole = [0.0, 0.0, 0.0]
-    for (course, unit), count in units.items():
-        found = earlier.spent.get((course, unit)) or _mean(earlier, unit)
-        if found is not None:
-            taken = (found.completions, found.prompt_tokens, found.completion_tokens)
-            whole = [
-                sofar + count * one / found.units for sofar, one in zip(whole, taken, strict=True)
-            ]
-    return whole[0], whole[1], whole[2]
+    return scaled(
+        (count, earlier.spent.get((course, unit)) or _mean(earlier, unit))
+        for (course, unit), count in units.items()
+    )
 
 
 def _mean(earlier: Earlier, unit: str) -> Spent | None:
     """Return what all curricula of `earlier` took for a unit; None where they had none."""
     among = [one for (_, name), one in earlier.spent.items() if name == unit and one.units]
-    if not among:
-        return None
-    return Spent(
-        sum(one.units for one in among),
-        sum(one.completions for one in among),
-        sum(one.prompt_tokens for one in among),
-        sum(one.completion_tokens for one in among),
-    )
+    return together(among) if among else None
 
 
 def _seconds(units: Mapping[tuple[str, str], int], timed: Earlier) -> float:
