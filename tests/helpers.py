@@ -74,6 +74,19 @@ def answering(
 
 
 @contextmanager
+def counting(module: ModuleType = run_module) -> Iterator[list[str]]:
+    """Give the ids of all requests that come between engine and run, as `answering` sees them."""
+    asked: list[str] = []
+
+    def count(request: Request, answer: Completion) -> Completion:
+        asked.append(request.id)
+        return answer
+
+    with answering(count, module):
+        yield asked
+
+
+@contextmanager
 def engine_answering(
     change: Callable[[Request, Completion], Completion], module: ModuleType = run_module
 ) -> Iterator[None]:

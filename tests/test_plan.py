@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import answering, run, surrogate
+from helpers import counting, run, surrogate
 
 from lineage import compose
 from lineage.cli import main
@@ -20,7 +20,6 @@ from lineage.commands.plan_parts import Points, duration, rough
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
 from lineage.models.checkpoint import weights_in
-from lineage.models.protocol import Completion, Request
 from lineage.runs import earlier
 from lineage.runs.forecast import EPISODE, GENERATION, PROBE, Earlier, Spent, forecast, price
 from lineage.runs.plan import prepare
@@ -61,16 +60,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A finished run below `runs`, and how many requests it made."""
-    tmp, asked = tmp_path_factory.mktemp("before"), 0
-
-    def count(request: Request, answer: Completion) -> Completion:
-        nonlocal asked
-        asked += 1
-        return answer
-
-    with answering(count):
+    tmp = tmp_path_factory.mktemp("before")
+    with counting() as asked:
         run(compose.load([*SIZE, *places(tmp)]), tmp / "runs" / "first")
-    return tmp, asked
+    return tmp, len(asked)
 
 
 def test_without_an_earlier_run_what_can_be_counted_is(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import answering
+from helpers import counting
 from rich.console import Console
 
 from lineage import compose
@@ -16,7 +16,6 @@ from lineage.commands.plan_parts import Points
 from lineage.commands.plan_training import reckoned, sheets
 from lineage.core.config import Config
 from lineage.metrics.training import connect_training
-from lineage.models.protocol import Completion, Request
 from lineage.runs import earlier as earlier_runs
 from lineage.runs.forecast import Spent, price
 from lineage.training import run as run_module
@@ -45,16 +44,10 @@ def plan(tmp: Path, *overrides: str) -> Any:
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A finished training below `runs`, and how many requests it made."""
-    tmp, asked = tmp_path_factory.mktemp("before"), 0
-
-    def count(request: Request, answer: Completion) -> Completion:
-        nonlocal asked
-        asked += 1
-        return answer
-
-    with answering(count, run_module):
+    tmp = tmp_path_factory.mktemp("before")
+    with counting(run_module) as asked:
         run_module.execute(compose.load(toy(tmp)), tmp / "runs" / "first", Console(quiet=True))
-    return tmp, asked
+    return tmp, len(asked)
 
 
 def small(tmp: Path) -> Config:
