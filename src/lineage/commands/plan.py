@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,21 +15,26 @@ from lineage.commands import Commands, add_command, run, train
 from lineage.commands.flags import Asked, add_flags, planned, show_help
 from lineage.commands.plan_parts import (
     Points,
+    answered,
     cost_notes,
+    costs,
     differing,
     duration,
     engine_plan,
     engine_sheet,
+    engine_starts,
     first_cells,
+    kind_of,
+    machine_of,
     many,
     number,
     points_of,
     rough,
-    with_time,
+    served_by,
+    told_alike,
 )
 from lineage.core.console import busy
 from lineage.core.text import one_line, say, say_json, unfolded
-from lineage.report.headline import engine_words
 from lineage.report.sheet import NOT_COMPUTED, Sheet
 from lineage.report.terminal import show_sheet
 
@@ -99,7 +103,7 @@ def reckoned(points: Points) -> dict[str, Any]:
     """
     from lineage.models.factory import check_kind
     from lineage.runs.earlier import finished, telling
-    from lineage.runs.forecast import engines, forecast, price
+    from lineage.runs.forecast import engines, forecast
     from lineage.runs.plan import prepare
 
     jobs = []
@@ -117,19 +121,15 @@ def reckoned(points: Points) -> dict[str, Any]:
         forecast(job, point, *kin)
         for job, point, kin in zip(jobs, points.overrides, known, strict=True)
     ]
-    here = next((one for kin in known for one in kin if one is not None and one.here), None)
-    device, dtype = (here.device, here.dtype) if here else ("", "")
-    served = [(job.config, job.versions) for job in jobs]
+    device, dtype = machine_of(known)
+    needed = [(job.config, job.versions) for job in jobs]
     cache = Path(config.run.cache)
-    serving = [engine_plan(one, cache, device, dtype, points.apart) for one in engines(served)]
-    hour, tokens = config.run.price_hour, config.run.price_million_tokens
-    priced = hour is not None or tokens is not None
-    whole = {**_total(found), "cost": price(found, hour, tokens), "priced": priced}
+    serving = [engine_plan(one, cache, device, dtype, points.apart) for one in engines(needed)]
+    whole = _total(found) | costs(found, config.run)
     whole["engine_starts"] = sum(one["started"] for one in serving)
-    kinds = {one.engine.kind for one in points.configs}
     return {
         "answer": _answer(whole, found),
-        "engine": config.engine.kind if len(kinds) == 1 else None,
+        "engine": kind_of(points.configs),
         "points": [asdict(one) for one in found],
         "engines": serving,
         "total": whole,
@@ -149,20 +149,13 @@ def _total(found: Sequence[Forecast]) -> dict[str, Any]:
 
 def _answer(whole: dict[str, Any], found: Sequence[Forecast]) -> str:
     """Return in a sentence how much, how long, on which engines, and at what cost."""
-    starts = whole["engine_starts"]
-    served = many(starts, "engine start") if starts else "no engine to start"
     runs = "one run" if whole["points"] == 1 else many(whole["points"], "point")
     size = f"{runs}, {many(whole['lineages'], 'lineage')}"
     if whole["completions"] is None:
         most = f"{size}, at least {whole['least']:,} completions"
-        return f"{most}; how many more and how long is n/a without an earlier run; {served}"
-    said = f"{size}, about {rough(whole['completions']):,} completions"
-    sources = list(dict.fromkeys(one.source for one in found))
-    timers = list(dict.fromkeys(one.timed for one in found))
-    said = with_time(said, whole["seconds"], sources, timers)
-    if whole["cost"] is not None:
-        said += f", for about {whole['cost']:,.2f}"
-    return f"{said}; {served}"
+        lacking = "how many more and how long is n/a without an earlier run"
+        return f"{most}; {lacking}; {engine_starts(whole)}"
+    return answered(f"{size}, about {rough(whole['completions']):,} completions", whole, found)
 
 
 def _notes(whole: dict[str, Any], found: Sequence[Forecast], root: str) -> list[str]:
@@ -173,17 +166,12 @@ def _notes(whole: dict[str, Any], found: Sequence[Forecast], root: str) -> list[
             f"n/a: {root} has no finished run of the same suite and kind of engine with all these "
             "versions; a completion is one answer of the model, at least one an episode and probe"
         )
-    points = defaultdict(list)
-    for place, one in enumerate(found):
-        if one.source:
-            points[one.source, one.n, one.differs, one.guessed].append(place)
-    for (source, n, differs, guessed), among in points.items():
-        places = f"{'point' if len(among) == 1 else 'points'} {', '.join(map(str, among))}"
-        which = "" if len(among) == len(found) else f" ({places})"
-        text = f"from {source}{which}: n = {many(n, 'generation')}, by arm, scaled by episodes, "
-        text += f"probes and generations; {differing(differs)}"
-        if guessed:
-            text += f"; it has no {', '.join(guessed)}: the mean of its arms stands for that"
+    alike = told_alike(found, lambda one: (one.source, one.n, one.differs, one.guessed))
+    for one, which in alike:
+        text = f"from {one.source}{which}: n = {many(one.n, 'generation')}, by arm, scaled by "
+        text += f"episodes, probes and generations; {differing(one.differs)}"
+        if one.guessed:
+            text += f"; it has no {', '.join(one.guessed)}: the mean of its arms stands for that"
         notes.append(text)
     timed = {one.timed: one.others for one in found if one.timed}
     for folder, others in timed.items():
@@ -207,8 +195,7 @@ def _sheets(document: dict[str, Any]) -> list[Sheet]:
     ]
     if len(rows) > 1:
         rows.append(("all", *_cells(document["total"], "")))
-    served = engine_words(document["engine"]) if document["engine"] else "several engines"
-    title = f"what will be run, on {served}"
+    title = f"what will be run, on {served_by(document)}"
     sheets = [Sheet(title, head, tuple(rows), "generations, episodes, probes: of all lineages")]
     if document["engines"]:
         sheets.append(engine_sheet(document, "engines that are started"))

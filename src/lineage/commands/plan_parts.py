@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lineage import compose
 from lineage.commands.flags import Asked
-from lineage.core.config import Config
+from lineage.core.config import Config, RunConfig
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
+from lineage.report.headline import engine_words
 from lineage.report.sheet import NOT_COMPUTED, Sheet
 
 if TYPE_CHECKING:
@@ -29,6 +31,30 @@ MANY = 10
 """So many hours are said without a decimal."""
 FEW = 3
 """So many settings that differ are named."""
+
+
+class Told(Protocol):
+    """What is asked of an earlier run or training here."""
+
+    @property
+    def here(self) -> bool: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+
+
+class Forecast(Protocol):
+    """What is asked of the forecast of a run or a training here."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def timed(self) -> str: ...
+
+
+F = TypeVar("F", bound=Forecast)
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -142,16 +168,66 @@ def first_cells(points: Sequence[Mapping[str, Any]], plain: str) -> list[str]:
     return found
 
 
-def with_time(
-    said: str, seconds: float | None, sources: Sequence[str], timers: Sequence[str]
-) -> str:
-    """Return `said` with where that is from, and how long it takes by the runs `timers`."""
-    if seconds is None:
-        return f"{said} (from {named(sources)}); how long is n/a"
-    here = f"{duration(seconds)} on this kind of machine (from {named(timers)})"
-    return (
-        f"{said} and {here}" if timers == sources else f"{said} (from {named(sources)}) and {here}"
-    )
+def machine_of(known: Iterable[Iterable[Told | None]]) -> tuple[str, str]:
+    """Return device and precision of the first of the earlier runs `known` that was on a machine of
+    this kind; "" where none was.
+    """
+    here = next((one for kin in known for one in kin if one is not None and one.here), None)
+    return (here.device, here.dtype) if here else ("", "")
+
+
+def costs(found: Sequence[Forecast], run: RunConfig) -> dict[str, Any]:
+    """Return what `found` cost by the prices of `run`, and whether it has any."""
+    from lineage.runs.forecast import price
+
+    hour, tokens = run.price_hour, run.price_million_tokens
+    priced = hour is not None or tokens is not None
+    return {"cost": price(found, hour, tokens), "priced": priced}
+
+
+def kind_of(configs: Sequence[Config]) -> str | None:
+    """Return the kind of engine of all `configs`; None where they have several."""
+    kinds = {one.engine.kind for one in configs}
+    return next(iter(kinds)) if len(kinds) == 1 else None
+
+
+def served_by(document: Mapping[str, Any]) -> str:
+    """Return in words what serves all points of a plan."""
+    return engine_words(document["engine"]) if document["engine"] else "several engines"
+
+
+def engine_starts(whole: Mapping[str, Any]) -> str:
+    """Return in words how many engines are started."""
+    starts = whole["engine_starts"]
+    return many(starts, "engine start") if starts else "no engine to start"
+
+
+def answered(size: str, whole: Mapping[str, Any], found: Sequence[Forecast]) -> str:
+    """Return `size` with what told it, how long that takes by what, its cost, and its engines."""
+    sources = list(dict.fromkeys(one.source for one in found))
+    timers = list(dict.fromkeys(one.timed for one in found))
+    if whole["seconds"] is None:
+        said = f"{size} (from {named(sources)}); how long is n/a"
+    else:
+        first = size if timers == sources else f"{size} (from {named(sources)})"
+        here = f"{duration(whole['seconds'])} on this kind of machine (from {named(timers)})"
+        said = f"{first} and {here}"
+    if whole["cost"] is not None:
+        said += f", for about {whole['cost']:,.2f}"
+    return f"{said}; {engine_starts(whole)}"
+
+
+def told_alike(found: Sequence[F], key: Callable[[F], K]) -> Iterator[tuple[F, str]]:
+    """Yield of those of `found` that an earlier run tells one of each `key`, beside the words that
+    say for which points it stands, "" for all.
+    """
+    points = defaultdict[K, list[int]](list)
+    for place, one in enumerate(found):
+        if one.source:
+            points[key(one)].append(place)
+    for among in points.values():
+        places = f"{'point' if len(among) == 1 else 'points'} {', '.join(map(str, among))}"
+        yield found[among[0]], "" if len(among) == len(found) else f" ({places})"
 
 
 def cost_notes(whole: Mapping[str, Any]) -> list[str]:

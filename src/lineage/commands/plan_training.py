@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,27 +10,33 @@ from typing import Any
 from lineage.commands.plan_parts import (
     BYTES,
     Points,
+    answered,
     cost_notes,
+    costs,
     differing,
     duration,
     engine_plan,
     engine_sheet,
+    engine_starts,
     first_cells,
+    kind_of,
+    machine_of,
     many,
     number,
     rough,
+    served_by,
+    told_alike,
     weights_of,
-    with_time,
 )
 from lineage.commands.train import with_log
 from lineage.core.config import Config
 from lineage.models import shelf
 from lineage.models.factory import check_kind
 from lineage.models.versions import lookup, registry
-from lineage.report.headline import STAND_IN, engine_words
+from lineage.report.headline import STAND_IN
 from lineage.report.sheet import NOT_COMPUTED, Sheet
 from lineage.runs.earlier import finished
-from lineage.runs.forecast import engines, price, total
+from lineage.runs.forecast import engines, total
 from lineage.training.earlier import telling
 from lineage.training.forecast import Forecast, forecast
 from lineage.training.run import check
@@ -52,30 +57,25 @@ def reckoned(points: Points) -> dict[str, Any]:
     for config in configs:
         check_kind(config)
     needed = [check(config) for config in configs]
-    first = configs[0]
-    run = first.run
+    run = configs[0].run
     earlier = finished(Path(run.root), trainings=True)
     known = [telling(config, earlier) for config in configs]
     found = [
         forecast(config, point, *kin)
         for config, point, kin in zip(configs, points.overrides, known, strict=True)
     ]
-    here = next((one for kin in known for one in kin if one is not None and one.here), None)
-    device, dtype = (here.device, here.dtype) if here else ("", "")
+    device, dtype = machine_of(known)
     # Trainings go on in turn: each needs its engine for itself.
     started = engines(list(zip(configs, needed, strict=True)))
     learning = [one for one in started if one.kind != STAND_IN][:1]
     cache = Path(run.cache)
     serving = [engine_plan(one, cache, device, dtype, apart=True) for one in started]
-    cost = price(found, run.price_hour, run.price_million_tokens)
-    priced = run.price_hour is not None or run.price_million_tokens is not None
     whole = {name: total(found, name) for name in (*COUNTS, *TAKEN)}
-    whole |= {"points": len(found), "cost": cost, "priced": priced}
+    whole |= {"points": len(found), **costs(found, run)}
     whole["engine_starts"] = sum(one["started"] for one in serving)
-    kinds = {config.engine.kind for config in configs}
     return {
         "answer": _answer(whole, found),
-        "engine": first.engine.kind if len(kinds) == 1 else None,
+        "engine": kind_of(configs),
         "points": [asdict(one) for one in found],
         "engines": [*serving, *(_trainer(configs, cache) for _ in learning)],
         "total": whole,
@@ -100,25 +100,20 @@ def _trainer(configs: Sequence[Config], cache: Path) -> dict[str, Any]:
         "cpu_kv_cache_bytes": None,
         "gpu_share": None,
         "tensor_parallel": None,
+        "pipeline_parallel": None,
     }
 
 
 def _answer(whole: dict[str, Any], found: Sequence[Forecast]) -> str:
     """Return in a sentence how much, how long, on which engines, and at what cost."""
-    starts = whole["engine_starts"]
-    served = many(starts, "engine start") if starts else "no engine to start"
     counts = (many(whole[name], name[:-1]) for name in ("steps", "groups", "rollouts"))
     size = ", ".join((many(whole["points"], "training"), *counts))
     if whole["completions"] is None:
-        return f"{size}; how many tokens and how long is n/a without an earlier training; {served}"
+        lacking = "how many tokens and how long is n/a without an earlier training"
+        return f"{size}; {lacking}; {engine_starts(whole)}"
     tokens = rough(whole["prompt_tokens"] + whole["completion_tokens"])
-    said = f"{size}, about {rough(whole['completions']):,} completions, {tokens:,} tokens"
-    sources = list(dict.fromkeys(one.source for one in found))
-    timers = list(dict.fromkeys(one.timed for one in found))
-    said = with_time(said, whole["seconds"], sources, timers)
-    if whole["cost"] is not None:
-        said += f", for about {whole['cost']:,.2f}"
-    return f"{said}; {served}"
+    size = f"{size}, about {rough(whole['completions']):,} completions, {tokens:,} tokens"
+    return answered(size, whole, found)
 
 
 def _notes(
@@ -135,19 +130,17 @@ def _notes(
             f"n/a: {root} has no finished training of the same parent, method, suite and kind of "
             "engine"
         )
-    points = defaultdict(list)
-    for place, one in enumerate(found):
-        if one.source:
-            points[one.source, one.n, one.differs, one.guessed, one.lacking].append(place)
-    for (source, n, differs, guessed, lacking), among in points.items():
-        places = f"{'point' if len(among) == 1 else 'points'} {', '.join(map(str, among))}"
-        text = f"from {source}{'' if len(among) == len(found) else f' ({places})'}: "
-        text += f"n = {many(n, 'step')}, by curriculum, scaled by episodes, rollouts and held-out "
-        text += f"worlds; {differing(differs)}"
-        if guessed:
-            text += f"; it has no {', '.join(guessed)}: the mean of its curricula stands for that"
-        if lacking:
-            text += f"; it had no {', '.join(lacking)}: those are not among the figures"
+    alike = told_alike(
+        found, lambda one: (one.source, one.n, one.differs, one.guessed, one.lacking)
+    )
+    for one, which in alike:
+        text = f"from {one.source}{which}: n = {many(one.n, 'step')}, by curriculum, scaled by "
+        text += f"episodes, rollouts and held-out worlds; {differing(one.differs)}"
+        if one.guessed:
+            text += f"; it has no {', '.join(one.guessed)}: the mean of its curricula stands for "
+            text += "that"
+        if one.lacking:
+            text += f"; it had no {', '.join(one.lacking)}: those are not among the figures"
         notes.append(text)
     for folder in dict.fromkeys(one.timed for one in found if one.timed):
         notes.append(
@@ -170,9 +163,8 @@ def sheets(document: dict[str, Any]) -> list[Sheet]:
     rows = [(name, *_cells(one)) for name, one in zip(names, points, strict=True)]
     if len(rows) > 1:
         rows.append(("all", *_cells(document["total"])))
-    served = engine_words(document["engine"]) if document["engine"] else "several engines"
     note = "groups, rollouts: of all steps; episodes: that the parent works before, for histories"
-    found = [Sheet(f"what will be trained, on {served}", head, tuple(rows), note)]
+    found = [Sheet(f"what will be trained, on {served_by(document)}", head, tuple(rows), note)]
     if document["engines"]:
         found.append(engine_sheet(document, "engines and trainers that are started"))
     return found
