@@ -23,6 +23,7 @@ GROUND = tuple(
 PURE = (
     *GROUND,
     *("core.errors", "core.config", "core.config_engine", "core.fields", "core.names"),
+    "core.urls",
     *("core.plaintext", "core.plainyaml", "core.curriculum", "suites.codebook", "suites.words"),
 )
 IMPURE = frozenset(

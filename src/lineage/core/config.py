@@ -253,6 +253,17 @@ class LogConfig:
 
 
 @dataclass(frozen=True, config=NODE)
+class StorageConfig:
+    """How a run is published to a `root` that is a URL."""
+
+    attempts: Whole = key("of each call, then it has failed", "attempts", default=6, ge=1, le=100)
+    backoff_s: Number = key("to the second, then doubled", "seconds", default=0.5, ge=0, le=60)
+    timeout_s: Number = key("to connect", "seconds", default=10.0, gt=0, le=600)
+    every_s: Number = key("between two rounds", "seconds", default=2.0, gt=0, le=3600)
+    connections: Whole = key("at the same time", "objects", default=8, ge=1, le=256)
+
+
+@dataclass(frozen=True, config=NODE)
 class RunConfig:
     """Where and how a run runs; nothing here changes what it logs but its clock columns."""
 
