@@ -307,7 +307,10 @@ def test_a_link_out_of_a_run_s_folder_is_not_followed(
         (f"experiment.seed={'9' * 5000}", "conf"),
         ("+arms.names.x=1", "conf"),
         ("suite=[1]", "takes the name of an option, not [1]: choose from cladder"),
-        ("run.root=s3://bucket/runs", "run.root"),
+        ("run.root=gs://bucket/runs", "run.root is a URL that is not of s3://"),
+        ("run.root='s3://me:secret@bucket/runs'", "run.root is a URL with something else"),
+        ("run.cache=s3://bucket/runs", "run.cache is a URL"),
+        ("run.storage.attempts=0", "run.storage.attempts is 0: it must be between 1 and 100"),
     ],
 )
 def test_an_odd_override_is_one_line(

@@ -29,7 +29,7 @@ from lineage.commands import (
     versions,
 )
 from lineage.commands.application import complete
-from lineage.commands.runs import add_run, find_run
+from lineage.commands.runs import add_run, find_run, url_of_run
 from lineage.core.console import fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
@@ -178,7 +178,7 @@ def _complete(arguments: Sequence[str], options: argparse.Namespace, console: Co
 
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
-    folder = behind(find_run(options.run))
+    folder = _worked_on(options.run)
     from lineage.runs.folder import at_home, locked
 
     if is_sweep(folder):
@@ -208,6 +208,15 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
         run.execute(options, config, folder, console)
 
 
+def _worked_on(given: Path) -> Path:
+    """Return the folder in which the run `given` is gone on with."""
+    if (url := url_of_run(given)) is None:
+        return behind(find_run(given))
+    from lineage.runs.stored import resumed_from
+
+    return resumed_from(compose.load([]).run, url)
+
+
 def _report(options: argparse.Namespace, console: Console) -> None:
     from lineage.report.run_text import show_summary
     from lineage.report.write import write_report
@@ -221,8 +230,13 @@ def _report(options: argparse.Namespace, console: Console) -> None:
     if train.is_training(folder):
         train.report_training(config, folder, console)
         return
-    show_summary(write_report(folder, Path(config.run.cache)), console)
-    console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
+    summary = write_report(folder, Path(config.run.cache))
+    if (url := url_of_run(options.run)) is not None:
+        from lineage.runs.stored import put_report
+
+        put_report(compose.load([]).run, folder, url)
+    show_summary(summary, console)
+    console.print(f"{url or folder}/report.html", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

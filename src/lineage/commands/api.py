@@ -19,6 +19,7 @@ from lineage.log.views.open import open_log
 from lineage.runs.folder import named_folder
 from lineage.runs.origin import commanded
 from lineage.runs.run import execute
+from lineage.runs.stored import stored
 
 if TYPE_CHECKING:
     import duckdb
@@ -74,7 +75,7 @@ def _run_one(config: Config, folder: Path, console: Console, *command: str) -> N
     job = check(config, console)
 
     def work() -> None:
-        with commanded(*command):
+        with commanded(*command), stored(config, folder, console):
             execute(config, folder, console, release, job=job)
 
     with _resumable(folder):

@@ -28,7 +28,8 @@ from lineage.conftree import PRIMARY, conf_dir, explain, folders, searched, vari
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
-from lineage.runs.folder import in_the_way
+from lineage.core.urls import is_url
+from lineage.runs.folder import in_the_way, named_folder
 
 PROGRAM = "lineage"
 RAISING = "HYDRA_FULL_ERROR"
@@ -105,7 +106,10 @@ def run_once(found: Asked, config: Config, work: Callable[[Path], None], what: s
     task = _Once(work)
     more = []
     if not found.sets("hydra.run.dir"):
-        if config.run.name:
+        if is_url(config.run.root):
+            place = named_folder(config, what or config.experiment.name)
+            more.append(setting("hydra.run.dir", str(place)))
+        elif config.run.name:
             more.append(setting("hydra.run.dir", str(Path(config.run.root, config.run.name))))
         elif not found.sets("hydra.job.name"):
             check_name("experiment.name", what or config.experiment.name)

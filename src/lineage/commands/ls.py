@@ -16,6 +16,7 @@ from rich.text import Text
 from lineage.commands import Commands, add_command
 from lineage.core.console import on_terminal
 from lineage.core.text import one_line, say, say_json, unfolded
+from lineage.core.urls import is_url, url_in
 from lineage.report.headline import engine_words
 from lineage.report.sheet import STARRED_FROM, gained, name, short
 from lineage.report.terminal import new_table
@@ -58,10 +59,7 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _ls(options: argparse.Namespace, console: Console) -> None:
-    from lineage.inspect.folders import listing
-
-    root = _default() if options.root is None else options.root
-    found = listing(root)
+    root, found = _listed(options.root)
     # A sweep is what its points are, which are counted.
     counted = [one for one in found if one.kind != "sweep" or one.trouble]
     states = Counter(one.state for one in counted)
@@ -79,10 +77,22 @@ def _ls(options: argparse.Namespace, console: Console) -> None:
     say(console, f"{len(counted)} in {root}: {kinds}" if found else f"no runs in {root}")
 
 
-def _default() -> Path:
+def _listed(given: Path | None) -> tuple[str, list[Listed]]:
+    """Return the root, as it is named, and what is in it; of a URL all of it is fetched."""
+    from lineage.inspect.folders import listing
+
+    url = url_in(str(given)) if given is not None else None
+    if given is not None and url is None:
+        return str(given), listing(given)
     from lineage import compose
 
-    return Path(compose.load([]).run.root)
+    run = compose.load([]).run
+    root = url or run.root
+    if not is_url(root):
+        return root, listing(Path(root))
+    from lineage.runs.stored import read_from
+
+    return root, listing(read_from(run, root))
 
 
 def _plain(one: Listed) -> dict[str, Any]:

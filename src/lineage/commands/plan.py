@@ -105,6 +105,7 @@ def reckoned(points: Points) -> dict[str, Any]:
     from lineage.runs.earlier import finished, telling
     from lineage.runs.forecast import engines, forecast
     from lineage.runs.plan import prepare
+    from lineage.runs.stored import root_of
 
     jobs = []
     for config in points.configs:
@@ -115,7 +116,7 @@ def reckoned(points: Points) -> dict[str, Any]:
             check_learning(config)
         jobs.append(prepare(config))
     config = points.configs[0]
-    earlier = finished(Path(config.run.root))
+    earlier = finished(root_of(config.run))
     known = [telling(job, earlier) for job in jobs]
     found = [
         forecast(job, point, *kin)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lineage.commands import Commands, add_command
-from lineage.commands.runs import add_run, find_run
+from lineage.commands.runs import add_run, find_run, in_a_folder
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 
@@ -177,6 +177,7 @@ def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> No
     from lineage.runs.folder import new_folder
     from lineage.runs.plan import prepare
 
+    in_a_folder(options.run, "lineage fork")
     options.run, (at, *more) = find_run(options.run), options.at
     fork = forks.find_fork(_snapshots(options.run), at)
     overrides = with_folder([*options.overrides, *more], options.config_dir)

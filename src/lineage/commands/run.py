@@ -93,10 +93,12 @@ def execute(
     """
     from lineage.report.run_text import show_summary
     from lineage.runs.run import execute as execute_run
+    from lineage.runs.stored import stored
 
     options.folder = folder
     job = job or check(config, console)
-    summary = execute_run(config, folder, console, release, job=job)
+    with stored(config, folder, console):
+        summary = execute_run(config, folder, console, release, job=job)
     show_summary(summary, console)
     console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
 

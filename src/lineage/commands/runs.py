@@ -1,4 +1,4 @@
-"""RUN, as the commands take it: a folder, or its name below `run.root`."""
+"""RUN, as the commands take it: a folder, a URL, or its name below `run.root`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from lineage.core.errors import LineageError, nearest
 from lineage.core.files import behind
+from lineage.core.urls import is_url, url_in
 from lineage.log.sweep import SWEEP, read_sweep
 
 FILES = ("run.json", "config.yaml", SWEEP, "*/run.json")
@@ -19,12 +20,14 @@ def add_run(
 ) -> None:
     """Let `parser` take a RUN as `name`."""
     parser.add_argument(
-        name, type=Path, metavar="RUN", help=f"{what}, or its name below run.root", **more
+        name, type=Path, metavar="RUN", help=f"{what} or URL, or its name below run.root", **more
     )
 
 
 def find_run(given: Path) -> Path:
     """Return the folder of the run `given`: itself, or the one of that name below `run.root`.
+
+    Of one with a URL it is a copy, to be read.
 
     Raises LineageError where there is neither, with the nearest name.
     """
@@ -33,7 +36,12 @@ def find_run(given: Path) -> Path:
     # Hydra takes a moment to load, which a folder that is there need not wait for.
     from lineage import compose
 
-    root = Path(compose.load([]).run.root)
+    run = compose.load([]).run
+    if (url := _url(given, run.root)) is not None:
+        from lineage.runs.stored import read_from
+
+        return read_from(run, url)
+    root = Path(run.root)
     below = root / given
     if not given.is_absolute() and below.is_dir():
         return below
@@ -42,6 +50,21 @@ def find_run(given: Path) -> Path:
         return given
     beside = {name for place in (given.parent, below.parent) for name in _names(place, root)}
     raise LineageError(f"there is no run {given}{nearest(given.name, sorted(beside))}")
+
+
+def url_of_run(given: Path) -> str | None:
+    """Return the URL of the run `given`, where it has one: it is one, or `run.root` is."""
+    if _is_run(given):
+        return None
+    from lineage import compose
+
+    return _url(given, compose.load([]).run.root)
+
+
+def in_a_folder(given: Path, what: str) -> None:
+    """Raise LineageError where the run `given` has a URL: `what` is done with those in folders."""
+    if (url := url_of_run(given)) is not None:
+        raise LineageError(f"{url} is read where it is: {what} takes a run in a folder")
 
 
 def find_point(sweep: Path, given: str) -> Path:
@@ -71,6 +94,13 @@ def begun_points(sweep: Path) -> list[Path]:
     if begun := [folder for folder in folders if (folder / "run.json").exists()]:
         return begun
     raise LineageError(f"no point of {sweep} has begun: lineage resume {sweep}")
+
+
+def _url(given: Path, root: str) -> str | None:
+    # A command line takes it for a path, and of s3:// is left s3:/.
+    if (found := url_in(str(given))) is not None:
+        return found
+    return f"{root.rstrip('/')}/{given}" if is_url(root) and not given.exists() else None
 
 
 def _is_run(folder: Path) -> bool:

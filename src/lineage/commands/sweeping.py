@@ -29,6 +29,7 @@ from lineage.runs.folder import at_home, locked, point_latest
 from lineage.runs.origin import origin
 from lineage.runs.points import Together
 from lineage.runs.run import Release
+from lineage.runs.stored import only_folders
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def wanted(asked: Asked, kind: Kind) -> Wanted:
     points = _points(sweep(task)) if listed else ()
     configs = tuple(configured(asked.of_hydra, one, asked.name) for one in points)
     first = configs[0] if configs else compose.load(_base(asked), name=asked.name)
+    only_folders(first, "a sweep")
     check_objective(first.log.objective)
     return Wanted(asked, node, task, points, configs, first)
 

@@ -13,8 +13,10 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from lineage.core.config_engine import EngineConfig, FinetuneConfig, ModelConfig, Precision
+from lineage.core.errors import LineageError
 from lineage.core.fields import NODE, Gpus, Number, Share, Whole, key, wrong
 from lineage.core.names import check_names, check_run_name
+from lineage.core.urls import check_url, is_url
 
 Policy = Literal["append", "edit", "rewrite-all"]
 Opening = Literal["first", "choice", "native"]
@@ -268,7 +270,7 @@ class RunConfig:
     """Where and how a run runs; nothing here changes what it logs but its clock columns."""
 
     name: str | None = key("folder under `root`; null: time and experiment", default=None)
-    root: str = key()
+    root: str = key("folder, or URL such as s3://bucket/runs")
     cache: str = key()
     lineages_in_flight: Whole = key("that work at the same time", "lineages", ge=1)
     points_in_flight: Whole = key("of a sweep, at the same time", "runs", default=8, ge=1)
@@ -283,14 +285,17 @@ class RunConfig:
         "price of so many tokens, for lineage plan", "in your currency", default=None, ge=0
     )
 
+    storage: StorageConfig = key(factory=StorageConfig)
+
     @model_validator(mode="after")
-    def _local(self) -> Self:
-        for node, folder in (("root", self.root), ("cache", self.cache)):
-            if "://" in folder:
-                raise wrong(
-                    f"run.{node} is {folder!r}: a run is written to a folder, not to a URL; name "
-                    "one, such as storage that is mounted"
-                )
+    def _placed(self) -> Self:
+        if is_url(self.root):
+            try:
+                check_url("run.root", self.root)
+            except LineageError as error:
+                raise wrong(str(error)) from error
+        if is_url(self.cache):
+            raise wrong("run.cache is a URL: what is cached lies in a folder, name one")
         return self
 
     @model_validator(mode="after")

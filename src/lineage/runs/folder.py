@@ -19,6 +19,7 @@ from lineage.core.files import atomic_write, marked, odd_files
 from lineage.core.names import LATEST, check_name
 from lineage.log.sweep import is_sweep
 from lineage.models.shelf import VERSION_FILE, folder_of
+from lineage.runs.stored import root_of
 
 LOST = ("commit", "dirty", "machine", "command", "code")
 """What only the record of a run knows of those who made it."""
@@ -34,7 +35,7 @@ def named_folder(config: Config, what: str) -> Path:
 
     Raises LineageError where that would be no name of one folder.
     """
-    root = Path(config.run.root)
+    root = root_of(config.run)
     if config.run.name:
         return root / config.run.name
     check_name("experiment.name", what)

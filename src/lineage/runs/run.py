@@ -33,6 +33,7 @@ from lineage.runs.lineage import Setting, run_lineage
 from lineage.runs.origin import Load, libraries, origin
 from lineage.runs.plan import Job, prepare
 from lineage.runs.progress import Display
+from lineage.runs.stored import root_of
 
 Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
 """Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""
@@ -62,7 +63,7 @@ def execute(
     with Stoppable() as stoppable, locked(folder):
         begin(job, folder)
         if latest:
-            point_latest(Path(config.run.root), folder)
+            point_latest(root_of(config.run), folder)
         with Display(console, job.places) as display:
             display.note(
                 f"{config.experiment.name}: {len(job.start.pairs)} lineages x "

@@ -39,6 +39,7 @@ from lineage.runs.code import check_code, code
 from lineage.runs.folder import check_vacant, locked, lost, point_latest, write_described
 from lineage.runs.plan import prepare
 from lineage.runs.progress import Display
+from lineage.runs.stored import only_folders
 from lineage.suites import make_suite
 from lineage.training.heldout import measure_gain
 from lineage.training.histories import TRAIN_ON
@@ -59,6 +60,7 @@ def check(config: Config) -> tuple[str, ...]:
 
     Raises LineageError where it could not work, before anything is started.
     """
+    only_folders(config, "a training")
     shelf.check_name(config.model, config.train.name)
     known, on_shelf = registry(config.model), shelf.names(shelf.folder_of(config.model))
     versions = tuple(dict.fromkeys((config.train.parent, *_judges(config))))

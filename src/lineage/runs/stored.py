@@ -1,0 +1,111 @@
+"""Runs whose `run.root` is a URL: where one is worked on, and its way to the URL and back.
+
+Such a folder is known by where it lies in the cache, and by lineage's mark above it. What a saved
+configuration says is no reason to send a run anywhere: it may be somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from lineage.core.config import Config, RunConfig
+from lineage.core.errors import LineageError
+from lineage.core.files import mark, marked
+from lineage.core.urls import READ, WORKED, check_url, is_url, parts_of, url_of
+from lineage.log.publish import Mirror, fetch, stamps
+from lineage.log.store import Store
+
+REPORT = ("metrics.json", "scores.png", "scores.svg", "report.html")
+"""What a report is made of, beside the log."""
+
+
+def root_of(run: RunConfig) -> Path:
+    """Return the folder in which runs are worked on: `run.root`, or one that stands for its URL."""
+    return worked_on(run, run.root) if is_url(run.root) else Path(run.root)
+
+
+def worked_on(run: RunConfig, url: str) -> Path:
+    """Return the folder in which the run at `url` is worked on, with the mark above it."""
+    check_url("the URL", url)
+    mark(Path(run.cache) / WORKED)
+    return Path(run.cache, WORKED, *parts_of(url))
+
+
+def published_to(folder: Path) -> str | None:
+    """Return the URL that the run in `folder` is published to; None where it is to none."""
+    whole = folder.absolute()
+    if not any(above.name == WORKED and marked(above) for above in whole.parents):
+        return None
+    return url_of(whole.parts)
+
+
+def only_folders(config: Config, what: str) -> None:
+    """Raise LineageError where `what`, which is not published, would have a URL as its root."""
+    if is_url(config.run.root):
+        raise LineageError(
+            f"run.root is a URL, which single runs are published to: {what} is written to a "
+            "folder, name one"
+        )
+
+
+@contextmanager
+def stored(config: Config, folder: Path, console: Console) -> Iterator[None]:
+    """Publish what is done meanwhile in `folder`, where it has a URL; what is there is fetched.
+
+    Raises StorageError as `Mirror`, and LineageError where `run.root` is a URL and `folder` is none
+    that stands for one.
+    """
+    url = published_to(folder)
+    if url is None:
+        if is_url(config.run.root):
+            raise LineageError(
+                f"run.root is a URL, and {folder} would not be published to it: leave "
+                "hydra.run.dir out, and name the run by run.name"
+            )
+        yield
+        return
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
+    with Mirror(folder, Store(url, config.run.storage), tell):
+        yield
+    tell(f"published to {url}")
+
+
+def read_from(run: RunConfig, url: str) -> Path:
+    """Return a folder that holds what is at `url` now, to be read and not to be worked on.
+
+    Raises StorageError, and LineageError where nothing is there.
+    """
+    check_url("the URL", url)
+    return _fetched(Path(run.cache, READ, *parts_of(url)), run, url, whole=True)
+
+
+def resumed_from(run: RunConfig, url: str) -> Path:
+    """Return the folder in which the run at `url` is gone on with, with what is finished of it.
+
+    Raises as `read_from`.
+    """
+    return _fetched(worked_on(run, url), run, url, whole=False)
+
+
+def put_report(run: RunConfig, folder: Path, url: str) -> None:
+    """Put at `url` what was reported anew in `folder`, the copy of it. Raises StorageError."""
+    store = Store(url, run.storage)
+    for name in REPORT:
+        if (folder / name).exists():
+            store.write(name, (folder / name).read_bytes())
+
+
+def _fetched(folder: Path, run: RunConfig, url: str, whole: bool) -> Path:
+    store = Store(url, run.storage)
+    store.check()
+    fetch(folder, store, whole)
+    if not stamps(folder):
+        raise LineageError(f"there is no run {url}: nothing is stored there")
+    return folder
