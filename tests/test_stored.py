@@ -174,5 +174,13 @@ def test_from_python_too(between: Between, root: str, tmp_path: Path) -> None:
     assert log.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     copy = read_from(here(root).run, f"{root}/first")
     assert timeless(copy) == timeless(plain(tmp_path))
+    behind = lineage.open(f"{root}/first")
+    for view in ("steps", "probes", "memories"):
+        count = f"SELECT count(*) FROM {view}"
+        assert behind.execute(count).fetchone() == log.execute(count).fetchone() != (0,)
+    for nothing in (f"{root}/nothing", "s3://nowhere/runs"):
+        with pytest.raises(LineageError) as told:
+            lineage.open(nothing)
+        assert "\n" not in str(told.value) and nothing in str(told.value)
     with pytest.raises(LineageError, match="a training"):
         lineage.train(["engine=surrogate", f"run.root={root}"], progress=False)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pyarrow import fs
 
 from lineage.core.config import StorageConfig
 from lineage.core.errors import LineageError, first_line
 from lineage.core.urls import parts_of
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 NO_BUCKET = ("NO_SUCH_BUCKET", "NoSuchBucket")
@@ -47,7 +50,7 @@ class Store:
         self.url, self.config, self.pause = url.rstrip("/"), config, pause
         self.bucket, *below = parts_of(url)
         self.place = "/".join((self.bucket, *below))
-        self.files = _file_system(config)
+        self.files = _file_system(config)  # attempts are counted here
 
     def check(self) -> None:
         """Raise StorageError where the bucket is not there, or may not be seen."""
@@ -117,7 +120,14 @@ class Store:
         raise AssertionError("the last attempt returns or raises")
 
 
-def _file_system(config: StorageConfig) -> fs.S3FileSystem:
+def for_duckdb(config: StorageConfig) -> AbstractFileSystem:
+    """Return the store as DuckDB takes one: it reads s3:// of our environment, as `Store` does."""
+    from fsspec.implementations.arrow import ArrowFSWrapper
+
+    return ArrowFSWrapper(_file_system(config, config.attempts))
+
+
+def _file_system(config: StorageConfig, attempts: int = 1) -> fs.S3FileSystem:
     endpoint = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
     scheme, sign, host = endpoint.rpartition("://")
     return fs.S3FileSystem(
@@ -125,8 +135,8 @@ def _file_system(config: StorageConfig) -> fs.S3FileSystem:
         scheme=scheme if sign else "https",
         connect_timeout=config.timeout_s,
         request_timeout=config.timeout_s,
-        # One PUT an object of usual size; attempts are counted here alone.
+        # One PUT an object of usual size.
         allow_delayed_open=True,
         background_writes=False,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
     )

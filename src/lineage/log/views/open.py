@@ -12,7 +12,9 @@ from pathlib import Path
 
 import duckdb
 
+from lineage.core.config import StorageConfig
 from lineage.core.errors import LineageError, nearest
+from lineage.core.urls import SCHEME
 from lineage.log.schema import DOCS
 from lineage.log.views.datasets import (
     SCHEMAS,
@@ -49,9 +51,9 @@ def open_log(
 ) -> duckdb.DuckDBPyConnection:
     """Return a connection with the views of all that `where` names.
 
-    Each is the folder of a run, a training or a sweep, one that holds such, a glob of any, or a URL
-    that DuckDB can read, such as s3://bucket/runs/first, with a `connection` that has the secrets
-    or the file system for it (tested with one in memory; no bucket has been read). The views: runs,
+    Each is the folder of a run, a training or a sweep, one that holds such, a glob of any, or a
+    URL: s3://bucket/runs/first, with the keys and the endpoint of the service's own environment, or
+    one that a `connection` of yours has the secrets or the file system for. The views: runs,
     steps, episodes, probes, handoffs, edits, memories, docs, knowledge, snapshots, worlds,
     generations, lineages, training, curve and skipped. The keys of a sweep, and the settings whose
     values differ, are columns of runs. `describe` tells what a view holds.
@@ -63,6 +65,10 @@ def open_log(
     if not where:
         raise LineageError("nothing is named that could be opened: lineage.open(FOLDER)")
     log = new_connection() if connection is None else connection
+    if connection is None and any(str(one).startswith(SCHEME) for one in where):
+        from lineage.log.store import for_duckdb
+
+        log.register_filesystem(for_duckdb(StorageConfig()))
     skipped: list[Skipped] = []
     places = Places(log, skip, skipped)
     for one in where:

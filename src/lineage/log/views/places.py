@@ -73,7 +73,7 @@ class Places:
         """
         try:
             folders, sweeps = self._named(where)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             raise LineageError(f"{where} cannot be read: {str(error).splitlines()[0]}") from error
         if not folders and not any(self.sweep(_real(sweep)) for sweep in sweeps):
             raise LineageError(
