@@ -21,7 +21,8 @@ from lineage.cli import main
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.log.store import Store
-from lineage.runs.stored import published_to, read_from
+from lineage.runs.folder import published_to
+from lineage.runs.stored import read_from
 
 TINY = ("engine=surrogate", "experiment=tiny", "experiment.lineages=2", "agent.docs=true")
 
@@ -42,6 +43,12 @@ def between(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
             monkeypatch.setenv(name, value)
         yield one
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, made in a folder."""
+    return plain(tmp_path_factory.mktemp("local"))
 
 
 @pytest.fixture
@@ -73,13 +80,13 @@ def here(root: str) -> Config:
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
-    between: Between, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    between: Between, root: str, local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main_code(*arguments(root)) == 0
     assert f"published to {root}/first" in capsys.readouterr().out
     assert not (tmp_path / "s3:").exists()
     copy = read_from(here(root).run, f"{root}/first")
-    assert timeless(copy) == timeless(plain(tmp_path))
+    assert timeless(copy) == timeless(local)
     names = Store(f"{root}/first", here(root).run.storage).sizes()
     assert {"run.json", "config.yaml", "sittings.json", "metrics.json", "report.html"} <= {*names}
     assert not [name for name in names if "journal" in name or ".lock" in name]
@@ -104,7 +111,7 @@ def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
 def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
     between: Between, root: str, tmp_path: Path
 ) -> None:
-    many = "experiment.lineages=30"
+    many = "experiment.lineages=12"
     command = [sys.executable, "-m", "lineage", *arguments(root, many, "run.lineages_in_flight=1")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     store, until = Store(f"{root}/first", here(root).run.storage), time.monotonic() + 60
@@ -112,6 +119,7 @@ def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
         if any("done/" in name for name in store.sizes()):
             break
         time.sleep(0.02)
+    assert process.poll() is None
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     names = store.sizes()
@@ -124,7 +132,7 @@ def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_store_that_errs_for_a_while_changes_nothing(
-    between: Between, root: str, tmp_path: Path
+    between: Between, root: str, local: Path, tmp_path: Path
 ) -> None:
     count = [0]
 
@@ -137,7 +145,7 @@ def test_a_store_that_errs_for_a_while_changes_nothing(
     assert between.refused > 10
     between.refuse = lambda method, path: None
     copy = read_from(here(root).run, f"{root}/first")
-    assert timeless(copy) == timeless(plain(tmp_path))
+    assert timeless(copy) == timeless(local)
 
 
 def test_what_cannot_be_stored_is_said_before_anything_is_begun(
@@ -169,11 +177,11 @@ def test_a_folder_is_published_where_lineage_says_so_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_from_python_too(between: Between, root: str, tmp_path: Path) -> None:
+def test_from_python_too(between: Between, root: str, local: Path, tmp_path: Path) -> None:
     log = lineage.run([*TINY, f"run.root={root}", "run.name=first"], progress=False)
     assert log.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     copy = read_from(here(root).run, f"{root}/first")
-    assert timeless(copy) == timeless(plain(tmp_path))
+    assert timeless(copy) == timeless(local)
     behind = lineage.open(f"{root}/first")
     for view in ("steps", "probes", "memories"):
         count = f"SELECT count(*) FROM {view}"

@@ -103,9 +103,9 @@ def reckoned(points: Points) -> dict[str, Any]:
     """
     from lineage.models.factory import check_kind
     from lineage.runs.earlier import finished, telling
+    from lineage.runs.folder import root_of
     from lineage.runs.forecast import engines, forecast
     from lineage.runs.plan import prepare
-    from lineage.runs.stored import root_of
 
     jobs = []
     for config in points.configs:

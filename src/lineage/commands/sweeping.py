@@ -25,11 +25,10 @@ from lineage.log.progress import is_done
 from lineage.log.sweep import BASIC, Point, SweepRecord, is_sweep, read_sweep, write_sweep
 from lineage.report.objective import check_objective, name
 from lineage.runs.code import accept_changes
-from lineage.runs.folder import at_home, locked, point_latest
+from lineage.runs.folder import at_home, locked, only_folders, point_latest
 from lineage.runs.origin import origin
 from lineage.runs.points import Together
 from lineage.runs.run import Release
-from lineage.runs.stored import only_folders
 
 
 @dataclass(frozen=True)

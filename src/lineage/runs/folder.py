@@ -13,16 +13,49 @@ from pathlib import Path
 from typing import Any
 
 from lineage import compose
-from lineage.core.config import Config
+from lineage.core.config import Config, RunConfig
 from lineage.core.errors import LineageError
-from lineage.core.files import atomic_write, marked, odd_files
+from lineage.core.files import atomic_write, mark, marked, odd_files
 from lineage.core.names import LATEST, check_name
+from lineage.core.urls import WORKED, check_url, is_url, parts_of, url_of
 from lineage.log.sweep import is_sweep
 from lineage.models.shelf import VERSION_FILE, folder_of
-from lineage.runs.stored import root_of
 
 LOST = ("commit", "dirty", "machine", "command", "code")
 """What only the record of a run knows of those who made it."""
+
+
+def root_of(run: RunConfig) -> Path:
+    """Return the folder in which runs are worked on: `run.root`, or one that stands for its URL."""
+    return worked_on(run, run.root) if is_url(run.root) else Path(run.root)
+
+
+def worked_on(run: RunConfig, url: str) -> Path:
+    """Return the folder in which the run at `url` is worked on, with the mark above it."""
+    check_url("the URL", url)
+    mark(Path(run.cache) / WORKED)
+    return Path(run.cache, WORKED, *parts_of(url))
+
+
+def published_to(folder: Path) -> str | None:
+    """Return the URL that the run in `folder` is published to; None where it is to none.
+
+    Such a folder is known by where it lies in the cache, and by lineage's mark above it. What a
+    saved configuration says is no reason to send a run anywhere: it may be somebody else's.
+    """
+    whole = folder.absolute()
+    if not any(above.name == WORKED and marked(above) for above in whole.parents):
+        return None
+    return url_of(whole.parts)
+
+
+def only_folders(config: Config, what: str) -> None:
+    """Raise LineageError where `what`, which is not published, would have a URL as its root."""
+    if is_url(config.run.root):
+        raise LineageError(
+            f"run.root is a URL, which single runs are published to: {what} is written to a "
+            "folder, name one"
+        )
 
 
 def new_folder(config: Config) -> Path:

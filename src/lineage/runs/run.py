@@ -28,12 +28,11 @@ from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
 from lineage.runs.arms import Arm, donor_of
 from lineage.runs.code import check_code, code
-from lineage.runs.folder import check_vacant, locked, lost, point_latest, write_described
+from lineage.runs.folder import check_vacant, locked, lost, point_latest, root_of, write_described
 from lineage.runs.lineage import Setting, run_lineage
 from lineage.runs.origin import Load, libraries, origin
 from lineage.runs.plan import Job, prepare
 from lineage.runs.progress import Display
-from lineage.runs.stored import root_of
 
 Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
 """Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""

@@ -1,8 +1,4 @@
-"""Runs whose `run.root` is a URL: where one is worked on, and its way to the URL and back.
-
-Such a folder is known by where it lies in the cache, and by lineage's mark above it. What a saved
-configuration says is no reason to send a run anywhere: it may be somebody else's.
-"""
+"""Runs whose `run.root` is a URL: their way to the URL and back."""
 
 from __future__ import annotations
 
@@ -14,42 +10,13 @@ from rich.console import Console
 
 from lineage.core.config import Config, RunConfig
 from lineage.core.errors import LineageError
-from lineage.core.files import mark, marked
-from lineage.core.urls import READ, WORKED, check_url, is_url, parts_of, url_of
+from lineage.core.urls import READ, check_url, is_url, parts_of
 from lineage.log.publish import Mirror, fetch, stamps
 from lineage.log.store import Store
+from lineage.runs.folder import published_to, worked_on
 
 REPORT = ("metrics.json", "scores.png", "scores.svg", "report.html")
 """What a report is made of, beside the log."""
-
-
-def root_of(run: RunConfig) -> Path:
-    """Return the folder in which runs are worked on: `run.root`, or one that stands for its URL."""
-    return worked_on(run, run.root) if is_url(run.root) else Path(run.root)
-
-
-def worked_on(run: RunConfig, url: str) -> Path:
-    """Return the folder in which the run at `url` is worked on, with the mark above it."""
-    check_url("the URL", url)
-    mark(Path(run.cache) / WORKED)
-    return Path(run.cache, WORKED, *parts_of(url))
-
-
-def published_to(folder: Path) -> str | None:
-    """Return the URL that the run in `folder` is published to; None where it is to none."""
-    whole = folder.absolute()
-    if not any(above.name == WORKED and marked(above) for above in whole.parents):
-        return None
-    return url_of(whole.parts)
-
-
-def only_folders(config: Config, what: str) -> None:
-    """Raise LineageError where `what`, which is not published, would have a URL as its root."""
-    if is_url(config.run.root):
-        raise LineageError(
-            f"run.root is a URL, which single runs are published to: {what} is written to a "
-            "folder, name one"
-        )
 
 
 @contextmanager

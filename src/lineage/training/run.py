@@ -36,10 +36,16 @@ from lineage.models.surrogate import DEFAULT
 from lineage.models.versions import lookup, registry
 from lineage.report.training_page import write_training
 from lineage.runs.code import check_code, code
-from lineage.runs.folder import check_vacant, locked, lost, point_latest, write_described
+from lineage.runs.folder import (
+    check_vacant,
+    locked,
+    lost,
+    only_folders,
+    point_latest,
+    write_described,
+)
 from lineage.runs.plan import prepare
 from lineage.runs.progress import Display
-from lineage.runs.stored import only_folders
 from lineage.suites import make_suite
 from lineage.training.heldout import measure_gain
 from lineage.training.histories import TRAIN_ON
