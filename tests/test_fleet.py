@@ -24,6 +24,7 @@ from ray.exceptions import RayActorError
 from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.core.signals import INTERRUPTED, SIGNALS
+from lineage.log.sittings import Fault
 from lineage.models.cluster import OWNER, PREFIX
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
@@ -139,7 +140,7 @@ async def _kill_while_open(tmp_path: Path) -> None:
         again = await asyncio.gather(*waiting)
         assert all(not c.error for c in again)
         assert [c.text for c in again[:8]] == [c.text for c in first]
-        assert replicas[0].health.restarts == 1
+        assert replicas[0].health.restarts == 1 and made.faults() == {Fault.ENGINE_DIED: 1}
         await _die(replicas[0].actor)
         with pytest.raises(LineageError, match=r"more than engine\.max_restarts times"):
             await made.generate(request(0))
@@ -153,6 +154,29 @@ async def _kill_while_open(tmp_path: Path) -> None:
 
 def test_a_replica_that_dies_is_restarted_and_its_open_requests_run_again(tmp_path: Path) -> None:
     asyncio.run(_kill_while_open(tmp_path))
+    assert not left_behind()
+
+
+async def _hang_while_open(tmp_path: Path) -> None:
+    made = fleet(tmp_path, "engine.hang_timeout_s=1")
+    try:
+        await made.start(VERSIONS)
+        first = await asyncio.gather(*(made.generate(request(i)) for i in range(8)))
+        (replica,) = next(iter(made.replicas.values()))
+        await asyncio.sleep(2)
+        assert not made.faults(), "who is asked nothing may be silent"
+        os.kill(replica.processes[0], signal.SIGSTOP)
+        again = await asyncio.gather(*(made.generate(request(i)) for i in range(8)))
+        assert [c.text for c in again] == [c.text for c in first]
+        assert made.faults() == {Fault.ENGINE_HUNG: 1}
+    finally:
+        await made.close()
+
+
+def test_a_replica_that_hangs_is_started_again_and_its_open_requests_run_again(
+    tmp_path: Path,
+) -> None:
+    asyncio.run(_hang_while_open(tmp_path))
     assert not left_behind()
 
 

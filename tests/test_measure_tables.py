@@ -24,7 +24,7 @@ from lineage.metrics.registry import metric
 from lineage.metrics.transfer import backward_transfer, forgetting
 from lineage.report.lookup import cells, rows_of
 
-COUNTS = {"edits", "opens", "errors", "totals", "unscored"}
+COUNTS = {"faults", "edits", "opens", "errors", "totals", "unscored"}
 UNBOUNDED = {
     *("memory_size", "costs", "reward", "kept_tokens", "kept", "compression", "signal_density"),
 }

@@ -19,8 +19,9 @@ from rich.console import Console
 from lineage.agent import context
 from lineage.core.errors import LineageError
 from lineage.log import sittings
-from lineage.log.sittings import SITTINGS, Sitting, Timer, read_sittings
+from lineage.log.sittings import SITTINGS, Fault, Sitting, Timer, met, read_sittings
 from lineage.log.views.connect import connect
+from lineage.metrics import summarise
 from lineage.metrics.counts import totals
 from lineage.models.protocol import Completion, Request
 from lineage.report.run_text import show_totals
@@ -152,6 +153,41 @@ def test_a_torn_record_of_sittings_is_one_line_that_says_what_to_do(
     (tmp_path / SITTINGS).write_text(text)
     with pytest.raises(LineageError, match=rf"{SITTINGS} is [^\n]*: remove it"):
         Timer(tmp_path)
+
+
+def test_what_failed_is_told_by_sitting_and_killed_ones_count(tmp_path: Path) -> None:
+    died = {"engine_died": 3}
+    with Timer(tmp_path, lambda: died) as timer:
+        died["engine_died"] = 5
+        timer.worked()
+    (first,) = read_sittings(tmp_path)
+    assert first.faults == {Fault.ENGINE_DIED: 2}, "what failed before was another's"
+    assert met(read_sittings(tmp_path)) == {"engine_died": 2}
+    Timer(tmp_path).__enter__()
+    assert met(read_sittings(tmp_path)) == {"engine_died": 2}, "it may be going on"
+    with Timer(tmp_path):
+        pass
+    assert met(read_sittings(tmp_path)) == {"engine_died": 2, "sitting_killed": 1}
+    assert met([Sitting(1.0, 2.0)]) is None and met([]) is None
+
+
+def test_the_report_counts_what_failed_and_was_mended(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "one"
+    run(surrogate(tmp_path, *SMALL), folder)
+
+    def told() -> str:
+        file = io.StringIO()
+        show_totals(summarise(folder), Console(file=file, width=300))
+        return file.getvalue()
+
+    assert " 0 faults, " in told()
+    noted = json.loads((folder / SITTINGS).read_text())
+    noted[0] |= {"faults": {"engine_died": 2}, "ended": False}
+    (folder / SITTINGS).write_text(json.dumps([*noted, {**noted[0], "faults": {}}]))
+    assert " 3 faults mended (2 engine died, 1 sitting killed; no step lost by them), " in told()
+    del noted[0]["ended"]
+    (folder / SITTINGS).write_text(json.dumps(noted))
+    assert " n/a faults, " in told()
 
 
 def test_sittings_are_written_as_they_are(tmp_path: Path) -> None:

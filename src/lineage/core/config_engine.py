@@ -125,6 +125,12 @@ class EngineConfig:
     max_restarts: Whole = key("before its requests fail", "restarts of one actor", ge=0)
     max_failures: Whole = key("before the run gives up", "failed requests in a row", ge=1)
     start_timeout_s: Whole = key("until an engine must be ready", "seconds", ge=1)
+    hang_timeout_s: Whole = key(
+        "in which nothing that is asked is answered: then it is started again",
+        "seconds",
+        default=600,
+        ge=1,
+    )
     vllm: VllmConfig = key()
     surrogate: SurrogateConfig = key(factory=SurrogateConfig)
     options: dict[str, Any] = key("of an engine of another kind", factory=dict)

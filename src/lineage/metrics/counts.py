@@ -39,6 +39,10 @@ worked AS (
     SELECT folder, CASE WHEN timed IS NOT NULL OR seconds IS NOT NULL
         THEN coalesce(timed, 0) + coalesce(seconds, 0) END AS seconds
     FROM about LEFT JOIN told USING (folder)
+),
+met AS (
+    SELECT folder, coalesce(list_sum(map_values(faults)), CASE WHEN faults IS NOT NULL THEN 0 END)
+        ::BIGINT AS faults FROM runs
 )"""
 
 
@@ -84,8 +88,17 @@ def unscored(log: duckdb.DuckDBPyConnection) -> pa.Table:
     ).to_arrow_table()
 
 
+@metric("fault", "count")
+def faults(log: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return how often what failed while the run went on, and was mended: no step was lost."""
+    return log.sql(
+        "SELECT folder, one.key AS fault, one.value AS count FROM "
+        "(SELECT folder, unnest(map_entries(faults)) AS one FROM runs) ORDER BY ALL"
+    ).to_arrow_table()
+
+
 @metric(
-    *("steps", "pairs", "episodes", "errors"),
+    *("steps", "pairs", "episodes", "errors", "faults"),
     *("prompt_tokens", "cached_tokens", "completion_tokens", "seconds"),
 )
 def totals(log: duckdb.DuckDBPyConnection) -> pa.Table:
@@ -94,15 +107,17 @@ def totals(log: duckdb.DuckDBPyConnection) -> pa.Table:
     `seconds` is the working time of all its sittings together, without the pauses between them: as
     the run noted it (`sittings` of the view `runs`), and of sittings that nobody timed by their
     steps, from the first request to the last answer without what was idle for over `IDLE` seconds.
-    Null where neither is known: no step says when it ended.
+    Null where neither is known: no step says when it ended. `faults` is what failed and was mended
+    meanwhile; null where an older version noted none.
     """
     return log.sql(
         f"WITH {_WORKED} SELECT folder, count(*) AS steps, count(DISTINCT pair) AS pairs, "
         "count(*) FILTER (kind IN ('act', 'probe')) AS episodes, "
-        "count(*) FILTER (error <> '') AS errors, "
+        "count(*) FILTER (error <> '') AS errors, any_value(met.faults) AS faults, "
         "sum(prompt_tokens)::BIGINT AS prompt_tokens, "
         "sum(cached_tokens)::BIGINT AS cached_tokens, "
         "sum(completion_tokens)::BIGINT AS completion_tokens, "
         "any_value(worked.seconds) AS seconds "
-        "FROM steps LEFT JOIN worked USING (folder) GROUP BY ALL ORDER BY ALL"
+        "FROM steps LEFT JOIN worked USING (folder) LEFT JOIN met USING (folder) "
+        "GROUP BY ALL ORDER BY ALL"
     ).to_arrow_table()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -207,6 +208,14 @@ class Fleet:
         if not self.replicas:
             return 0.0
         return float(ray.available_resources().get("GPU", 0.0))
+
+    def faults(self) -> dict[str, int]:
+        """Return how often replicas died, and how often they hung."""
+        found = Counter[str]()
+        for among in self.replicas.values():
+            for one in among:
+                found.update(one.faults)
+        return dict(found)
 
     def describe(self) -> dict[str, Any]:
         """Return what served a run: device, precision, settings, libraries, adapters' SHA-256."""

@@ -31,6 +31,7 @@ class Meter(Layer):
         self.start, self.close, self.describe = engine.start, engine.close, engine.describe
         self.adapt, self.serve = engine.adapt, engine.serve
         self.weights, self.spare_gpus = engine.weights, engine.spare_gpus
+        self.faults = engine.faults
         self.failures = 0
         self.gone = ""
         self._open = 0

@@ -106,7 +106,8 @@ class Tenant(Layer):
         self.engine: Engine = fleet
         self.mark, self.versions = mark, set(versions)
         self.made: dict[str, str] = {}
-        self.spare_gpus = fleet.spare_gpus
+        # What fails there costs every run that is in flight.
+        self.spare_gpus, self.faults = fleet.spare_gpus, fleet.faults
 
     async def start(self, versions: Sequence[str]) -> None:
         """Nothing: it has been started."""

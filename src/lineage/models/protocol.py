@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -179,6 +179,10 @@ class Engine(Sampler, Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return what the record of a run holds of it, besides its kind."""
+        ...
+
+    def faults(self) -> Mapping[str, int]:
+        """Return how often what failed since the start, and was mended: by names of `Fault`."""
         ...
 
     async def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from ray.util.placement_group import (
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from lineage.core.errors import LineageError
+from lineage.log.sittings import Fault
 from lineage.models.cluster import end_processes
 from lineage.models.health import Health, State
 from lineage.models.host import Added, Deployment, Host, Started
@@ -27,15 +30,18 @@ from lineage.models.protocol import Completion, Request
 from lineage.models.vllm_engine import EngineDied
 
 CLOSE_SECONDS = 10.0
+LOOKS = 4
+"""How often within the time that it may be silent an engine is looked at."""
 NODE = "ray.io/node-id"
 """Ray's label of a node with its id."""
 
 
 @dataclass
 class Replica:
-    """One actor and what is open on it. `life` counts its starts.
+    """One actor and what is open on it. `life` counts its starts, `faults` what they ended by.
 
-    `here`: its processes are on this machine, in a Ray of our own.
+    `here`: its processes are on this machine, in a Ray of our own. `heard`: when it last answered,
+    or was first asked again.
     """
 
     deployment: Deployment
@@ -46,7 +52,10 @@ class Replica:
     open: int = 0
     life: int = 0
     processes: tuple[int, ...] = ()
+    heard: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
     mending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    watching: asyncio.Task[None] | None = None
 
     async def launch(self) -> Started:
         """Start the actor and wait until it serves. Raises LineageError where it does not."""
@@ -76,15 +85,31 @@ class Replica:
             raise LineageError(f"an engine did not start: {last_line(error)}") from error
         self.processes = started.processes
         self.health = self.health.started()
+        self.heard = time.monotonic()
+        if self.watching is None:
+            self.watching = asyncio.create_task(self._watch())
         return started
+
+    async def _watch(self) -> None:
+        """Start the actor again whenever nothing that is open on it is answered for too long."""
+        patience = self.deployment.engine.hang_timeout_s
+        while self.health.state is not State.RETIRED:
+            await asyncio.sleep(patience / LOOKS)
+            asked = self.open and self.health.state is State.HEALTHY
+            if asked and time.monotonic() - self.heard > patience:
+                said = f"it answered none of {self.open} requests for {patience} s"
+                await self._mend(self.life, said, Fault.ENGINE_HUNG)
 
     async def generate(self, request: Request) -> Completion | None:
         """Return the completion, or None where the engine died: then it was started again."""
         life = self.life
+        if not self.open:
+            self.heard = time.monotonic()
         self.open += 1
         try:
             if self.health.state is State.HEALTHY:
                 answer: Completion = await self.actor.generate.remote(request)
+                self.heard = time.monotonic()
                 return answer
             await self._mend(life, self.health.error)
         except (RayActorError, EngineDied) as error:
@@ -106,12 +131,13 @@ class Replica:
         except RayError as error:
             raise LineageError(f"an engine cannot serve an adapter: {last_line(error)}") from error
 
-    async def _mend(self, life: int, error: str) -> None:
+    async def _mend(self, life: int, error: str, fault: Fault = Fault.ENGINE_DIED) -> None:
         """Start the actor again, once for all the requests that met the death of its `life`."""
         async with self.mending:
             if self.life != life or self.health.state is State.RETIRED:
                 return
             self.health = self.health.died(error)
+            self.faults[fault] += 1
             with suppress(RayError):
                 ray.kill(self.actor)
             self.end_processes()
@@ -125,6 +151,8 @@ class Replica:
 
     async def close(self) -> None:
         """Stop the engine and give back what it has booked."""
+        if self.watching is not None:
+            self.watching.cancel()
         if self.actor is not None:
             with suppress(RayError, TimeoutError):
                 await asyncio.wait_for(self.actor.close.remote(), CLOSE_SECONDS)

@@ -45,6 +45,10 @@ class Surrogate:
         """Nothing to tell."""
         return {}
 
+    def faults(self) -> dict[str, int]:
+        """It never fails."""
+        return {}
+
     def spare_gpus(self) -> float:
         """It needs none, and neither does who trains for it."""
         return 0.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from lineage.report.lookup import totals
+from lineage.report.lookup import rows_of, totals
 from lineage.report.sheet import NOT_COMPUTED, short
 
 STAND_IN = "surrogate"
@@ -39,6 +39,16 @@ def versions_words(summary: Mapping[str, Any]) -> str:
     if len({tuple(arm["versions"]) for arm in summary["defined"].values()}) > 1:
         return "versions by arm"
     return " > ".join(short(summary["schedule"]))
+
+
+def faults_words(summary: Mapping[str, Any]) -> str:
+    """Return what failed while a run went on and was mended, in a few words."""
+    number = totals(summary).get("faults")
+    if number is None:
+        return f"{NOT_COMPUTED} faults"
+    each = (f"{row['count']} {row['fault']}" for row in rows_of(summary, "faults"))
+    told = f" mended ({', '.join(each)}; no step lost by them)" if number else ""
+    return f"{number} {'fault' if number == 1 else 'faults'}{told.replace('_', ' ')}"
 
 
 def provenance(summary: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from lineage.log.views.connect import connect
 from lineage.report import figures
 from lineage.report.answer import answer, explained
 from lineage.report.generations import tell
-from lineage.report.headline import banner, engine_words, provenance, versions_words
+from lineage.report.headline import banner, engine_words, faults_words, provenance, versions_words
 from lineage.report.lookup import totals
 from lineage.report.page import configuration, drawn, page, pictured, text, warned
 from lineage.report.tables import more, scores
@@ -68,7 +68,7 @@ def report_html(
         f"<p><small>{text(explained(summary))}</small></p>",
         f"<p>Engine: {text(engine_words(summary.get('engine')))}. Versions by generation: "
         f"{text(versions_words(summary))}. {whole['pairs']} pairs, {whole['episodes']} episodes, "
-        f"{whole['errors']} errors.</p>",
+        f"{whole['errors']} errors, {faults_words(summary)}.</p>",
         "<nav>"
         + " ".join(f'<a href="#{name}">{title}</a>' for name, title in shown.items())
         + "</nav>",

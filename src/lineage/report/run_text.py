@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from lineage.report.answer import answer, explained
-from lineage.report.headline import MINUTE, provenance
+from lineage.report.headline import MINUTE, faults_words, provenance
 from lineage.report.lookup import totals
 from lineage.report.sheet import NOT_COMPUTED
 from lineage.report.tables import more, scores
@@ -39,7 +39,7 @@ def show_totals(summary: dict[str, Any], console: Console) -> None:
     untimed = f"{NOT_COMPUTED} minutes: no step says when it ended"
     console.print(
         f"{whole['pairs']} pairs, {whole['episodes']:,} episodes, {whole['steps']:,} steps, "
-        f"{whole['errors']} errors, {whole['prompt_tokens']:,} prompt and "
+        f"{whole['errors']} errors, {faults_words(summary)}, {whole['prompt_tokens']:,} prompt and "
         f"{whole['completion_tokens']:,} completion tokens, "
         + (untimed if seconds is None else f"{seconds / MINUTE:.1f} minutes"),
         highlight=False,

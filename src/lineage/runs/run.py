@@ -123,7 +123,7 @@ async def work(
     The engine that it is `served` by has been started; it may serve other runs too. Raises
     LineageError where it fails.
     """
-    timer = Timer(folder)
+    timer = Timer(folder, served.faults)
 
     def tell(tokens: int) -> None:
         display.completed(tokens)

@@ -11,11 +11,19 @@ from typing import Any
 import pyarrow as pa
 
 from lineage.log.schema import Columns
-from lineage.log.sittings import worked_seconds
+from lineage.log.sittings import met, worked_seconds
 from lineage.log.views.places import Opened
 from lineage.log.views.settings import differing
 
-_SITTINGS = pa.list_(pa.struct([("began", pa.float64()), ("seconds", pa.float64())]))
+_FAULTS = pa.map_(pa.string(), pa.int64())
+_SITTINGS = pa.list_(
+    pa.struct(
+        [
+            *(("began", pa.float64()), ("seconds", pa.float64())),
+            *(("faults", _FAULTS), ("ended", pa.bool_())),
+        ]
+    )
+)
 _RUN: Columns = (
     ("folder", pa.string(), "where the run is; metrics go by it"),
     ("kind", pa.string(), "run | training"),
@@ -36,7 +44,13 @@ _RUN: Columns = (
     ),
     ("origin", pa.string(), "commit, machine, command, device and precision of the run, as JSON"),
     ("correction", pa.string(), "of stars for there being many: none | holm | bh"),
-    ("sittings", _SITTINGS, "when each began and the seconds that it worked; null: not timed"),
+    (
+        "sittings",
+        _SITTINGS,
+        "when each began, the seconds that it worked (null: not timed), what failed meanwhile and "
+        "was mended, and whether it ended by itself",
+    ),
+    ("faults", _FAULTS, "how often what failed and was mended, in all sittings; null: not noted"),
     ("began", pa.timestamp("us"), "when it did, in UTC"),
     ("seconds", pa.float64(), "that its sittings worked; null: one was not timed"),
     ("commit", pa.string(), "of the code that began it"),
@@ -80,6 +94,7 @@ def _row(one: Opened) -> dict[str, Any]:
         "engine": settings.get("engine.kind") or (record.get("engine") or {}).get("kind"),
         "origin": json.dumps({name: record[name] for name in ORIGIN if name in record}),
         "sittings": [asdict(sitting) for sitting in one.sittings],
+        "faults": met(one.sittings),
         "correction": record.get("correction", settings.get("log.correction", "none")),
         "began": None if began is None else datetime.fromtimestamp(began, UTC).replace(tzinfo=None),
         "seconds": worked_seconds(one.sittings),
