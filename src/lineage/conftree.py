@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lineage.core import plainyaml
 from lineage.core.config import Config
+from lineage.core.environ import variable
 from lineage.core.errors import LineageError, nearest
 from lineage.core.fields import keys
 
@@ -215,20 +216,6 @@ def searched(own: Sequence[Path]) -> Iterator[None]:
     """Let Hydra look for the file that all is composed from in the folders `own`, too."""
     with variable(SEARCHED, os.pathsep.join(str(place.absolute()) for place in own)):
         yield
-
-
-@contextmanager
-def variable(name: str, value: str) -> Iterator[None]:
-    """Let Hydra, which takes some of its settings so, find `value` in the environment."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 @contextmanager

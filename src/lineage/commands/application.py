@@ -24,8 +24,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lineage.commands.flags import Asked, asked, setting, show_help
-from lineage.conftree import PRIMARY, conf_dir, explain, folders, searched, variable
+from lineage.conftree import PRIMARY, conf_dir, explain, folders, searched
 from lineage.core.config import Config
+from lineage.core.environ import variable
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
 from lineage.core.urls import is_url
