@@ -23,6 +23,7 @@ from lineage.commands import (
     provenance,
     run,
     show,
+    submit,
     suites,
     sweeps,
     train,
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     suites.register(commands)
     train.register(commands)
     plan.register(commands)
+    submit.register(commands)
     versions.register(commands)
     return parser
 
@@ -162,6 +164,8 @@ def _of_the_disk(error: Exception) -> str | None:
 
 def _then(options: argparse.Namespace) -> str:
     """Return how to go on with the run that was stopped, where one was begun."""
+    if said := getattr(options, "then", ""):
+        return str(said)
     folder: Path | None = getattr(options, "folder", None)
     if folder is None or not any((folder / name).exists() for name in ("config.yaml", SWEEP)):
         return ""

@@ -105,7 +105,8 @@ def asked(options: argparse.Namespace) -> Asked:
     overrides = [*options.overrides, *(text for text in options.more if text[:1] != "-")]
     for text in options.more:
         if text not in overrides:
-            known = [name for name in options.parser.format_help().split() if name[:2] == "--"]
+            words = (word.rstrip(",") for word in options.parser.format_help().split())
+            known = [word for word in words if word[:2] == "--"]
             raise LineageError(f"unknown flag {text}{nearest(text, sorted({*known}))}")
     shows = _shows(options)
     chosen = [f"--{name}" for name in ("run", "multirun") if getattr(options, name)]
