@@ -1,15 +1,13 @@
-"""Clusters that do not answer or refuse, a Ray that does not start, and jobs: one line each."""
+"""Clusters that do not answer or refuse, a Ray that does not start: one line each."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import psutil
@@ -20,17 +18,6 @@ from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.models import cluster as module
 from lineage.models.cluster import OWNER, PREFIX, Cluster
-
-JOBS = Path(__file__).resolve().parents[1] / "jobs"
-
-
-@pytest.fixture(scope="module")
-def submit() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("submit", JOBS / "submit.py")
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
 
 
 @pytest.fixture
@@ -129,41 +116,6 @@ def test_the_sweep_leaves_what_is_another_users(
     monkeypatch.setattr(Path, "read_text", read_text)
     module._sweep()
     assert (gone.exists(), others.exists(), torn.exists()) == (False, True, True)
-
-
-def test_a_job_is_checked_before_the_cluster_hears_of_it(
-    submit: ModuleType, silent: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def reached(*arguments: Any) -> None:
-        raise AssertionError("the cluster was asked")
-
-    monkeypatch.setattr(submit, "check_reached", reached)
-    for override, words in (
-        ("suite.drfit=0.1", "did you mean 'suite.drift'?"),
-        ("arms.names=[inherit,cold,oracle,warm]", "arm 'warm' is unknown"),
-    ):
-        with pytest.raises(SystemExit) as stopped:
-            submit.main(["--address", f"http://{silent}", override])
-        assert str(stopped.value.code).startswith("submit: ") and words in str(stopped.value.code)
-
-
-def test_a_job_for_nobody_or_without_a_token_is_one_line(
-    submit: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(LineageError, match=f"no Ray dashboard at 'http://127.0.0.1:{port}'"):
-        submit.submit(f"http://127.0.0.1:{port}", ["engine=surrogate"])
-
-    def refuses(address: str) -> None:
-        raise RuntimeError("Request failed with status code 401: Unauthorized")
-
-    import ray.job_submission
-
-    monkeypatch.setattr(submit, "check_reached", lambda *arguments: None)
-    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", refuses)
-    with pytest.raises(LineageError, match="RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"):
-        submit.submit("http://10.0.0.1:8265", ["engine=surrogate"])
 
 
 @pytest.mark.parametrize("key", ["root", "cache"])
