@@ -7,7 +7,7 @@ bin := .venv/bin
 # A file's tests share what they run; tests/conftest.py says which files come first.
 workers := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run train test test-full lint bench results clean
+.PHONY: help setup run train test test-full lint bench results lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -37,6 +37,9 @@ bench: setup ## run every benchmark
 
 results: setup ## run the published experiments and make their tables: make results ONLY=arms
 	@$(bin)/python jobs/results.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+lock: setup ## renew locks/, from what pyproject.toml allows: make lock ARGS=--upgrade
+	@jobs/lock.sh $(ARGS)
 
 clean: ## remove .venv and caches; runs/ stays
 	@jobs/setup.sh --remove
