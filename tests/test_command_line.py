@@ -83,7 +83,7 @@ def test_its_version_names_the_code_and_the_libraries(capsys: pytest.CaptureFixt
     assert any(line.startswith("duckdb ") for line in lines)
 
 
-@pytest.mark.parametrize("command", ["run", "train"])
+@pytest.mark.parametrize("command", ["run", "train", "submit"])
 def test_the_help_of_what_is_configured_lists_groups_options_and_examples(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,6 +146,8 @@ def test_a_shell_completes_commands_groups_and_options(
         ("lineage ru", ["run"]),
         ("lineage run engine=su", ["engine=surrogate"]),
         ("lineage run engine=surrogate suite.dri", ["suite.drift="]),
+        ("lineage submit --address http://h:1 --no-follow suite.dri", ["suite.drift="]),
+        ("lineage submit --address su", []),
         ("lineage show la", []),
     ):
         monkeypatch.setenv("COMP_LINE", line)

@@ -52,7 +52,7 @@ examples:
   lineage report runs/latest                   its table, metrics, figure and report again
 RUN is a folder, or its name below run.root: latest is runs/latest
 """
-COMPOSING = ("run", "train", "plan")
+COMPOSING = ("run", "train", "plan", "submit")
 """The commands whose words are overrides, and flags of Hydra."""
 COMPLETION = ("-sc", "--shell-completion")
 """What a shell calls to complete a line: the script that Hydra installs knows no subcommands."""

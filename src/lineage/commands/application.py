@@ -37,8 +37,10 @@ RAISING = "HYDRA_FULL_ERROR"
 """The variable that lets Hydra raise what it would otherwise print, and exit."""
 QUERY = "COMP_LINE"
 """The variable in which a shell says what is to be completed."""
-OF_PLAN = ("--train", "--json")
-"""Flags of `lineage plan` that Hydra does not know."""
+OURS = ("--train", "--json", "--follow", "--no-follow")
+"""Flags of `lineage plan` and `lineage submit` that Hydra does not know."""
+VALUED = ("--address", "--status", "--stop", "--working-dir", "--wheel", "--runtime-env")
+"""Those of them that a value follows."""
 
 
 class Task(ABC):
@@ -130,8 +132,15 @@ def complete(arguments: Sequence[str], commands: Sequence[str]) -> None:
     if not space:
         print(" ".join(one for one in commands if one.startswith(command)))
     elif command in commands:
-        known = " ".join(one for one in words.split(" ") if one not in OF_PLAN)
-        os.environ[QUERY] = f"{first} {known}"
+        given = words.split(" ")
+        if any(one in VALUED for one in given[-2:-1]):
+            return
+        known = (
+            one
+            for before, one in zip(["", *given], given)
+            if before not in VALUED and one.partition("=")[0] not in (*OURS, *VALUED)
+        )
+        os.environ[QUERY] = " ".join([first, *known])
         show(Asked(tuple(arguments), PRIMARY, shows=("--shell-completion",)))
 
 
