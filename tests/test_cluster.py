@@ -14,7 +14,6 @@ import psutil
 import pytest
 import ray
 
-from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.models import cluster as module
 from lineage.models.cluster import OWNER, PREFIX, Cluster
@@ -116,12 +115,6 @@ def test_the_sweep_leaves_what_is_another_users(
     monkeypatch.setattr(Path, "read_text", read_text)
     module._sweep()
     assert (gone.exists(), others.exists(), torn.exists()) == (False, True, True)
-
-
-@pytest.mark.parametrize("key", ["root", "cache"])
-def test_a_url_is_no_folder_to_write_to(key: str) -> None:
-    with pytest.raises(LineageError, match=rf"run\.{key} is 's3://bucket/r': .* not to a URL"):
-        compose.load([f"run.{key}=s3://bucket/r"])
 
 
 def test_ray_is_told_to_stay_on_this_machine() -> None:
