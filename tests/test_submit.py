@@ -50,7 +50,7 @@ from lineage.runs.stored import read_from
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("experiment=tiny", "experiment.lineages=1", "engine=surrogate")
-LIGHT = ("experiment=first-light", "engine=surrogate", "experiment.lineages=2")
+LIGHT = ("experiment=first-light", "engine=surrogate", "experiment.lineages=1")
 SPREAD = (*LIGHT, "engine.hosted=true", "engine.replicas=3")
 """On three nodes of one processor each: a replica books one."""
 
