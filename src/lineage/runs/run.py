@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from rich.console import Console
 
 from lineage.core.config import Config
 from lineage.core.console import busy
-from lineage.core.curriculum import Plan, plans
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write, mark
 from lineage.core.signals import Stoppable
@@ -26,10 +24,9 @@ from lineage.log.sittings import Timer
 from lineage.models.factory import make_engine
 from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
-from lineage.runs.arms import Arm, donor_of
 from lineage.runs.code import check_code, code
 from lineage.runs.folder import check_vacant, locked, lost, point_latest, root_of, write_described
-from lineage.runs.lineage import Setting, run_lineage
+from lineage.runs.loop import run_lineages
 from lineage.runs.origin import Load, libraries, origin
 from lineage.runs.plan import Job, prepare
 from lineage.runs.progress import Display
@@ -143,42 +140,6 @@ async def work(
     if unfinished:
         load = Load.now().others_since(before, time.monotonic() - since)
         _note_served(folder, engine, load)
-
-
-async def run_lineages(
-    job: Job, folder: Path, engine: Engine, tick: Callable[[], None], span: range
-) -> None:
-    """Run the generations `span` of all lineages; those before must be finished.
-
-    `tick` is told of each one that is done.
-    """
-
-    # Arms of a pair run at about the same time and share its plans.
-    @lru_cache(maxsize=job.config.run.lineages_in_flight)
-    def planned(pair: int) -> tuple[Plan, ...]:
-        return plans(job.suite, job.config.experiment, len(job.config.schedule.versions), pair)
-
-    setting = Setting(job, folder, engine, planned, tick)
-    room = asyncio.Semaphore(job.config.run.lineages_in_flight)
-    places = [(arm, pair) for pair in job.start.pairs for arm in job.arms]
-    done = {(arm.name, pair): asyncio.Event() for arm, pair in places}
-
-    async def one(arm: Arm, pair: int) -> None:
-        donor = donor_of(job.config, arm, pair, lambda other: planned(other)[0].world.id)
-        if donor is not None:
-            # Not while holding room: borrowers would keep their own donors out.
-            await done[donor[0].name, donor[1]].wait()
-        async with room:
-            await run_lineage(setting, arm, pair, span, donor)
-        done[arm.name, pair].set()
-
-    tasks = [asyncio.create_task(one(arm, pair)) for arm, pair in places]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def describe(job: Job, folder: Path) -> None:

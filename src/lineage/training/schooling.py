@@ -21,8 +21,9 @@ from lineage.core.config import (
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.models.protocol import Engine
+from lineage.runs.loop import run_lineages
 from lineage.runs.plan import prepare
-from lineage.runs.run import describe, run_lineages
+from lineage.runs.run import describe
 from lineage.suites import make_suite
 from lineage.training.histories import History, Source, read_source
 from lineage.training.rollout import course_agent
