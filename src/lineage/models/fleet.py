@@ -58,6 +58,7 @@ class Fleet:
         self.replicas: dict[CheckpointConfig, list[Replica]] = {}
         self.located: dict[str, Located] = {}
         self.counters: dict[str, TokenCounter] = {}
+        self.tokenizers: dict[CheckpointConfig, str] = {}
         self.dtype = ""
 
     async def start(self, versions: Sequence[str]) -> None:
@@ -87,7 +88,8 @@ class Fleet:
                 self.replicas.setdefault(checkpoint, []).append(replica)
                 started = await replica.launch()
             self.dtype = started.dtype
-            counter = _counter(started.tokenizer)
+            self.tokenizers[checkpoint] = started.tokenizer
+            counter = token_counter(started.tokenizer)
             self.counters |= dict.fromkeys((one.name for one in served), counter)
 
     def _check_room(self, engines: int) -> None:
@@ -235,7 +237,8 @@ class Fleet:
         }
 
 
-def _counter(tokenizer: str) -> TokenCounter:
+def token_counter(tokenizer: str) -> TokenCounter:
+    """Return the counter of a `tokenizer` as its engine gives it, "" for a surrogate's."""
     if not tokenizer:
         return count_tokens
     loaded = Tokenizer.from_str(tokenizer)

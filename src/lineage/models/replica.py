@@ -98,7 +98,7 @@ class Replica:
             asked = self.open and self.health.state is State.HEALTHY
             if asked and time.monotonic() - self.heard > patience:
                 said = f"it answered none of {self.open} requests for {patience} s"
-                await self._mend(self.life, said, Fault.ENGINE_HUNG)
+                await self.mend(self.life, said, Fault.ENGINE_HUNG)
 
     async def generate(self, request: Request) -> Completion | None:
         """Return the completion, or None where the engine died: then it was started again."""
@@ -111,9 +111,9 @@ class Replica:
                 answer: Completion = await self.actor.generate.remote(request)
                 self.heard = time.monotonic()
                 return answer
-            await self._mend(life, self.health.error)
+            await self.mend(life, self.health.error)
         except (RayActorError, EngineDied) as error:
-            await self._mend(life, last_line(error))
+            await self.mend(life, last_line(error))
         except RayError as error:
             return Completion(error=last_line(error))
         finally:
@@ -127,11 +127,11 @@ class Replica:
         try:
             await self.actor.add.remote(added)
         except RayActorError as error:
-            await self._mend(life, last_line(error))
+            await self.mend(life, last_line(error))
         except RayError as error:
             raise LineageError(f"an engine cannot serve an adapter: {last_line(error)}") from error
 
-    async def _mend(self, life: int, error: str, fault: Fault = Fault.ENGINE_DIED) -> None:
+    async def mend(self, life: int, error: str, fault: Fault = Fault.ENGINE_DIED) -> None:
         """Start the actor again, once for all the requests that met the death of its `life`."""
         async with self.mending:
             if self.life != life or self.health.state is State.RETIRED:
