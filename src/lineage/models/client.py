@@ -1,0 +1,145 @@
+"""A client of the keeper: the `Engine` of a shard, and of a driver that has shards.
+
+It asks replicas directly, the less loaded of two by its own open requests. Tokens are counted here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from lineage.core.errors import LineageError
+from lineage.models.fleet import NOWHERE, token_counter
+from lineage.models.health import State
+from lineage.models.keeper import Seat, Table
+from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
+from lineage.models.replica import last_line
+from lineage.models.routing import less_loaded
+from lineage.models.vllm_engine import EngineDied
+
+T = TypeVar("T")
+
+
+async def told(call: Awaitable[T], who: str) -> T:
+    """Return what an actor answers to `call`.
+
+    Raises LineageError: the one that it raised there, or a line that says that `who` has died.
+    """
+    try:
+        return await call
+    except RayActorError as error:
+        raise LineageError(f"{who} died ({last_line(error)}): lineage resume goes on") from error
+    except RayTaskError as error:
+        if isinstance(error.cause, LineageError):
+            raise LineageError(str(error.cause)) from error
+        raise LineageError(f"{who} failed: {last_line(error)}") from error
+    except RayError as error:
+        raise LineageError(f"{who} failed: {last_line(error)}") from error
+
+
+class Client:
+    """An `Engine` over the fleet that a `Keeper` keeps, which whoever made that starts and ends."""
+
+    def __init__(self, keeper: Any, table: Table, max_in_flight: int, draw: Random) -> None:
+        """`max_in_flight` is of this client; `draw` chooses the two to compare."""
+        self.keeper, self.table, self.draw = keeper, table, draw
+        self.room = asyncio.Semaphore(max_in_flight)
+        self.open: dict[tuple[int, int], int] = {}
+        self.counters: dict[int, TokenCounter] = {}
+
+    async def start(self, versions: Sequence[str]) -> None:
+        """Nothing: it has been started."""
+
+    async def close(self) -> None:
+        """Nothing: others go on."""
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the completion; what goes wrong comes back as `Completion.error`.
+
+        Raises LineageError where no engine is left, or the keeper is gone.
+        """
+        async with self.room:
+            if request.version not in self.table.served:
+                # Another client may have added it since.
+                self.table = await self._kept(self.keeper.table.remote())
+            checkpoint = self.table.served[request.version]
+            while True:
+                replica, seat = self._choose(checkpoint)
+                error = seat.error
+                if seat.state is State.HEALTHY:
+                    answer = await self._ask((checkpoint, replica), seat, request)
+                    if isinstance(answer, Completion):
+                        return answer
+                    error = answer
+                self.table = await self._kept(
+                    self.keeper.mend.remote(checkpoint, replica, seat.life, error)
+                )
+
+    def _choose(self, checkpoint: int) -> tuple[int, Seat]:
+        """Return the replica to ask. Raises LineageError where none is left."""
+        seats = self.table.seats[checkpoint]
+        alive = [place for place, one in enumerate(seats) if one.state is not State.RETIRED]
+        loads = [self.open.get((checkpoint, place), 0) for place in alive]
+        well = [seats[place].state is State.HEALTHY for place in alive]
+        found = less_loaded(loads, well, self.draw)
+        if found is None:
+            raise LineageError(
+                f"the engine failed more than engine.max_restarts times: {seats[0].error}"
+            )
+        return alive[found], seats[alive[found]]
+
+    async def _ask(self, at: tuple[int, int], seat: Seat, request: Request) -> Completion | str:
+        """Return the completion, or what the engine died of."""
+        self.open[at] = self.open.get(at, 0) + 1
+        try:
+            answer: Completion = await seat.actor.generate.remote(request)
+            return answer
+        except (RayActorError, EngineDied) as error:
+            return last_line(error)
+        except RayError as error:
+            return Completion(error=last_line(error))
+        finally:
+            self.open[at] -= 1
+
+    async def counter(self, version: str) -> TokenCounter:
+        """Return the counter of the version's own tokenizer."""
+        if version not in self.table.served:
+            self.table = await self._kept(self.keeper.table.remote())
+        place = self.table.served[version]
+        if place not in self.counters:
+            self.counters[place] = token_counter(self.table.tokenizers[place])
+        return self.counters[place]
+
+    async def adapt(
+        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        """Train an adapter on `examples`, one at a time for all, and serve it as `name`."""
+        asked = self.keeper.adapt.remote(name, base, tuple(examples), folder.absolute(), seed)
+        self.table = await self._kept(asked)
+
+    async def serve(self, name: str, base: str, folder: Path) -> None:
+        """Serve what `folder` holds, trained from version `base`, as version `name`."""
+        self.table = await self._kept(self.keeper.serve.remote(name, base, folder.absolute()))
+
+    def weights(self, version: str) -> Located:
+        """Return where the weights of `version` are: of a surrogate nowhere."""
+        return self.table.located.get(version, NOWHERE)
+
+    def spare_gpus(self) -> float:
+        """Return how many GPUs the engines leave: a trainer may have them."""
+        return float(ray.get(self.keeper.spare_gpus.remote()))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what served a run."""
+        found: dict[str, Any] = ray.get(self.keeper.describe.remote())
+        return found
+
+    async def _kept(self, call: Awaitable[Table]) -> Table:
+        """Return the table that the keeper answers with."""
+        return await told(call, "the keeper of the engines")
