@@ -273,6 +273,14 @@ class RunConfig:
     root: str = key("folder, or URL such as s3://bucket/runs")
     cache: str = key()
     lineages_in_flight: Whole = key("that work at the same time", "lineages", ge=1)
+    shards: Whole | None = key(
+        "of its pairs, each in an actor; 1: all in this process; null: that in a Ray of our own, "
+        "else one a node (runs of a sweep: all in this process)",
+        "shards",
+        default=None,
+        ge=1,
+        le=10_000,
+    )
     points_in_flight: Whole = key("of a sweep, at the same time", "runs", default=8, ge=1)
     ray_address: str | None = key("null: a Ray of our own, stopped at the end", default=None)
     ray_timeout_s: Whole = key(

@@ -72,9 +72,9 @@ class Display:
         self.finished += 1
         self._show()
 
-    def completed(self, tokens: int) -> None:
-        """Count one completion of `tokens` tokens."""
-        self.requests += 1
+    def completed(self, tokens: int, requests: int = 1) -> None:
+        """Count so many completions, of `tokens` tokens together."""
+        self.requests += requests
         self.tokens += tokens
         self._show()
 
@@ -111,5 +111,5 @@ class _Part(Display):
     def generation_done(self) -> None:
         self.whole.generation_done()
 
-    def completed(self, tokens: int) -> None:
-        self.whole.completed(tokens)
+    def completed(self, tokens: int, requests: int = 1) -> None:
+        self.whole.completed(tokens, requests)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -30,6 +30,9 @@ from lineage.runs.loop import run_lineages
 from lineage.runs.origin import Load, libraries, origin
 from lineage.runs.plan import Job, prepare
 from lineage.runs.progress import Display
+
+if TYPE_CHECKING:
+    from lineage.runs.spread import Spread
 
 Release = Callable[[Config, str, str, Path, Engine, Display], Awaitable[None]]
 """Trains a version from its parent while a run goes on, in a folder of its own, and serves it."""
@@ -84,7 +87,12 @@ def checked(config: Config, console: Console) -> Job:
 
 
 async def _alone(job: Job, folder: Path, display: Display, release: Release | None) -> None:
-    """Run what is missing of `job` on an engine of its own."""
+    """Run what is missing of `job` on an engine of its own, here or in shards on a cluster."""
+    await _vacated(folder)
+    shards = await _shards(job, folder) if missing(job, folder) else None
+    if shards is not None:
+        await _in_shards(job, folder, shards, display, release)
+        return
     engine = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
     try:
         if missing(job, folder):
@@ -96,6 +104,44 @@ async def _alone(job: Job, folder: Path, display: Display, release: Release | No
         await work(job, folder, engine, display, release)
     finally:
         await asyncio.shield(engine.close())
+
+
+async def _vacated(folder: Path) -> None:
+    # They bring Ray with them, which takes as long to import as a small run takes.
+    if any(folder.glob(".shard-*")):
+        from lineage.runs.spread import vacated
+
+        await vacated(folder)
+
+
+async def _shards(job: Job, folder: Path) -> Spread | None:
+    run = job.config.run
+    if run.ray_address is None and run.shards in (None, 1):
+        return None
+    from lineage.runs.spread import spread
+
+    return await spread(job, folder)
+
+
+async def _in_shards(
+    job: Job, folder: Path, shards: Spread, display: Display, release: Release | None
+) -> None:
+    """Run what is missing of `job` in `shards`; what they gave up is named, and in its record."""
+    try:
+        display.note("starting the engines")
+        began = time.monotonic()
+        engine = await shards.start()
+        display.note(f"engines ready after {time.monotonic() - began:.0f} s")
+        display.note(f"{len(shards.parts)} shards")
+        display.work_begins()
+        await work(job, folder, engine, display, release, shards)
+        if shards.left_out:
+            display.note(
+                f"given up, because a shard died on it again and again: "
+                f"{', '.join(sorted(shards.left_out))}; lineage resume tries again"
+            )
+    finally:
+        await asyncio.shield(shards.close())
 
 
 def begin(job: Job, folder: Path) -> None:
@@ -113,17 +159,22 @@ def missing(job: Job, folder: Path) -> bool:
 
 
 async def work(
-    job: Job, folder: Path, served: Engine, display: Display, release: Release | None
+    job: Job,
+    folder: Path,
+    served: Engine,
+    display: Display,
+    release: Release | None,
+    shards: Spread | None = None,
 ) -> None:
     """Run what is missing of `job`, which was begun in `folder`.
 
-    The engine that it is `served` by has been started; it may serve other runs too. Raises
-    LineageError where it fails.
+    The engine that it is `served` by has been started; it may serve other runs too. With `shards`
+    its lineages live there, and else in this process. Raises LineageError where it fails.
     """
     timer = Timer(folder, served.faults)
 
-    def tell(tokens: int) -> None:
-        display.completed(tokens)
+    def tell(tokens: int, requests: int = 1) -> None:
+        display.completed(tokens, requests)
         timer.worked()
 
     engine = Meter(served, tell, job.config.engine.max_failures)
@@ -131,7 +182,10 @@ async def work(
     before, since = Load.now(), time.monotonic()
     with timer if unfinished else nullcontext():
         for span, due in job.stages:
-            await run_lineages(job, folder, engine, display.generation_done, span)
+            if shards is None:
+                await run_lineages(job, folder, engine, display.generation_done, span)
+            else:
+                await shards.run(span, display.generation_done, tell)
             # What is trained serves a later generation: where all are done, so is this.
             for name, parent in due if unfinished else ():
                 assert release is not None, "whoever runs a schedule that trains can train"
@@ -139,7 +193,7 @@ async def work(
                 await release(job.config, name, parent, place, engine, display)
     if unfinished:
         load = Load.now().others_since(before, time.monotonic() - since)
-        _note_served(folder, engine, load)
+        _note_served(folder, engine, load, shards)
 
 
 def describe(job: Job, folder: Path) -> None:
@@ -193,13 +247,16 @@ def describe(job: Job, folder: Path) -> None:
     write_described(folder, record, config)
 
 
-def _note_served(folder: Path, engine: Engine, others: float) -> None:
+def _note_served(folder: Path, engine: Engine, others: float, shards: Spread | None) -> None:
     """Add to the run's record what served it (device, adapters and their checksums).
 
-    And `others`: the share of this machine that other work took meanwhile.
+    And `others`: the share of this machine that other work took meanwhile. Of `shards` how often
+    they died (`faults`) and the lineages that they gave up.
     """
     file = folder / "run.json"
     record = read_record(folder)
     served = (record.get("engine") or {}) | engine.describe()
     record |= {"engine": served, "others": round(others, 4)}
+    if shards is not None:
+        record |= {"faults": shards.faults, "given_up": sorted(shards.left_out)}
     atomic_write(file, json.dumps(record, indent=1).encode())

@@ -1,0 +1,163 @@
+"""A shard: an actor that runs the loop of a run for some of its pairs, on any node.
+
+It writes its part of the log into the run's folder, as the loop does everywhere, and is started
+again where it dies: what is durable there is not made again. It prepares the run by itself, so that
+all that it is sent is a configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, BinaryIO
+
+from lineage.core.config import Config
+from lineage.core.errors import LineageError
+from lineage.core.seeds import derive
+from lineage.core.text import one_line
+from lineage.log.place import done_file
+from lineage.models.client import Client
+from lineage.models.keeper import Table
+from lineage.models.meter import Meter
+from lineage.runs.arms import Arm
+from lineage.runs.lineage import place_of
+from lineage.runs.loop import Part, name_of, run_lineages
+from lineage.runs.plan import prepare
+
+LOOK_SECONDS = 0.5
+"""Between two looks at whether a donor of another shard has finished."""
+HELD_SECONDS = 60.0
+"""How long the process that had the place of a shard before may take to end."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a shard is to live: `number` of its run, of so many lineages and requests at a time.
+
+    `here` is the working folder of who sends it, which names of files may be relative to.
+    """
+
+    config: Config
+    hash: str
+    folder: Path
+    here: str
+    number: int
+    pairs: tuple[int, ...]
+    in_flight: int
+    requests: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a shard did in its life: completions and their tokens, and of the span that begins with
+    generation `first` how many generations are finished."""
+
+    first: int = -1
+    generations: int = 0
+    requests: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came of a span: the lineages that were `left_out`, or why it `failed`."""
+
+    left_out: tuple[str, ...] = ()
+    failed: str = ""
+
+
+class Shard:
+    """Runs its part of a run, span by span, and says on asking how far it is."""
+
+    def __init__(self, order: Order, keeper: Any, table: Table) -> None:
+        if Path(order.here).is_dir():
+            os.chdir(order.here)
+        self.order = order
+        self.job = prepare(order.config)
+        if self.job.hash != order.hash:
+            raise LineageError(
+                f"this node makes configuration {self.job.hash} of what is {order.hash} where the "
+                "run was begun: install the same lineage on all nodes"
+            )
+        seed = derive("shard", self.job.id, order.number)
+        self.client = Client(keeper, table, order.requests, Random(seed))
+        self.meter = Meter(self.client, self._answered, order.config.engine.max_failures)
+        self.lock: BinaryIO | None = None
+        self.without: set[str] = set()
+        self.running: asyncio.Task[list[str]] | None = None
+        self.first, self.generations, self.requests, self.tokens = -1, 0, 0, 0
+
+    async def run(self, span: range, alone: Sequence[str], without: Sequence[str]) -> Came:
+        """Run the generations `span`; those in `alone` and `without` are as `Part` has them."""
+        self.without |= set(without)
+        self.first, self.generations = span.start, 0
+        order = self.order
+
+        async def elsewhere(arm: Arm, pair: int) -> bool:
+            # The records of the folder outlive every process: nobody has to be told of them.
+            file = done_file(order.folder, place_of(arm.name, pair, span.stop - 1))
+            while not file.exists():
+                if name_of(arm, pair) in self.without:
+                    return False
+                await asyncio.sleep(LOOK_SECONDS)
+            return True
+
+        part = Part(order.pairs, order.in_flight, tuple(alone), self.without, elsewhere)
+        try:
+            if self.lock is None:
+                self.lock = await hold(order.folder / f".shard-{order.number:04d}")
+            work = run_lineages(self.job, order.folder, self.meter, self._tick, span, part)
+            self.running = asyncio.create_task(work)
+            return Came(tuple(await self.running))
+        except asyncio.CancelledError:
+            return Came(failed="stopped")
+        # Whatever it is, it is one line of the run's.
+        except Exception as error:
+            if not isinstance(error, (LineageError, OSError)):
+                traceback.print_exception(error, file=sys.stderr)
+            return Came(failed=one_line(str(error) or type(error).__name__))
+
+    async def report(self) -> Report:
+        """Return how far this life of the shard is."""
+        return Report(self.first, self.generations, self.requests, self.tokens)
+
+    async def forsake(self, names: Sequence[str]) -> None:
+        """Hear of lineages that are given up: nobody need wait for them."""
+        self.without |= set(names)
+
+    async def stop(self) -> None:
+        """Stop the work; what is finished is durable afterwards."""
+        if self.running is not None:
+            self.running.cancel()
+            await asyncio.wait([self.running])
+
+    def _tick(self) -> None:
+        self.generations += 1
+
+    def _answered(self, tokens: int) -> None:
+        self.requests += 1
+        self.tokens += tokens
+
+
+async def hold(file: Path) -> BinaryIO:
+    """Return `file`, locked for this process: two never write the same lineages.
+
+    Raises LineageError where another one has it for long.
+    """
+    how = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+    lock = os.fdopen(os.open(file, how, 0o666), "r+b", 0)
+    for _ in range(round(HELD_SECONDS / LOOK_SECONDS)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            await asyncio.sleep(LOOK_SECONDS)
+    lock.close()
+    raise LineageError(f"{file} is held by another process: end it, then resume")

@@ -1,0 +1,286 @@
+"""A run over a cluster: its shards placed, followed, and started again where they die.
+
+The driver holds the run's folder, trains what is due between spans and writes the report; it has no
+request and no step in its hands. A shard that dies costs what was not durable of its lineages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from lineage.core.errors import LineageError
+from lineage.core.seeds import derive
+from lineage.log.place import done_file
+from lineage.models.client import Client, told
+from lineage.models.cluster import Cluster
+from lineage.models.factory import in_process, trains
+from lineage.models.keeper import NAMESPACE, Keeper, Table
+from lineage.runs.arms import donor_arm
+from lineage.runs.lineage import place_of
+from lineage.runs.parts import Deaths, Member, Spot, cut, share
+from lineage.runs.plan import Job
+from lineage.runs.shard import Came, Order, Report, Shard, hold
+
+LOOK_SECONDS = 1.0
+"""Between two looks at how far the shards are."""
+CLOSE_SECONDS = 10.0
+"""How long shards and engines may take to stop before they are killed."""
+
+
+@dataclass
+class _Placed:
+    """A shard of the run: what it lives, its actor, its deaths, and what has been shown of it."""
+
+    order: Order
+    members: tuple[Member, ...]
+    actor: Any = None
+    deaths: Deaths = field(default_factory=Deaths)
+    died: int = 0
+    told: Report = field(default_factory=Report)
+    first: int = -1
+    shown: int = 0
+
+
+class Spread:
+    """The shards of one run, on engines that a keeper keeps."""
+
+    def __init__(self, job: Job, folder: Path, cluster: Cluster, shards: int) -> None:
+        self.job, self.folder, self.cluster = job, folder.absolute(), cluster
+        self.parts = cut(job.start.pairs, shards)
+        self.placed: list[_Placed] = []
+        self.keeper: Any = None
+        self.table: Table | None = None
+        self.left_out: set[str] = set()
+
+    async def start(self) -> Client:
+        """Start the engines, and return what asks them. Raises LineageError as `Fleet.start`."""
+        config, here = self.job.config, ray.get_runtime_context().get_node_id()
+        # Beside this process, which nothing of the run outlives anyway.
+        self.keeper = (
+            ray.remote(Keeper)
+            .options(
+                name=f"keeper-{self.job.id}-{secrets.token_hex(4)}",
+                namespace=NAMESPACE,
+                num_cpus=0,
+                max_concurrency=10_000,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+            )
+            .remote(config, bool(config.schedule.trained) or trains(config))
+        )
+        who = "the keeper of the engines"
+        table: Table = await told(self.keeper.start.remote(self.job.versions), who)
+        self.table = table
+        for number, pairs in enumerate(self.parts):
+            order = Order(
+                config,
+                self.job.hash,
+                self.folder,
+                str(Path.cwd()),
+                number,
+                pairs,
+                share(config.run.lineages_in_flight, len(self.parts), number),
+                share(config.engine.max_in_flight, len(self.parts), number),
+            )
+            self.placed.append(_Placed(order, self._members(pairs)))
+        draw = Random(derive("driver", self.job.id))
+        return Client(self.keeper, table, config.engine.max_in_flight, draw)
+
+    def _members(self, pairs: tuple[int, ...]) -> tuple[Member, ...]:
+        return tuple(
+            Member(place_of(arm.name, pair, 0).lineage, donor_arm(self.job.config, arm) is not None)
+            for pair in pairs
+            for arm in self.job.arms
+        )
+
+    async def run(
+        self, span: range, tick: Callable[[], None], tell: Callable[[int, int], None]
+    ) -> None:
+        """Run the generations `span` of all lineages that are not given up.
+
+        `tick` is told of each generation, `tell` of completions: their tokens and number. Raises
+        LineageError where a shard cannot go on.
+        """
+        for one in self.placed:
+            one.first, one.shown = span.start, 0
+        tasks = [asyncio.create_task(self._live(one, span)) for one in self.placed]
+        looking = asyncio.create_task(self._look(tick, tell))
+        try:
+            await asyncio.gather(*tasks)
+            await self._show(tick, tell)
+        finally:
+            for task in (*tasks, looking):
+                task.cancel()
+            await asyncio.gather(*tasks, looking, return_exceptions=True)
+
+    async def _live(self, one: _Placed, span: range) -> None:
+        """Have a shard live `span`, in as many lives as it takes."""
+        who = f"shard {one.order.number}"
+        while True:
+            if one.actor is None:
+                one.actor, one.told = self._place(one), Report()
+            lost = tuple(name for other in self.placed for name in other.deaths.given_up)
+            try:
+                asked = one.actor.run.remote(span, one.deaths.alone, lost)
+                came: Came = await asked
+            except RayActorError as error:
+                # One whose `__init__` raised is no death: it would do so again.
+                if cause := _refusal(error):
+                    raise LineageError(f"{who}: {cause}") from error
+                await self._died(one, span)
+                continue
+            except RayError as error:
+                raise LineageError(f"{who} failed: {error}") from error
+            if came.failed:
+                raise LineageError(came.failed)
+            self.left_out |= set(came.left_out)
+            return
+
+    def _place(self, one: _Placed) -> Any:
+        """Start the actor of a shard on a node that is there."""
+        nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+        node = nodes[(one.order.number + one.died) % len(nodes)]
+        return (
+            ray.remote(Shard)
+            # No processor of its own: on a small machine the engines have booked them.
+            .options(
+                num_cpus=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
+            )
+            .remote(one.order, self.keeper, self.table)
+        )
+
+    async def _died(self, one: _Placed, span: range) -> None:
+        with suppress(RayError):
+            ray.kill(one.actor)
+        one.actor, one.died = None, one.died + 1
+        spots = await asyncio.to_thread(self._spots, one, span)
+        before = set(one.deaths.given_up)
+        one.deaths = one.deaths.died(one.members, spots, one.order.in_flight)
+        if lost := set(one.deaths.given_up) - before:
+            await asyncio.gather(
+                *(other.actor.forsake.remote(tuple(lost)) for other in self.placed if other.actor),
+                return_exceptions=True,
+            )
+
+    def _spots(self, one: _Placed, span: range) -> dict[str, Spot]:
+        """Return how far the lineages of a shard are that have not finished `span`."""
+        found = {}
+        for pair in one.order.pairs:
+            for arm in self.job.arms:
+                places = [place_of(arm.name, pair, generation) for generation in span]
+                done = sum(done_file(self.folder, place).exists() for place in places)
+                if done < len(places):
+                    journal = self.folder / "journal" / f"{places[done].name}.jsonl"
+                    size = journal.stat().st_size if journal.exists() else 0
+                    found[places[0].lineage] = span.start + done, size
+        return found
+
+    async def _look(self, tick: Callable[[], None], tell: Callable[[int, int], None]) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._show(tick, tell)
+
+    async def _show(self, tick: Callable[[], None], tell: Callable[[int, int], None]) -> None:
+        """Show what the shards did since the last look: in few calls, however much that is."""
+        alive = [(one, one.actor) for one in self.placed if one.actor is not None]
+        asked = [_answer(actor.report.remote()) for _, actor in alive]
+        for (one, actor), found in zip(alive, await asyncio.gather(*asked)):
+            if found is None or one.actor is not actor:
+                continue
+            if found.first == one.first:
+                # What a new life finds finished has been shown.
+                for _ in range(one.shown, found.generations):
+                    tick()
+                one.shown = max(one.shown, found.generations)
+            if found.requests > one.told.requests:
+                tell(found.tokens - one.told.tokens, found.requests - one.told.requests)
+                one.told = found
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """What happened to the shards, counted."""
+        return {"shards": sum(one.died for one in self.placed)}
+
+    async def close(self) -> None:
+        """Stop shards and engines. Safe to call twice."""
+        shards = [one.actor for one in self.placed if one.actor is not None]
+        self.placed = []
+        await _within(*(actor.stop.remote() for actor in shards))
+        keeper, self.keeper = self.keeper, None
+        if keeper is not None:
+            await _within(keeper.close.remote())
+        for actor in (*shards, *([keeper] if keeper is not None else [])):
+            with suppress(RayError):
+                ray.kill(actor)
+        self.cluster.leave()
+
+
+async def spread(job: Job, folder: Path) -> Spread | None:
+    """Return the shards that `job` is cut into; None where all of it is run in this process.
+
+    Raises LineageError where its engine is of this process alone, or no cluster answers.
+    """
+    run, shards = job.config.run, job.config.run.shards
+    if shards == 1 or (shards is None and (run.ray_address is None or in_process(job.config))):
+        return None
+    if in_process(job.config):
+        raise LineageError(
+            f"run.shards is {shards}, and the engine is in this process, where no shard finds it: "
+            "set engine.hosted=true, or leave run.shards null"
+        )
+    cluster = Cluster(run.ray_address, run.ray_timeout_s)
+    cluster.join()
+    count = shards or sum(1 for node in ray.nodes() if node["Alive"])
+    if min(count, len(job.start.pairs)) == 1:
+        cluster.leave()
+        return None
+    return Spread(job, folder, cluster, count)
+
+
+async def vacated(folder: Path) -> None:
+    """Wait until the shards of an earlier driver have ended: they may outlive it by seconds.
+
+    Raises LineageError where one does not end.
+    """
+    for file in sorted(folder.glob(".shard-*")):
+        (await hold(file)).close()
+
+
+def _refusal(error: RayActorError) -> str:
+    """Return why the actor of a shard could not be made, "" where it was."""
+    text = str(error)
+    if "creation task" not in text:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+async def _answer(call: Any) -> Report | None:
+    try:
+        found: Report = await call
+    except RayError:
+        return None
+    return found
+
+
+async def _within(*calls: Any) -> None:
+    """Wait for `calls` to actors, but not for long, and whatever comes of them."""
+
+    async def one(call: Any) -> None:
+        await call
+
+    with suppress(TimeoutError):
+        await asyncio.wait_for(
+            asyncio.gather(*map(one, calls), return_exceptions=True), CLOSE_SECONDS
+        )
