@@ -31,7 +31,7 @@ LONG = (
     *("notebooks", "training", "learners", "pictures", "damaged", "provenance", "reader_fuzz"),
     *("warehouse", "fleet", "tuner", "arms", "run", "play", "terminal", "measure_tables", "search"),
     *("sweeps", "textworld", "failures", "resume", "upgrade", "reasoning", "results"),
-    *("compaction", "placement", "submit", "open"),
+    *("compaction", "placement", "shards", "submit", "open"),
 )
 """Files that take long, about the longest first: so all workers end at about the same time."""
 

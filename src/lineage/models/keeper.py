@@ -37,12 +37,14 @@ class Table:
     """Who serves what.
 
     `served` is the place of each version's checkpoint among `seats` (its replicas) and
-    `tokenizers`. `located` is where the weights of versions are that have some.
+    `tokenizers`. All clients together may have `max_in_flight` requests open. `located` is where
+    the weights of versions are that have some.
     """
 
     served: dict[str, int]
     seats: list[list[Seat]]
     tokenizers: list[str]
+    max_in_flight: int
     located: dict[str, Located] = field(default_factory=dict)
 
 
@@ -106,5 +108,6 @@ class Keeper:
                 for among in fleet.replicas.values()
             ],
             [fleet.tokenizers[checkpoint] for checkpoint in fleet.replicas],
+            fleet.config.max_in_flight,
             dict(fleet.located),
         )

@@ -26,6 +26,7 @@ from lineage.models.client import Client, told
 from lineage.models.cluster import Cluster
 from lineage.models.factory import in_process, trains
 from lineage.models.keeper import NAMESPACE, Keeper, Table
+from lineage.models.replica import last_line
 from lineage.runs.arms import donor_arm
 from lineage.runs.lineage import place_of
 from lineage.runs.parts import Deaths, Member, Spot, cut, share
@@ -34,6 +35,8 @@ from lineage.runs.shard import Came, Order, Report, Shard, hold
 
 LOOK_SECONDS = 1.0
 """Between two looks at how far the shards are."""
+ANSWER_SECONDS = 5.0
+"""How long a shard may take to answer; what it did is told by its next answer then."""
 CLOSE_SECONDS = 10.0
 """How long shards and engines may take to stop before they are killed."""
 
@@ -90,11 +93,11 @@ class Spread:
                 number,
                 pairs,
                 share(config.run.lineages_in_flight, len(self.parts), number),
-                share(config.engine.max_in_flight, len(self.parts), number),
+                share(table.max_in_flight, len(self.parts), number),
             )
             self.placed.append(_Placed(order, self._members(pairs)))
         draw = Random(derive("driver", self.job.id))
-        return Client(self.keeper, table, config.engine.max_in_flight, draw)
+        return Client(self.keeper, table, table.max_in_flight, draw)
 
     def _members(self, pairs: tuple[int, ...]) -> tuple[Member, ...]:
         return tuple(
@@ -115,8 +118,12 @@ class Spread:
             one.first, one.shown = span.start, 0
         tasks = [asyncio.create_task(self._live(one, span)) for one in self.placed]
         looking = asyncio.create_task(self._look(tick, tell))
+        living = asyncio.gather(*tasks)
         try:
-            await asyncio.gather(*tasks)
+            await asyncio.wait((living, looking), return_when=asyncio.FIRST_COMPLETED)
+            if not living.done():
+                await looking  # which ends by an error alone, such as a full disk's
+            await living
             await self._show(tick, tell)
         finally:
             for task in (*tasks, looking):
@@ -140,7 +147,7 @@ class Spread:
                 await self._died(one, span)
                 continue
             except RayError as error:
-                raise LineageError(f"{who} failed: {error}") from error
+                raise LineageError(f"{who} failed: {last_line(error)}") from error
             if came.failed:
                 raise LineageError(came.failed)
             self.left_out |= set(came.left_out)
@@ -263,13 +270,15 @@ def _refusal(error: RayActorError) -> str:
     if "creation task" not in text:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    last = lines[-1] if lines else ""
+    return last.rpartition(f"{LineageError.__name__}: ")[2]
 
 
 async def _answer(call: Any) -> Report | None:
+    """Return the report of a shard, None where it has died or is still being started."""
     try:
-        found: Report = await call
-    except RayError:
+        found: Report = await asyncio.wait_for(call, ANSWER_SECONDS)
+    except (RayError, TimeoutError):
         return None
     return found
 
