@@ -108,6 +108,6 @@ class Keeper:
                 for among in fleet.replicas.values()
             ],
             [fleet.tokenizers[checkpoint] for checkpoint in fleet.replicas],
-            fleet.config.max_in_flight,
+            fleet.profile.max_in_flight,
             dict(fleet.located),
         )
