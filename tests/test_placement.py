@@ -6,25 +6,19 @@ The engine is the surrogate, which books what vLLM's would.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import ray
-from ray.cluster_utils import Cluster as Nodes
 from ray.util.placement_group import placement_group_table
+from raynodes import NODE, cluster, place
 
 from lineage import compose
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
-from lineage.models.cluster import PLACE, TOKEN
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.placement import bundles, fits, no_room, single
@@ -33,8 +27,6 @@ from lineage.models.profile import resolve
 BASE, OTHER = "smollm2-135m@r0", "other@r0"
 SLOW = "engine.start_timeout_s=20"
 """For fleets whose first engines start."""
-STORE = 80 * 1024 * 1024
-"""Bytes of a node's object store: about the least that Ray takes."""
 
 
 def booked(*overrides: str, gpus: bool = True) -> list[dict[str, float]]:
@@ -158,32 +150,6 @@ def refused(made: Fleet, *versions: str) -> str:
     return str(raised.value)
 
 
-@contextmanager
-def place() -> Iterator[str]:
-    """A folder for a Ray, and nothing of that Ray left behind."""
-    others = set(psutil.Process().children(recursive=True))
-    # Not below pytest's folder, which is too long for Ray's sockets.
-    folder = Path(tempfile.mkdtemp(prefix="lineage-"))
-    before = os.environ.get(PLACE)
-    token = folder / "auth_token"
-    token.touch(mode=0o600)
-    token.write_text(TOKEN)
-    os.environ[PLACE] = str(token)
-    try:
-        yield str(folder / "r")
-    finally:
-        ray.shutdown()
-        started = [one for one in psutil.Process().children(recursive=True) if one not in others]
-        _, alive = psutil.wait_procs(started, timeout=10)
-        for one in alive:
-            one.kill()
-        psutil.wait_procs(alive, timeout=10)
-        shutil.rmtree(folder, ignore_errors=True)
-        del os.environ[PLACE]
-        if before is not None:
-            os.environ[PLACE] = before
-
-
 @pytest.fixture(scope="module")
 def one_gpu() -> Iterator[None]:
     """A Ray of one node that says it has four processors and a GPU."""
@@ -191,10 +157,9 @@ def one_gpu() -> Iterator[None]:
         ray.init(
             num_cpus=4,
             num_gpus=1,
-            include_dashboard=False,
             log_to_driver=False,
-            object_store_memory=STORE,
             _temp_dir=folder,
+            **NODE,
         )
         yield
 
@@ -233,23 +198,9 @@ def test_too_few_gpus_is_one_clear_line(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def uneven() -> Iterator[str]:
     """The address of a cluster of three nodes, of one GPU, three and three."""
-    if ray.is_initialized():
-        ray.shutdown()
-    with place() as folder, pytest.MonkeyPatch.context() as patch:
-        # Where it notes which cluster is the latest, in a folder that it takes to be there.
-        patch.setenv("RAY_TMPDIR", str(Path(folder).parent))
-        Path(folder).with_name("ray").mkdir()
-        cluster = Nodes()
-        common = {"object_store_memory": STORE, "include_dashboard": False}
-        try:
-            cluster.add_node(num_cpus=4, num_gpus=1, temp_dir=folder, **common)
-            for _ in range(2):
-                cluster.add_node(num_cpus=2, num_gpus=3, **common)
-            ray.init(address=cluster.address, log_to_driver=False)
-            yield str(cluster.address)
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
+    few, many = {"num_cpus": 4, "num_gpus": 1}, {"num_cpus": 2, "num_gpus": 3}
+    with cluster(few, many, many) as nodes:
+        yield str(nodes.address)
 
 
 def test_a_tensor_parallel_engine_is_on_one_node(uneven: str, tmp_path: Path) -> None:

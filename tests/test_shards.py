@@ -7,30 +7,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import psutil
 import pytest
-import ray
 from helpers import run, surrogate, timeless
 from ray.cluster_utils import Cluster as Nodes
+from raynodes import NODE, cluster
 
 from lineage.core.errors import LineageError
 from lineage.core.seeds import derive
-from lineage.models.cluster import PLACE, TOKEN
 from lineage.models.routing import less_loaded
 from lineage.runs.parts import Deaths, Member, cut, share, working_on
 
-NODE: dict[str, Any] = {"object_store_memory": 80 * 1024 * 1024, "include_dashboard": False}
-"""What a node is started with: about the least object store that Ray takes."""
 HOSTED = ("engine.hosted=true", "engine.start_timeout_s=120", "engine.max_restarts=5")
 WIDE = ("experiment.lineages=6", "arms.names=[inherit,shuffled,cold,oracle]")
 
@@ -100,36 +94,14 @@ def test_shards_of_an_engine_in_this_process_are_one_line(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    """Ray nodes on this machine: a head, that this process is on, and two more. None is left."""
-    ray.shutdown()
-    others = set(psutil.Process().children(recursive=True))
-    # Not below pytest's folder, which is too long for Ray's sockets.
-    folder = Path(tempfile.mkdtemp(prefix="lineage-"))
-    before = os.environ.get(PLACE)
-    token = folder / "auth_token"
-    token.touch(mode=0o600)
-    token.write_text(TOKEN)
-    os.environ[PLACE] = str(token)
-    made = Nodes()
-    try:
-        # Ray's own start turns its token on for this process: the nodes below shall ask for it.
-        ray.init(num_cpus=1, _temp_dir=str(folder / "r"), **NODE, log_to_driver=False)
-        ray.shutdown()
-        for _ in range(3):
-            made.add_node(num_cpus=3, **NODE)
-        ray.init(address=made.address, log_to_driver=False)
-        yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
-        started = [one for one in psutil.Process().children(recursive=True) if one not in others]
-        for one in psutil.wait_procs(started, timeout=10)[1]:
-            with suppress(psutil.Error):
-                one.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-        os.environ.pop(PLACE)
-        if before is not None:
-            os.environ[PLACE] = before
+    """A head, which this process is on, and two more."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The workers of a node look for modules where it was told to: for `deadly` of the tests.
+        told = os.environ.get("PYTHONPATH")
+        here = str(Path(__file__).parent)
+        patch.setenv("PYTHONPATH", os.pathsep.join((here, told) if told else (here,)))
+        with cluster(*[{"num_cpus": 3}] * 3) as made:
+            yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,68 @@
+"""Rays for tests: of one node or several, with a token of their own, and nothing of them left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster as Nodes
+
+from lineage.models.cluster import PLACE, TOKEN
+
+NODE: dict[str, Any] = {"object_store_memory": 80 * 1024 * 1024, "include_dashboard": False}
+"""What a node is started with: about the least object store that Ray takes."""
+
+
+@contextmanager
+def place() -> Iterator[str]:
+    """A folder for a Ray, and nothing of that Ray left behind."""
+    others = set(psutil.Process().children(recursive=True))
+    # Not below pytest's folder, which is too long for Ray's sockets.
+    folder = Path(tempfile.mkdtemp(prefix="lineage-"))
+    before = os.environ.get(PLACE)
+    token = folder / "auth_token"
+    token.touch(mode=0o600)
+    token.write_text(TOKEN)
+    os.environ[PLACE] = str(token)
+    try:
+        yield str(folder / "r")
+    finally:
+        ray.shutdown()
+        started = [one for one in psutil.Process().children(recursive=True) if one not in others]
+        _, alive = psutil.wait_procs(started, timeout=10)
+        for one in alive:
+            with suppress(psutil.Error):
+                one.kill()
+        psutil.wait_procs(alive, timeout=10)
+        shutil.rmtree(folder, ignore_errors=True)
+        del os.environ[PLACE]
+        if before is not None:
+            os.environ[PLACE] = before
+
+
+@contextmanager
+def cluster(*nodes: dict[str, Any]) -> Iterator[Nodes]:
+    """A cluster with these `nodes` on this machine, which this process has joined at the first."""
+    ray.shutdown()
+    with place() as folder, pytest.MonkeyPatch.context() as patch:
+        # Where it notes which cluster is the latest, in a folder that it takes to be there.
+        patch.setenv("RAY_TMPDIR", str(Path(folder).parent))
+        Path(folder).with_name("ray").mkdir()
+        made = Nodes()
+        try:
+            for number, one in enumerate(nodes):
+                first = {} if number else {"temp_dir": folder}
+                made.add_node(**one, **NODE, **first)
+            ray.init(address=made.address, log_to_driver=False)
+            yield made
+        finally:
+            ray.shutdown()
+            made.shutdown()
