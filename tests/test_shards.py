@@ -1,15 +1,19 @@
 """Runs in shards: cut by pure rules, and lived on Ray nodes of this machine that are killed.
 
-The engine is the surrogate, hosted, so the log is to be that of a run in one process.
+The engine is the surrogate, hosted: the log is to be that of a run in one process.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,13 +24,23 @@ from helpers import run, surrogate, timeless
 from ray.cluster_utils import Cluster as Nodes
 from raynodes import NODE, cluster
 
-from lineage.core.errors import LineageError
+from lineage.cli import main
+from lineage.core.config import Config
 from lineage.core.seeds import derive
+from lineage.log.record import read_record
+from lineage.log.sittings import Fault, met, read_sittings
+from lineage.metrics import summarise
 from lineage.models.routing import less_loaded
+from lineage.report.headline import faults_words
 from lineage.runs.parts import Deaths, Member, cut, share, working_on
 
-HOSTED = ("engine.hosted=true", "engine.start_timeout_s=120", "engine.max_restarts=5")
+LINEAGE = (sys.executable, "-m", "lineage")
+PATIENT = ("engine.start_timeout_s=120", "engine.max_restarts=5")
+SLOW = ("run.lineages_in_flight=4", "log.journal_steps=1")
 WIDE = ("experiment.lineages=6", "arms.names=[inherit,shuffled,cold,oracle]")
+
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def test_pairs_are_cut_into_neighbours_and_none_is_lost() -> None:
@@ -87,11 +101,6 @@ def test_a_lineage_that_comes_further_is_never_given_up() -> None:
     assert not deaths.given_up and not deaths.alone
 
 
-def test_shards_of_an_engine_in_this_process_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(LineageError, match=r"engine\.hosted=true"):
-        run(surrogate(tmp_path, "run.shards=2"), tmp_path / "runs" / "x")
-
-
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     """A head, which this process is on, and two more."""
@@ -100,7 +109,7 @@ def nodes() -> Iterator[Nodes]:
         told = os.environ.get("PYTHONPATH")
         here = str(Path(__file__).parent)
         patch.setenv("PYTHONPATH", os.pathsep.join((here, told) if told else (here,)))
-        with cluster(*[{"num_cpus": 3}] * 3) as made:
+        with cluster(*[{"num_cpus": 1}] * 3) as made:
             yield made
 
 
@@ -124,12 +133,16 @@ def processes(title: str) -> list[psutil.Process]:
     return found
 
 
-def during(folder: Path, finished: int, act: Callable[[], None]) -> threading.Thread:
-    """Let a thread `act` once so many generations of the run in `folder` are finished."""
+def during(folder: Path, finished: int, shards: int, act: Callable[[], None]) -> threading.Thread:
+    """Let a thread `act` once so many generations of the run in `folder` are finished.
+
+    And once so many `shards` are at work.
+    """
 
     def wait() -> None:
-        for _ in range(2_000):
-            if len(list(folder.glob("done/*.json"))) >= finished:
+        for _ in range(3_000):
+            done, begun = folder.glob("done/*.json"), folder.glob(".shard-*")
+            if len(list(done)) >= finished and len(list(begun)) >= shards:
                 act()
                 return
             time.sleep(0.02)
@@ -139,70 +152,101 @@ def during(folder: Path, finished: int, act: Callable[[], None]) -> threading.Th
     return thread
 
 
-@pytest.mark.parametrize("shards", [2, 3, 5])
-def test_the_log_is_the_same_whatever_the_number_of_shards(
-    nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path, shards: int
+def failed(folder: Path) -> dict[str, int]:
+    """Return what failed in a run and was mended."""
+    found = met(read_sittings(folder))
+    assert found is not None
+    return found
+
+
+def wide(tmp: Path, *overrides: str) -> Config:
+    """Return the run of `local` in shards, slow enough to be killed in the midst of it."""
+    return surrogate(tmp, *WIDE, *PATIENT, *SLOW, *overrides)
+
+
+def test_the_log_of_a_run_in_shards_is_that_of_one_process(
+    nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "x"
-    run(surrogate(tmp_path, *WIDE, *HOSTED, f"run.shards={shards}"), folder)
+    run(surrogate(tmp_path, *WIDE, *PATIENT, "run.shards=5"), folder)
     assert timeless(folder) == local
-    record = json.loads((folder / "run.json").read_text())
-    assert record["faults"] == {"shards": 0} and record["given_up"] == []
+    assert failed(folder) == {}
+    assert "given_up" not in read_record(folder)
     assert not processes("ray::Shard") and not processes("ray::Host")
     assert not list(folder.glob("journal/*"))
 
 
-@pytest.mark.parametrize("title", ["ray::Shard", "ray::Host"])
-def test_a_shard_or_an_engine_that_is_killed_costs_no_step(
-    nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path, title: str
+def test_a_shard_and_an_engine_that_are_killed_cost_no_step(
+    nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    folder, killed = tmp_path / "runs" / "x", list[int]()
+    folder, killed = tmp_path / "runs" / "x", list[str]()
 
-    def kill() -> None:
-        victim = processes(title)[0]
-        killed.append(victim.pid)
-        victim.kill()
+    def kill(title: str) -> None:
+        processes(title)[0].kill()
+        killed.append(title)
 
-    thread = during(folder, 10, kill)
-    slow = ("run.lineages_in_flight=3", "log.journal_steps=1")
-    run(surrogate(tmp_path, *WIDE, *HOSTED, *slow, "run.shards=3"), folder)
-    thread.join()
-    assert killed and timeless(folder) == local
-    record = json.loads((folder / "run.json").read_text())
-    assert record["faults"] == {"shards": int(title == "ray::Shard")}
+    titles = {8: "ray::Shard", 30: "ray::Host"}
+    threads = [during(folder, at, 3, partial(kill, title)) for at, title in titles.items()]
+    run(wide(tmp_path, "run.shards=3"), folder)
+    for thread in threads:
+        thread.join()
+    assert sorted(killed) == ["ray::Host", "ray::Shard"] and timeless(folder) == local
+    assert failed(folder) == {Fault.SHARD_DIED: 1, Fault.ENGINE_DIED: 1}
 
 
 def test_a_lineage_that_kills_its_shard_is_given_up_and_the_others_finish(
     nodes: Nodes, tmp_path: Path
 ) -> None:
-    config = surrogate(tmp_path)
-    seed = derive("home", config.experiment.name, config.experiment.seed, 1)
-    deadly = ("suite._target_=deadly.Deadly", f"+suite.deadly=codebook-{seed:x}")
-    arms = "arms.names=[inherit,shuffled,cold,oracle]"
+    arms = ["inherit", "shuffled", "cold"]
+    named = (f"arms.names=[{','.join(arms)}]", "arms.ceiling=inherit")
+    small = surrogate(tmp_path, *PATIENT, *named, "experiment.probes.dissimilar=0", "run.shards=2")
+    seed = derive("home", small.experiment.name, small.experiment.seed, 1)
+    suite = {"_target_": "deadly.Deadly", "deadly": f"codebook-{seed:x}"}
     folder = tmp_path / "runs" / "x"
-    none = "experiment.probes.dissimilar=0"
-    run(surrogate(tmp_path, *HOSTED, *deadly, arms, none, "run.shards=3"), folder)
-    record = json.loads((folder / "run.json").read_text())
-    # The borrowers of pair 1's own, and whoever borrows from it.
-    given = {"001-inherit", "001-shuffled", "001-cold", "001-oracle", "000-shuffled"}
-    assert set(record["given_up"]) == given
+    run(replace(small, suite=small.suite | suite), folder)
+    # All of pair 1, and who borrows from it.
+    given = {"000-shuffled", *(f"001-{arm}" for arm in arms)}
+    assert set(read_record(folder)["given_up"]) == given
     whole = {file.name.rpartition("-g")[0] for file in folder.glob("done/*-g03.json")}
-    every = {f"{pair:03d}-{arm}" for pair in range(3) for arm in config_arms(arms)}
-    assert whole == every - given
-
-
-def config_arms(override: str) -> list[str]:
-    return override.partition("[")[2].rstrip("]").split(",")
+    assert whole == {f"{pair:03d}-{arm}" for pair in range(3) for arm in arms} - given
+    assert "given up: 000-shuffled, 001-" in faults_words(summarise(folder))
 
 
 def test_a_node_that_is_killed_with_its_raylet_costs_no_step(
     nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "x"
-    lost = nodes.add_node(num_cpus=3, **NODE)
-    thread = during(folder, 10, lambda: nodes.remove_node(lost, allow_graceful=False))
-    slow = ("run.lineages_in_flight=4", "log.journal_steps=1")
-    run(surrogate(tmp_path, *WIDE, *HOSTED, *slow, "run.shards=4"), folder)
+    lost = nodes.add_node(num_cpus=1, **NODE)
+    thread = during(folder, 10, 4, lambda: nodes.remove_node(lost, allow_graceful=False))
+    run(wide(tmp_path, "run.shards=4"), folder)
     thread.join()
     assert timeless(folder) == local
-    assert json.loads((folder / "run.json").read_text())["faults"]["shards"] >= 1
+    assert failed(folder)[Fault.SHARD_DIED] >= 1
+
+
+def test_a_run_whose_driver_and_then_keeper_are_killed_is_gone_on_with(
+    nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs" / "x"
+    where = (f"run.root={folder.parent}", "run.name=x", f"run.cache={tmp_path / 'cache'}")
+    given = ("engine=surrogate", "agent.docs=true", f"run.ray_address={nodes.address}")
+    driver = subprocess.Popen(
+        [*LINEAGE, "run", *given, *WIDE, *PATIENT, *SLOW, *where, "run.shards=2"]
+    )
+    during(folder, 10, 2, driver.kill).join()
+    assert driver.wait(timeout=60) == -signal.SIGKILL
+    done = len(list(folder.glob("done/*.json")))
+    thread = during(folder, done + 10, 2, lambda: processes("ray::Keeper")[-1].kill())
+    assert resumed(folder) == 1
+    thread.join()
+    said = capsys.readouterr().err.strip()
+    assert "the keeper of the engines died" in said and "lineage resume" in said
+    assert "\n" not in said and len(list(folder.glob("done/*.json"))) < 96
+    assert resumed(folder) == 0 and timeless(folder) == local
+
+
+def resumed(folder: Path) -> int | str | None:
+    """Go on with the run in `folder`, and return the exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main(["resume", str(folder)])
+    return ended.value.code

@@ -119,7 +119,7 @@ class EngineConfig:
     """Which engine, how many, and how much may be in flight."""
 
     kind: str = key("vllm | surrogate: see lineage.models.factory")
-    hosted: bool = key("in Ray actors (vllm always is)")
+    hosted: bool = key("in Ray actors (vllm always is, and what shards ask)")
     replicas: Whole = key("", "actors a checkpoint", ge=1)
     max_in_flight: Whole | None = key("null: by device", "requests over the whole fleet", ge=1)
     max_restarts: Whole = key("before its requests fail", "restarts of one actor", ge=0)

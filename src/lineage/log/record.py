@@ -63,6 +63,7 @@ class _Record:
     command: str | None = None
     engine: dict[str, Any] | None = None
     others: Number | None = None
+    given_up: list[str] | None = None
     memory_budget: Whole | None = None
     code: dict[str, str | None] | None = None
     changes: list[dict[str, Any]] | None = None

@@ -39,6 +39,7 @@ class Fault(StrEnum):
 
     ENGINE_DIED = "engine_died"
     ENGINE_HUNG = "engine_hung"
+    SHARD_DIED = "shard_died"
     SITTING_KILLED = "sitting_killed"
 
 

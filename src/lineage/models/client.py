@@ -135,6 +135,10 @@ class Client:
         """Return how many GPUs the engines leave: a trainer may have them."""
         return float(ray.get(self.keeper.spare_gpus.remote()))
 
+    def faults(self) -> dict[str, int]:
+        """Nothing: whoever has the keeper asks that."""
+        return {}
+
     def describe(self) -> dict[str, Any]:
         """Return what served a run."""
         found: dict[str, Any] = ray.get(self.keeper.describe.remote())

@@ -86,6 +86,10 @@ class Keeper:
         """Return what the record of a run holds of the fleet."""
         return self.fleet.describe()
 
+    async def faults(self) -> dict[str, int]:
+        """Return how often what failed."""
+        return self.fleet.faults()
+
     async def spare_gpus(self) -> float:
         """Return how many GPUs the engines leave."""
         return self.fleet.spare_gpus()

@@ -42,13 +42,18 @@ def versions_words(summary: Mapping[str, Any]) -> str:
 
 
 def faults_words(summary: Mapping[str, Any]) -> str:
-    """Return what failed while a run went on and was mended, in a few words."""
+    """Return what failed while a run went on and was mended, in a few words.
+
+    And the names of lineages that were given up.
+    """
     number = totals(summary).get("faults")
     if number is None:
         return f"{NOT_COMPUTED} faults"
     each = (f"{row['count']} {row['fault']}" for row in rows_of(summary, "faults"))
-    told = f" mended ({', '.join(each)}; no step lost by them)" if number else ""
-    return f"{number} {'fault' if number == 1 else 'faults'}{told.replace('_', ' ')}"
+    given_up = (summary.get("origin") or {}).get("given_up")
+    lost = f"given up: {', '.join(given_up)}" if given_up else "no step lost by them"
+    told = f" {'' if given_up else 'mended '}({', '.join(each).replace('_', ' ')}; {lost})"
+    return f"{number} {'fault' if number == 1 else 'faults'}{told if number else ''}"
 
 
 def provenance(summary: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,7 +171,7 @@ async def work(
     The engine that it is `served` by has been started; it may serve other runs too. With `shards`
     its lineages live there, and else in this process. Raises LineageError where it fails.
     """
-    timer = Timer(folder, served.faults)
+    timer = Timer(folder, served.faults if shards is None else shards.faults)
 
     def tell(tokens: int, requests: int = 1) -> None:
         display.completed(tokens, requests)
@@ -193,7 +193,7 @@ async def work(
                 await release(job.config, name, parent, place, engine, display)
     if unfinished:
         load = Load.now().others_since(before, time.monotonic() - since)
-        _note_served(folder, engine, load, shards)
+        _note_served(folder, engine, load, shards.left_out if shards is not None else ())
 
 
 def describe(job: Job, folder: Path) -> None:
@@ -247,16 +247,18 @@ def describe(job: Job, folder: Path) -> None:
     write_described(folder, record, config)
 
 
-def _note_served(folder: Path, engine: Engine, others: float, shards: Spread | None) -> None:
+def _note_served(
+    folder: Path, engine: Engine, others: float, given_up: Collection[str] = ()
+) -> None:
     """Add to the run's record what served it (device, adapters and their checksums).
 
-    And `others`: the share of this machine that other work took meanwhile. Of `shards` how often
-    they died (`faults`) and the lineages that they gave up.
+    And `others`: the share of this machine that other work took meanwhile. And the lineages that
+    were `given_up`, if any ever were: a run that was gone on with may have finished those.
     """
     file = folder / "run.json"
     record = read_record(folder)
     served = (record.get("engine") or {}) | engine.describe()
     record |= {"engine": served, "others": round(others, 4)}
-    if shards is not None:
-        record |= {"faults": shards.faults, "given_up": sorted(shards.left_out)}
+    if given_up or "given_up" in record:
+        record["given_up"] = sorted(given_up)
     atomic_write(file, json.dumps(record, indent=1).encode())

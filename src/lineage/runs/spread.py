@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayActorError, RayError
@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lineage.core.errors import LineageError
 from lineage.core.seeds import derive
 from lineage.log.place import done_file
+from lineage.log.sittings import Fault
 from lineage.models.client import Client, told
 from lineage.models.cluster import Cluster
 from lineage.models.factory import in_process, trains
@@ -32,6 +33,8 @@ from lineage.runs.lineage import place_of
 from lineage.runs.parts import Deaths, Member, Spot, cut, share
 from lineage.runs.plan import Job
 from lineage.runs.shard import Came, Order, Report, Shard, hold
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """Between two looks at how far the shards are."""
@@ -65,6 +68,7 @@ class Spread:
         self.keeper: Any = None
         self.table: Table | None = None
         self.left_out: set[str] = set()
+        self.failed: dict[str, int] = {}
 
     async def start(self) -> Client:
         """Start the engines, and return what asks them. Raises LineageError as `Fleet.start`."""
@@ -202,6 +206,7 @@ class Spread:
         """Show what the shards did since the last look: in few calls, however much that is."""
         alive = [(one, one.actor) for one in self.placed if one.actor is not None]
         asked = [_answer(actor.report.remote()) for _, actor in alive]
+        self.failed = await _answer(self.keeper.faults.remote()) or self.failed
         for (one, actor), found in zip(alive, await asyncio.gather(*asked)):
             if found is None or one.actor is not actor:
                 continue
@@ -214,10 +219,10 @@ class Spread:
                 tell(found.tokens - one.told.tokens, found.requests - one.told.requests)
                 one.told = found
 
-    @property
     def faults(self) -> dict[str, int]:
-        """What happened to the shards, counted."""
-        return {"shards": sum(one.died for one in self.placed)}
+        """Return how often shards died, and how often what failed of the engines, when last seen."""
+        died = sum(one.died for one in self.placed)
+        return self.failed | ({Fault.SHARD_DIED: died} if died else {})
 
     async def close(self) -> None:
         """Stop shards and engines. Safe to call twice."""
@@ -236,16 +241,12 @@ class Spread:
 async def spread(job: Job, folder: Path) -> Spread | None:
     """Return the shards that `job` is cut into; None where all of it is run in this process.
 
-    Raises LineageError where its engine is of this process alone, or no cluster answers.
+    An engine that would be in this process is hosted for them. Raises LineageError where no cluster
+    answers.
     """
     run, shards = job.config.run, job.config.run.shards
     if shards == 1 or (shards is None and (run.ray_address is None or in_process(job.config))):
         return None
-    if in_process(job.config):
-        raise LineageError(
-            f"run.shards is {shards}, and the engine is in this process, where no shard finds it: "
-            "set engine.hosted=true, or leave run.shards null"
-        )
     cluster = Cluster(run.ray_address, run.ray_timeout_s)
     cluster.join()
     count = shards or sum(1 for node in ray.nodes() if node["Alive"])
@@ -274,13 +275,12 @@ def _refusal(error: RayActorError) -> str:
     return last.rpartition(f"{LineageError.__name__}: ")[2]
 
 
-async def _answer(call: Any) -> Report | None:
-    """Return the report of a shard, None where it has died or is still being started."""
+async def _answer(call: Awaitable[T]) -> T | None:
+    """Return what an actor answers, None where it has died or is still being started."""
     try:
-        found: Report = await asyncio.wait_for(call, ANSWER_SECONDS)
+        return await asyncio.wait_for(call, ANSWER_SECONDS)
     except (RayError, TimeoutError):
         return None
-    return found
 
 
 async def _within(*calls: Any) -> None:

@@ -60,7 +60,7 @@ _RUN: Columns = (
 )
 RUN_SCHEMA = pa.schema([(name, kind) for name, kind, _ in _RUN])
 RECORD_DOCS = {name: doc for name, _, doc in _RUN}
-ORIGIN = ("began", "commit", "dirty", "machine", "command", "engine", "others")
+ORIGIN = ("began", "commit", "dirty", "machine", "command", "engine", "others", "given_up")
 """Of a record, what says where the figures come from."""
 
 
