@@ -55,6 +55,8 @@ def cluster(*nodes: dict[str, Any]) -> Iterator[Nodes]:
     with place() as folder, pytest.MonkeyPatch.context() as patch:
         # Where it notes which cluster is the latest, in a folder that it takes to be there.
         patch.setenv("RAY_TMPDIR", str(Path(folder).parent))
+        # What does not answer five times is dead: within seconds.
+        patch.setenv("RAY_health_check_period_ms", "500")
         Path(folder).with_name("ray").mkdir()
         made = Nodes()
         try:

@@ -18,6 +18,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
 
+import ray
+
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.seeds import derive
@@ -76,10 +78,11 @@ class Came:
 class Shard:
     """Runs its part of a run, span by span, and says on asking how far it is."""
 
-    def __init__(self, order: Order, keeper: Any, table: Table) -> None:
+    def __init__(self, order: Order, life: int, keeper: Any, table: Table) -> None:
+        """`life` counts how often the shard has died before."""
         if Path(order.here).is_dir():
             os.chdir(order.here)
-        self.order = order
+        self.order, self.life = order, life
         self.job = prepare(order.config)
         if self.job.hash != order.hash:
             raise LineageError(
@@ -112,7 +115,8 @@ class Shard:
         part = Part(order.pairs, order.in_flight, tuple(alone), self.without, elsewhere)
         try:
             if self.lock is None:
-                self.lock = await hold(order.folder / f".shard-{order.number:04d}")
+                self.lock = await hold(place_file(order.folder, order.number))
+                begin_life(self.lock, self.life, ray.get_runtime_context().get_node_id())
             work = run_lineages(self.job, order.folder, self.meter, self._tick, span, part)
             self.running = asyncio.create_task(work)
             return Came(tuple(await self.running))
@@ -144,6 +148,27 @@ class Shard:
     def _answered(self, tokens: int) -> None:
         self.requests += 1
         self.tokens += tokens
+
+
+def place_file(folder: Path, number: int) -> Path:
+    """Return the file that the shard of a `number` holds locked while it works in `folder`."""
+    return folder / f".shard-{number:04d}"
+
+
+def begin_life(held: BinaryIO, life: int, node: str) -> None:
+    """Note in the `held` file of a shard that its `life` works, and on which node of Ray."""
+    held.seek(0)
+    held.truncate()
+    held.write(f"{life} {node}".encode())
+
+
+def begun(file: Path) -> tuple[int, str]:
+    """Return the latest life of a shard that began to work, and on which node: -1 where none did.
+
+    Raises OSError.
+    """
+    words = file.read_text().split() if file.exists() else []
+    return (int(words[0]), words[1]) if len(words) == 2 else (-1, "")
 
 
 async def hold(file: Path) -> BinaryIO:

@@ -32,7 +32,7 @@ from lineage.runs.arms import donor_arm
 from lineage.runs.lineage import place_of
 from lineage.runs.parts import Deaths, Member, Spot, cut, share
 from lineage.runs.plan import Job
-from lineage.runs.shard import Came, Order, Report, Shard, hold
+from lineage.runs.shard import Came, Order, Report, Shard, begun, hold, place_file
 
 T = TypeVar("T")
 
@@ -42,17 +42,25 @@ ANSWER_SECONDS = 5.0
 """How long a shard may take to answer; what it did is told by its next answer then."""
 CLOSE_SECONDS = 10.0
 """How long shards and engines may take to stop before they are killed."""
+STILLBORN = 10
+"""How often in sequence a shard may die before it begins to work: then starting it is no use."""
 
 
 @dataclass
 class _Placed:
-    """A shard of the run: what it lives, its actor, its deaths, and what has been shown of it."""
+    """A shard of the run: what it lives, its actor, its deaths, and what has been shown of it.
+
+    It `died` so often, `stillborn` times of these in sequence before it began to work; `node` is
+    where it worked last.
+    """
 
     order: Order
     members: tuple[Member, ...]
     actor: Any = None
     deaths: Deaths = field(default_factory=Deaths)
     died: int = 0
+    stillborn: int = 0
+    node: str = ""
     told: Report = field(default_factory=Report)
     first: int = -1
     shown: int = 0
@@ -160,6 +168,8 @@ class Spread:
     def _place(self, one: _Placed) -> Any:
         """Start the actor of a shard on a node that is there."""
         nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+        # Ray may not know yet that the node where it worked is gone.
+        nodes = [node for node in nodes if node != one.node] or nodes
         node = nodes[(one.order.number + one.died) % len(nodes)]
         return (
             ray.remote(Shard)
@@ -168,13 +178,25 @@ class Spread:
                 num_cpus=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
             )
-            .remote(one.order, self.keeper, self.table)
+            .remote(one.order, one.died, self.keeper, self.table)
         )
 
     async def _died(self, one: _Placed, span: range) -> None:
         with suppress(RayError):
             ray.kill(one.actor)
+        life, one.node = begun(place_file(self.folder, one.order.number))
+        began = life == one.died
         one.actor, one.died = None, one.died + 1
+        one.stillborn = 0 if began else one.stillborn + 1
+        if one.stillborn >= STILLBORN:
+            raise LineageError(
+                f"shard {one.order.number} died {STILLBORN} times before it began to work: see "
+                "Ray's logs for why no actor starts on its nodes, or set run.shards=1"
+            )
+        if not began:
+            # No lineage is to blame.
+            await asyncio.sleep(LOOK_SECONDS)
+            return
         spots = await asyncio.to_thread(self._spots, one, span)
         before = set(one.deaths.given_up)
         one.deaths = one.deaths.died(one.members, spots, one.order.in_flight)
@@ -220,7 +242,7 @@ class Spread:
                 one.told = found
 
     def faults(self) -> dict[str, int]:
-        """Return how often shards died, and how often what failed of the engines, when last seen."""
+        """Return how often shards died, and what of the engines failed, when last asked."""
         died = sum(one.died for one in self.placed)
         return self.failed | ({Fault.SHARD_DIED: died} if died else {})
 
