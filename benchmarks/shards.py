@@ -1,11 +1,12 @@
 """How many requests a second a fleet of instant engines answers, over 1 to 4 Ray nodes.
 
     python benchmarks/shards.py                 1 to 4 nodes of this machine, a shard each
-    python benchmarks/shards.py --nodes 2 --lineages 200
+    python benchmarks/shards.py --nodes 2 --lineages 3400    10,200 in flight
 
 On one node there is one shard, which is the driver. The nodes share the processors of this machine:
-what more of them bring is bounded by these. The driver's share is of one core, from the first
-finished generation to the last.
+what more of them bring is bounded by these, and by other work on it. From the first finished
+generation to the last: the requests a second, what share of a core the driver takes, and how many
+requests it would see through in a second that is all its own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lineage.models  # what Ray reads when it is first imported
+
+# isort: split
 import ray
 from ray.cluster_utils import Cluster as Nodes
 from rich.console import Console
@@ -40,6 +44,7 @@ def measured(folder: Path, nodes: int, lineages: int) -> tuple[int, float, float
         [
             "engine=surrogate",
             "engine.hosted=true",
+            "experiment=tiny",
             f"engine.replicas={nodes}",
             f"experiment.lineages={lineages}",
             "arms.names=[inherit,cold,oracle]",
@@ -54,15 +59,15 @@ def measured(folder: Path, nodes: int, lineages: int) -> tuple[int, float, float
     def look() -> None:
         while not first:
             if any(run.glob("done/*.json")):
-                first.append((time.monotonic(), time.process_time()))
+                first.append(clocks())
             time.sleep(EVERY)
 
     threading.Thread(target=look, daemon=True).start()
     execute(config, run, Console(quiet=True), report=False)
-    seconds, driver = (now - then for now, then in zip(clocks(), first[0]))
+    seconds, driver = (now - then for now, then in zip(clocks(), first[0], strict=True))
     with lineage.open(run) as log:
-        found = log.sql("select count(*) from steps where prompt_tokens > 0").fetchone()
-    return int(found[0]) if found else 0, seconds, driver
+        ((requests,),) = log.sql("SELECT count(*) FROM steps WHERE prompt_tokens > 0").fetchall()
+    return int(requests), seconds, driver
 
 
 def clocks() -> tuple[float, float]:
@@ -72,28 +77,33 @@ def clocks() -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--nodes", type=int, default=4, help="at most")
-    parser.add_argument("--lineages", type=int, default=100, help="pairs, of three arms each")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 3, 4], help="how many")
+    parser.add_argument(
+        "--lineages", type=int, default=100, help="pairs, of three arms each: all in flight"
+    )
     options = parser.parse_args()
-    table = Table("nodes", "requests", "requests a second", "driver, of a core")
+    table = Table("nodes", "requests", "requests a second", "driver, of a core", "its bound")
     folder = Path(tempfile.mkdtemp(prefix="lineage-"))
     token = folder / "auth_token"
     token.touch(mode=0o600)
     token.write_text(TOKEN)
-    os.environ[PLACE] = str(token)
+    # Where Ray notes which cluster is the latest, in a folder that it takes to be there.
+    (folder / "ray").mkdir()
+    os.environ |= {PLACE: str(token), "RAY_TMPDIR": str(folder)}
     try:
-        # Ray's own start turns its token on for this process: the nodes below shall ask for it.
-        ray.init(num_cpus=1, _temp_dir=str(folder / "r"), log_to_driver=False, **NODE)
-        ray.shutdown()
         cluster = Nodes()
         try:
-            for count in range(1, options.nodes + 1):
-                cluster.add_node(num_cpus=2, **NODE)
+            for count in sorted(options.nodes):
+                while (there := len(cluster.list_all_nodes())) < count:
+                    head = {} if there else {"temp_dir": str(folder / "r")}
+                    cluster.add_node(num_cpus=1, **NODE, **head)
                 ray.init(address=cluster.address, log_to_driver=False)
                 requests, seconds, driver = measured(folder, count, options.lineages)
                 ray.shutdown()
                 rate, of_core = requests / seconds, driver / seconds
-                table.add_row(str(count), f"{requests:,}", f"{rate:,.0f}", f"{of_core:.1%}")
+                bound = requests / driver
+                told = f"{requests:,}", f"{rate:,.0f}", f"{of_core:.1%}", f"{bound:,.0f}"
+                table.add_row(str(count), *told)
         finally:
             ray.shutdown()
             cluster.shutdown()
