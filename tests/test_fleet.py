@@ -29,7 +29,9 @@ from lineage.models.cluster import OWNER, PREFIX
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.health import Health, State
+from lineage.models.host import Started
 from lineage.models.protocol import Request, Turn
+from lineage.models.replica import Replica
 from lineage.models.versions import lookup, registry
 
 VERSIONS = ["smollm2-135m@r0", "smollm2-135m@r1"]
@@ -178,6 +180,35 @@ def test_a_replica_that_hangs_is_started_again_and_its_open_requests_run_again(
 ) -> None:
     asyncio.run(_hang_while_open(tmp_path))
     assert not left_behind()
+
+
+def test_a_request_that_comes_during_a_restart_waits_and_kills_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(ray, "kill", killed.append)
+
+    class Slow(Replica):
+        async def launch(self) -> Started:
+            self.actor = self.life = self.life + 1
+            await asyncio.sleep(0.05)
+            self.health = self.health.started()
+            return Started(())
+
+    async def both() -> Replica:
+        nothing: Any = None
+        replica = Slow(nothing, Health(3), nothing, here=False)
+        await replica.launch()
+        met = asyncio.create_task(replica.mend(1, "lost"))
+        await asyncio.sleep(0.01)
+        assert replica.health.state is State.STARTING and replica.life == 2
+        assert await replica.generate(request(0)) is None
+        await met
+        return replica
+
+    replica = asyncio.run(both())
+    assert (killed, replica.life) == ([1], 2)
+    assert replica.health == Health(3, State.HEALTHY, 1, "lost")
 
 
 def test_too_few_cpus_is_one_clear_line(tmp_path: Path) -> None:

@@ -71,14 +71,14 @@ class Client:
             checkpoint = self.table.served[request.version]
             while True:
                 replica, seat = self._choose(checkpoint)
-                error = seat.error
+                life, error = None, ""
                 if seat.state is State.HEALTHY:
                     answer = await self._ask((checkpoint, replica), seat, request)
                     if isinstance(answer, Completion):
                         return answer
-                    error = answer
+                    life, error = seat.life, answer
                 self.table = await self._kept(
-                    self.keeper.mend.remote(checkpoint, replica, seat.life, error)
+                    self.keeper.mend.remote(checkpoint, replica, life, error)
                 )
 
     def _choose(self, checkpoint: int) -> tuple[int, Seat]:

@@ -64,8 +64,8 @@ class Keeper:
         """Return who serves what now."""
         return self._table()
 
-    async def mend(self, checkpoint: int, replica: int, life: int, error: str) -> Table:
-        """Have a replica started again, once for all that met the death of its `life`."""
+    async def mend(self, checkpoint: int, replica: int, life: int | None, error: str) -> Table:
+        """Have a replica started again, as `Replica.mend` does."""
         among = list(self.fleet.replicas.values())[checkpoint]
         await among[replica].mend(life, error)
         return self._table()

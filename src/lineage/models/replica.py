@@ -111,7 +111,7 @@ class Replica:
                 answer: Completion = await self.actor.generate.remote(request)
                 self.heard = time.monotonic()
                 return answer
-            await self.mend(life, self.health.error)
+            await self.mend()
         except (RayActorError, EngineDied) as error:
             await self.mend(life, last_line(error))
         except RayError as error:
@@ -131,17 +131,21 @@ class Replica:
         except RayError as error:
             raise LineageError(f"an engine cannot serve an adapter: {last_line(error)}") from error
 
-    async def mend(self, life: int, error: str, fault: Fault = Fault.ENGINE_DIED) -> None:
-        """Start the actor again, once for all the requests that met the death of its `life`."""
+    async def mend(
+        self, life: int | None = None, error: str = "", fault: Fault = Fault.ENGINE_DIED
+    ) -> None:
+        """Start the actor again, once for all the requests that met the death of its `life`.
+
+        Without a `life`: for one that was not asked, as it was not well. It may be by now.
+        """
         async with self.mending:
-            if self.life != life or self.health.state is State.RETIRED:
-                return
-            self.health = self.health.died(error)
-            self.faults[fault] += 1
-            with suppress(RayError):
-                ray.kill(self.actor)
-            self.end_processes()
-            if self.health.state is State.RETIRED:
+            if self.life == life and self.health.state is State.HEALTHY:
+                self.health = self.health.died(error)
+                self.faults[fault] += 1
+                with suppress(RayError):
+                    ray.kill(self.actor)
+                self.end_processes()
+            if self.health.state is not State.DEAD:
                 return
             self.health = self.health.restarting()
             try:
