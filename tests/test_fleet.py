@@ -171,6 +171,11 @@ async def _hang_while_open(tmp_path: Path) -> None:
         again = await asyncio.gather(*(made.generate(request(i)) for i in range(8)))
         assert [c.text for c in again] == [c.text for c in first]
         assert made.faults() == {Fault.ENGINE_HUNG: 1}
+        # As shards ask, past the fleet.
+        os.kill(replica.processes[0], signal.SIGSTOP)
+        with pytest.raises(RayActorError):
+            await replica.actor.generate.remote(request(0))
+        assert made.faults() == {Fault.ENGINE_HUNG: 2}
     finally:
         await made.close()
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +79,7 @@ class Host:
         self.deployment = deployment
         self.engine: VllmEngine | Surrogate | None = None
         self.scratch = ""
+        self.open, self.heard = 0, 0.0
 
     async def start(self) -> Started:
         """Start the engine; it serves what was added before, too."""
@@ -109,7 +111,19 @@ class Host:
     async def generate(self, request: Request) -> Completion:
         """Return the engine's completion."""
         assert self.engine is not None
-        return await self.engine.generate(request)
+        if not self.open:
+            self.heard = time.monotonic()
+        self.open += 1
+        try:
+            answer = await self.engine.generate(request)
+            self.heard = time.monotonic()
+            return answer
+        finally:
+            self.open -= 1
+
+    async def silence(self) -> float:
+        """Return for how many seconds nothing that is open was answered."""
+        return time.monotonic() - self.heard if self.open else 0.0
 
     async def add(self, added: Added) -> None:
         """Serve one more version, trained while the engine runs."""

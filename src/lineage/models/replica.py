@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -95,10 +96,22 @@ class Replica:
         patience = self.deployment.engine.hang_timeout_s
         while self.health.state is not State.RETIRED:
             await asyncio.sleep(patience / LOOKS)
-            asked = self.open and self.health.state is State.HEALTHY
-            if asked and time.monotonic() - self.heard > patience:
-                said = f"it answered none of {self.open} requests for {patience} s"
-                await self.mend(self.life, said, Fault.ENGINE_HUNG)
+            life = self.life
+            if self.health.state is State.HEALTHY and await self._silence(patience) > patience:
+                said = f"it answered nothing for {patience} s"
+                await self.mend(life, said, Fault.ENGINE_HUNG)
+
+    async def _silence(self, patience: float) -> float:
+        """Return for how many seconds nothing that is open was answered."""
+        if self.open:
+            return time.monotonic() - self.heard
+        # Others may ask the actor, past this: it knows.
+        try:
+            return float(await asyncio.wait_for(self.actor.silence.remote(), patience))
+        except TimeoutError:
+            return math.inf
+        except RayError:
+            return 0.0
 
     async def generate(self, request: Request) -> Completion | None:
         """Return the completion, or None where the engine died: then it was started again."""
