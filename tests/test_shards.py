@@ -33,6 +33,7 @@ from lineage.metrics import summarise
 from lineage.models.routing import less_loaded
 from lineage.report.headline import faults_words
 from lineage.runs.parts import Deaths, Member, cut, share, working_on
+from lineage.runs.shard import sees
 
 LINEAGE = (sys.executable, "-m", "lineage")
 PATIENT = ("engine.start_timeout_s=120", "engine.max_restarts=5")
@@ -99,6 +100,12 @@ def test_a_lineage_that_comes_further_is_never_given_up() -> None:
     for size in range(20):
         deaths = deaths.died([A], {"a": (0, size)}, 8)
     assert not deaths.given_up and not deaths.alone
+
+
+def test_a_node_sees_a_run_where_it_reads_its_record(tmp_path: Path) -> None:
+    assert not sees(tmp_path, b"this run")
+    (tmp_path / "run.json").write_bytes(b"another run")
+    assert not sees(tmp_path, b"this run") and sees(tmp_path, b"another run")
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError
 
 from lineage.core.errors import LineageError
+from lineage.models.asking import told
 from lineage.models.fleet import NOWHERE, token_counter
 from lineage.models.health import State
 from lineage.models.keeper import Seat, Table
@@ -22,25 +23,6 @@ from lineage.models.protocol import Completion, Example, Located, Request, Token
 from lineage.models.replica import last_line
 from lineage.models.routing import less_loaded
 from lineage.models.vllm_engine import EngineDied
-
-T = TypeVar("T")
-
-
-async def told(call: Awaitable[T], who: str) -> T:
-    """Return what an actor answers to `call`.
-
-    Raises LineageError: the one that it raised there, or a line that says that `who` has died.
-    """
-    try:
-        return await call
-    except RayActorError as error:
-        raise LineageError(f"{who} died ({last_line(error)}): lineage resume goes on") from error
-    except RayTaskError as error:
-        if isinstance(error.cause, LineageError):
-            raise LineageError(str(error.cause)) from error
-        raise LineageError(f"{who} failed: {last_line(error)}") from error
-    except RayError as error:
-        raise LineageError(f"{who} failed: {last_line(error)}") from error
 
 
 class Client:

@@ -132,7 +132,7 @@ async def _in_shards(
         began = time.monotonic()
         engine = await shards.start()
         display.note(f"engines ready after {time.monotonic() - began:.0f} s")
-        display.note(f"{len(shards.parts)} shards")
+        display.note(str(shards))
         display.work_begins()
         await work(job, folder, engine, display, release, shards)
         if shards.left_out:

@@ -25,6 +25,7 @@ from lineage.core.errors import LineageError
 from lineage.core.seeds import derive
 from lineage.core.text import one_line
 from lineage.log.place import done_file
+from lineage.log.record import RECORD
 from lineage.models.client import Client
 from lineage.models.keeper import Table
 from lineage.models.meter import Meter
@@ -148,6 +149,14 @@ class Shard:
     def _answered(self, tokens: int) -> None:
         self.requests += 1
         self.tokens += tokens
+
+
+def sees(folder: Path, record: bytes) -> bool:
+    """Whether `folder` is here that of the run with this `record`: on a disk that is shared."""
+    try:
+        return (folder / RECORD).read_bytes() == record
+    except OSError:
+        return False
 
 
 def place_file(folder: Path, number: int) -> Path:

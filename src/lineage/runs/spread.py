@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorUnschedulableError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lineage.core.errors import LineageError
 from lineage.core.seeds import derive
 from lineage.log.place import done_file
+from lineage.log.record import RECORD
 from lineage.log.sittings import Fault
-from lineage.models.client import Client, told
+from lineage.models.asking import answer, told, within
+from lineage.models.client import Client
 from lineage.models.cluster import Cluster
 from lineage.models.factory import in_process, trains
 from lineage.models.keeper import NAMESPACE, Keeper, Table
@@ -32,14 +34,14 @@ from lineage.runs.arms import donor_arm
 from lineage.runs.lineage import place_of
 from lineage.runs.parts import Deaths, Member, Spot, cut, share
 from lineage.runs.plan import Job
-from lineage.runs.shard import Came, Order, Report, Shard, begun, hold, place_file
-
-T = TypeVar("T")
+from lineage.runs.shard import Came, Order, Report, Shard, begun, hold, place_file, sees
 
 LOOK_SECONDS = 1.0
 """Between two looks at how far the shards are."""
 ANSWER_SECONDS = 5.0
 """How long a shard may take to answer; what it did is told by its next answer then."""
+START_SECONDS = 60.0
+"""How long a node may take to start a process."""
 CLOSE_SECONDS = 10.0
 """How long shards and engines may take to stop before they are killed."""
 STILLBORN = 10
@@ -69,8 +71,11 @@ class _Placed:
 class Spread:
     """The shards of one run, on engines that a keeper keeps."""
 
-    def __init__(self, job: Job, folder: Path, cluster: Cluster, shards: int) -> None:
-        self.job, self.folder, self.cluster = job, folder.absolute(), cluster
+    def __init__(
+        self, job: Job, folder: Path, cluster: Cluster, nodes: frozenset[str], shards: int
+    ) -> None:
+        """`nodes` are those that see the `folder`."""
+        self.job, self.folder, self.cluster, self.nodes = job, folder.absolute(), cluster, nodes
         self.parts = cut(job.start.pairs, shards)
         self.placed: list[_Placed] = []
         self.keeper: Any = None
@@ -110,6 +115,12 @@ class Spread:
             self.placed.append(_Placed(order, self._members(pairs)))
         draw = Random(derive("driver", self.job.id))
         return Client(self.keeper, table, table.max_in_flight, draw)
+
+    def __str__(self) -> str:
+        there = len(alive())
+        unseen = f", of {there}: the others do not see the run's folder"
+        nodes = f"{len(self.nodes)} node{'s' if len(self.nodes) > 1 else ''}"
+        return f"{len(self.parts)} shards on {nodes}{unseen if there > len(self.nodes) else ''}"
 
     def _members(self, pairs: tuple[int, ...]) -> tuple[Member, ...]:
         return tuple(
@@ -152,7 +163,7 @@ class Spread:
             try:
                 asked = one.actor.run.remote(span, one.deaths.alone, lost)
                 came: Came = await asked
-            except RayActorError as error:
+            except (RayActorError, ActorUnschedulableError) as error:
                 # One whose `__init__` raised is no death: it would do so again.
                 if cause := _refusal(error):
                     raise LineageError(f"{who}: {cause}") from error
@@ -167,7 +178,7 @@ class Spread:
 
     def _place(self, one: _Placed) -> Any:
         """Start the actor of a shard on a node that is there."""
-        nodes = sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+        nodes = [node for node in alive() if node in self.nodes]
         # Ray may not know yet that the node where it worked is gone.
         nodes = [node for node in nodes if node != one.node] or nodes
         node = nodes[(one.order.number + one.died) % len(nodes)]
@@ -176,7 +187,7 @@ class Spread:
             # No processor of its own: on a small machine the engines have booked them.
             .options(
                 num_cpus=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             )
             .remote(one.order, one.died, self.keeper, self.table)
         )
@@ -227,8 +238,8 @@ class Spread:
     async def _show(self, tick: Callable[[], None], tell: Callable[[int, int], None]) -> None:
         """Show what the shards did since the last look: in few calls, however much that is."""
         alive = [(one, one.actor) for one in self.placed if one.actor is not None]
-        asked = [_answer(actor.report.remote()) for _, actor in alive]
-        self.failed = await _answer(self.keeper.faults.remote()) or self.failed
+        asked = [answer(actor.report.remote(), ANSWER_SECONDS) for _, actor in alive]
+        self.failed = await answer(self.keeper.faults.remote(), ANSWER_SECONDS) or self.failed
         for (one, actor), found in zip(alive, await asyncio.gather(*asked)):
             if found is None or one.actor is not actor:
                 continue
@@ -250,10 +261,10 @@ class Spread:
         """Stop shards and engines. Safe to call twice."""
         shards = [one.actor for one in self.placed if one.actor is not None]
         self.placed = []
-        await _within(*(actor.stop.remote() for actor in shards))
+        await within(CLOSE_SECONDS, *(actor.stop.remote() for actor in shards))
         keeper, self.keeper = self.keeper, None
         if keeper is not None:
-            await _within(keeper.close.remote())
+            await within(CLOSE_SECONDS, keeper.close.remote())
         for actor in (*shards, *([keeper] if keeper is not None else [])):
             with suppress(RayError):
                 ray.kill(actor)
@@ -271,11 +282,32 @@ async def spread(job: Job, folder: Path) -> Spread | None:
         return None
     cluster = Cluster(run.ray_address, run.ray_timeout_s)
     cluster.join()
-    count = shards or sum(1 for node in ray.nodes() if node["Alive"])
+    nodes = await _seeing(folder.absolute())
+    count = shards or len(nodes)
     if min(count, len(job.start.pairs)) == 1:
         cluster.leave()
         return None
-    return Spread(job, folder, cluster, count)
+    return Spread(job, folder, cluster, nodes, count)
+
+
+def alive() -> list[str]:
+    """Return the ids of the nodes that Ray takes to be there."""
+    return sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
+async def _seeing(folder: Path) -> frozenset[str]:
+    """Return the nodes that see the run's `folder`: this one, and those with whom it is shared."""
+    here = ray.get_runtime_context().get_node_id()
+    others, record = [node for node in alive() if node != here], (folder / RECORD).read_bytes()
+    look = ray.remote(sees)
+    asked = (
+        look.options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+        ).remote(folder, record)
+        for node in others
+    )
+    found = await asyncio.gather(*(answer(one, START_SECONDS) for one in asked))
+    return frozenset((here, *(node for node, seen in zip(others, found, strict=True) if seen)))
 
 
 async def vacated(folder: Path) -> None:
@@ -284,10 +316,11 @@ async def vacated(folder: Path) -> None:
     Raises LineageError where one does not end.
     """
     for file in sorted(folder.glob(".shard-*")):
-        (await hold(file)).close()
+        with await hold(file) as held:
+            held.truncate(0)
 
 
-def _refusal(error: RayActorError) -> str:
+def _refusal(error: RayError) -> str:
     """Return why the actor of a shard could not be made, "" where it was."""
     text = str(error)
     if "creation task" not in text:
@@ -295,23 +328,3 @@ def _refusal(error: RayActorError) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     return last.rpartition(f"{LineageError.__name__}: ")[2]
-
-
-async def _answer(call: Awaitable[T]) -> T | None:
-    """Return what an actor answers, None where it has died or is still being started."""
-    try:
-        return await asyncio.wait_for(call, ANSWER_SECONDS)
-    except (RayError, TimeoutError):
-        return None
-
-
-async def _within(*calls: Any) -> None:
-    """Wait for `calls` to actors, but not for long, and whatever comes of them."""
-
-    async def one(call: Any) -> None:
-        await call
-
-    with suppress(TimeoutError):
-        await asyncio.wait_for(
-            asyncio.gather(*map(one, calls), return_exceptions=True), CLOSE_SECONDS
-        )
