@@ -26,6 +26,7 @@ from raynodes import cluster
 
 from lineage.cli import main
 from lineage.core.config import Config
+from lineage.core.errors import LineageError
 from lineage.core.seeds import derive
 from lineage.log.record import read_record
 from lineage.log.sittings import Fault, met, read_sittings
@@ -38,7 +39,9 @@ from lineage.runs.shard import sees
 LINEAGE = (sys.executable, "-m", "lineage")
 PATIENT = ("engine.start_timeout_s=120", "engine.max_restarts=5")
 SLOW = ("run.lineages_in_flight=4", "log.journal_steps=1")
-WIDE = ("experiment.lineages=6", "arms.names=[inherit,shuffled,cold,oracle]")
+WIDE = ("experiment.lineages=5", "arms.names=[inherit,shuffled,cold]", "arms.ceiling=inherit")
+GENERATIONS = 60
+"""Of all lineages of that run."""
 
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -108,6 +111,16 @@ def test_a_node_sees_a_run_where_it_reads_its_record(tmp_path: Path) -> None:
     assert not sees(tmp_path, b"this run") and sees(tmp_path, b"another run")
 
 
+def test_shards_of_a_driver_outside_its_cluster_are_one_line(tmp_path: Path) -> None:
+    where = ("run.ray_address=ray://127.0.0.1:10001", "run.shards=2")
+    with pytest.raises(LineageError, match=r"^run\.shards is 2, and ray://\S+ is joined from out"):
+        run(surrogate(tmp_path, *where), tmp_path / "runs" / "x")
+
+
+def test_a_run_in_a_ray_of_its_own_has_no_shards_unless_asked(alone: Path) -> None:
+    assert not list(alone.glob(".shard-*")) and failed(alone) == {}
+
+
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     """A head, which this process is on, and two more."""
@@ -121,11 +134,17 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The log of the run as one process makes it."""
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run as one process makes it."""
     tmp = tmp_path_factory.mktemp("local")
     run(surrogate(tmp, *WIDE), tmp / "runs" / "x")
-    return timeless(tmp / "runs" / "x")
+    return tmp / "runs" / "x"
+
+
+@pytest.fixture(scope="module")
+def local(alone: Path) -> list[dict[str, Any]]:
+    """Its log."""
+    return timeless(alone)
 
 
 def processes(title: str, above: psutil.Process | None = None) -> list[psutil.Process]:
@@ -204,8 +223,8 @@ def test_a_shard_and_an_engine_that_are_killed_cost_no_step(
 def test_a_lineage_that_kills_its_shard_is_given_up_and_the_others_finish(
     nodes: Nodes, tmp_path: Path
 ) -> None:
-    arms = ["inherit", "shuffled", "cold"]
-    named = (f"arms.names=[{','.join(arms)}]", "arms.ceiling=inherit")
+    arms = ["inherit", "shuffled"]
+    named = (f"arms.names=[{','.join(arms)}]", "arms.ceiling=inherit", "arms.baseline=shuffled")
     small = surrogate(tmp_path, *PATIENT, *named, "experiment.probes.dissimilar=0", "run.shards=2")
     seed = derive("home", small.experiment.name, small.experiment.seed, 1)
     suite = {"_target_": "deadly.Deadly", "deadly": f"codebook-{seed:x}"}
@@ -236,7 +255,7 @@ def test_a_run_whose_driver_and_then_keeper_are_killed_is_gone_on_with(
     thread.join()
     said = capsys.readouterr().err.strip()
     assert "the keeper of the engines died" in said and "lineage resume" in said
-    assert "\n" not in said and len(list(folder.glob("done/*.json"))) < 96
+    assert "\n" not in said and len(list(folder.glob("done/*.json"))) < GENERATIONS
     assert resumed(folder) == 0 and timeless(folder) == local
 
 

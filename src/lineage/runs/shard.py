@@ -59,8 +59,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Report:
-    """What a shard did in its life: completions and their tokens, and of the span that begins with
-    generation `first` how many generations are finished."""
+    """What a shard did in its life: its completions and their tokens.
+
+    And how many generations are finished of the span that begins with generation `first`.
+    """
 
     first: int = -1
     generations: int = 0
@@ -80,7 +82,10 @@ class Shard:
     """Runs its part of a run, span by span, and says on asking how far it is."""
 
     def __init__(self, order: Order, life: int, keeper: Any, table: Table) -> None:
-        """`life` counts how often the shard has died before."""
+        """`life` counts how often the shard has died before.
+
+        Raises LineageError where this node has another lineage than the driver.
+        """
         if Path(order.here).is_dir():
             os.chdir(order.here)
         self.order, self.life = order, life

@@ -275,11 +275,18 @@ async def spread(job: Job, folder: Path) -> Spread | None:
     """Return the shards that `job` is cut into; None where all of it is run in this process.
 
     An engine that would be in this process is hosted for them. Raises LineageError where no cluster
-    answers.
+    answers, or this process is on none of its nodes.
     """
     run, shards = job.config.run, job.config.run.shards
-    if shards == 1 or (shards is None and (run.ray_address is None or in_process(job.config))):
+    outside = (run.ray_address or "").startswith("ray://")
+    alone = run.ray_address is None or outside or in_process(job.config)
+    if shards == 1 or (shards is None and alone):
         return None
+    if outside:
+        raise LineageError(
+            f"run.shards is {shards}, and {run.ray_address} is joined from outside, where no shard "
+            "writes this run's folder: submit the run to the cluster, or leave run.shards null"
+        )
     cluster = Cluster(run.ray_address, run.ray_timeout_s)
     cluster.join()
     nodes = await _seeing(folder.absolute())
