@@ -141,12 +141,13 @@ class Spread:
             one.first, one.shown = span.start, 0
         tasks = [asyncio.create_task(self._live(one, span)) for one in self.placed]
         looking = asyncio.create_task(self._look(tick, tell))
-        living = asyncio.gather(*tasks)
+        waiting = {looking, *tasks}
         try:
-            await asyncio.wait((living, looking), return_when=asyncio.FIRST_COMPLETED)
-            if not living.done():
-                await looking  # which ends by an error alone, such as a full disk's
-            await living
+            # Looking ends by an error alone, such as a full disk's.
+            while waiting != {looking}:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
             await self._show(tick, tell)
         finally:
             for task in (*tasks, looking):
