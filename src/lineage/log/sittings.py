@@ -86,7 +86,7 @@ def met(sittings: Sequence[Sitting]) -> dict[str, int] | None:
         found.update(one.faults)
     # The last one may be going on.
     if killed := sum(not one.ended for one in sittings[:-1]):
-        found[Fault.SITTING_KILLED] += killed
+        found[Fault.SITTING_KILLED.value] += killed
     return dict(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
@@ -10,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -32,6 +35,10 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and completions are small; Ray's default would take a third of the memory."""
 LEAVE_SECONDS = 5.0
 """How long Ray's processes may take to end before they are killed."""
+HEAD_SECONDS = 40.0
+"""How long Ray's head may be silent. After 60 Ray ends the process itself, in the midst of it."""
+HEAD_LOOK_SECONDS = 2.0
+"""Between two looks at the head."""
 TOKEN = secrets.token_hex(32)
 """Of every Ray that this process starts: Ray reads it once a process, and would otherwise make one
 of its own and leave it in the home folder."""
@@ -110,6 +117,24 @@ class Cluster:
         finally:
             self.started = [one for one in psutil.Process().children() if one not in others]
 
+    async def watch(self) -> None:
+        """Raise LineageError once Ray's head is gone; until then it goes on.
+
+        Actors answer without a head, so nothing else would tell before Ray ends this process.
+        """
+        while True:
+            heard, since = threading.Event(), time.monotonic()
+            # A call to a head that is gone does not end, and a daemon keeps nobody waiting.
+            threading.Thread(target=_ask_head, args=(heard,), daemon=True).start()
+            while not heard.is_set():
+                await asyncio.sleep(HEAD_LOOK_SECONDS)
+                if time.monotonic() - since > HEAD_SECONDS:
+                    raise LineageError(
+                        f"the head of Ray has not answered for {HEAD_SECONDS:g} s: start it again, "
+                        "then lineage resume goes on"
+                    )
+            await asyncio.sleep(HEAD_LOOK_SECONDS)
+
     def gpus(self) -> float:
         """Return how many GPUs Ray has."""
         return float(ray.cluster_resources().get("GPU", 0.0))
@@ -128,6 +153,12 @@ class Cluster:
             _end(processes)
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
+
+
+def _ask_head(heard: threading.Event) -> None:
+    with suppress(Exception):  # whatever it says, it is there
+        ray.nodes()
+    heard.set()
 
 
 def check_answers(address: str, timeout_s: float) -> None:

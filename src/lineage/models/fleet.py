@@ -60,6 +60,7 @@ class Fleet:
         self.counters: dict[str, TokenCounter] = {}
         self.tokenizers: dict[CheckpointConfig, str] = {}
         self.dtype = ""
+        self.watching: asyncio.Task[None] | None = None
 
     async def start(self, versions: Sequence[str]) -> None:
         """Start the engines that serve `versions`, one after another.
@@ -91,6 +92,7 @@ class Fleet:
             self.tokenizers[checkpoint] = started.tokenizer
             counter = token_counter(started.tokenizer)
             self.counters |= dict.fromkeys((one.name for one in served), counter)
+        self.watching = asyncio.create_task(self.cluster.watch())
 
     def _check_room(self, engines: int) -> None:
         """Raise LineageError where a Ray of our own has too little: no node will join that one."""
@@ -117,9 +119,11 @@ class Fleet:
     async def generate(self, request: Request) -> Completion:
         """Return the completion; what goes wrong comes back as `Completion.error`.
 
-        Raises LineageError where no engine is left: such failures are no data, and must not stand
-        in the log when the run is resumed.
+        Raises LineageError where no engine is left, or Ray has lost its head: such failures are no
+        data, and must not stand in the log when the run is resumed.
         """
+        if self.watching is not None and self.watching.done():
+            self.watching.result()
         replicas = self.replicas[self.versions[request.version].checkpoint]
         async with self.room:
             while True:
@@ -189,10 +193,13 @@ class Fleet:
 
     async def close(self) -> None:
         """Stop the engines, their processes and a Ray of our own. Safe to call twice."""
+        headless = self.watching is not None and self.watching.done()
+        if self.watching is not None:
+            self.watching.cancel()
         replicas = [one for among in self.replicas.values() for one in among]
-        self.replicas = {}
+        self.replicas, self.watching = {}, None
         for replica in replicas:
-            await replica.close()
+            await replica.close(headless)
         for tuner in self.tuners.values():
             with suppress(RayError):
                 ray.kill(tuner)

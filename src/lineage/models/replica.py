@@ -166,8 +166,8 @@ class Replica:
             except LineageError as failed:
                 self.health = self.health.died(str(failed))
 
-    async def close(self) -> None:
-        """Stop the engine and give back what it has booked."""
+    async def close(self, headless: bool = False) -> None:
+        """Stop the engine and give back what it has booked, unless Ray is `headless`."""
         if self.watching is not None:
             self.watching.cancel()
         if self.actor is not None:
@@ -175,8 +175,9 @@ class Replica:
                 await asyncio.wait_for(self.actor.close.remote(), CLOSE_SECONDS)
             with suppress(RayError):
                 ray.kill(self.actor)
-        with suppress(RayError):
-            remove_placement_group(self.group)
+        if not headless:  # without a head such a call does not end
+            with suppress(RayError):
+                remove_placement_group(self.group)
 
     def end_processes(self) -> None:
         """Kill what is left of the engine, where that is on this machine."""

@@ -139,20 +139,22 @@ class Spread:
         """
         for one in self.placed:
             one.first, one.shown = span.start, 0
-        tasks = [asyncio.create_task(self._live(one, span)) for one in self.placed]
+        # These end by an error alone, such as a full disk's, or Ray's head that is gone.
         looking = asyncio.create_task(self._look(tick, tell))
-        waiting = {looking, *tasks}
+        watching = asyncio.create_task(self.cluster.watch())
+        tasks = [asyncio.create_task(self._live(one, span)) for one in self.placed]
+        living = asyncio.gather(*tasks)
         try:
-            # Looking ends by an error alone, such as a full disk's.
-            while waiting != {looking}:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+            ended, _ = await asyncio.wait(
+                (living, looking, watching), return_when=asyncio.FIRST_COMPLETED
+            )
+            for one in ended:
+                await one
             await self._show(tick, tell)
         finally:
-            for task in (*tasks, looking):
+            for task in (*tasks, looking, watching):
                 task.cancel()
-            await asyncio.gather(*tasks, looking, return_exceptions=True)
+            await asyncio.gather(*tasks, living, looking, watching, return_exceptions=True)
 
     async def _live(self, one: _Placed, span: range) -> None:
         """Have a shard live `span`, in as many lives as it takes."""
@@ -256,7 +258,7 @@ class Spread:
     def faults(self) -> dict[str, int]:
         """Return how often shards died, and what of the engines failed, when last asked."""
         died = sum(one.died for one in self.placed)
-        return self.failed | ({Fault.SHARD_DIED: died} if died else {})
+        return self.failed | ({Fault.SHARD_DIED.value: died} if died else {})
 
     async def close(self) -> None:
         """Stop shards and engines. Safe to call twice."""
