@@ -7,7 +7,7 @@ bin := .venv/bin
 # A file's tests share what they run; tests/conftest.py says which files come first.
 workers := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run train test test-full lint bench results lock clean
+.PHONY: help setup run train test test-full soak lint bench results lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -27,6 +27,9 @@ test: setup lint ## lint, types, fast tests, then tests with a real vLLM engine
 
 test-full: setup ## the fast tests with all cases of what is fuzzed and drawn (minutes)
 	$(bin)/python -m pytest -m "not engine" --hypothesis-profile full $(workers)
+
+soak: setup ## runs in shards under 100 random kills (an hour): make soak ARGS="--kills 20 --seed 7"
+	$(bin)/python tests/soak.py $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(bin)/ruff check .

@@ -28,10 +28,10 @@ settings.register_profile("full", deadline=None, max_examples=200)
 settings.load_profile("small")
 
 LONG = (
-    *("notebooks", "training", "learners", "pictures", "damaged", "provenance", "reader_fuzz"),
-    *("warehouse", "fleet", "tuner", "arms", "run", "play", "terminal", "measure_tables", "search"),
-    *("sweeps", "textworld", "failures", "resume", "upgrade", "reasoning", "results"),
-    *("compaction", "placement", "shards", "submit", "open"),
+    *("soak", "notebooks", "submit", "shards", "training", "learners", "pictures", "damaged"),
+    *("provenance", "reader_fuzz", "warehouse", "fleet", "tuner", "arms", "run", "play"),
+    *("terminal", "measure_tables", "search", "sweeps", "stored", "textworld", "failures"),
+    *("resume", "upgrade", "reasoning", "results", "compaction", "placement", "open"),
 )
 """Files that take long, about the longest first: so all workers end at about the same time."""
 

@@ -48,16 +48,31 @@ def place() -> Iterator[str]:
             os.environ[PLACE] = before
 
 
+def prepare(patch: pytest.MonkeyPatch, folder: str) -> None:
+    """Tell the nodes that are started next what they go by, beside the `folder` of their Ray."""
+    # Where it notes which cluster is the latest, in a folder that it takes to be there.
+    patch.setenv("RAY_TMPDIR", str(Path(folder).parent))
+    Path(folder).with_name("ray").mkdir()
+    # What does not answer five times is dead: within seconds.
+    patch.setenv("RAY_health_check_period_ms", "500")
+
+
+def processes(title: str, above: psutil.Process | None = None) -> list[psutil.Process]:
+    """Return what runs under a `title` of Ray's, below this process or the one `above`."""
+    found = []
+    for one in (above or psutil.Process()).children(recursive=True):
+        with suppress(psutil.Error):
+            if " ".join(one.cmdline()).startswith(title):
+                found.append(one)
+    return found
+
+
 @contextmanager
 def cluster(*nodes: dict[str, Any]) -> Iterator[Nodes]:
     """A cluster with these `nodes` on this machine, which this process has joined at the first."""
     ray.shutdown()
     with place() as folder, pytest.MonkeyPatch.context() as patch:
-        # Where it notes which cluster is the latest, in a folder that it takes to be there.
-        patch.setenv("RAY_TMPDIR", str(Path(folder).parent))
-        # What does not answer five times is dead: within seconds.
-        patch.setenv("RAY_health_check_period_ms", "500")
-        Path(folder).with_name("ray").mkdir()
+        prepare(patch, folder)
         made = Nodes()
         try:
             for number, one in enumerate(nodes):

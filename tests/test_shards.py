@@ -22,7 +22,7 @@ import psutil
 import pytest
 from helpers import run, surrogate, timeless
 from ray.cluster_utils import Cluster as Nodes
-from raynodes import cluster
+from raynodes import cluster, processes
 
 from lineage.cli import main
 from lineage.core.config import Config
@@ -145,18 +145,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(alone: Path) -> list[dict[str, Any]]:
     """Its log."""
     return timeless(alone)
-
-
-def processes(title: str, above: psutil.Process | None = None) -> list[psutil.Process]:
-    """Return what runs under a `title` of Ray's, below this process or the one `above`."""
-    found = []
-    for one in (above or psutil.Process()).children(recursive=True):
-        try:
-            if " ".join(one.cmdline()).startswith(title):
-                found.append(one)
-        except psutil.Error:
-            continue
-    return found
 
 
 def during(folder: Path, finished: int, shards: int, act: Callable[[], None]) -> threading.Thread:
