@@ -148,8 +148,8 @@ class Spread:
             ended, _ = await asyncio.wait(
                 (living, looking, watching), return_when=asyncio.FIRST_COMPLETED
             )
-            for one in ended:
-                await one
+            for first in ended:
+                await first
             await self._show(tick, tell)
         finally:
             for task in (*tasks, looking, watching):
