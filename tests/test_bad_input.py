@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import run, surrogate
+from helpers import run, surrogate, timeless
 
 from lineage import compose
 from lineage.cli import main
@@ -153,6 +155,34 @@ def test_a_disk_that_refuses_is_one_line_and_keeps_what_is_finished(
     with pytest.raises(SystemExit) as stopped:
         main(("resume", str(tmp_path / "full")))
     assert stopped.value.code == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk that is soon full."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place))
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a disk takes rights that are not here")
+    yield place
+    subprocess.run(("umount", str(place)), check=True)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_whose_disk_was_full_goes_on_where_there_is_room_again(
+    small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("engine=surrogate", "experiment.lineages=2", f"run.cache={tmp_path / 'cache'}")
+    error = fails(capsys, "run", *small, f"run.root={small_disk}", "run.name=full")
+    assert "the disk is full" in error and f"lineage resume {small_disk / 'full'}" in error
+    subprocess.run(("mount", "-o", "remount,size=64m", str(small_disk)), check=True)
+    with pytest.raises(SystemExit) as stopped:
+        main(("resume", str(small_disk / "full")))
+    assert stopped.value.code == 0
+    with pytest.raises(SystemExit):
+        main(("run", *small, f"run.root={tmp_path}", "run.name=roomy"))
+    assert timeless(small_disk / "full") == timeless(tmp_path / "roomy")
 
 
 def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
