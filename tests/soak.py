@@ -31,6 +31,7 @@ from ray.cluster_utils import Cluster as Nodes
 from raynodes import NODE, place, prepare, processes
 
 from lineage.log.sittings import met, read_sittings
+from lineage.models.cluster import HEAD_SECONDS
 
 RUN = (
     *("engine=surrogate", "agent.docs=true", "experiment.lineages=6"),
@@ -38,6 +39,14 @@ RUN = (
     *("log.journal_steps=1", "engine.replicas=2", "engine.hang_timeout_s=3"),
     *("engine.start_timeout_s=120", "engine.max_restarts=1000", "run.ray_timeout_s=60"),
 )
+PROGRAM = """
+import sys
+from lineage.cli import main
+from lineage.models import cluster
+cluster.HEAD_SECONDS = {}
+main(sys.argv[1:])
+"""
+"""`lineage`, which misses Ray's head so many seconds before it stops."""
 SECONDS = 300.0
 """In which a run must come further after a kill."""
 WORKER, WORKERS = {"num_cpus": 1}, 3
@@ -69,13 +78,18 @@ class Outcome:
     twice: int = 0
     differing: int = 0
     told: Counter[str] = field(default_factory=Counter)
+    log: str = ""
 
 
 class Soak:
     """A cluster on this machine, a run on it at a time, and what kills them."""
 
-    def __init__(self, folder: Path, ray: str, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, ray: str, seed: int, say: Callable[[str], None], head_seconds: float
+    ) -> None:
+        """`head_seconds`: how long a driver misses Ray's head before it stops."""
         self.folder, self.ray, self.draw, self.say = folder, ray, Random(seed), say
+        self.program = PROGRAM.format(head_seconds)
         self.outcome, self.nodes, self.heads = Outcome(), Nodes(), 0
         self.kinds: dict[str, Callable[[], bool]] = {
             "engine": lambda: signalled("ray::Host", self.draw, signal.SIGKILL),
@@ -107,9 +121,11 @@ class Soak:
 
     def soak(self, kills: int, weights: Mapping[str, int]) -> Outcome:
         """Spend so many `kills`, finish what was begun, and return what came of it."""
+        more = self.draw.choices(list(weights), list(weights.values()), k=max(0, kills))
+        kinds = [*weights, *more][:kills]
+        self.draw.shuffle(kinds)
         self._begin()
-        while self.outcome.kills.total() < kills:
-            (kind,) = self.draw.choices(list(weights), list(weights.values()))
+        while kinds:
             # Some meet what the last one left, others what has long gone on.
             self._last(self.draw.choice((0.0, 0.5, 2.0, 6.0)))
             if self._finished():
@@ -117,14 +133,16 @@ class Soak:
                 self._begin()
                 continue
             self._go_on()
-            if not (any(self.run.glob("done/*.json")) and self.kinds[kind]()):
+            if not (any(self.run.glob("done/*.json")) and self.kinds[kinds[-1]]()):
                 continue
+            kind = kinds.pop()
             self.outcome.kills[kind] += 1
             self._recover(kind)
         while not self._finished():
             self._go_on()
             time.sleep(0.1)
         self._compare()
+        self.outcome.log = (self.folder / "driver.log").read_text()
         return self.outcome
 
     def _last(self, seconds: float) -> None:
@@ -154,7 +172,7 @@ class Soak:
 
     def _drive(self, *words: str) -> None:
         with (self.folder / "driver.log").open("ab") as log:
-            command = [sys.executable, "-m", "lineage", *words]
+            command = [sys.executable, "-c", self.program, *words]
             # So that a run finds the head that was started last.
             where = {**os.environ, "RAY_ADDRESS": self.nodes.address}
             self.driver = subprocess.Popen(command, stdout=log, stderr=log, env=where)
@@ -252,9 +270,14 @@ def newest(run: Path) -> float:
 
 
 def soaked(
-    kills: int, seed: int, weights: Mapping[str, int] = OFTEN, say: Callable[[str], None] = print
+    kills: int,
+    seed: int,
+    weights: Mapping[str, int] = OFTEN,
+    say: Callable[[str], None] = print,
+    head_seconds: float = HEAD_SECONDS,
 ) -> Outcome:
-    """Return what came of so many `kills`, drawn from `seed`, of kinds as often as `weights`."""
+    """Return what came of so many `kills`, drawn from `seed`: each kind once where they suffice,
+    then as often as `weights`."""
     with (
         tempfile.TemporaryDirectory(prefix="lineage-soak-") as folder,
         place() as ray,
@@ -262,7 +285,7 @@ def soaked(
     ):
         prepare(patch, ray)
         try:
-            with Soak(Path(folder), ray, seed, say) as soak:
+            with Soak(Path(folder), ray, seed, say, head_seconds) as soak:
                 return soak.soak(kills, weights)
         except BaseException:
             say((Path(folder) / "driver.log").read_text()[-2000:])
