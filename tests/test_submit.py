@@ -51,6 +51,8 @@ from lineage.runs.stored import read_from
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("experiment=tiny", "experiment.lineages=1", "engine=surrogate")
 LIGHT = ("experiment=first-light", "engine=surrogate", "experiment.lineages=1")
+PATIENCE = 300
+"""Seconds after which a process is taken to hang, also where others want the machine."""
 SPREAD = (*LIGHT, "engine.hosted=true", "engine.replicas=3")
 """On three nodes of one processor each: a replica books one."""
 
@@ -423,7 +425,7 @@ def test_runs_on_three_nodes_are_followed_live_and_log_what_runs_here_do(
         with following(cluster, *words) as started:
             shown = until(started, "engine ready")
             meanwhile = Head(cluster.address, 5).job(id).status
-            out, error = started.communicate(timeout=120)
+            out, error = started.communicate(timeout=PATIENCE)
         assert (started.returncode, error, meanwhile) == (0, "", "RUNNING")
         assert shown[0] == f"{id} is submitted to {cluster.address}\n"
         assert "published to s3://bucket/runs/" in out and out.endswith(f"{id} SUCCEEDED\n")
@@ -468,7 +470,7 @@ def test_a_job_brings_files_is_left_stopped_and_goes_on_under_the_next_id(
         id = until(left, "brought hello mine.txt")[0].split(maxsplit=1)[0]
         assert id.startswith("lineage-slow-")
         left.send_signal(signal.SIGINT)
-        _, error = left.communicate(timeout=30)
+        _, error = left.communicate(timeout=PATIENCE)
         assert left.returncode == 130
         assert error.startswith(f"lineage: stopped following; {id} goes on: lineage submit --addr")
         until(followed, "brought hello mine.txt")
@@ -477,7 +479,7 @@ def test_a_job_brings_files_is_left_stopped_and_goes_on_under_the_next_id(
         assert f"{id} is there already, RUNNING" in said(capsys, *to, "--no-follow", *words)
         stopped = said(capsys, *to, "--stop", id)
         assert stopped.startswith(f"{id} STOPPED\n")
-        _, error = followed.communicate(timeout=30)
+        _, error = followed.communicate(timeout=PATIENCE)
         assert followed.returncode == 1 and error.count("\n") == 1
         assert error.startswith(f"lineage: {id} STOPPED; go on with it: lineage submit --address")
     # As it is printed, all that is sent along is in it.
