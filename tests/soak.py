@@ -33,11 +33,15 @@ from raynodes import NODE, place, prepare, processes
 from lineage.log.sittings import met, read_sittings
 from lineage.models.cluster import HEAD_SECONDS
 
-RUN = (
-    *("engine=surrogate", "agent.docs=true", "experiment.lineages=6"),
-    *("arms.names=[inherit,shuffled,cold,oracle]", "run.shards=3", "run.lineages_in_flight=4"),
-    *("log.journal_steps=1", "engine.replicas=2", "engine.hang_timeout_s=3"),
-    *("engine.start_timeout_s=120", "engine.max_restarts=1000", "run.ray_timeout_s=60"),
+WHAT = (
+    *("agent.docs=true", "experiment.lineages=6"),
+    *("arms.names=[inherit,shuffled,cold]", "arms.ceiling=inherit"),
+)
+"""The run; where it ends soon most kills meet the start of the next one."""
+HOW = (
+    *("engine=surrogate", "run.shards=3", "run.lineages_in_flight=4", "log.journal_steps=1"),
+    *("engine.replicas=2", "engine.hang_timeout_s=3", "engine.start_timeout_s=120"),
+    *("engine.max_restarts=1000", "run.ray_timeout_s=60"),
 )
 PROGRAM = """
 import sys
@@ -100,7 +104,7 @@ class Soak:
             "driver": self._kill_driver,
             "head": self._kill_head,
         }
-        run(surrogate(folder, *RUN[1:4]), folder / "runs" / "undisturbed")
+        run(surrogate(folder, *WHAT), folder / "runs" / "undisturbed")
         self.undisturbed = timeless(folder / "runs" / "undisturbed")
         self.driver: subprocess.Popen[bytes] | None = None
         self.run = folder
@@ -154,7 +158,7 @@ class Soak:
         """Begin the next run."""
         self.run = self.folder / "runs" / f"run{self.began}"
         self.began += 1
-        self._drive("run", *RUN, *self._where(), "run.ray_address=auto")
+        self._drive("run", *HOW, *WHAT, *self._where(), "run.ray_address=auto")
 
     def _where(self) -> tuple[str, ...]:
         root, cache = self.run.parent, self.folder / "cache"

@@ -44,7 +44,7 @@ GENERATIONS = 60
 """Of all lineages of that run."""
 
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.timeout(900)]
 
 
 def test_pairs_are_cut_into_neighbours_and_none_is_lost() -> None:
@@ -154,7 +154,7 @@ def during(folder: Path, finished: int, shards: int, act: Callable[[], None]) ->
     """
 
     def wait() -> None:
-        for _ in range(3_000):
+        for _ in range(12_000):
             done, begun = folder.glob("done/*.json"), folder.glob(".shard-*")
             if len(list(done)) >= finished and len(list(begun)) >= shards:
                 act()

@@ -403,6 +403,7 @@ def log_here(folder: Path, *words: str) -> list[dict[str, Any]]:
     return timeless(folder / "run")
 
 
+@pytest.mark.timeout(900)
 def test_runs_on_three_nodes_are_followed_live_and_log_what_runs_here_do(
     cluster: Cluster,
     tmp_path: Path,
@@ -452,6 +453,7 @@ time.sleep(300)
 """
 
 
+@pytest.mark.timeout(900)
 def test_a_job_brings_files_is_left_stopped_and_goes_on_under_the_next_id(
     cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
