@@ -241,8 +241,8 @@ class Spread:
     async def _show(self, tick: Callable[[], None], tell: Callable[[int, int], None]) -> None:
         """Show what the shards did since the last look: in few calls, however much that is."""
         alive = [(one, one.actor) for one in self.placed if one.actor is not None]
-        asked = [answer(actor.report.remote(), ANSWER_SECONDS) for _, actor in alive]
         self.failed = await answer(self.keeper.faults.remote(), ANSWER_SECONDS) or self.failed
+        asked = [answer(actor.report.remote(), ANSWER_SECONDS) for _, actor in alive]
         for (one, actor), found in zip(alive, await asyncio.gather(*asked)):
             if found is None or one.actor is not actor:
                 continue
