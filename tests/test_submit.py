@@ -43,6 +43,7 @@ from lineage.core.jobs import (
     submission,
     told,
 )
+from lineage.log.record import read_record
 from lineage.models import jobs as module
 from lineage.models.cluster import MODE, PLACE, WITHOUT
 from lineage.models.jobs import BARE, SERVER, Head, token
@@ -442,6 +443,7 @@ def test_runs_on_three_nodes_are_followed_live_and_log_what_runs_here_do(
     folder = cluster.folder / "runs" / f"tiny-{hashes[0]}"
     assert f"{folder}/report.html" in again and again.endswith("SUCCEEDED\n")
     assert timeless(folder) == log_here(tmp_path / "small", *SMALL)
+    assert read_record(folder)["others"] is None, "on a cluster nobody can tell"
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", cluster.address)
     assert said(capsys, "--status", id) == f"{id} SUCCEEDED\n"
 

@@ -192,7 +192,9 @@ async def work(
                 place = folder / "training" / name
                 await release(job.config, name, parent, place, engine, display)
     if unfinished:
-        load = Load.now().others_since(before, time.monotonic() - since)
+        # On a cluster engines are no children of this process, and all they do would be others'.
+        alone = job.config.run.ray_address is None
+        load = Load.now().others_since(before, time.monotonic() - since) if alone else None
         _note_served(folder, engine, load, shards.left_out if shards is not None else ())
 
 
@@ -248,17 +250,18 @@ def describe(job: Job, folder: Path) -> None:
 
 
 def _note_served(
-    folder: Path, engine: Engine, others: float, given_up: Collection[str] = ()
+    folder: Path, engine: Engine, others: float | None, given_up: Collection[str] = ()
 ) -> None:
     """Add to the run's record what served it (device, adapters and their checksums).
 
-    And `others`: the share of this machine that other work took meanwhile. And the lineages that
-    were `given_up`, if any ever were: a run that was gone on with may have finished those.
+    And `others`: the share of this machine that other work took meanwhile, None where that cannot
+    be told. And the lineages that were `given_up`, if any ever were: a run that was gone on with
+    may have finished those.
     """
     file = folder / "run.json"
     record = read_record(folder)
     served = (record.get("engine") or {}) | engine.describe()
-    record |= {"engine": served, "others": round(others, 4)}
+    record |= {"engine": served, "others": None if others is None else round(others, 4)}
     if given_up or "given_up" in record:
         record["given_up"] = sorted(given_up)
     atomic_write(file, json.dumps(record, indent=1).encode())
