@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from lineage.core.curriculum import Plan, plans
 from lineage.models.protocol import Engine
@@ -86,18 +87,23 @@ async def run_lineages(
     for arm, pair in lone:
         if not arm.receives.borrowed:
             await one(arm, pair)
-    tasks = [asyncio.create_task(one(*place)) for place in places if place not in lone]
+    await all_of(one(*place) for place in places if place not in lone)
+    # Last, as those are that they borrow from.
+    for arm, pair in lone:
+        if arm.receives.borrowed:
+            await one(arm, pair)
+    return left_out
+
+
+async def all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all `works` at once; where one fails, or this is cancelled, the others end first."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    # Last, as those are that they borrow from.
-    for arm, pair in lone:
-        if arm.receives.borrowed:
-            await one(arm, pair)
-    return left_out
 
 
 def name_of(arm: Arm, pair: int) -> str:

@@ -29,6 +29,7 @@ from lineage.models.pool import ALONE, Pool, engine_key, grow
 from lineage.report.answer import answer
 from lineage.report.headline import banner
 from lineage.runs.folder import check_vacant, locked
+from lineage.runs.loop import all_of
 from lineage.runs.plan import Job
 from lineage.runs.progress import Display
 from lineage.runs.run import Release, begin, missing, work
@@ -116,13 +117,7 @@ class Together:
                     ended(one, Outcome(failed=failed))
                 continue
             display.work_begins()
-            tasks = [asyncio.create_task(self._one(one, display, room, ended)) for one in group]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await all_of(self._one(one, display, room, ended) for one in group)
 
     async def _start(self, group: Sequence[Ready], display: Display) -> str:
         """Have the engine of `group`; return why that cannot be, "" where it can."""

@@ -32,6 +32,7 @@ from lineage.models.keeper import NAMESPACE, Keeper, Table
 from lineage.models.replica import last_line
 from lineage.runs.arms import donor_arm
 from lineage.runs.lineage import place_of
+from lineage.runs.loop import all_of
 from lineage.runs.parts import Deaths, Member, Spot, cut, share
 from lineage.runs.plan import Job
 from lineage.runs.shard import Came, Order, Report, Shard, begun, hold, place_file, sees
@@ -139,22 +140,22 @@ class Spread:
         """
         for one in self.placed:
             one.first, one.shown = span.start, 0
-        # These end by an error alone, such as a full disk's, or Ray's head that is gone.
-        looking = asyncio.create_task(self._look(tick, tell))
-        watching = asyncio.create_task(self.cluster.watch())
-        tasks = [asyncio.create_task(self._live(one, span)) for one in self.placed]
-        living = asyncio.gather(*tasks)
+        works = (
+            all_of(self._live(one, span) for one in self.placed),
+            # These end by an error alone, such as a full disk's, or Ray's head that is gone.
+            self._look(tick, tell),
+            self.cluster.watch(),
+        )
+        tasks = [asyncio.create_task(work) for work in works]
         try:
-            ended, _ = await asyncio.wait(
-                (living, looking, watching), return_when=asyncio.FIRST_COMPLETED
-            )
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for first in ended:
                 await first
             await self._show(tick, tell)
         finally:
-            for task in (*tasks, looking, watching):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, living, looking, watching, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _live(self, one: _Placed, span: range) -> None:
         """Have a shard live `span`, in as many lives as it takes."""
@@ -240,10 +241,10 @@ class Spread:
 
     async def _show(self, tick: Callable[[], None], tell: Callable[[int, int], None]) -> None:
         """Show what the shards did since the last look: in few calls, however much that is."""
-        alive = [(one, one.actor) for one in self.placed if one.actor is not None]
+        there = [(one, one.actor) for one in self.placed if one.actor is not None]
         self.failed = await answer(self.keeper.faults.remote(), ANSWER_SECONDS) or self.failed
-        asked = [answer(actor.report.remote(), ANSWER_SECONDS) for _, actor in alive]
-        for (one, actor), found in zip(alive, await asyncio.gather(*asked)):
+        asked = [answer(actor.report.remote(), ANSWER_SECONDS) for _, actor in there]
+        for (one, actor), found in zip(there, await asyncio.gather(*asked)):
             if found is None or one.actor is not actor:
                 continue
             if found.first == one.first:
