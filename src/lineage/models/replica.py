@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -41,8 +40,7 @@ NODE = "ray.io/node-id"
 class Replica:
     """One actor and what is open on it. `life` counts its starts, `faults` what they ended by.
 
-    `here`: its processes are on this machine, in a Ray of our own. `heard`: when it last answered,
-    or was first asked again.
+    `here`: its processes are on this machine, in a Ray of our own.
     """
 
     deployment: Deployment
@@ -53,7 +51,6 @@ class Replica:
     open: int = 0
     life: int = 0
     processes: tuple[int, ...] = ()
-    heard: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     mending: asyncio.Lock = field(default_factory=asyncio.Lock)
     watching: asyncio.Task[None] | None = None
@@ -86,7 +83,6 @@ class Replica:
             raise LineageError(f"an engine did not start: {last_line(error)}") from error
         self.processes = started.processes
         self.health = self.health.started()
-        self.heard = time.monotonic()
         if self.watching is None:
             self.watching = asyncio.create_task(self._watch())
         return started
@@ -102,10 +98,7 @@ class Replica:
                 await self.mend(life, said, Fault.ENGINE_HUNG)
 
     async def _silence(self, patience: float) -> float:
-        """Return for how many seconds nothing that is open was answered."""
-        if self.open:
-            return time.monotonic() - self.heard
-        # Others may ask the actor, past this: it knows.
+        """Return for how many seconds nothing that is open was answered, whoever asked it."""
         try:
             return float(await asyncio.wait_for(self.actor.silence.remote(), patience))
         except TimeoutError:
@@ -116,13 +109,10 @@ class Replica:
     async def generate(self, request: Request) -> Completion | None:
         """Return the completion, or None where the engine died: then it was started again."""
         life = self.life
-        if not self.open:
-            self.heard = time.monotonic()
         self.open += 1
         try:
             if self.health.state is State.HEALTHY:
                 answer: Completion = await self.actor.generate.remote(request)
-                self.heard = time.monotonic()
                 return answer
             await self.mend()
         except (RayActorError, EngineDied) as error:
