@@ -21,6 +21,12 @@ def first_line(error: Exception) -> str:
     return next(filter(None, lines), type(error).__name__)
 
 
+def last_line(error: Exception) -> str:
+    """Return the last line of what `error` says, or its kind; of a remote one that is the cause."""
+    lines = (line.strip() for line in reversed(str(error).splitlines()))
+    return next(filter(None, lines), type(error).__name__)
+
+
 def nearest(word: str, options: Sequence[str]) -> str:
     """Return how an error ends: with the option nearest to `word`, else with the few there are."""
     close = get_close_matches(word, options, n=1, cutoff=0.5)

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from lineage.core.errors import LineageError
-from lineage.models.replica import last_line
+from lineage.core.errors import LineageError, last_line
 
 T = TypeVar("T")
 

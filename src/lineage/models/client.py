@@ -14,13 +14,12 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, last_line
 from lineage.models.asking import told
 from lineage.models.fleet import NOWHERE, token_counter
 from lineage.models.health import State
 from lineage.models.keeper import Seat, Table
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
-from lineage.models.replica import last_line
 from lineage.models.routing import less_loaded
 from lineage.models.vllm_engine import EngineDied
 

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from lineage.core.config import Config
 from lineage.core.config_engine import CheckpointConfig
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, last_line
 from lineage.core.installed import SERVING, installed
 from lineage.models.checkpoint import locate
 from lineage.models.cluster import Cluster
@@ -30,7 +30,7 @@ from lineage.models.host import Added, Deployment
 from lineage.models.placement import bundles, fits, no_room
 from lineage.models.profile import resolve
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
-from lineage.models.replica import Replica, last_line, place, resources
+from lineage.models.replica import Replica, place, resources
 from lineage.models.surrogate import count_tokens
 from lineage.models.tuner import Tuner, trained
 from lineage.models.versions import ModelVersion, lookup, registry

@@ -24,7 +24,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from lineage.core.environ import variable
-from lineage.core.errors import LineageError, first_line, nearest
+from lineage.core.errors import LineageError, first_line, last_line, nearest
 from lineage.core.jobs import Job, Unseen, differing
 from lineage.core.signals import Stoppable
 from lineage.models.cluster import MODE, PLACE, refused
@@ -199,7 +199,7 @@ class Head:
         except LineageError:
             raise
         except Exception as error:  # Ray's own, requests' and bare ones, some with a whole trace
-            last = _short(str(error).strip().rpartition("\n")[2]) or type(error).__name__
+            last = _short(last_line(error))
             raise LineageError(f"the Ray cluster at {self.address!r} {what}: {last}") from error
 
 

@@ -20,7 +20,7 @@ from ray.util.placement_group import (
 )
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, last_line
 from lineage.log.sittings import Fault
 from lineage.models.cluster import end_processes
 from lineage.models.health import Health, State
@@ -215,9 +215,3 @@ async def _booked(
 def resources() -> list[dict[str, float]]:
     """Return what each node of Ray has, whoever has booked it."""
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-
-
-def last_line(error: Exception) -> str:
-    """Return what `error` says last, which of a remote one is what happened there."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

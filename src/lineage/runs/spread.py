@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import ActorUnschedulableError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, last_line
 from lineage.core.seeds import derive
 from lineage.log.place import done_file
 from lineage.log.record import RECORD
@@ -29,7 +29,6 @@ from lineage.models.client import Client
 from lineage.models.cluster import Cluster
 from lineage.models.factory import in_process, trains
 from lineage.models.keeper import NAMESPACE, Keeper, Table
-from lineage.models.replica import last_line
 from lineage.runs.arms import donor_arm
 from lineage.runs.lineage import place_of
 from lineage.runs.loop import all_of
