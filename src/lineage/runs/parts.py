@@ -6,12 +6,28 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from lineage.core.config import Config, RunConfig
+from lineage.models.factory import in_process
+
 SUSPECTED = 2
 """Deaths at one spot after which a lineage has its shard to itself: then it is known what kills."""
 GIVEN_UP = 3
 """Deaths at one spot after which it is given up."""
 Spot = tuple[int, int]
 """How far a lineage has come: its finished generations, and bytes of the journal of the next."""
+
+
+def in_shards(config: Config) -> bool:
+    """Whether a run may be cut into shards: where it is told to, or a cluster has its engines."""
+    run = config.run
+    if run.shards is not None:
+        return run.shards > 1
+    return run.ray_address is not None and not (outside(run) or in_process(config))
+
+
+def outside(run: RunConfig) -> bool:
+    """Whether the cluster is joined from outside, from none of its nodes."""
+    return (run.ray_address or "").startswith("ray://")
 
 
 def cut(pairs: Sequence[int], shards: int) -> list[tuple[int, ...]]:

@@ -28,6 +28,7 @@ from lineage.runs.code import check_code, code
 from lineage.runs.folder import check_vacant, locked, lost, point_latest, root_of, write_described
 from lineage.runs.loop import run_lineages
 from lineage.runs.origin import Load, libraries, origin
+from lineage.runs.parts import in_shards
 from lineage.runs.plan import Job, prepare
 from lineage.runs.progress import Display
 
@@ -115,8 +116,7 @@ async def _vacated(folder: Path) -> None:
 
 
 async def _shards(job: Job, folder: Path) -> Spread | None:
-    run = job.config.run
-    if run.ray_address is None and run.shards in (None, 1):
+    if not in_shards(job.config):
         return None
     from lineage.runs.spread import spread
 
@@ -250,7 +250,7 @@ def describe(job: Job, folder: Path) -> None:
 
 
 def _note_served(
-    folder: Path, engine: Engine, others: float | None, given_up: Collection[str] = ()
+    folder: Path, engine: Engine, others: float | None, given_up: Collection[str]
 ) -> None:
     """Add to the run's record what served it (device, adapters and their checksums).
 

@@ -27,12 +27,12 @@ from lineage.log.sittings import Fault
 from lineage.models.asking import answer, told, within
 from lineage.models.client import Client
 from lineage.models.cluster import Cluster
-from lineage.models.factory import in_process, trains
+from lineage.models.factory import trains
 from lineage.models.keeper import NAMESPACE, Keeper, Table
 from lineage.runs.arms import donor_arm
 from lineage.runs.lineage import place_of
 from lineage.runs.loop import all_of
-from lineage.runs.parts import Deaths, Member, Spot, cut, share
+from lineage.runs.parts import Deaths, Member, Spot, cut, outside, share
 from lineage.runs.plan import Job
 from lineage.runs.shard import Came, Order, Report, Shard, begun, hold, place_file, sees
 
@@ -275,17 +275,13 @@ class Spread:
 
 
 async def spread(job: Job, folder: Path) -> Spread | None:
-    """Return the shards that `job` is cut into; None where all of it is run in this process.
+    """Return the shards that `job` is cut into, which may have some; None where it is one.
 
     An engine that would be in this process is hosted for them. Raises LineageError where no cluster
     answers, or this process is on none of its nodes.
     """
     run, shards = job.config.run, job.config.run.shards
-    outside = (run.ray_address or "").startswith("ray://")
-    alone = run.ray_address is None or outside or in_process(job.config)
-    if shards == 1 or (shards is None and alone):
-        return None
-    if outside:
+    if outside(run):
         raise LineageError(
             f"run.shards is {shards}, and {run.ray_address} is joined from outside, where no shard "
             "writes this run's folder: submit the run to the cluster, or leave run.shards null"
