@@ -31,6 +31,7 @@ from lineage.commands import (
 )
 from lineage.commands.application import complete
 from lineage.commands.runs import add_run, find_run, url_of_run
+from lineage.core.config import RunConfig
 from lineage.core.console import fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
@@ -182,7 +183,7 @@ def _complete(arguments: Sequence[str], options: argparse.Namespace, console: Co
 
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
-    folder = _worked_on(options.run)
+    folder = behind(find_run(options.run, _worked_on))
     from lineage.runs.folder import at_home, locked
 
     if is_sweep(folder):
@@ -212,13 +213,12 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
         run.execute(options, config, folder, console)
 
 
-def _worked_on(given: Path) -> Path:
-    """Return the folder in which the run `given` is gone on with."""
-    if (url := url_of_run(given)) is None:
-        return behind(find_run(given))
+def _worked_on(run: RunConfig, url: str) -> Path:
+    """Return the folder in which the run at `url` is gone on with."""
+    # Arrow takes a moment to load, which runs in folders need not wait for.
     from lineage.runs.stored import resumed_from
 
-    return resumed_from(compose.load([]).run, url)
+    return resumed_from(run, url)
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:

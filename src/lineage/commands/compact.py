@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from rich.progress import track
 
 from lineage.commands import Commands, add_command
-from lineage.commands.runs import add_run, begun_points, find_run, in_a_folder
+from lineage.commands.runs import add_run, begun_points, find_run, only_in_folders
 from lineage.core.console import on_terminal
 from lineage.core.errors import LineageError
 from lineage.core.text import one_line, say
@@ -34,9 +34,8 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _compact(options: argparse.Namespace, console: Console) -> None:
-    for where in options.run:
-        in_a_folder(where, "lineage compact")
-    found = [(run, of) for where in options.run for run, of in _runs(find_run(where))]
+    folders = [find_run(where, only_in_folders("lineage compact")) for where in options.run]
+    found = [(run, of) for folder in folders for run, of in _runs(folder)]
     left: list[str] = []
     for run, of_sweep in dict(found).items():
         try:

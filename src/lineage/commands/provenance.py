@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lineage.commands import Commands, add_command
-from lineage.commands.runs import add_run, find_run, in_a_folder
+from lineage.commands.runs import add_run, find_run, only_in_folders
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 
@@ -177,8 +177,8 @@ def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> No
     from lineage.runs.folder import new_folder
     from lineage.runs.plan import prepare
 
-    in_a_folder(options.run, "lineage fork")
-    options.run, (at, *more) = find_run(options.run), options.at
+    refuse = only_in_folders("lineage fork")
+    options.run, (at, *more) = find_run(options.run, refuse), options.at
     fork = forks.find_fork(_snapshots(options.run), at)
     overrides = with_folder([*options.overrides, *more], options.config_dir)
     config = forks.configured(options.run, fork, overrides)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lineage.core.config import RunConfig
 from lineage.core.errors import LineageError, nearest
 from lineage.core.files import behind
 from lineage.core.urls import is_url, url_in
 from lineage.log.sweep import SWEEP, read_sweep
 
+Fetch = Callable[[RunConfig, str], Path]
+"""Brings the run at a URL into a folder, which it returns."""
 FILES = ("run.json", "config.yaml", SWEEP, "*/run.json")
 """What a run has, or a training, a sweep or another folder of runs."""
 
@@ -24,10 +28,10 @@ def add_run(
     )
 
 
-def find_run(given: Path) -> Path:
+def find_run(given: Path, fetch: Fetch | None = None) -> Path:
     """Return the folder of the run `given`: itself, or the one of that name below `run.root`.
 
-    Of one with a URL it is a copy, to be read.
+    Of one with a URL it is what `fetch` makes of that: else a copy, to be read.
 
     Raises LineageError where there is neither, with the nearest name.
     """
@@ -40,7 +44,7 @@ def find_run(given: Path) -> Path:
     if (url := _url(given, run.root)) is not None:
         from lineage.runs.stored import read_from
 
-        return read_from(run, url)
+        return (fetch or read_from)(run, url)
     root = Path(run.root)
     below = root / given
     if not given.is_absolute() and below.is_dir():
@@ -61,10 +65,13 @@ def url_of_run(given: Path) -> str | None:
     return _url(given, compose.load([]).run.root)
 
 
-def in_a_folder(given: Path, what: str) -> None:
-    """Raise LineageError where the run `given` has a URL: `what` is done with those in folders."""
-    if (url := url_of_run(given)) is not None:
+def only_in_folders(what: str) -> Fetch:
+    """Return what raises LineageError for a run with a URL: `what` takes those in folders."""
+
+    def refuse(run: RunConfig, url: str) -> Path:
         raise LineageError(f"{url} is read where it is: {what} takes a run in a folder")
+
+    return refuse
 
 
 def find_point(sweep: Path, given: str) -> Path:
