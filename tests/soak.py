@@ -108,7 +108,6 @@ class Soak:
         self.undisturbed = timeless(folder / "runs" / "undisturbed")
         self.driver: subprocess.Popen[bytes] | None = None
         self.run = folder
-        self.began = 0
 
     def __enter__(self) -> Soak:
         # The head has room for no engine, only for keeper and driver.
@@ -125,7 +124,7 @@ class Soak:
 
     def soak(self, kills: int, weights: Mapping[str, int]) -> Outcome:
         """Spend so many `kills`, finish what was begun, and return what came of it."""
-        more = self.draw.choices(list(weights), list(weights.values()), k=max(0, kills))
+        more = self.draw.choices(list(weights), list(weights.values()), k=kills)
         kinds = [*weights, *more][:kills]
         self.draw.shuffle(kinds)
         self._begin()
@@ -156,25 +155,18 @@ class Soak:
 
     def _begin(self) -> None:
         """Begin the next run."""
-        self.run = self.folder / "runs" / f"run{self.began}"
-        self.began += 1
-        self._drive("run", *HOW, *WHAT, *self._where(), "run.ray_address=auto")
-
-    def _where(self) -> tuple[str, ...]:
-        root, cache = self.run.parent, self.folder / "cache"
-        return f"run.root={root}", f"run.name={self.run.name}", f"run.cache={cache}"
+        self.run, self.driver = self.folder / "runs" / f"run{self.outcome.runs}", None
+        self._go_on()
 
     def _go_on(self) -> None:
-        """Have a driver, where the last one ended before the run did."""
-        if self.driver is None or self.driver.poll() is not None:
-            whole = (self.run / "config.yaml").exists()
-            self._drive("resume", str(self.run)) if whole else self._begin_again()
-
-    def _begin_again(self) -> None:
-        self.began -= 1
-        self._begin()
-
-    def _drive(self, *words: str) -> None:
+        """Have a driver, where there is none yet or the last one ended before the run did."""
+        if self.driver is not None and self.driver.poll() is None:
+            return
+        words = ["resume", str(self.run)]
+        if not (self.run / "config.yaml").exists():
+            where = (f"run.root={self.run.parent}", f"run.cache={self.folder / 'cache'}")
+            place = (f"run.name={self.run.name}", "run.ray_address=auto")
+            words = ["run", *HOW, *WHAT, *where, *place]
         with (self.folder / "driver.log").open("ab") as log:
             command = [sys.executable, "-c", self.program, *words]
             # So that a run finds the head that was started last.
