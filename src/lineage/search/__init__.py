@@ -5,24 +5,39 @@ A ranking is one file here and one line in `make_ranker`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from lineage.core.errors import LineageError
 from lineage.search.bm25 import Bm25
-from lineage.search.dense import Dense, load
+from lineage.search.dense import Dense, check, load
+from lineage.search.hybrid import Hybrid
 from lineage.search.ranking import Entry, Hit, Ranker
 
-__all__ = ["Entry", "Hit", "Library", "Ranker", "make_ranker"]
+__all__ = ["Entry", "Hit", "Library", "Ranker", "check_ranking", "make_ranker"]
 
 
-def make_ranker(kind: str, model: str | None = None) -> Ranker:
-    """Return an empty ranker of `kind`; `model` is the folder that `dense` embeds with.
+def check_ranking(kind: str, model: str | None) -> None:
+    """Raise LineageError where a package or model that `make_ranker` needs is missing."""
+    if kind != "bm25":
+        check(model)
 
-    Raises LineageError where the kind is unknown, or its package or model is missing.
+
+def make_ranker(kind: str, model: str | None = None, kept: Path = Path(".cache")) -> Ranker:
+    """Return an empty ranker of `kind`.
+
+    `model` is the folder that `dense` and `hybrid` embed with; None is a packaged one, which is
+    unpacked below the folder `kept`. Raises LineageError where the kind is unknown, or its package
+    or model is missing.
     """
-    if kind == "bm25":
-        return Bm25()
-    if kind == "dense":
-        return Dense(*load(model))
-    raise LineageError(f"agent.ranking={kind} is unknown: choose from bm25, dense")
+    kinds: dict[str, Callable[[], Ranker]] = {
+        "bm25": Bm25,
+        "dense": lambda: Dense(*load(model, kept)),
+        "hybrid": lambda: Hybrid(Bm25(), Dense(*load(model, kept))),
+    }
+    if kind not in kinds:
+        raise LineageError(f"agent.ranking={kind} is unknown: choose from {', '.join(kinds)}")
+    return kinds[kind]()
 
 
 class Library:

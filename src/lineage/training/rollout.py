@@ -106,7 +106,9 @@ class Room(ABC):
             config=agent,
             count=sampling.count,
             log=self.log,
-            docs=Library(make_ranker(agent.ranking, agent.embedding_model)),
+            docs=Library(
+                make_ranker(agent.ranking, agent.embedding_model, Path(config.run.cache))
+            ),
             past=Library(make_ranker("bm25")),
             serving=sampling.serving,
         )
