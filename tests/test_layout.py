@@ -45,7 +45,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "agent": ("log", "models", "search"),
     "metrics": ("log",),
     "report": ("log", "metrics"),
-    "inspect": ("log", "metrics", "report"),
+    "inspect": ("log", "metrics", "report", "search"),
     "conftree": (),
     "compose": ("conftree", "models", "suites"),
     "runs": RUNNING,

@@ -17,6 +17,7 @@ from lineage.commands import (
     compact,
     compare,
     export,
+    gate,
     ls,
     migrate,
     plan,
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     ls.register(commands)
     show.register(commands)
     compare.register(commands)
+    gate.register(commands)
     compact.register(commands)
     provenance.register(commands, run.execute)
     export.register(commands)

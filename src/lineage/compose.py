@@ -39,6 +39,8 @@ from lineage.models import shelf
 from lineage.models.profile import MODEL_OWN
 from lineage.suites import make_suite
 
+GATE = "gate"
+"""The way of opening docs that alone knows a threshold."""
 TRUSTING = "trust_remote_code"
 """vLLM's switch that runs the code in a model's folder."""
 
@@ -171,6 +173,8 @@ def identity(config: Config) -> dict[str, Any]:
     tree = plain(config)
     engine = tree["engine"]
     wanted = {node: tree[node] for node in IDENTITY}
+    if tree["agent"]["opening"] != GATE:
+        del wanted["agent"]["gate"]
     kind = engine["kind"]
     behaviour = _of_vllm(engine["vllm"]) if kind == "vllm" else engine.get(kind, engine["options"])
     wanted["engine"] = {"kind": kind, kind: behaviour}
@@ -220,6 +224,8 @@ def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
     for name, version in tree["model"]["versions"].items():
         if name in used or version["digest"]:
             content = {key: value for key, value in version.items() if key != "digest"}
+            if content["gate"] is None or tree["agent"]["opening"] != GATE:
+                del content["gate"]
             if version["digest"]:
                 content["adapter"] = version["digest"]
                 # The day of a training: the next one may end with the same bytes.

@@ -20,6 +20,7 @@ from lineage.core.tasks import Suite
 from lineage.log.schema import Step, step_id
 from lineage.models.protocol import Completion, Request, Sampler, TokenCounter, Turn
 from lineage.search import Entry, Library
+from lineage.search.relevance import Passages
 
 
 class Log(Protocol):
@@ -65,6 +66,7 @@ class Context:
     serving: str = ""
     temperature: float | None = None
     shelves: dict[str, tuple[tuple[Entry, ...], dict[str, Doc]]] = field(default_factory=dict)
+    read: dict[str, Passages] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
@@ -88,6 +90,13 @@ class Context:
         entries, docs = self.shelves[knowledge.id]
         hits = self.docs.search(entries, query, self.config.search_results)
         return tuple(docs[hit.id] for hit in hits)
+
+    def passages(self, knowledge: Knowledge) -> Passages:
+        """Return what `knowledge` says, passage by passage, to tell how well it covers a task."""
+        if knowledge.id not in self.read:
+            docs = ((doc.id, doc.title, doc.body) for doc in knowledge.docs)
+            self.read[knowledge.id] = Passages((m.text for m in knowledge.memories), docs)
+        return self.read[knowledge.id]
 
     def origin(self, episode: str) -> Origin:
         """Return the provenance of what is written in `episode`."""

@@ -1,7 +1,8 @@
 """What an instance reads before it answers: docs that it searches and opens, raw history.
 
 Each search and each open is a step of its own. With `agent.opening=first` the task itself is the
-query and the best results are opened; with `choice` the model picks from them, or none, under a
+query and the best results are opened; with `gate` those that cover it, see
+`lineage.search.relevance`; with `choice` the model picks from them, or none, under a
 constraint that even a very small model can meet; with `native` it calls the tools `search` and
 `open` in its own tool-call format.
 """
@@ -43,7 +44,7 @@ async def read(steps: Steps, inputs: Inputs, prompt: str) -> Read:
     """Return what the instance has read."""
     context, config, knowledge = steps.context, steps.context.config, inputs.knowledge
     if config.docs and knowledge.docs:
-        ways = {"first": _first, "choice": _choose, "native": _native}
+        ways = {"first": _first, "gate": _gate, "choice": _choose, "native": _native}
         return await ways[config.opening](steps, knowledge, prompt)
     turns = prompts.act_turns(
         knowledge,
@@ -75,7 +76,19 @@ def _search(steps: Steps, knowledge: Knowledge, prompt: str) -> tuple[Doc, ...]:
 
 
 async def _first(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
-    opened = _search(steps, knowledge, prompt)[: steps.context.config.docs_opened]
+    return _opened(steps, knowledge, prompt, _search(steps, knowledge, prompt))
+
+
+async def _gate(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
+    context, found = steps.context, _search(steps, knowledge, prompt)
+    through = context.passages(knowledge).through(prompt, _ids(found), context.config.gate)
+    docs = {doc.id: doc for doc in found}
+    return _opened(steps, knowledge, prompt, [docs[id] for id in through])
+
+
+def _opened(steps: Steps, knowledge: Knowledge, prompt: str, best: Sequence[Doc]) -> Read:
+    """Open the first of `best`, unasked."""
+    opened = best[: steps.context.config.docs_opened]
     for doc in opened:
         steps.write("open", entry=doc.id, detail=doc.title)
     turns = _act_turns(steps.context, knowledge, prompt, opened)

@@ -19,7 +19,7 @@ from lineage.core.names import check_names, check_run_name
 from lineage.core.urls import check_url, is_url
 
 Policy = Literal["append", "edit", "rewrite-all"]
-Opening = Literal["first", "choice", "native"]
+Opening = Literal["first", "gate", "choice", "native"]
 Correction = Literal["none", "holm", "bh"]
 
 
@@ -141,11 +141,19 @@ class AgentConfig:
     doc_tokens: Whole = key("longest body, by the version's own tokenizer", "tokens", ge=1)
     docs_opened: Whole = key("at most", "docs an episode", ge=1)
     search_results: Whole = key("that a search offers", "docs", ge=1)
-    ranking: Literal["bm25", "dense"] = key()
+    ranking: Literal["bm25", "dense", "hybrid"] = key("by words; by meaning; by both")
     embedding_model: str | None = key(
-        "dense: folder of a sentence-transformers model", default=None
+        "dense, hybrid: folder of a sentence-transformers model; null: an installed MiniLM",
+        default=None,
     )
-    opening: Opening = key("first: the best are opened; choice: it picks; native: by tool calls")
+    opening: Opening = key(
+        "first: the best are opened; gate: where they cover the task; choice: it picks; native: by "
+        "tool calls"
+    )
+    gate: Share = key(
+        "gate: least that a doc covers, where the version has none of its own",
+        "see lineage.search.relevance",
+    )
     transcript_tokens: Whole = key("of past episodes, arm transcript", "tokens", ge=1)
     retrieved_episodes: Whole = key("in the prompt of arm retrieval", "episodes", ge=1)
     act_tokens: Whole = key("longest answer or action", "tokens", ge=1)

@@ -122,10 +122,7 @@ MEASURES = {
 @metric("arm", "family", *POOLED, "measure")
 def doc_search(log: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return how well docs are found and opened, by arm, family and `measure`, such as `recall`."""
-    prepare(log)
-    if not has_table(log, TABLE):
-        for statement in (EPISODES, NEEDED, RESULTS, OPENED, ASKED):
-            log.execute(statement)
+    read_searches(log)
     tables = []
     for name, (value, joined, reason) in MEASURES.items():
         values = (
@@ -136,3 +133,11 @@ def doc_search(log: duckdb.DuckDBPyConnection) -> pa.Table:
         named = pa.array([name] * len(found), pa.string())
         tables.append(found.append_column("measure", named))
     return pa.concat_tables(tables)
+
+
+def read_searches(log: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables `ground_searches` to `ground_asked`, unless this connection has them."""
+    prepare(log)
+    if not has_table(log, TABLE):
+        for statement in (EPISODES, NEEDED, RESULTS, OPENED, ASKED):
+            log.execute(statement)

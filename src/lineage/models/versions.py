@@ -14,7 +14,8 @@ from lineage.core.errors import LineageError
 class ModelVersion:
     """One version. `context_window` is in tokens; `adapter` is "" for the plain checkpoint.
 
-    Versions of equal checkpoint share an engine.
+    `gate` is its own threshold for `agent.opening=gate`, None where it has none. Versions of equal
+    checkpoint share an engine.
     """
 
     name: str
@@ -24,6 +25,7 @@ class ModelVersion:
     parent: str
     released: str
     tool_parser: str = ""
+    gate: float | None = None
     digest: str = ""
 
 

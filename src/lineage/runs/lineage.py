@@ -86,7 +86,9 @@ async def run_lineage(
 async def _libraries(config: Config) -> tuple[Library, Library]:
     agent = config.agent
     # An embedding model takes seconds to load, during which other lineages go on.
-    ranker = await asyncio.to_thread(make_ranker, agent.ranking, agent.embedding_model)
+    ranker = await asyncio.to_thread(
+        make_ranker, agent.ranking, agent.embedding_model, Path(config.run.cache)
+    )
     return Library(ranker), Library(make_ranker("bm25"))
 
 
@@ -125,6 +127,9 @@ class _Lineage:
         )
         reach = arm.receives.docs or arm.receives.borrowed
         agent = replace(config.agent, policy=arm.policy, docs=config.agent.docs and reach)
+        own = config.model.versions.get(version)
+        if own is not None and own.gate is not None:
+            agent = replace(agent, gate=own.gate)
         return Context(
             ids=ids,
             engine=Replay(setting.engine, log.answered),

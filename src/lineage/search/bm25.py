@@ -68,7 +68,7 @@ class _Field:
     )
 
     def add(self, slot: int, text: str) -> None:
-        found = _terms(text)
+        found = terms(text)
         self.terms.append(len(found))
         self.norms.append(norm(len(found)))
         for term, count in Counter(found).items():
@@ -158,8 +158,8 @@ class Bm25:
     def _clauses(self, query: str) -> list[_Clause]:
         """Return the clauses of `query` that a live entry meets."""
         now = self._now = self._now or self._settled()
-        terms = list(dict.fromkeys(_terms(query[:QUERY_CHARS])))[:QUERY_TERMS]
-        found = (self._clause(now, name, term) for term in terms for name in BOOSTS)
+        asked = list(dict.fromkeys(terms(query[:QUERY_CHARS])))[:QUERY_TERMS]
+        found = (self._clause(now, name, term) for term in asked for name in BOOSTS)
         return [clause for clause in found if len(clause.slots)]
 
     def _clause(self, now: _Now, name: str, term: str) -> _Clause:
@@ -194,9 +194,10 @@ def norm(length: int) -> int:
     return 24 + (extra >> shift << shift)
 
 
-def _terms(text: str) -> list[str]:
-    terms: list[str] = _analyser.analyze(clean(text))
-    return terms
+def terms(text: str) -> list[str]:
+    """Return the terms of `text` in order: lower case, without accents, English stems."""
+    found: list[str] = _analyser.analyze(clean(text))
+    return found
 
 
 def _idf(documents: int, met: int) -> float:
