@@ -105,7 +105,7 @@ def _told(share: Interval | None) -> str:
 
 def _draw(fitted: Fit, file: Path) -> None:
     from lineage.report.canvas import picture_bytes
-    from lineage.report.figures.gate import opening_by_threshold
+    from lineage.report.figures import opening_by_threshold
 
     curves: dict[str, Any] = {
         name: [(at, getattr(its, name)) for at, its in fitted.by_threshold.items()]

@@ -6,6 +6,7 @@ views of one run. It returns None where there is nothing to show, never an empty
 """
 
 from lineage.report.canvas import panels_svg, picture_bytes, use_cache
+from lineage.report.figures.gate import opening_by_threshold
 from lineage.report.figures.memory import memory_growth, memory_turnover
 from lineage.report.figures.retention import retention_matrix
 from lineage.report.figures.rewards import reward_by_generation, reward_by_step
@@ -20,6 +21,7 @@ __all__ = [
     "lineage_tree",
     "memory_growth",
     "memory_turnover",
+    "opening_by_threshold",
     "panels_svg",
     "picture_bytes",
     "retention_matrix",
