@@ -33,7 +33,9 @@ class VersionConfig:
     adapter: str = key("folder of a LoRA; `package:`: the folder of lineage itself", default="")
     tool_parser: str = key("vLLM's name of its tool calls, for agent.opening=native", default="")
     gate: Share | None = key(
-        "for agent.opening=gate, as `lineage gate` fits it; null: agent.gate", default=None
+        "for agent.opening=gate, as `lineage gate` fits it; null: agent.gate",
+        "least share that a doc covers",
+        default=None,
     )
     context_window: Whole = key("prompt and answer together", "tokens", ge=1)
     parent: str = key("", default="")
