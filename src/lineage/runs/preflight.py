@@ -158,8 +158,11 @@ class _Asking:
             json.loads(got.text)
             writes = Finding("write by a schema", True, told)
         except ValueError:
-            why = got.error or f"no JSON in {got.completion_tokens} tokens: {_end(got.text)}"
-            writes = Finding("write by a schema", False, why)
+            # A model that goes on until its tokens are used up is held to the schema all the same.
+            cut = got.finish_reason == "length"
+            most = f"no end within agent.edit_tokens={self.agent.edit_tokens}; " if cut else ""
+            why = got.error or f"{most}{told}"
+            writes = Finding("write by a schema", False, why, needs=not cut)
         cached = f"{got.cached_tokens} of {got.prompt_tokens} tokens the second time"
         reuses = got.cached_tokens > 0 if self.folder else None
         return writes, Finding("reuse a prompt", reuses, cached, needs=False)
