@@ -139,6 +139,14 @@ def test_parts_are_joined_and_converted_once(
     assert not (cache / "checkpoints" / plain / "chat_template.jinja").exists()
 
 
+def test_a_file_of_ones_own_is_converted_as_parts_are(
+    folder: Path, whole: Path, packages: Path, cache: Path
+) -> None:
+    parts = parted(whole)
+    mine = CheckpointConfig("gguf", str(whole), sha256=parts.sha256, chat_template=TEMPLATE)
+    assert locate(version(mine), cache).checkpoint == folder
+
+
 def test_a_missing_part_is_named_with_what_installs_it(
     whole: Path, packages: Path, tmp_path: Path
 ) -> None:
