@@ -250,7 +250,6 @@ def test_a_template_in_place_of_the_checkpoints_own(folder: Path, tmp_path: Path
         ("{% for m in messages %}", r"the chat template fails \(.+\): give another as"),
         ("{{ raise_exception('no system turns') }}", "no system turns"),
         ("{{ messages[-1].content }}", "leaves out what a system turn says"),
-        ("{{ messages | length }}{{ messages }}", "changes earlier turns"),
     ],
 )
 def test_a_template_that_fails_is_one_line(
@@ -260,6 +259,16 @@ def test_a_template_that_fails_is_one_line(
     with pytest.raises(LineageError, match=said) as raised:
         check(tokenizer)
     assert "\n" not in str(raised.value)
+
+
+def test_a_template_that_changes_what_was_said_serves_but_teaches_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    template = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    tokenizer = AutoTokenizer.from_pretrained(with_template(folder, template, tmp_path))
+    check(tokenizer)
+    with pytest.raises(LineageError, match="changes earlier turns"):
+        learnable(tokenizer, SAMPLE)
 
 
 @pytest.mark.parametrize("template", [CHATML, TEMPLATE])

@@ -15,8 +15,10 @@ from lineage.agent import schemas
 from lineage.agent.history import Experience
 from lineage.agent.toolcalls import TOOLS
 from lineage.core.config import AgentConfig, Config
+from lineage.core.errors import LineageError, first_line
 from lineage.core.knowledge import EMPTY, Memory, Origin
 from lineage.models import layers
+from lineage.models.chat_template import SAMPLE, learnable
 from lineage.models.factory import make_engine
 from lineage.models.protocol import Completion, Engine, Request, Turn
 from lineage.models.versions import lookup, registry
@@ -190,14 +192,20 @@ class _Asking:
         return Finding("call a tool", False, told, needs=False)
 
     def _learns(self) -> Finding:
-        shapes = layers.shapes_of(self.folder) if self.folder else {}
-        if not shapes:
+        folder = self.folder
+        shapes = layers.shapes_of(folder) if folder else {}
+        if folder is None or not shapes:
             return Finding("be trained", None, "its weights are not in a folder", needs=False)
         found = layers.attention(shapes)
-        told = (
-            f"an adapter changes {', '.join(found)}" if found else "no attention is known by name"
-        )
-        return Finding("be trained", bool(found), told, needs=False)
+        if not found:
+            return Finding("be trained", False, "no attention is known by name", needs=False)
+        from transformers import AutoTokenizer
+
+        try:
+            learnable(AutoTokenizer.from_pretrained(folder), SAMPLE)
+        except (LineageError, OSError, ValueError) as error:
+            return Finding("be trained", False, first_line(error), needs=False)
+        return Finding("be trained", True, f"an adapter changes {', '.join(found)}", needs=False)
 
 
 def _renders(got: Completion) -> Finding:
