@@ -22,12 +22,14 @@ from lineage.core.errors import LineageError
 from lineage.models import gguf, layers
 from lineage.models.chat_template import SAMPLE, check, learnable, render, with_template
 from lineage.models.checkpoint import locate, weights_in
+from lineage.models.gguf import base_name
 from lineage.models.sft import IGNORED, encode
 from lineage.models.versions import ModelVersion, registry
 from lineage.models.vllm_arguments import changed_layers
 
 ADAPTERS = Path(lineage.__file__).parent / "adapters"
-TEMPLATE = compose.load(["model=bases"]).model.versions["gemma3-270m@g0"].checkpoint.chat_template
+R0, G0 = "smollm2-135m@r0", "gemma3-270m@g0"
+TEMPLATE = compose.load(["model=bases"]).model.versions[G0].checkpoint.chat_template
 END = "</s>"
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -340,17 +342,23 @@ def test_an_adapter_of_another_base_is_refused(whole: Path, packages: Path, cach
 
 def test_both_bases_are_in_one_registry_and_change_no_hash() -> None:
     both = registry(compose.load(["model=bases"]).model)
-    assert {"smollm2-135m@r0", "smollm2-135m@r1", "gemma3-270m@g0"} <= set(both)
-    assert both["gemma3-270m@g0"].checkpoint.packages
+    assert {R0, "smollm2-135m@r1", G0} <= set(both)
+    assert both[G0].checkpoint.packages
     alone, beside = compose.load([]), compose.load(["model=bases"])
     assert compose.config_hash(alone) == compose.config_hash(beside)
     schedule = "schedule.versions=[smollm2-135m@r0,gemma3-270m@g0]"
     config = compose.load(["model=bases", schedule])
-    model = config.model.versions["gemma3-270m@g0"]
+    model = config.model.versions[G0]
     held = replace(model.checkpoint, chat_template=CHATML)
-    changed = {**config.model.versions, "gemma3-270m@g0": replace(model, checkpoint=held)}
+    changed = {**config.model.versions, G0: replace(model, checkpoint=held)}
     other = replace(config, model=replace(config.model, versions=changed))
     assert compose.config_hash(config) != compose.config_hash(other)
+
+
+def test_a_record_names_the_base_and_no_part_of_it() -> None:
+    versions = compose.load(["model=bases"]).model.versions
+    names = [base_name(versions[one].checkpoint.path) for one in (R0, G0)]
+    assert names == ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-q4_k_m.gguf"]
 
 
 def test_a_saved_configuration_of_two_bases_is_read_again(tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ BLOCK = 2**20
 MIB = 2**20
 
 
+def base_name(path: str) -> str:
+    """Return what the base at `path` is called in an adapter's record: of parts, the whole file."""
+    stem, dot, _ = Path(path).name.partition(SUFFIX)
+    return stem + dot
+
+
 def files_of(checkpoint: CheckpointConfig) -> tuple[Path, ...]:
     """Return the files that hold the GGUF of `checkpoint`, in order, one or several parts.
 
