@@ -96,7 +96,10 @@ def convert_once(
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise LineageError(f"the checkpoint of {name} could not be converted: {last}")
+            raise LineageError(
+                f"the checkpoint of {name} could not be converted ({last.rstrip('.')}): take "
+                "another file, or a folder that transformers reads (kind: folder)"
+            )
         # Another process may have been first: its folder is as good.
         with suppress(OSError):
             made.rename(folder)
@@ -143,8 +146,7 @@ def convert(source: Path, folder: Path) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
     if tokenizer.vocab_size > rows:  # those that transformers adds do not come from the file
         raise ValueError(
-            f"its tokenizer has {tokenizer.vocab_size} tokens and its weights {rows}: "
-            "the file is no whole checkpoint, take another"
+            f"its tokenizer has {tokenizer.vocab_size} tokens and its weights are of {rows}"
         )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
