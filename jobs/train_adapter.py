@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the adapter")
     parser.add_argument("--base", help="name of the base for the record (default: the version's)")
     parser.add_argument("--lessons", type=int, default=1280)
+    parser.add_argument("--first", type=int, default=0, help="number of the first lesson")
+    parser.add_argument("--start", type=Path, help="adapter to go on from (default: a new one)")
     parser.add_argument("--batch", type=int, default=8, help="lessons a step")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--rank", type=int, default=8)
@@ -59,7 +61,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     base = load_base(str(checkpoint), args.dtype)
     args.dtype = str(base.dtype).removeprefix("torch.")  # for the record: what auto came to
-    model = with_adapter(base, args.rank, None)
+    model = with_adapter(base, args.rank, str(args.start) if args.start else None)
     model.print_trainable_parameters()
     saved = args.out.with_suffix(".tmp")
     steps = -(-args.lessons // args.batch)
@@ -80,7 +82,8 @@ def main() -> None:
         train_sampling_strategy="group_by_length",
         seed=0,
     )
-    lessons = [lesson(suite, args.seed, number) for number in range(args.lessons)]
+    numbers = range(args.first, args.first + args.lessons)
+    lessons = [lesson(suite, args.seed, number) for number in numbers]
     trainer = LabelledTrainer(
         model=model,
         args=settings,
@@ -92,7 +95,7 @@ def main() -> None:
     model = model.to(torch.bfloat16)
     model.peft_config["default"].base_model_name_or_path = args.base
     model.save_pretrained(args.out)
-    places = ("version", "overrides", "out")
+    places = ("version", "overrides", "out", "start")
     record: dict[str, Any] = {k: str(v) for k, v in vars(args).items() if k not in places}
     record["loss"] = [(h["step"], h["loss"]) for h in trainer.state.log_history if "loss" in h]
     record["minutes"] = round((time.monotonic() - began) / 60, 1)
