@@ -12,7 +12,7 @@ workers := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
-setup: ## make .venv, unless it is there and current (PYTHON=... chooses the Python)
+setup: ## make .venv, unless it is there and current (PYTHON=...: that Python; EXTRA=gemma: a second base)
 	@jobs/setup.sh
 
 train: setup ## train a version: make train ARGS="agent=writer method=rft"

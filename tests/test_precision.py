@@ -1,8 +1,7 @@
-"""What a machine computes in, and which layers an engine multiplies by an adapter."""
+"""What a machine computes in: the precision and the cores."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,14 +9,10 @@ import psutil
 import pytest
 import torch
 
-import lineage
 from lineage import compose
 from lineage.core.errors import LineageError
-from lineage.models.checkpoint import ADAPTER_FILES, TARGETS, changed_layers
 from lineage.models.precision import cores, precision
 from lineage.models.vllm_engine import prepare_environment
-
-ADAPTERS = Path(lineage.__file__).parent / "adapters"
 
 
 @pytest.mark.parametrize("supported", [True, False])
@@ -58,20 +53,3 @@ def test_an_engine_on_the_cpu_gets_its_threads(
     assert "OMP_NUM_THREADS" not in os.environ
     prepare_environment(vllm, tmp_path, on_gpu=False)
     assert os.environ["OMP_NUM_THREADS"] == "3"
-
-
-@pytest.mark.parametrize(
-    ("modules", "expected"),
-    [
-        (["v_proj", "q_proj"], list(TARGETS)),
-        (["q_proj", "up_proj"], None),
-        ("all-linear", None),
-    ],
-)
-def test_other_layers_are_multiplied_only_where_an_adapter_changes_them(
-    modules: list[str] | str, expected: list[str] | None, tmp_path: Path
-) -> None:
-    (tmp_path / ADAPTER_FILES[0]).write_text(json.dumps({"target_modules": modules}))
-    shipped = [str(folder) for folder in ADAPTERS.iterdir() if folder.is_dir()]
-    assert changed_layers(shipped) == changed_layers([]) == list(TARGETS)
-    assert changed_layers([*shipped, str(tmp_path)]) == expected

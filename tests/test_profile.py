@@ -25,7 +25,7 @@ VERSIONS = {
 
 @pytest.fixture(autouse=True)
 def no_adapter_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_arguments, "changed_layers", lambda folders: [*folders])
+    monkeypatch.setattr(vllm_arguments, "changed_layers", lambda checkpoint, folders: [*folders])
 
 
 def engine(*overrides: str) -> EngineConfig:

@@ -116,7 +116,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     bytes_ = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!").save_pretrained(folder)
+    reader = PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!")
+    reader.chat_template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>\n{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    reader.save_pretrained(folder)
     torch.manual_seed(0)
     shape = LlamaConfig(
         vocab_size=len(alphabet), hidden_size=32, intermediate_size=32, num_hidden_layers=1,

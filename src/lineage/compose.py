@@ -29,7 +29,7 @@ from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
-from lineage.core.config_engine import EXTRA
+from lineage.core.config_engine import EXTRA, LATER_KEYS
 from lineage.core.errors import LineageError
 from lineage.core.fields import checked
 from lineage.core.jsonfile import read_file
@@ -226,6 +226,8 @@ def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
             content = {key: value for key, value in version.items() if key != "digest"}
             if content["gate"] is None or tree["agent"]["opening"] != GATE:
                 del content["gate"]
+            held = version["checkpoint"].items()
+            content["checkpoint"] = {k: v for k, v in held if v or k not in LATER_KEYS}
             if version["digest"]:
                 content["adapter"] = version["digest"]
                 # The day of a training: the next one may end with the same bytes.

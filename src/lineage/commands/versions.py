@@ -11,16 +11,19 @@ from rich.console import Console
 
 from lineage import compose
 from lineage.commands import Commands, add_command
+from lineage.core.console import busy
+from lineage.core.errors import LineageError
 from lineage.core.text import say, say_json
 from lineage.models import shelf
 from lineage.models.versions import ModelVersion, registry, version
-from lineage.report.sheet import Sheet
+from lineage.report.sheet import NOT_COMPUTED, Sheet
 from lineage.report.terminal import drawn, show_sheet
 
 EXAMPLES = """\
 examples:
   lineage versions                     of conf/model and of the shelf, where training puts them
   lineage versions model=mine
+  lineage versions --check gemma3-270m@g0 model=bases   load it and try what a run asks of it
   lineage versions --json | jq '.versions[] | select(.from == "shelf") | .name'
 """
 NAMED = ("version", "from", "window", "parent", "released")
@@ -33,11 +36,40 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     what = "list the model versions of the registry and the shelf"
     versions = add_command(commands, "versions", what, EXAMPLES)
     versions.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of conf/")
+    versions.add_argument(
+        "--check", metavar="VERSION", help="load it, try what a run asks, say what will not work"
+    )
     versions.add_argument("--json", action="store_true", help="one JSON document")
     versions.set_defaults(command=_versions)
 
 
+def _check(options: argparse.Namespace, console: Console) -> None:
+    """Say whether a version can serve a run. Raises LineageError where it cannot, after why."""
+    from lineage.runs.preflight import preflight, verdict
+
+    name: str = options.check
+    config = compose.load(options.overrides, name)
+    with busy(console, f"loading {name}"):
+        found = preflight(config, name)
+    said = verdict(name, found)
+    fails = any(one.works is False and one.needs for one in found)
+    if options.json:
+        about = {"version": name, "engine": config.engine.kind, "serves": not fails}
+        say_json(console, {**about, "findings": [asdict(one) for one in found]})
+    else:
+        words = {True: "yes", False: "no", None: NOT_COMPUTED}
+        rows = tuple((one.what, words[one.works], one.told) for one in found)
+        if not fails:
+            say(console, said)
+        show_sheet(Sheet(f"can {name}", ("what", "works", "seen"), rows, left=3), console)
+    if fails:
+        raise LineageError(said)
+
+
 def _versions(options: argparse.Namespace, console: Console) -> None:
+    if options.check:
+        _check(options, console)
+        return
     config = compose.load(options.overrides).model
     place = shelf.folder_of(config)
     on_shelf = shelf.named(config, shelf.names(place))
@@ -83,7 +115,6 @@ class ShowVersion(argparse.Action):
 
 def version_text() -> str:
     """Return the version of lineage with its commit, then of Python and the libraries, by line."""
-    from lineage.report.sheet import NOT_COMPUTED
     from lineage.runs.origin import libraries, origin
 
     here, found = origin(), libraries("vllm")

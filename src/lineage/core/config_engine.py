@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import model_validator
@@ -13,16 +14,40 @@ from lineage.core.names import check_names
 Precision = Literal["auto", "bfloat16", "float32"]
 EXTRA = "engine.vllm.extra"
 """The key of arguments that are vLLM's alone."""
+SHA256 = re.compile("[0-9a-f]{64}")
+LATER_KEYS = ("packages", "sha256", "chat_template")
+"""Keys of a checkpoint that count in no hash while they say nothing."""
 
 
 @dataclass(frozen=True, config=NODE)
 class CheckpointConfig:
-    """Where the weights are. `kind` is `folder`, `hub` or `package_gguf`."""
+    """Where the weights are. `kind` is `folder`, `hub`, `gguf` or `package_gguf`."""
 
     kind: str = key("see lineage.models.checkpoint")
-    path: str = key("folder: the folder; hub: the id; package_gguf: the file", default="")
+    path: str = key(
+        "folder: the folder; hub: the id; gguf: the file; package_gguf: the file in the package, "
+        "or a pattern (part*) that one file of each of `packages` matches",
+        default="",
+    )
     package: str = key("package_gguf: the installed package that holds the file", default="")
     remedy: str = key("what to do where it is missing", default="")
+    packages: list[str] = key(
+        "package_gguf: installed packages with a part of the file each, in order", factory=list
+    )
+    sha256: str = key("of the GGUF file, checked before it is converted; empty: any", default="")
+    chat_template: str = key("Jinja, in place of the checkpoint's own; empty: its own", default="")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.package and self.packages:
+            raise wrong("a checkpoint has a `package` or `packages`, not both: leave one out")
+        if self.sha256 and not SHA256.fullmatch(self.sha256):
+            raise wrong(f"sha256 of a checkpoint is {self.sha256!r}: it must be 64 hex digits")
+        return self
+
+    def __hash__(self) -> int:
+        """Engines are kept by checkpoint, and a list has no hash."""
+        return hash(repr(self))
 
 
 @dataclass(frozen=True, config=NODE)

@@ -18,7 +18,9 @@ from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Trainer
 from transformers.utils import logging
 
-from lineage.models.checkpoint import TARGETS
+from lineage.core.errors import LineageError
+from lineage.models.chat_template import learnable
+from lineage.models.layers import attention
 from lineage.models.precision import cores, precision
 from lineage.models.protocol import Turn
 
@@ -27,16 +29,18 @@ IGNORED = -100
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> dict[str, list[int]]:
-    """Return token ids and labels of a ChatML conversation; only assistant turns are labelled."""
+    """Return token ids and labels of a conversation, as the tokenizer's own template renders it.
+
+    Only what a model writes is labelled: the assistant's turns and what ends them. Each answer is
+    encoded apart from what stands before it, as an engine does. Raises LineageError where the
+    template fails.
+    """
     ids: list[int] = []
     labels: list[int] = []
-    for turn in turns:
-        head = tokenizer(f"<|im_start|>{turn.role}\n", add_special_tokens=False).input_ids
-        body = tokenizer(f"{turn.content}<|im_end|>", add_special_tokens=False).input_ids
-        tail = tokenizer("\n", add_special_tokens=False).input_ids
-        learnt = body if turn.role == "assistant" else [IGNORED] * len(body)
-        ids += head + body + tail
-        labels += [IGNORED] * len(head) + learnt + [IGNORED] * len(tail)
+    for text, learnt in learnable(tokenizer, turns):
+        found = tokenizer(text, add_special_tokens=False).input_ids
+        ids += found
+        labels += found if learnt else [IGNORED] * len(found)
     return {"input_ids": ids, "labels": labels, "attention_mask": [1] * len(ids)}
 
 
@@ -56,9 +60,9 @@ class Conversations(Dataset[dict[str, list[int]]]):
 class LabelledTrainer(Trainer):
     """A Trainer that computes logits only where there is a label.
 
-    Most of a conversation is prompt; with a vocabulary of 49,152 its logits would cost more
-    memory and time than the layers do. A turn of n tokens weighs sqrt(n), not n: else the short
-    turns that choose a doc would drown in the long ones that write.
+    Most of a conversation is prompt; with a vocabulary of 49,152, or 262,144, its logits would
+    cost more memory and time than the layers do. A turn of n tokens weighs sqrt(n), not n: else
+    the short turns that choose a doc would drown in the long ones that write.
     """
 
     def compute_loss(self, model: Any, inputs: Any, **_: Any) -> Any:
@@ -73,7 +77,10 @@ class LabelledTrainer(Trainer):
     def labelled_logits(self, model: Any, inputs: Any, learnt: torch.Tensor) -> Any:
         """Return logits (labels, vocabulary) where `learnt` (rows, tokens - 1) says so."""
         causal = model.get_base_model()
-        return causal.lm_head(causal.model(**inputs).last_hidden_state[:, :-1][learnt])
+        hidden = causal.base_model(**inputs).last_hidden_state[:, :-1][learnt]
+        logits = causal.get_output_embeddings()(hidden)
+        cap = getattr(causal.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 def turn_weights(learnt: torch.Tensor) -> torch.Tensor:
@@ -96,12 +103,19 @@ def load_base(checkpoint: str, dtype: str) -> Any:
 def with_adapter(base: Any, rank: int, adapter: str | None) -> Any:
     """Return `base` with a trainable adapter: a new one of `rank`, or a copy of that in `adapter`.
 
-    `base` itself is changed, as PEFT does; `unload` of what is returned undoes it.
+    A new one changes the projections of the attention, whatever the family calls them. `base`
+    itself is changed, as PEFT does; `unload` of what is returned undoes it. Raises LineageError
+    where no such layers are found.
     """
     if adapter:
         return PeftModel.from_pretrained(base, adapter, is_trainable=True)
+    layers = attention({name: tuple(one.shape) for name, one in base.named_parameters()})
+    if not layers:
+        raise LineageError(
+            f"no LoRA can be made for {type(base).__name__}: it has no attention by a known name"
+        )
     lora = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+        r=rank, lora_alpha=2 * rank, target_modules=list(layers), task_type="CAUSAL_LM"
     )
     return get_peft_model(base, lora)
 

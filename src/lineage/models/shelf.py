@@ -32,6 +32,7 @@ from lineage.core.files import NONCE, sync_folder, sync_tree
 from lineage.core.jsonfile import read_file
 from lineage.core.plainyaml import dump, parse
 from lineage.models.checkpoint import ADAPTER_FILES, digest
+from lineage.models.gguf import base_name
 
 VERSION_FILE = "version.yaml"
 CARD_FILE = "README.md"
@@ -203,7 +204,7 @@ def _portable(file: Path, checkpoint: CheckpointConfig) -> bytes:
     if isinstance(modules, list):  # PEFT keeps a set
         config["target_modules"] = sorted(modules)
     hub = checkpoint.kind == "hub"
-    config["base_model_name_or_path"] = checkpoint.path if hub else Path(checkpoint.path).name
+    config["base_model_name_or_path"] = checkpoint.path if hub else base_name(checkpoint.path)
     return (json.dumps(config, indent=1, sort_keys=True) + "\n").encode()
 
 

@@ -6,12 +6,13 @@ vLLM's `EngineArgs`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lineage.core.config_engine import EXTRA, VllmConfig
 from lineage.core.errors import LineageError
-from lineage.models.checkpoint import changed_layers
+from lineage.models import layers
 from lineage.models.profile import MODEL_OWN, Profile
 from lineage.models.versions import ModelVersion
 
@@ -91,7 +92,7 @@ def arguments(
             "max_cpu_loras": max(config.max_cpu_loras, most),
             "max_lora_rank": config.max_lora_rank,
             # Else every layer is multiplied by an adapter's weights, those that it lacks too.
-            "lora_target_modules": changed_layers(folders),
+            "lora_target_modules": changed_layers(checkpoint, folders),
         }
     if profile.gpu_memory_utilization is not None:
         found["gpu_memory_utilization"] = profile.gpu_memory_utilization
@@ -102,6 +103,15 @@ def arguments(
     if backend := _backend(profile):
         found["distributed_executor_backend"] = backend
     return found
+
+
+def changed_layers(checkpoint: str, folders: Sequence[str]) -> list[str] | None:
+    """Return the attention's projections of the `checkpoint`, which adapters of ours change.
+
+    None, which lets vLLM take any layer: an adapter in `folders` changes another, or none is known.
+    """
+    ours = layers.attention(layers.shapes_of(Path(checkpoint)))
+    return layers.changed(ours, [Path(folder) for folder in folders])
 
 
 def _backend(profile: Profile) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core.config_engine import VllmConfig
-from lineage.core.errors import OVERLONG
+from lineage.core.errors import OVERLONG, LineageError
+from lineage.models.chat_template import check, render
 from lineage.models.precision import cores, precision
 from lineage.models.profile import Profile
 from lineage.models.protocol import Completion, Request, ToolCall
@@ -85,6 +86,7 @@ class VllmEngine:
         }
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**told))
         self.tokenizer = self.engine.get_tokenizer()
+        check(self.tokenizer)
 
     async def serve(self, name: str, base: str, folder: Path) -> None:
         """Serve one more version from now on: an adapter, loaded under a number of its own."""
@@ -98,7 +100,7 @@ class VllmEngine:
             await self.engine.add_lora(adapter)
 
     async def generate(self, request: Request) -> Completion:
-        """Return the completion; a prompt that does not fit comes back as an error.
+        """Return the completion; a prompt that does not fit, or render, comes back as an error.
 
         Raises EngineDied where the engine is gone.
         """
@@ -107,7 +109,10 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         began = time.monotonic()
-        prompt = self._render(request)
+        try:
+            prompt = render(self.tokenizer, request.turns, ask=True, tools=request.tools)
+        except LineageError as error:
+            return Completion(error=str(error))
         ids = self.tokenizer.encode(prompt, add_special_tokens=False)
         window = self.versions[request.version].context_window
         if len(ids) + request.max_tokens > window:
@@ -174,16 +179,6 @@ class VllmEngine:
     async def close(self) -> None:
         """Stop the engine's processes."""
         self.engine.shutdown()
-
-    def _render(self, request: Request) -> str:
-        messages = [{"role": turn.role, "content": turn.content} for turn in request.turns]
-        text: str = self.tokenizer.apply_chat_template(
-            messages,
-            tools=list(request.tools) or None,
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        return text
 
     def _calls(self, request: Request, text: str) -> tuple[ToolCall, ...]:
         """Return the tool calls in `text`; what is no whole call is an answer like any other."""

@@ -11,6 +11,7 @@ from typing import Any
 from lineage.core.config import Config
 from lineage.core.installed import installed
 from lineage.models import shelf
+from lineage.models.gguf import base_name
 from lineage.training.card import card
 from lineage.training.learners.learner import learnt_of
 
@@ -67,7 +68,7 @@ def record_of(
         "name": train.name,
         "parent": train.parent,
         # The model that the adapter is for, as its authors call it.
-        "base": Path(config.model.versions[train.parent].checkpoint.path).name,
+        "base": base_name(config.model.versions[train.parent].checkpoint.path),
         "method": asdict(config.method) | {"dtype": learnt.dtype},
         "train": asdict(train),
         "curricula": {name: asdict(config.curricula[name]) for name in train.curricula},
