@@ -17,6 +17,8 @@ EXTRA = "engine.vllm.extra"
 SHA256 = re.compile("[0-9a-f]{64}")
 LATER_KEYS = ("packages", "sha256", "chat_template")
 """Keys of a checkpoint that count in no hash while they say nothing."""
+LATER_SKILLS = ("token_letters",)
+"""The same of a surrogate's skills."""
 
 
 @dataclass(frozen=True, config=NODE)
@@ -130,6 +132,9 @@ class SkillConfig:
     open: Share = key("that the right doc is opened, where one is needed", "chance")
     obey: Share = key("that an order among the notes is obeyed", "chance")
     finetune: Share = key("that an example is remembered after training on it", "chance")
+    token_letters: Whole = key(
+        "of a word that are one token; 0: a word is one, however long", "letters", default=0, ge=0
+    )
 
 
 @dataclass(frozen=True, config=NODE)

@@ -31,7 +31,7 @@ from lineage.models.placement import bundles, fits, no_room
 from lineage.models.profile import resolve
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
 from lineage.models.replica import Replica, place, resources
-from lineage.models.surrogate import count_tokens
+from lineage.models.surrogate import counter_of
 from lineage.models.tuner import Tuner, trained
 from lineage.models.versions import ModelVersion, lookup, registry
 from lineage.models.vllm_engine import environment
@@ -245,8 +245,8 @@ class Fleet:
 
 
 def token_counter(tokenizer: str) -> TokenCounter:
-    """Return the counter of a `tokenizer` as its engine gives it, "" for a surrogate's."""
-    if not tokenizer:
-        return count_tokens
+    """Return the counter of a `tokenizer` as its engine gives it: a surrogate's is a number."""
+    if not tokenizer or tokenizer.isdecimal():
+        return counter_of(int(tokenizer or 0))
     loaded = Tokenizer.from_str(tokenizer)
     return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
