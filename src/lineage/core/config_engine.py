@@ -161,6 +161,23 @@ class EngineConfig:
         default=600,
         ge=1,
     )
+    together: bool | None = key(
+        "engines of several checkpoints side by side; false: one after the other; null: by memory",
+        default=None,
+    )
+    memory_gib: Number | None = key(
+        "of this machine, for all engines on the CPU; null: what is free",
+        "GiB",
+        default=None,
+        gt=0,
+    )
+    idle_s: Number = key(
+        "in which nothing is asked before another checkpoint has its turn",
+        "seconds",
+        default=2.0,
+        gt=0,
+        le=600,
+    )
     vllm: VllmConfig = key()
     surrogate: SurrogateConfig = key(factory=SurrogateConfig)
     options: dict[str, Any] = key("of an engine of another kind", factory=dict)
