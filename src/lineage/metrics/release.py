@@ -12,6 +12,7 @@ from itertools import pairwise
 import duckdb
 import pyarrow as pa
 
+from lineage.core.edits import OVERFLOW
 from lineage.core.errors import OVERLONG
 from lineage.core.intervals import AMOUNT, DIFFERENCE, SHARE
 from lineage.metrics.cells import means, ratios, starred
@@ -32,7 +33,7 @@ RELEASED = pa.schema(
 )
 BETWEEN = {
     "tokens": "any_value(s.memory_tokens) FILTER (s.kind = 'migrate' AND s.episode = 'migrate')",
-    "cut": "count(*) FILTER (s.phase = 'migrate' AND s.detail = 'overflow')",
+    "cut": f"count(*) FILTER (s.phase = 'migrate' AND s.detail = 'drop: {OVERFLOW}')",
     "overlong": f"count(*) FILTER (s.phase = 'probe' AND s.finish_reason = '{OVERLONG}')",
     "seconds": "coalesce(sum(s.engine_seconds ORDER BY s.step_id) FILTER (s.phase = 'migrate'), 0)",
 }
