@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from lineage.report.publish.long import row, starred
 from lineage.report.publish.published import BY_NAME, EXPERIMENTS, TABLES
 from lineage.report.publish.publishing import DEFAULT, fill, markdown, not_run
 from lineage.report.publish.tablefile import command, read_tables, stored, to_json
+from lineage.report.tables_release import SHOWN as RELEASED
 
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "docs" / "results"
@@ -44,7 +46,8 @@ def _cell(mean: float | None, n: int = 12, **more: Any) -> dict[str, Any]:
 
 def _summary() -> dict[str, Any]:
     """A run as `summarise` tells it, with a figure wherever a published table has one."""
-    families, versions = ("same", "similar", "dissimilar"), ("smollm2-135m@r0", "smollm2-135m@r1")
+    families = ("same", "similar", "dissimilar")
+    versions = ("smollm2-135m@r0", "smollm2-135m@r1", "gemma3-270m@g0", "gemma3-270m@g1")
     arms = (
         *("inherit", "memories", "transcript", "shuffled", "append", "edit", "rewrite-all"),
         *("verbatim", "rewrite", "distil", "rebuild", "cold", "oracle"),
@@ -79,6 +82,10 @@ def _summary() -> dict[str, Any]:
         "upgrade_matrix": [
             {"family": f, "writer": w, "reader": r, "arm": "a", "measure": m, **cell}
             for f in families for w in versions for r in versions for m, cell in crossed.items()
+        ],
+        "releases": [
+            _cell(0.4, measure=m, arm=arm, writer=w, reader=r)
+            for m in RELEASED for arm in arms for w, r in pairwise(versions)
         ],
         "kept": [_cell(0.8, measure=m, arm=arm, k=k)
                  for m in ("score", "tokens") for arm in arms for k in (1, 2, 4, 8)],

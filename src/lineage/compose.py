@@ -29,7 +29,7 @@ from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
-from lineage.core.config_engine import EXTRA, LATER_KEYS
+from lineage.core.config_engine import EXTRA, LATER_KEYS, LATER_SKILLS
 from lineage.core.errors import LineageError
 from lineage.core.fields import checked
 from lineage.core.jsonfile import read_file
@@ -176,7 +176,8 @@ def identity(config: Config) -> dict[str, Any]:
     if tree["agent"]["opening"] != GATE:
         del wanted["agent"]["gate"]
     kind = engine["kind"]
-    behaviour = _of_vllm(engine["vllm"]) if kind == "vllm" else engine.get(kind, engine["options"])
+    of_kind = {"vllm": _of_vllm, "surrogate": _of_surrogate}.get(kind)
+    behaviour = of_kind(engine[kind]) if of_kind else engine.get(kind, engine["options"])
     wanted["engine"] = {"kind": kind, kind: behaviour}
     used = {*config.schedule.versions, *_suite_versions(tree)}
     for name in config.arms.names:
@@ -200,6 +201,15 @@ def _of_vllm(vllm: dict[str, Any]) -> Any:
     more = {} if cache in (None, MODEL_OWN) else {"kv_cache_dtype": cache}
     more |= {"extra": extra} if extra else {}
     return {"dtype": vllm["dtype"], **more} if more else vllm["dtype"]
+
+
+def _of_surrogate(surrogate: dict[str, Any]) -> Any:
+    """Return a surrogate's keys, of its later skills those that say something."""
+    skills = {
+        name: {key: value for key, value in skill.items() if value or key not in LATER_SKILLS}
+        for name, skill in surrogate["skills"].items()
+    }
+    return {**surrogate, "skills": skills}
 
 
 def training_hash(config: Config) -> str:

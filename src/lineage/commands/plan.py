@@ -28,6 +28,7 @@ from lineage.commands.plan_parts import (
     machine_of,
     many,
     number,
+    orders,
     points_of,
     rough,
     served_by,
@@ -104,7 +105,7 @@ def reckoned(points: Points) -> dict[str, Any]:
     from lineage.models.factory import check_kind
     from lineage.runs.earlier import finished, telling
     from lineage.runs.folder import root_of
-    from lineage.runs.forecast import engines, forecast
+    from lineage.runs.forecast import engines, forecast, least_of
     from lineage.runs.plan import prepare
 
     jobs = []
@@ -125,7 +126,9 @@ def reckoned(points: Points) -> dict[str, Any]:
     device, dtype = machine_of(known)
     needed = [(job.config, job.versions) for job in jobs]
     cache = Path(config.run.cache)
-    serving = [engine_plan(one, cache, device, dtype, points.apart) for one in engines(needed)]
+    started = engines(needed, [least_of(job) for job in jobs])
+    serving = [engine_plan(one, cache, device, dtype, points.apart) for one in started]
+    order = orders(started, cache, device, dtype, points.apart)
     whole = _total(found) | costs(found, config.run)
     whole["engine_starts"] = sum(one["started"] for one in serving)
     return {
@@ -133,8 +136,9 @@ def reckoned(points: Points) -> dict[str, Any]:
         "engine": kind_of(points.configs),
         "points": [asdict(one) for one in found],
         "engines": serving,
+        "order": order,
         "total": whole,
-        "notes": _notes(whole, found, config.run.root),
+        "notes": [*(one["said"] for one in order), *_notes(whole, found, config.run.root)],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 FLEET = "fleet"
 """The launcher whose points share engines."""
 GIB = 2**30
-BYTES = {"float32": 4, "bfloat16": 2}
-"""Of a weight, by precision."""
 TIMES = (("hours", 3600.0, 2.0), ("minutes", 60.0, 2.0), ("seconds", 1.0, 0.0))
 """Units of time, each with its seconds and with how many of it there are at least."""
 MANY = 10
@@ -97,6 +95,7 @@ def engine_plan(
     earlier run on such a machine. `apart`: each point starts it anew.
     """
     from lineage.models.profile import memory
+    from lineage.models.together import BYTES
 
     vllm = one.settings["vllm"] if one.kind == "vllm" else None
     wanted = str(vllm["dtype"]) if vllm else ""
@@ -107,6 +106,7 @@ def engine_plan(
         "versions": list(one.versions),
         "points": list(one.points),
         "replicas": one.replicas,
+        "least": one.least,
         "started": one.replicas * (len(one.points) if apart else 1),
         **weights_of(one.checkpoint if vllm else None, cache, precision),
         "cpu_kv_cache_bytes": vllm["cpu_kv_cache_gib"] * GIB if vllm and device != "gpu" else None,
@@ -121,6 +121,7 @@ def engine_plan(
 def weights_of(checkpoint: CheckpointConfig | None, cache: Path, precision: str) -> dict[str, Any]:
     """Return how many weights a checkpoint has, and their bytes so; null is what is not known."""
     from lineage.models.checkpoint import weights_in
+    from lineage.models.together import BYTES
 
     weights = weights_in(checkpoint, cache) if checkpoint is not None else None
     known = weights is not None and precision in BYTES
@@ -133,9 +134,10 @@ def weights_of(checkpoint: CheckpointConfig | None, cache: Path, precision: str)
 
 def engine_sheet(document: Mapping[str, Any], title: str) -> Sheet:
     """Return the table of the engines of a plan: a row each, with its memory."""
-    head = ("engine", "versions", "points", "started", "weights", "KV cache")
+    head = ("engine", "versions", "points", "started", "weights", "KV cache", "requests")
     rows = [_engine_row(one, len(document["points"])) for one in document["engines"]]
-    note = "memory of each that is started; GPU: the share that it takes, weights and cache"
+    note = "memory of each that is started; GPU: the share that it takes, weights and cache; "
+    note += "requests: at least, one an episode and probe"
     return Sheet(title, head, tuple(rows), note, left=3)
 
 
@@ -155,7 +157,28 @@ def _engine_row(one: Mapping[str, Any], points: int) -> tuple[str, ...]:
     among = "all" if whole else ", ".join(map(str, one["points"]))
     cache = " or ".join(kinds) or NOT_COMPUTED
     name = f"{one['kind']} {one['checkpoint']}"
-    return (name, ", ".join(one["versions"]), among, number(one["started"]), size, cache)
+    names = ", ".join(one["versions"])
+    return (name, names, among, number(one["started"]), size, cache, number(one["least"]))
+
+
+def orders(
+    engines: Sequence[EnginePlan], cache: Path, device: str, dtype: str, apart: bool
+) -> list[dict[str, Any]]:
+    """Return how engines serve that are needed at one time, where there are several.
+
+    `device`, `dtype` and `apart` as for `engine_plan`. Raises LineageError where they cannot.
+    """
+    from lineage.models.together import on_cpu
+
+    sets: dict[str, dict[CheckpointConfig, Sequence[str]]] = {}
+    configs = {}
+    for one in engines if device != "gpu" else ():
+        for point in one.points if apart else one.points[:1]:
+            name = f"{point if apart else ''} {one.settings}"
+            sets.setdefault(name, {})[one.checkpoint] = one.versions
+            configs[name] = one.config
+    found = (on_cpu(configs[name], served, cache, dtype) for name, served in sets.items())
+    return [{**asdict(one), "said": str(one)} for one in dict.fromkeys(found) if one is not None]
 
 
 def first_cells(points: Sequence[Mapping[str, Any]], plain: str) -> list[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lineage.commands.plan_parts import (
-    BYTES,
     Points,
     answered,
     cost_notes,
@@ -85,6 +84,8 @@ def reckoned(points: Points) -> dict[str, Any]:
 
 def _trainer(configs: Sequence[Config], cache: Path) -> dict[str, Any]:
     """Return what is known of what learns, of which each training starts its own."""
+    from lineage.models.together import BYTES
+
     first = configs[0]
     parent = lookup(registry(first.model), first.train.parent)
     dtype = str(first.method.dtype)
@@ -97,6 +98,7 @@ def _trainer(configs: Sequence[Config], cache: Path) -> dict[str, Any]:
         "replicas": first.train.workers,
         "started": None if None in workers else sum(one or 0 for one in workers),
         **weights_of(parent.checkpoint, cache, dtype if dtype in BYTES else ""),
+        "least": None,
         "cpu_kv_cache_bytes": None,
         "gpu_share": None,
         "tensor_parallel": None,

@@ -17,6 +17,8 @@ EXTRA = "engine.vllm.extra"
 SHA256 = re.compile("[0-9a-f]{64}")
 LATER_KEYS = ("packages", "sha256", "chat_template")
 """Keys of a checkpoint that count in no hash while they say nothing."""
+LATER_SKILLS = ("token_letters",)
+"""The same of a surrogate's skills."""
 
 
 @dataclass(frozen=True, config=NODE)
@@ -135,6 +137,9 @@ class SkillConfig:
     open: Share = key("that the right doc is opened, where one is needed", "chance")
     obey: Share = key("that an order among the notes is obeyed", "chance")
     finetune: Share = key("that an example is remembered after training on it", "chance")
+    token_letters: Whole = key(
+        "of a word that are one token; 0: a word is one, however long", "letters", default=0, ge=0
+    )
 
 
 @dataclass(frozen=True, config=NODE)
@@ -160,6 +165,23 @@ class EngineConfig:
         "seconds",
         default=600,
         ge=1,
+    )
+    together: bool | None = key(
+        "engines of several checkpoints side by side; false: one after the other; null: by memory",
+        default=None,
+    )
+    memory_gib: Number | None = key(
+        "of this machine, for all engines on the CPU; null: what is free",
+        "GiB",
+        default=None,
+        gt=0,
+    )
+    idle_s: Number = key(
+        "in which nothing is asked before another checkpoint has its turn",
+        "seconds",
+        default=2.0,
+        gt=0,
+        le=600,
     )
     vllm: VllmConfig = key()
     surrogate: SurrogateConfig = key(factory=SurrogateConfig)

@@ -14,6 +14,7 @@ from lineage.metrics import (
     gains,
     keeping,
     poison,
+    release,
     scoring,
     spending,
     summaries,
@@ -25,7 +26,7 @@ from lineage.metrics.summary import METRICS_VERSION, summarise, summarise_all
 
 THEMES = (
     *(contrasts, counts, docsearch, facts, gains, keeping),
-    *(poison, scoring, spending, summaries, transfer, upgrade),
+    *(poison, release, scoring, spending, summaries, transfer, upgrade),
 )
 
 __all__ = ["METRICS", "METRICS_VERSION", "THEMES", "summarise", "summarise_all"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
@@ -10,13 +11,26 @@ from lineage.models.protocol import Engine
 from lineage.models.surrogate import Surrogate
 
 
-def make_engine(config: Config, adaptable: bool = False) -> Engine:
+@runtime_checkable
+class Telling(Protocol):
+    """An engine that says what it settles when it is started, before that takes time."""
+
+    tell: Callable[[str], None]
+
+
+def make_engine(
+    config: Config, adaptable: bool = False, tell: Callable[[str], None] | None = None
+) -> Engine:
     """Return the engine, not yet started. Raises LineageError for an unknown kind.
 
-    `adaptable`: versions may be added while it runs, whatever the arms say.
+    `adaptable`: versions may be added while it runs, whatever the arms say. `tell` hears what an
+    engine settles when it is started.
     """
     check_kind(config)
-    return ENGINES[config.engine.kind](config, adaptable or trains(config))
+    made = ENGINES[config.engine.kind](config, adaptable or trains(config))
+    if tell is not None and isinstance(made, Telling):
+        made.tell = tell
+    return made
 
 
 def check_kind(config: Config) -> None:

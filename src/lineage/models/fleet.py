@@ -1,7 +1,8 @@
 """The fleet: engines in Ray actors, one for each checkpoint with all its adapters.
 
 Requests are routed by version to the least loaded replica. A replica that dies is started again
-and its open requests run again on it, until its restarts are used up.
+and its open requests run again on it, until its restarts are used up. Where checkpoints have no
+room side by side they have their turns, and requests for the others wait.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,16 @@ from lineage.core.errors import LineageError, last_line
 from lineage.core.installed import SERVING, installed
 from lineage.models.checkpoint import locate
 from lineage.models.cluster import Cluster
-from lineage.models.health import State
+from lineage.models.health import Health, State
 from lineage.models.host import Added, Deployment
 from lineage.models.placement import bundles, fits, no_room
 from lineage.models.profile import resolve
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
 from lineage.models.replica import Replica, place, resources
-from lineage.models.surrogate import count_tokens
+from lineage.models.surrogate import counter_of
+from lineage.models.together import Serving, by_booking, on_cpu
 from lineage.models.tuner import Tuner, trained
+from lineage.models.turns import Turns
 from lineage.models.versions import ModelVersion, lookup, registry
 from lineage.models.vllm_engine import environment
 from lineage.models.vllm_extra import check
@@ -61,12 +64,16 @@ class Fleet:
         self.tokenizers: dict[CheckpointConfig, str] = {}
         self.dtype = ""
         self.watching: asyncio.Task[None] | None = None
+        self.serving: Serving | None = None
+        self.turns: Turns[CheckpointConfig] | None = None
+        self.tell: Callable[[str], None] = lambda said: None
 
-    async def start(self, versions: Sequence[str]) -> None:
+    async def start(self, versions: Sequence[str], alone: bool = True) -> None:
         """Start the engines that serve `versions`, one after another.
 
-        Raises LineageError where a checkpoint is missing, vLLM refuses an argument, Ray has too
-        little, or an engine fails.
+        `alone`: all requests come through `generate`, so that engines may have turns. Raises
+        LineageError where a checkpoint is missing, vLLM refuses an argument, Ray or this machine
+        has too little, or an engine fails.
         """
         if self.config.kind == "vllm":
             vllm = self.config.vllm
@@ -78,21 +85,77 @@ class Fleet:
             if self.config.kind == "vllm":
                 self.located[name] = await asyncio.to_thread(locate, one, self.cache)
         self.cluster.join()
-        engines = len(wanted) * self.config.replicas
-        self.profile = resolve(self.config, self.cluster.gpus() > 0, engines)
+        engines = self._resolve(wanted, alone)
+        order = list(wanted)
+        self.replicas = {checkpoint: [] for checkpoint in order}
+        if self.serving is not None and not self.serving.together:
+            self.turns = Turns(order[0], self._switch, self.config.idle_s)
+            # Each is tried before anything is asked; the first has the first turn.
+            order.reverse()
+        for checkpoint in order:
+            await self._launch(checkpoint, wanted[checkpoint], engines)
+            if self.turns is not None and checkpoint != order[-1]:
+                await self._rest(checkpoint)
+        self.watching = asyncio.create_task(self.cluster.watch())
+
+    def _resolve(self, wanted: dict[CheckpointConfig, list[ModelVersion]], alone: bool) -> int:
+        """Settle the profile, and how several checkpoints serve; return how many engines run at
+        once.
+        """
+        config, gpus = self.config, self.cluster.gpus() > 0
+        engines = len(wanted) * config.replicas
+        self.profile = resolve(config, gpus, engines)
+        if len(wanted) > 1:
+            names = {checkpoint: [one.name for one in of] for checkpoint, of in wanted.items()}
+            if self.profile.on_gpu or self.cluster.address is not None:
+                fit = fits(bundles(self.profile, config.vllm.cpus) * engines, resources())
+                joined = self.cluster.address is not None
+                self.serving = by_booking(engines, fit, config.together, joined)
+            else:
+                self.serving = on_cpu(config, names, self.cache)
+        if self.serving is not None:
+            self.tell(str(self.serving))
+        if self.serving is not None and not self.serving.together:
+            if not alone:
+                raise LineageError(
+                    f"{self.serving}; but shards ask engines that are all there: set run.shards=1 "
+                    "or engine.together=true"
+                )
+            engines = config.replicas
+            self.profile = resolve(config, gpus, engines)
         self.room = asyncio.Semaphore(self.profile.max_in_flight)
         self._check_room(engines)
-        for checkpoint, served in wanted.items():
-            for _ in range(self.config.replicas):
-                here = self.cluster.address is None
-                replica = await place(self._deployment(served), here, engines)
-                self.replicas.setdefault(checkpoint, []).append(replica)
-                started = await replica.launch()
-            self.dtype = started.dtype
-            self.tokenizers[checkpoint] = started.tokenizer
-            counter = token_counter(started.tokenizer)
-            self.counters |= dict.fromkeys((one.name for one in served), counter)
-        self.watching = asyncio.create_task(self.cluster.watch())
+        return engines
+
+    async def _launch(
+        self, checkpoint: CheckpointConfig, served: Sequence[ModelVersion], engines: int
+    ) -> None:
+        """Start the replicas of `checkpoint`; those that have turns share what is booked."""
+        deployment, here = self._deployment(served), self.cluster.address is None
+        booked = [] if self.turns is None else max(self.replicas.values(), key=len)
+        for number in range(self.config.replicas):
+            if number < len(booked):
+                health = Health(self.config.max_restarts)
+                replica = Replica(deployment, health, booked[number].group, here)
+            else:
+                replica = await place(deployment, here, engines)
+            self.replicas[checkpoint].append(replica)
+            started = await replica.launch()
+        self.dtype = started.dtype
+        self.tokenizers[checkpoint] = started.tokenizer
+        counter = token_counter(started.tokenizer)
+        self.counters |= dict.fromkeys((one.name for one in served), counter)
+
+    async def _switch(self, before: CheckpointConfig, after: CheckpointConfig) -> None:
+        """Stop the engines of a checkpoint, and start those of another."""
+        await self._rest(before)
+        for replica in self.replicas[after]:
+            if replica.health.state is not State.RETIRED:
+                await replica.launch()
+
+    async def _rest(self, checkpoint: CheckpointConfig) -> None:
+        for replica in self.replicas[checkpoint]:
+            await replica.rest()
 
     def _check_room(self, engines: int) -> None:
         """Raise LineageError where a Ray of our own has too little: no node will join that one."""
@@ -124,8 +187,11 @@ class Fleet:
         """
         if self.watching is not None and self.watching.done():
             self.watching.result()
-        replicas = self.replicas[self.versions[request.version].checkpoint]
-        async with self.room:
+        checkpoint = self.versions[request.version].checkpoint
+        replicas = self.replicas[checkpoint]
+        turn = nullcontext() if self.turns is None else self.turns.of(checkpoint)
+        # What waits for its turn must not take the room of those that have theirs.
+        async with turn, self.room:
             while True:
                 alive = [r for r in replicas if r.health.state is not State.RETIRED]
                 if not alive:
@@ -196,6 +262,8 @@ class Fleet:
         headless = self.watching is not None and self.watching.done()
         if self.watching is not None:
             self.watching.cancel()
+        if self.turns is not None:
+            await self.turns.close()
         replicas = [one for among in self.replicas.values() for one in among]
         self.replicas, self.watching = {}, None
         for replica in replicas:
@@ -241,12 +309,13 @@ class Fleet:
             "settings": self.profile.told(self.config.kind),
             "libraries": installed(*SERVING),
             "adapters": adapters,
+            **({} if self.serving is None else {"together": self.serving.together}),
         }
 
 
 def token_counter(tokenizer: str) -> TokenCounter:
-    """Return the counter of a `tokenizer` as its engine gives it, "" for a surrogate's."""
-    if not tokenizer:
-        return count_tokens
+    """Return the counter of a `tokenizer` as its engine gives it: a surrogate's is a number."""
+    if not tokenizer or tokenizer.isdecimal():
+        return counter_of(int(tokenizer or 0))
     loaded = Tokenizer.from_str(tokenizer)
     return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)

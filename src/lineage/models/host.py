@@ -64,7 +64,7 @@ class Deployment:
 class Started:
     """What a host tells of its engine: the ids of its processes, its tokenizer and precision.
 
-    A surrogate has no tokenizer of its own and no numbers: both are "".
+    A surrogate has no numbers, and for a tokenizer how many letters a token has at most.
     """
 
     processes: tuple[int, ...]
@@ -93,7 +93,7 @@ class Host:
         config = deployment.engine
         if config.kind == "surrogate":
             self.engine = Surrogate(config.surrogate)
-            return Started((os.getpid(),))
+            return Started((os.getpid(),), self.engine.tokenizer(next(iter(deployment.versions))))
         os.environ[HOST_MARK] = "1"
         prepare_environment(config.vllm, Path(deployment.cache), deployment.profile.on_gpu)
         self.scratch = deployment.scratch or tempfile.mkdtemp(prefix=PREFIX)

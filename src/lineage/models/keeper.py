@@ -57,7 +57,7 @@ class Keeper:
 
     async def start(self, versions: Sequence[str]) -> Table:
         """Start the engines that serve `versions`. Raises LineageError as `Fleet.start`."""
-        await self.fleet.start(versions)
+        await self.fleet.start(versions, alone=False)
         return self._table()
 
     async def table(self) -> Table:

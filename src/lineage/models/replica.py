@@ -127,6 +127,8 @@ class Replica:
         """Serve one more version, also after a restart. Raises LineageError where that fails."""
         life = self.life
         self.deployment.added.append(added)
+        if self.actor is None:  # it rests, and serves this when it is launched again
+            return
         try:
             await self.actor.add.remote(added)
         except RayActorError as error:
@@ -158,6 +160,18 @@ class Replica:
 
     async def close(self, headless: bool = False) -> None:
         """Stop the engine and give back what it has booked, unless Ray is `headless`."""
+        await self._stop()
+        if not headless:  # without a head such a call does not end
+            with suppress(RayError):
+                remove_placement_group(self.group)
+
+    async def rest(self) -> None:
+        """Stop the engine but keep what it has booked; nothing may be open on it."""
+        await self._stop()
+        self.end_processes()
+        self.actor = self.watching = None
+
+    async def _stop(self) -> None:
         if self.watching is not None:
             self.watching.cancel()
         if self.actor is not None:
@@ -165,9 +179,6 @@ class Replica:
                 await asyncio.wait_for(self.actor.close.remote(), CLOSE_SECONDS)
             with suppress(RayError):
                 ray.kill(self.actor)
-        if not headless:  # without a head such a call does not end
-            with suppress(RayError):
-                remove_placement_group(self.group)
 
     def end_processes(self) -> None:
         """Kill what is left of the engine, where that is on this machine."""

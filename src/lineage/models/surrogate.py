@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lineage.core.config_engine import SurrogateConfig
+from lineage.core.config_engine import SkillConfig, SurrogateConfig
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import read_json
 from lineage.core.seeds import rng
@@ -58,8 +59,17 @@ class Surrogate:
         return Located(Path(), self.folders.get(version))
 
     async def counter(self, version: str) -> TokenCounter:
-        """Count words and marks: near enough to a tokenizer, and the same everywhere."""
-        return count_tokens
+        """Count words and marks, of long words their pieces: near enough to a tokenizer."""
+        return counter_of(self._skill(version).token_letters)
+
+    def tokenizer(self, version: str) -> str:
+        """Return how many letters of a word are one token to `version`, "" for all of them."""
+        return str(self._skill(version).token_letters or "")
+
+    def _skill(self, version: str) -> SkillConfig:
+        """Return the skills of `version`: of one that learnt examples those of its base."""
+        base, _ = self.adapted.get(version, (version, ()))
+        return self.skills.get(base, self.skills[DEFAULT])
 
     async def adapt(
         self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
@@ -88,7 +98,8 @@ class Surrogate:
         # What a run made answers alike, whoever else is served here.
         known = version.partition(OF_RUN)[0]
         draw = Dice("surrogate", known, prompt, request.seed if request.temperature else 0)
-        skill = self.skills.get(version, self.skills[DEFAULT])
+        skill = self._skill(request.version)
+        count = counter_of(skill.token_letters)
         call = call_tool(skill, request, draw) if request.tools else None
         if call is not None:
             text = as_json({"name": call.name, "arguments": call.arguments})
@@ -99,13 +110,20 @@ class Surrogate:
             calls=(call,) if call else (),
             prompt=prompt,
             finish_reason="stop",
-            prompt_tokens=count_tokens(prompt),
-            completion_tokens=count_tokens(text),
+            prompt_tokens=count(prompt),
+            completion_tokens=count(text),
             tokens=tuple(draw.decisions) if request.logprobs else (),
             logprobs=tuple(draw.logprobs) if request.logprobs else (),
         )
 
 
-def count_tokens(text: str) -> int:
-    """Return the number of words and punctuation marks."""
-    return len(re.findall(r"\w+|[^\w\s]", text))
+def counter_of(letters: int) -> TokenCounter:
+    """Return the counter of a version of which a token has so many letters at most, 0: any."""
+    return partial(count_tokens, letters=letters) if letters else count_tokens
+
+
+def count_tokens(text: str, letters: int = 0) -> int:
+    """Return the number of words and marks; a word counts once for every so many `letters`."""
+    if not letters:
+        return len(re.findall(r"\w+|[^\w\s]", text))
+    return sum(-(-len(word) // letters) for word in re.findall(r"\w+|[^\w\s]", text))

@@ -41,6 +41,9 @@ INHERITING = {
 COMPARED = ("memories", "transcript")
 """Kinds that `inherit` is compared with, where they are among the arms."""
 
+MOST_CROSSED = 4
+"""Of more pairs of writer and reader only those are named that keep most and least."""
+
 
 def answer(summary: Summary) -> str:
     """Return what the experiment found, in a sentence with its interval."""
@@ -109,14 +112,27 @@ def _upgrade(summary: Summary) -> str:
     crossed = [key[1:] for key in found if key[0] == "score" and key[2] != key[3]]
     if not crossed:
         return f"Upgrade retention: {NOT_COMPUTED}, no version read what another wrote."
+    told = [key for key in crossed if _mean(found.get(("retention", *key))) is not None]
+    shown, among = crossed, ""
+    if len(crossed) > MOST_CROSSED:
+        told.sort(key=lambda key: float(found["retention", *key]["mean"]))
+        shown = [told[-1], told[0]] if len(told) > 1 else told
+        among = f" (most and least of {len(told)} of {len(crossed)} that can be told)"
+    if not shown:
+        return f"Upgrade retention: {NOT_COMPUTED}, no reader gains measurably from its own notes."
     said = _listed(
         [
             _crossed(writer, reader, found.get(("retention", arm, writer, reader)))
-            for arm, writer, reader in crossed
+            for arm, writer, reader in shown
         ]
     )
+    said += among
     pairs = _pairs(found["score", *key] for key in crossed)
     return f"On {family} tasks {said}, against what the reader wrote itself{pairs}."
+
+
+def _mean(cell: Cell | None) -> float | None:
+    return None if cell is None else cell["mean"]
 
 
 def _crossed(writer: str, reader: str, retention: Cell | None) -> str:

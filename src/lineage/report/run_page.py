@@ -55,7 +55,9 @@ def report_html(
     )
     sections = {
         "worth": f"{drawn(scores(summary))}<p><small>{text(provenance(summary))}</small></p>"
-        + pictured([figures.score_by_generation(summary)], "worth"),
+        + pictured(
+            [figures.upgrade_matrix(summary), figures.score_by_generation(summary)], "worth"
+        ),
         "how": how,
         "tables": "".join(map(drawn, more(summary))),
         "lineages": tell(connection, summary, PAIRS),

@@ -27,6 +27,7 @@ from lineage.report.sheet import (
     starred,
     table,
 )
+from lineage.report.tables_release import releases
 from lineage.report.tables_truth import doc_search, freshness, poison, summaries
 
 CROWDED = 4
@@ -67,6 +68,7 @@ def more(summary: dict[str, Any]) -> Iterator[Sheet]:
         gains_by_version(summary),
         matrix(summary),
         upgrade(summary),
+        releases(summary),
         *kept(summary),
         freshness(summary),
         summaries(summary),

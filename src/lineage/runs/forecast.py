@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lineage.core.config import Config
-from lineage.core.config_engine import CheckpointConfig
+from lineage.core.config_engine import CheckpointConfig, EngineConfig
 from lineage.core.curriculum import plans
 from lineage.models.versions import lookup, registry
 from lineage.runs.plan import Job
@@ -82,14 +82,23 @@ class Forecast:
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """One checkpoint with the versions that it serves, for the points of these numbers."""
+    """One checkpoint with the versions that it serves, for the points of these numbers.
+
+    `least` is the number of completions that these ask it for at any rate.
+    """
 
     kind: str
     checkpoint: CheckpointConfig
     versions: tuple[str, ...]
     points: tuple[int, ...]
     replicas: int
-    settings: Mapping[str, Any]
+    config: EngineConfig
+    least: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the engine as plain values."""
+        return asdict(self.config)
 
 
 def forecast(
@@ -130,6 +139,22 @@ def forecast(
         timed=timed.folder if timed is not None and seconds is not None else "",
         others=timed.others if timed is not None and seconds is not None else None,
     )
+
+
+def least_of(job: Job) -> dict[str, int]:
+    """Return by version how many episodes and probes it answers: each is a completion or more."""
+    pairs = job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]
+    times, length = len(job.start.pairs) // len(pairs), len(job.config.schedule.versions)
+    found = dict.fromkeys(job.versions, 0)
+    for pair in pairs:
+        made = plans(job.suite, job.config.experiment, length, pair)
+        for generation in range(job.start.generation, length):
+            plan = made[generation]
+            asked = sum(not one.task.lesson for one in plan.work) + len(plan.probes)
+            for arm in job.arms:
+                version = arm.versions[generation]
+                found[version] = found.get(version, 0) + asked * times
+    return found
 
 
 def _units(job: Job) -> tuple[dict[str, int], int]:
@@ -193,11 +218,14 @@ def together(among: Sequence[Spent]) -> Spent:
     )
 
 
-def engines(served: Sequence[tuple[Config, Sequence[str]]]) -> tuple[EnginePlan, ...]:
+def engines(
+    served: Sequence[tuple[Config, Sequence[str]]], least: Sequence[Mapping[str, int]] = ()
+) -> tuple[EnginePlan, ...]:
     """Return the engines that serve all points: one a checkpoint and set of engine settings.
 
-    Each point is its configuration with the versions that it needs. A stand-in that is not hosted
-    is no engine to start.
+    Each point is its configuration with the versions that it needs; `least` has for each of them
+    what `least_of` returns, where that is known. A stand-in that is not hosted is no engine to
+    start.
     """
     found: dict[tuple[str, CheckpointConfig], tuple[Config, dict[str, None], list[int]]] = {}
     for number, (config, needed) in enumerate(served):
@@ -219,7 +247,10 @@ def engines(served: Sequence[tuple[Config, Sequence[str]]]) -> tuple[EnginePlan,
             versions=tuple(versions),
             points=tuple(points),
             replicas=config.engine.replicas,
-            settings=asdict(config.engine),
+            config=config.engine,
+            least=sum(least[point].get(name, 0) for point in points for name in versions)
+            if least
+            else None,
         )
         for (_, checkpoint), (config, versions, points) in found.items()
     )

@@ -94,7 +94,7 @@ async def _alone(job: Job, folder: Path, display: Display, release: Release | No
     if shards is not None:
         await _in_shards(job, folder, shards, display, release)
         return
-    engine = make_engine(job.config, adaptable=bool(job.config.schedule.trained))
+    engine = make_engine(job.config, bool(job.config.schedule.trained), display.note)
     try:
         if missing(job, folder):
             display.note("starting the engine")

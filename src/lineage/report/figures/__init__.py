@@ -6,6 +6,7 @@ views of one run. It returns None where there is nothing to show, never an empty
 """
 
 from lineage.report.canvas import panels_svg, picture_bytes, use_cache
+from lineage.report.figures.crossed import upgrade_matrix
 from lineage.report.figures.gate import opening_by_threshold
 from lineage.report.figures.memory import memory_growth, memory_turnover
 from lineage.report.figures.retention import retention_matrix
@@ -31,5 +32,6 @@ __all__ = [
     "sweep_interactions",
     "sweep_scores",
     "training_by_step",
+    "upgrade_matrix",
     "use_cache",
 ]

@@ -14,6 +14,7 @@ from typing import Any
 from lineage.metrics.docsearch import MEASURES
 from lineage.report.lookup import Row, Summary, rows_of
 from lineage.report.tables import COSTS
+from lineage.report.tables_release import SHOWN
 
 FIRST, LATER = "0", "from 1 on"
 """Generations: the one that inherited nothing, and all others."""
@@ -78,6 +79,13 @@ def crossed(summary: Summary) -> Iterator[Row]:
     for measure in ("score", "gain", "retention", "harm"):
         found = rows_of(summary, "upgrade_matrix", measure=measure)
         yield from _figures(measure, found, "family", "writer", "reader")
+
+
+def released(summary: Summary) -> Iterator[Row]:
+    """Yield what each release leaves and costs, by writer, reader and arm."""
+    for measure in SHOWN:
+        found = rows_of(summary, "releases", measure=measure)
+        yield from _figures(measure, found, "writer", "reader", "arm")
 
 
 def kept(summary: Summary) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from lineage.report.publish import long
 from lineage.report.publish.long import FIRST, LATER
 from lineage.report.publish.publishing import Cells, Published
 from lineage.report.tables import COSTS
+from lineage.report.tables_release import SHOWN as RELEASED
 
 
 def _crossed(cells: Cells, writer: str, reader: str, measure: str = "gain") -> str:
@@ -16,6 +17,55 @@ def _crossed(cells: Cells, writer: str, reader: str, measure: str = "gain") -> s
 
 def _version(name: str) -> str:
     return f"smollm2-135m@{name}"
+
+
+R1, G1 = "smollm2-135m@r1", "gemma3-270m@g1"
+
+
+def _bases(experiment: str, what: str) -> tuple[Published, Published]:
+    """Return the matrix over two bases on `what`, and how much of their worth notes keep."""
+
+    def crossed(cells: Cells, writer: str, reader: str, measure: str) -> str:
+        return cells.at(measure, family="same", writer=writer, reader=reader)
+
+    return (
+        Published(
+            name=experiment,
+            experiment=experiment,
+            rows=long.crossed,
+            down=("family", "writer"),
+            across="reader",
+            shown=("gain",),
+            says=lambda cells: (
+                "On tasks that were met before, notes of `r1` (SmolLM2) are worth "
+                f"{crossed(cells, R1, G1, 'gain')} to `g1` (Gemma) and "
+                f"{crossed(cells, R1, R1, 'gain')} to itself; notes of `g1` are worth "
+                f"{crossed(cells, G1, R1, 'gain')} to `r1` and {crossed(cells, G1, G1, 'gain')} to "
+                "itself."
+            ),
+            note="The gain over the same reader without Knowledge.",
+            tested="upgrade_matrix",
+            asks=f"Do notes survive the move to another base and tokenizer, on {what}?",
+        ),
+        Published(
+            name=f"{experiment}-retention",
+            experiment=experiment,
+            rows=long.crossed,
+            down=("family", "writer", "reader"),
+            shown=("score", "retention", "harm"),
+            says=lambda cells: (
+                f"What `r1` wrote gives `g1` {crossed(cells, R1, G1, 'retention')} times the gain "
+                f"of its own notes; what `g1` wrote gives `r1` "
+                f"{crossed(cells, G1, R1, 'retention')} times."
+            ),
+            note="Retention: the gain with the writer's Knowledge / the gain with the reader's "
+            "own. Harm: the share of the probes solved cold that are failed with Knowledge.",
+        ),
+    )
+
+
+def _moved(cells: Cells, arm: str) -> str:
+    return cells.at("gain", writer=R1, reader="gemma3-270m@g0", arm=arm)
 
 
 def _kept(name: str, what: str, note: str, asks: str = "") -> Published:
@@ -159,6 +209,27 @@ TABLES = (
         note="Retention: the gain with the writer's Knowledge / the gain with the reader's own, "
         "n/a where the interval of the latter holds 0. Harm: the share of the probes solved "
         "cold that are failed with Knowledge, n/a where none is.",
+    ),
+    *_bases("bases", "codes of machines"),
+    *_bases("bases-warehouse", "conventions of a database"),
+    Published(
+        name="release",
+        experiment="release",
+        rows=long.released,
+        down=("reader", "arm"),
+        shown=tuple(RELEASED),
+        says=lambda cells: (
+            "Moved from SmolLM2 to Gemma, what was learnt before is worth "
+            f"{_moved(cells, 'verbatim')} over cold as it is (`verbatim`), "
+            f"{_moved(cells, 'rewrite')} with `rewrite`, {_moved(cells, 'verify')} with `verify` "
+            f"and {_moved(cells, 'rebuild')} with `rebuild`."
+        ),
+        note="Same tasks met before the release to that reader. Retention: the gain / that of "
+        "`rebuild`. Harm: of all probes solved cold, those failed. Of a lineage: tokens of the "
+        "memories by the reader's tokenizer, entries cut to its budget, over-long probes, and "
+        "engine seconds of the migration.",
+        tested="releases",
+        asks="Which migration brings what was learnt along through releases over two bases?",
     ),
     _kept(
         "migrations",
