@@ -25,7 +25,7 @@ async def fit(
     wrote, changed or answered from; `prefix` keeps the names of episodes apart where a phase does
     this more than once.
     """
-    most = context.config.memory_budget if budget is None else budget
+    most = context.memory_budget if budget is None else budget
 
     def over(knowledge: Knowledge) -> tuple[Change, ...]:
         return overflow(knowledge, lambda k: context.memory_tokens(k) <= most, used)

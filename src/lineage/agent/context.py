@@ -50,9 +50,10 @@ class Ids:
 class Context:
     """Everything that an instance of this generation works with.
 
-    `serving` is the engine's name of the version where it is not that of `ids`: an adapter that
-    was trained on this lineage alone. `docs` and `past` find docs and raw episodes. A training
-    samples at a `temperature` of its own and wants the tokens of each completion.
+    `docs` and `past` find docs and raw episodes. `window` is the version's context window in
+    tokens (0: not known). `serving` is the engine's name of the version where it is not that of
+    `ids`: an adapter that was trained on this lineage alone. A training samples at a `temperature`
+    of its own and wants the tokens of each completion.
     """
 
     ids: Ids
@@ -63,10 +64,16 @@ class Context:
     log: Log
     docs: Library
     past: Library
+    window: int = 0
     serving: str = ""
     temperature: float | None = None
     shelves: dict[str, tuple[tuple[Entry, ...], dict[str, Doc]]] = field(default_factory=dict)
     read: dict[str, Passages] = field(default_factory=dict)
+
+    @property
+    def memory_budget(self) -> int:
+        """The most tokens that the memory block may take with this version."""
+        return self.config.budget(self.window)
 
     @property
     def limits(self) -> Limits:
@@ -77,7 +84,7 @@ class Context:
             c.doc_title_chars,
             c.doc_body_chars,
             self.count,
-            c.memory_budget,
+            self.memory_budget,
             c.doc_tokens,
         )
 

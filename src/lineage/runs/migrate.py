@@ -23,7 +23,7 @@ from lineage.log.writer import GenerationLog
 from lineage.models import shelf
 from lineage.models.factory import make_engine
 from lineage.models.replay import Replay
-from lineage.models.versions import lookup, registry
+from lineage.models.versions import lookup, registry, window_of
 from lineage.search import Library, make_ranker
 from lineage.suites import make_suite
 
@@ -64,6 +64,7 @@ async def _carry(config: Config, knowledge: Knowledge, version: str, folder: Pat
             log=log,
             docs=Library(make_ranker("bm25")),
             past=Library(make_ranker("bm25")),
+            window=window_of(config, version),
         )
         came = knowledge.rooted()
         log.snapshot(came)
