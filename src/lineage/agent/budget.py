@@ -32,7 +32,8 @@ async def fit(
 
     context.log.snapshot(knowledge)
     dropped = over(knowledge)
-    if dropped and (budget is not None or _may_help(knowledge, dropped)):
+    asked = budget is not None or _may_help(knowledge, dropped)
+    if dropped and asked and _has_room(context, knowledge):
         knowledge = await _compressed(context, phase, knowledge, prefix)
         dropped = over(knowledge)
     log_edits(context, phase, f"{prefix}{phase}-overflow", dropped)
@@ -48,6 +49,16 @@ def _may_help(knowledge: Knowledge, dropped: tuple[Change, ...]) -> bool:
     gone = {change.outcome.entry for change in dropped}
     written = any(m.edited.version != IMPORT for m in knowledge.memories if m.id in gone)
     return written and len(gone) <= TOGETHER
+
+
+def _has_room(context: Context, knowledge: Knowledge) -> bool:
+    """Whether the request to compress `knowledge` fits the version's window, where that is known.
+
+    Asked all the same, some engines would fail it and the stand-in would not.
+    """
+    config = context.config
+    needed = context.memory_tokens(knowledge) + config.edit_tokens * config.compress_edits
+    return not context.window or needed <= context.window
 
 
 async def _compressed(context: Context, phase: str, knowledge: Knowledge, prefix: str) -> Knowledge:
