@@ -188,6 +188,10 @@ def identity(config: Config) -> dict[str, Any]:
     else:
         del wanted["schedule"]["trained"]
     wanted["model"] = _contents(tree, used)
+    start = wanted["start"]
+    del start["allow_drop"]  # what is lost is lost by the budget
+    if start["secrets"] == "redact":
+        del start["secrets"]
     if config.agent.memory_budget != AUTO:
         del wanted["agent"]["memory_share"]
     return wanted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.context import Context
@@ -32,22 +34,25 @@ async def fit(
 
     context.log.snapshot(knowledge)
     dropped = over(knowledge)
-    asked = budget is not None or _may_help(knowledge, dropped)
-    if dropped and asked and _has_room(context, knowledge):
+    gone = {change.outcome.entry for change in dropped}
+    if (
+        dropped
+        and (budget is not None or may_help(knowledge, gone))
+        and _has_room(context, knowledge)
+    ):
         knowledge = await _compressed(context, phase, knowledge, prefix)
         dropped = over(knowledge)
     log_edits(context, phase, f"{prefix}{phase}-overflow", dropped)
     return after(knowledge, dropped)
 
 
-def _may_help(knowledge: Knowledge, dropped: tuple[Change, ...]) -> bool:
-    """Whether the model is asked to make room for what would be `dropped`.
+def may_help(knowledge: Knowledge, gone: Set[str]) -> bool:
+    """Whether the model is asked to make room for what would be `gone` (ids of memories).
 
     Not where a few edits cannot, nor where all of it came from a folder: what becomes of that is
     said before anything is asked, and a model would change it.
     """
-    gone = {change.outcome.entry for change in dropped}
-    written = any(m.edited.version != IMPORT for m in knowledge.memories if m.id in gone)
+    written = any(m.created.version != IMPORT for m in knowledge.memories if m.id in gone)
     return written and len(gone) <= TOGETHER
 
 

@@ -13,6 +13,7 @@ from lineage import compose
 from lineage.commands import Commands, add_command
 from lineage.commands.application import run_once, started
 from lineage.commands.flags import add_flags
+from lineage.commands.foretold import announce
 from lineage.core.config import Config
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         return
     config = compose.load(asked.overrides, name=asked.name)
     job = check(config, console)
+    announce(job, console)
     run_once(asked, config, lambda folder: execute(options, config, folder, console, job))
 
 

@@ -106,6 +106,8 @@ class StartConfig:
     pair: Whole = key("fork: the one that goes on", "counted from 0", default=0, ge=0)
     # That the snapshot is from; the next one is the first of the fork.
     generation: Whole = key("fork: that left it", "-1: from the start", default=0, ge=-1)
+    allow_drop: bool = key("folder: begin where entries of it would be lost", default=False)
+    secrets: Literal["redact", "keep"] = key("folder: credentials in it", default="redact")
 
 
 @dataclass(frozen=True, config=NODE)

@@ -171,14 +171,14 @@ def going(knowledge: Knowledge, used: frozenset[str]) -> list[Memory]:
     """Return the memories in the order in which they go where not all have room.
 
     Those in `used` (ids) go after all others. Of the others the least recently edited goes first:
-    by generation, and in one generation that which was added first. What came from a folder and
-    nobody has edited since has an order but no age: it goes before what was written in its
-    generation, and of it what stands last goes first, as people put first what matters.
+    by generation, and in one generation that which was added first. What came from a folder has an
+    order but no age: it goes before what was written in that generation, and of it what stands last
+    goes first, as people put first what matters.
     """
 
     def rank(memory: Memory) -> tuple[bool, int, bool, int]:
         number = int(memory.id[1:]) if _NUMBERED.fullmatch(memory.id) else 0
-        imported = memory.edited.version == IMPORT
+        imported = memory.created.version == IMPORT
         return (
             memory.id in used,
             memory.edited.generation,

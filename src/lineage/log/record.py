@@ -67,6 +67,7 @@ class _Record:
     memory_budget: Whole | Literal["auto"] | None = None
     code: dict[str, str | None] | None = None
     changes: list[dict[str, Any]] | None = None
+    migration: str | None = None
     training: str | None = None
     training_hash: str | None = None
     parent: str | None = None
