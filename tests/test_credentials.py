@@ -26,7 +26,7 @@ def knowing(*texts: str, body: str = "") -> Knowledge:
     [
         (f"push with {GITHUB}.", GITHUB),
         ("key AKIA" + "IOSFODNN7EXAMPLQ is ours", "AKIA" + "IOSFODNN7EXAMPLQ"),
-        ("OPENAI_API_KEY=sk-" + "proj-abcdefghijklmnopqrstuvwx12", "sk-" + "proj-abcdefghijklmnopqrstuvwx12"),
+        ("OPENAI_API_KEY=sk-" + "proj-abcdefghijklmnopqrst", "sk-" + "proj-abcdefghijklmnopqrst"),
         ("postgres://admin:" + "hunter2@db/x", "hunter2"),
         ("The password is " + "hunter22", "hunter22"),
         ("- API key: " + "9f8a7b6c5d4e3f2a1b0c", "9f8a7b6c5d4e3f2a1b0c"),

@@ -81,7 +81,8 @@ def start_told(job: Job) -> tuple[tuple[Foresight, ...], list[str]]:
     if not job.config.start.folder:
         return (), []
     start = job.start
-    found = foreseen(job.config, job.arms, start.knowledge, start.redacted.kinds)
+    taken_out = start.redacted.kinds if start.redacted.marks else {}
+    found = foreseen(job.config, job.arms, start.knowledge, taken_out)
     return found, [*start.warnings, *oddities(start.redacted)]
 
 

@@ -20,6 +20,8 @@ from lineage.models.versions import window_of
 from lineage.runs.arms import Arm
 
 KEPT, CHANGED, CUT = "kept", "changed", "cut"
+NOTHING = ("none", "rebuild")
+"""Migrations that hand nothing of what came on."""
 NAMED = 5
 """Entries that an error names; the others are counted."""
 
@@ -90,7 +92,8 @@ def foresee(knowledge: Knowledge, reader: Reader) -> Foresight:
     """Return what becomes of each entry of `knowledge`; `reader.secrets` were taken out of it."""
     count = reader.count or (lambda text: 0)
     budget = reader.config.agent.budget(reader.window)
-    cut, sure = _cut(knowledge, reader, budget) if reader.count else ({}, True)
+    fitted = reader.count is not None and reader.kind not in NOTHING
+    cut, sure = _cut(knowledge, reader, budget) if fitted else ({}, True)
     fates = tuple(
         replace(fate, sure=sure) if fate.entry in cut else fate
         for fate in (_fate(entry, reader, cut, count) for entry in knowledge.entries)
@@ -105,7 +108,7 @@ def _fate(entry: Memory | Doc, reader: Reader, cut: Mapping[str, str], count: To
     most, tokens = reader.config.agent.doc_tokens, count(text)
     long = is_doc and tokens > most
     what, why = KEPT, ""
-    if reader.kind in ("none", "rebuild"):
+    if reader.kind in NOTHING:
         what, why = CUT, f"migration {reader.kind} hands nothing of it on"
     elif entry.id in cut:
         what, why = CUT, cut[entry.id]

@@ -69,7 +69,8 @@ def from_folder(folder: Path, start: StartConfig, pairs: tuple[int, ...]) -> Sta
     Raises LineageError as `read_folder` does.
     """
     found = read_folder(folder)
-    keep = start.secrets == "keep"
-    redacted = Redacted(found.knowledge) if keep else redact(found.knowledge)
+    redacted = redact(found.knowledge)
+    if start.secrets == "keep":
+        redacted = Redacted(found.knowledge, redacted.kinds)
     came = redacted.knowledge.rooted()
     return Start(came, pairs=pairs, warnings=found.warnings, redacted=redacted)
