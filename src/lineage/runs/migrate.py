@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,11 +94,14 @@ def carry(job: Job, foresight: Foresight, folder: Path) -> Carried:
 @contextmanager
 def _whole_or_gone(folder: Path) -> Iterator[None]:
     """Remove `folder`, and the one above it where that was not there, if this fails."""
-    first = next(one for one in (folder, *folder.parents) if one.parent.exists())
+    rooted = folder.parent.exists()
     try:
         yield
     except BaseException:
-        shutil.rmtree(first if first in (folder, folder.parent) else folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not rooted:
+            with suppress(OSError):  # another run may have begun there
+                folder.parent.rmdir()
         raise
 
 
