@@ -93,7 +93,15 @@ def test_what_two_notes_do_to_each_other_is_found(texts: tuple[str, ...], kind: 
 
 def test_notes_about_many_things_are_neither() -> None:
     texts = [f"Service {i} listens on port {8000 + i}." for i in range(60)]
-    more = ("Use uv: it is fast", "Use uv: never pip", "The plan: ask first", "Never guess")
+    more = ("The user is a chemist.", "The user is an early riser.", "Note: ask", "Note: test")
+    more += (
+        "It is slow",
+        "It is needed",
+        "Use uv: it is fast",
+        "Use uv: never pip",
+        "The plan: ask first",
+        "Never guess",
+    )
     assert findings(knowing(*texts, *more)) == ()
 
 

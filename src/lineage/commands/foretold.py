@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SHOWN = 30
 """Characters of an entry in a table."""
 MOST_ROWS = 50
-"""Entries in a table, unless all are asked for."""
+"""Entries in a table; as JSON there are all."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -39,23 +39,21 @@ def oddities(redacted: Redacted) -> list[str]:
     return lines
 
 
-def show_foresight(
-    console: Console, found: Sequence[Foresight], warnings: Iterable[str], every: bool = False
-) -> None:
+def show_foresight(console: Console, found: Sequence[Foresight], warnings: Iterable[str]) -> None:
     """Print in a sentence, then entry by entry, what becomes of a folder, and the `warnings`.
 
-    Entries that are kept as they are have no row of their own unless `every` one shall.
+    Entries that are kept as they are have no row of their own.
     """
     for one in found:
         say(console, one.sentence)
-        rows = [fate for fate in one.fates if every or fate.reason]
+        rows = [fate for fate in one.fates if fate.reason]
         table = new_table()
         table.add_column("id", no_wrap=True)
         table.add_column("becomes", no_wrap=True)
         table.add_column("tokens", justify="right", no_wrap=True)
         table.add_column("why", overflow="fold")
         table.add_column("memory, or title of a doc", overflow="ellipsis", no_wrap=True)
-        for fate in rows[: None if every else MOST_ROWS]:
+        for fate in rows[:MOST_ROWS]:
             tokens = f"{fate.tokens:,}" if one.counted else "n/a"
             cells = (fate.entry, fate.what, tokens, fate.reason or "n/a", shortened(fate.label))
             table.add_row(*map(plain, cells))

@@ -27,6 +27,13 @@ _ORDERS = re.compile(
 )
 _FORBID = frozenset(("never", "do not", "don't", "must not", "must never", "avoid"))
 _VERBS = frozenset(("use", "using", "prefer", "run", "running", "do", "be"))
+_NO_SUBJECT = frozenset(
+    """
+    it this that these those there here he she they we you i which who what
+    note notes todo tip warning important step example rule fix lesson why how reminder
+    """.split()  # noqa: SIM905
+)
+"""Words that alone are no subject: two notes that begin with one are about two things."""
 _SMALL = frozenset(("the", "a", "an", "our", "is", "are", "of", "to", "in", "for", "and"))
 
 
@@ -95,7 +102,10 @@ def _claim(text: str) -> tuple[tuple[str, ...], str] | None:
         return None
     value = match[2].strip(" .!")
     words = [word for word in match[1].split() if word not in _SMALL]
-    if not words or "://" in match[0] or len(value.split()) > LONGEST_VALUE:
+    if not words or (len(words) == 1 and words[0] in _NO_SUBJECT) or "://" in match[0]:
+        return None
+    # "is a" says of what kind a thing is, and it may be of several.
+    if len(value.split()) > LONGEST_VALUE or value.startswith(("a ", "an ")):
         return None
     return ("is", *words), value
 

@@ -106,7 +106,7 @@ def _fate(entry: Memory | Doc, reader: Reader, cut: Mapping[str, str], count: To
     is_doc = isinstance(entry, Doc)
     label, text = (entry.title, entry.body) if isinstance(entry, Doc) else (entry.text, entry.text)
     most, tokens = reader.config.agent.doc_tokens, count(text)
-    long = is_doc and tokens > most
+    long = is_doc and (tokens > most or len(label) > reader.config.agent.doc_title_chars)
     what, why = KEPT, ""
     if reader.kind in NOTHING:
         what, why = CUT, f"migration {reader.kind} hands nothing of it on"
@@ -116,6 +116,8 @@ def _fate(entry: Memory | Doc, reader: Reader, cut: Mapping[str, str], count: To
         what, why = CHANGED, f"restated by {reader.version}"
     elif long:
         why = f"{tokens:,} tokens: a prompt holds its first sections, up to agent.doc_tokens={most}"
+        if tokens <= most:
+            why = "a prompt holds the beginning of its title, up to agent.doc_title_chars"
     mark = ""
     if entry.id in reader.secrets:
         mark = f"in prompts and log a mark stands for: {', '.join(reader.secrets[entry.id])}"
