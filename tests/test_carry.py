@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import run, steps, surrogate
+from rich.console import Console
 
+import lineage
+from lineage import compose
 from lineage.cli import main
-from lineage.core.knowledge import EMPTY
+from lineage.commands.foretold import announce
+from lineage.core.errors import LineageError
+from lineage.core.knowledge import EMPTY, IMPORT, Doc, Knowledge, Memory, Origin
 from lineage.markdown.folder import import_knowledge
+from lineage.models.surrogate import count_tokens
+from lineage.runs.foresee import CHANGED, CUT, KEPT, Foresight, Reader, foresee
+from lineage.runs.plan import prepare
 
 
 @pytest.fixture
@@ -29,11 +40,14 @@ def code(*arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-def carried(tmp_path: Path, notes: Path, kind: str) -> int:
+def carried(tmp_path: Path, notes: Path, kind: str, *more: str) -> int:
+    """Migrate `notes`; of `more`, flags begin with a dash."""
     places = (f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
-    overrides = (f"migration={kind}", "engine=surrogate", *places)
+    flags = [one for one in more if one.startswith("-")]
+    keys = [one for one in more if not one.startswith("-")]
+    overrides = (f"migration={kind}", "engine=surrogate", *places, *keys)
     out = str(tmp_path / "out")
-    return code("migrate", str(notes), out, "--to", "smollm2-135m@r1", *overrides)
+    return code("migrate", str(notes), out, *flags, "--to", "smollm2-135m@r1", *overrides)
 
 
 @pytest.mark.parametrize("kind", ["verbatim", "rewrite", "distil"])
@@ -97,3 +111,151 @@ def test_a_start_that_is_not_there_is_one_line(
     assert code("run", "engine=surrogate", missing, f"run.root={tmp_path / 'r'}") == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "r").exists()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder whose memories a small model's budget does not hold."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    lines = (f"- Service {i} listens on port {8000 + i}.\n" for i in range(1, 66))
+    (folder / "MEMORY.md").write_text("".join(lines))
+    return folder
+
+
+def test_a_migration_that_would_lose_entries_is_refused_and_leaves_nothing(
+    many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert carried(tmp_path, many, "verbatim") == 1
+    said = capsys.readouterr()
+    assert "21 of 65 entries would be lost" in said.err and "--allow-drop" in said.err
+    assert said.err.count("\n") == 1
+    assert "of 65 entries 44 kept, 0 changed, 21 cut; memories take" in said.out
+    # Here a model is asked first: what it makes of them is known only then.
+    assert carried(tmp_path, many, "distil") == 1
+    assert "would be lost" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and not (tmp_path / "runs").exists()
+
+
+def test_of_a_folder_the_top_is_kept_and_the_migration_is_a_run_to_be_read(
+    many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert carried(tmp_path, many, "verbatim", "--allow-drop", "run.name=mine") == 0
+    left = import_knowledge(tmp_path / "out")
+    assert [memory.id for memory in left.memories] == [f"m{i}" for i in range(1, 45)]
+    folder = tmp_path / "runs" / "mine"
+    shown = "\n".join((
+        reading(capsys, "show", str(folder), "0"),
+        reading(capsys, "log", str(folder), "m65"),
+        reading(capsys, "diff", str(folder), "000-inherit@0"),
+    ))  # fmt: skip
+    assert "what 000-inherit left: 44 memories, 0 docs" in shown
+    assert "drop: overflow  m65" in shown and "0 added, 21 dropped" in shown
+    listed = json.loads(reading(capsys, "ls", str(tmp_path / "runs"), "--json"))
+    assert [(one["folder"], one["state"]) for one in listed["runs"]] == [("mine", "finished")]
+    assert "memory tokens" in reading(capsys, "show", str(folder))
+    with lineage.open(folder) as log:
+        found = log.sql("SELECT memories, knowledge FROM generations").fetchall()
+    assert found == [(44, left.id)]
+    assert json.loads((folder / "run.json").read_text())["migration"] == "verbatim"
+    assert code("resume", str(folder)) == 1
+    assert "is a migration, which is not gone on with" in capsys.readouterr().err
+
+
+def reading(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert code(*arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_what_would_become_of_it_is_one_document_and_nothing_is_written(
+    many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (many / "long.md").write_text("# Long\n" + "word " * 300)
+    assert carried(tmp_path, many, "verbatim", "--dry-run", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    becomes = {one["entry"]: one["what"] for one in said["entries"]}
+    assert (becomes["m1"], becomes["m65"], becomes["d66"]) == (KEPT, CUT, KEPT)
+    assert said["budget"] == 320 < said["tokens"] and len(becomes) == 66
+    assert not (tmp_path / "out").exists() and not (tmp_path / "runs").exists()
+    assert carried(tmp_path, many, "verbatim", "--dry-run", "agent.memory_budget=auto") == 0
+    assert "of 307 tokens" in capsys.readouterr().out
+
+
+# In two parts, so that no scanner takes this file for one that holds keys.
+SECRET = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_secret_stays_out_of_prompts_and_log_and_comes_back(
+    keep: bool, notes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = notes / "MEMORY.md"
+    index.write_text(index.read_text() + f"- Push with {SECRET} alone.\n")
+    more = ("start.secrets=keep",) if keep else ()
+    assert carried(tmp_path, notes, "rewrite", *more) == 0
+    assert SECRET in (tmp_path / "out" / "MEMORY.md").read_text()
+    said = capsys.readouterr().out
+    (folder,) = (tmp_path / "runs").glob("*-migrate")
+    with lineage.open(folder) as log:
+        texts = log.sql("SELECT prompt || completion FROM steps").fetchall()
+        texts += log.sql("SELECT content FROM knowledge").fetchall()
+    assert any(SECRET in text for (text,) in texts) == keep
+    assert "holds a secret: GitHub Token" in said and (keep or SECRET not in said)
+    shown = reading(capsys, "check", str(notes))
+    assert "holds a secret: GitHub Token" in shown and SECRET not in shown
+
+
+def test_a_run_says_what_becomes_of_its_folder_and_is_refused_where_it_loses(
+    many: Path, tmp_path: Path
+) -> None:
+    config = surrogate(tmp_path, "experiment=tiny", f"start.folder={many}")
+    console = Console(file=StringIO(), width=120)
+    with pytest.raises(LineageError, match=r"set start\.allow_drop=true"):
+        announce(prepare(config), console)
+    announce(prepare(replace(config, start=replace(config.start, allow_drop=True))), console)
+    assert console.file.getvalue().count("verbatim to") == 2  # type: ignore[attr-defined]
+    same = replace(config, start=replace(config.start, allow_drop=True))
+    assert compose.config_hash(same) == compose.config_hash(config)
+
+
+AGENT = compose.load(["engine=surrogate"])
+BROUGHT = Origin(0, IMPORT, "MEMORY.md")
+
+
+def said_of(kind: str, origin: Origin = BROUGHT, count: Any = count_tokens) -> Foresight:
+    """Return what becomes of 50 memories of ten tokens and two docs, of which one is too long."""
+    texts = [f"one two three four five six seven eight {i}." for i in range(1, 51)]
+    memories = tuple(Memory(f"m{i}", t, origin, origin) for i, t in enumerate(texts, start=1))
+    docs = (
+        Doc("d51", "Short", "word", origin, origin),
+        Doc("d52", "Long", "w " * 201, origin, origin),
+    )
+    reader = Reader(AGENT, "r1", kind, count, 2048, {"m1": ("Key",)})
+    return foresee(Knowledge(memories, docs, 53), reader)
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "sure"),
+    [
+        ("verbatim", (31, 1, 20), True),
+        ("rewrite", (1, 31, 20), False),
+        ("distil", (15, 1, 36), False),
+        ("none", (0, 0, 52), True),
+    ],
+)
+def test_what_becomes_of_each_entry_is_known_before(
+    kind: str, numbers: tuple[int, ...], sure: bool
+) -> None:
+    found = said_of(kind)
+    assert tuple(len(found.of(what)) for what in (KEPT, CHANGED, CUT)) == numbers
+    assert {fate.sure for fate in found.of(CUT)} == {sure}
+    long = found.fates[-1]
+    assert kind == "none" or (long.what == KEPT and "up to agent.doc_tokens=200" in long.why)
+
+
+def test_what_a_model_wrote_may_be_said_in_less_and_what_cannot_be_counted_is_not_cut() -> None:
+    written = said_of("verbatim", Origin(1, "m@r0", "h000"))
+    assert not any(fate.sure for fate in written.of(CUT)) and written.of(CUT)
+    unknown = said_of("verbatim", count=None)
+    assert not unknown.of(CUT) and "memories take n/a tokens" in unknown.sentence

@@ -373,3 +373,33 @@ def test_plain_yaml_reads_numbers_as_hydra_does_and_dates_as_text(text: str, val
 )
 def test_a_sweep_goes_in_hydra_s_order(overrides: list[str], points: list[list[str]]) -> None:
     assert sweep(overrides) == points
+
+
+def test_a_budget_that_is_auto_is_a_share_of_the_readers_window() -> None:
+    agent = compose.load(["agent.memory_budget=auto", "agent.memory_share=0.25"]).agent
+    assert (agent.budget(2048), agent.budget(131_072), agent.budget(3)) == (512, 32_768, 1)
+    assert DEFAULT.agent.budget(2048) == DEFAULT.agent.budget(131_072) == 320
+
+
+def test_the_share_is_in_the_hash_only_where_the_budget_is_auto() -> None:
+    same = replace(DEFAULT, agent=replace(DEFAULT.agent, memory_share=0.5))
+    assert compose.config_hash(same) == compose.config_hash(DEFAULT)
+    hashes = {
+        compose.config_hash(compose.load(["agent.memory_budget=auto", f"agent.memory_share={s}"]))
+        for s in (0.1, 0.2)
+    }
+    assert len(hashes | {compose.config_hash(DEFAULT)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("agent.memory_budget=most", "agent.memory_budget is 'most': it must be a whole number"),
+        ("agent.memory_budget=0", "agent.memory_budget is 0: it must be 1 or more"),
+        ("agent.memory_share=1", "agent.memory_share is 1: it must be more than 0 and less than 1"),
+    ],
+)
+def test_a_wrong_budget_or_share_is_one_line(override: str, line: str) -> None:
+    with pytest.raises(LineageError) as error:
+        compose.load([override])
+    assert str(error.value).startswith(line)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineage.core.edits import APPLIED, OVERFLOW, Edit, Limits, apply, overflow, parse_edits
-from lineage.core.knowledge import EMPTY, Knowledge, Memory, Origin, knowledge_from_json
+from lineage.core.knowledge import EMPTY, IMPORT, Knowledge, Memory, Origin, knowledge_from_json
 
 ORIGIN = Origin(0, "m@r0", "w000")
 LIMITS = Limits(memory=40, title=20, body=80)
@@ -180,3 +180,35 @@ def test_any_edits_then_overflow_keep_the_budget_and_the_ancestry(
     assert after.docs == before.docs
     if used in {m.id for m in before.memories} - {m.id for m in after.memories}:
         assert not after.memories, "a used memory goes only when all others have gone"
+
+
+def imported(count: int) -> Knowledge:
+    origin = Origin(0, IMPORT, "MEMORY.md")
+    memories = (Memory(f"m{i}", f"note {i}", origin, origin) for i in range(1, count + 1))
+    return Knowledge(tuple(memories), (), count + 1)
+
+
+def test_of_what_came_from_a_folder_the_last_goes_first_and_before_what_was_written_since() -> None:
+    written = apply(imported(3), [Edit("add", text="own")], ORIGIN, LIMITS)[-1].after
+    dropped = overflow(written, lambda k: len(k.memories) <= 1, frozenset({"m2"}))
+    assert [change.outcome.entry for change in dropped] == ["m3", "m1", "m4"]
+
+
+def test_an_overflow_of_thousands_asks_a_few_times_and_leaves_one_snapshot() -> None:
+    asked: list[int] = []
+
+    def fits(k: Knowledge) -> bool:
+        asked.append(len(k.memories))
+        return len(k.memories) <= 24
+
+    dropped = overflow(imported(3000), fits, frozenset())
+    assert [m.id for m in dropped[-1].after.memories] == [f"m{i}" for i in range(1, 25)]
+    assert len(dropped) == 2976 and len({change.after.id for change in dropped}) == 1
+    assert len(asked) <= 2 * len(dropped).bit_length() + 2
+    assert dropped[-1].after.parent == imported(3000).id
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_an_overflow_drops_no_more_than_it_must(count: int, budget: int) -> None:
+    dropped = overflow(imported(count), lambda k: len(k.memories) <= budget, frozenset())
+    assert len(dropped) == max(count - budget, 0)

@@ -22,7 +22,14 @@ GROUND = tuple(
 # What the ground floor may import of lineage: itself, and modules as pure as it is.
 PURE = (
     *GROUND,
-    *("core.errors", "core.config", "core.config_engine", "core.fields", "core.names"),
+    *(
+        "core.errors",
+        "core.config",
+        "core.config_agent",
+        "core.config_engine",
+        "core.fields",
+        "core.names",
+    ),
     "core.urls",
     *("core.plaintext", "core.plainyaml", "core.curriculum", "suites.codebook", "suites.words"),
 )

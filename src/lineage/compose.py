@@ -31,7 +31,7 @@ from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
 from lineage.core.config_engine import EXTRA, LATER_KEYS, LATER_SKILLS
 from lineage.core.errors import LineageError
-from lineage.core.fields import checked
+from lineage.core.fields import AUTO, checked
 from lineage.core.jsonfile import read_file
 from lineage.core.names import SAFE
 from lineage.core.tasks import Suite
@@ -189,6 +189,12 @@ def identity(config: Config) -> dict[str, Any]:
     else:
         del wanted["schedule"]["trained"]
     wanted["model"] = _contents(tree, used)
+    start = wanted["start"]
+    del start["allow_drop"]  # what is lost is lost by the budget
+    if start["secrets"] == "redact":
+        del start["secrets"]
+    if config.agent.memory_budget != AUTO:
+        del wanted["agent"]["memory_share"]
     return wanted
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.context import Context
 from lineage.agent.proposal import after, enact, log_edits, propose
-from lineage.core.edits import overflow
-from lineage.core.knowledge import Knowledge
+from lineage.core.edits import TOGETHER, Change, overflow
+from lineage.core.knowledge import IMPORT, Knowledge
 
 
 async def fit(
@@ -20,20 +22,57 @@ async def fit(
 ) -> Knowledge:
     """Bring the memories within `budget` (tokens; None: the version's own).
 
-    Over it the model is asked to compress; then the oldest unused go, logged as overflow. `used`
-    are the ids of memories that this generation wrote, changed or answered from; `prefix` keeps
-    the names of episodes apart where a phase does this more than once.
+    Over it the model is asked to compress, where that may help; then some go, logged as overflow:
+    `lineage.core.edits.going` says which. `used` are the ids of memories that this generation
+    wrote, changed or answered from; `prefix` keeps the names of episodes apart where a phase does
+    this more than once.
     """
-    budget = context.config.memory_budget if budget is None else budget
+    most = context.memory_budget if budget is None else budget
+
+    def over(knowledge: Knowledge) -> tuple[Change, ...]:
+        return overflow(knowledge, lambda k: context.memory_tokens(k) <= most, used)
+
     context.log.snapshot(knowledge)
-    if context.memory_tokens(knowledge) <= budget:
-        return knowledge
-    config, episode = context.config, f"{prefix}{phase}-fit"
-    shrink = ("revise", "merge", "drop")
-    schema = schemas.memory_edits(knowledge, config.compress_edits, config, shrink)
-    most = config.edit_tokens * config.compress_edits
-    proposal = await propose(context, episode, prompts.compress_turns(knowledge), most, schema)
-    kept = after(knowledge, enact(context, phase, knowledge, proposal))
-    dropped = overflow(kept, lambda k: context.memory_tokens(k) <= budget, used)
+    dropped = over(knowledge)
+    gone = {change.outcome.entry for change in dropped}
+    if (
+        dropped
+        and (budget is not None or may_help(knowledge, gone))
+        and _has_room(context, knowledge)
+    ):
+        knowledge = await _compressed(context, phase, knowledge, prefix)
+        dropped = over(knowledge)
     log_edits(context, phase, f"{prefix}{phase}-overflow", dropped)
-    return after(kept, dropped)
+    return after(knowledge, dropped)
+
+
+def may_help(knowledge: Knowledge, gone: Set[str]) -> bool:
+    """Whether the model is asked to make room for what would be `gone` (ids of memories).
+
+    Not where a few edits cannot, nor where all of it came from a folder: what becomes of that is
+    said before anything is asked, and a model would change it.
+    """
+    written = any(m.created.version != IMPORT for m in knowledge.memories if m.id in gone)
+    return written and len(gone) <= TOGETHER
+
+
+def _has_room(context: Context, knowledge: Knowledge) -> bool:
+    """Whether the request to compress `knowledge` fits the version's window, where that is known.
+
+    Asked all the same, some engines would fail it and the stand-in would not.
+    """
+    config = context.config
+    needed = context.memory_tokens(knowledge) + config.edit_tokens * config.compress_edits
+    return not context.window or needed <= context.window
+
+
+async def _compressed(context: Context, phase: str, knowledge: Knowledge, prefix: str) -> Knowledge:
+    """Return what the model, asked once, makes of memories that are over budget."""
+    config = context.config
+    schema = schemas.memory_edits(
+        knowledge, config.compress_edits, config, ("revise", "merge", "drop")
+    )
+    tokens = config.edit_tokens * config.compress_edits
+    turns = prompts.compress_turns(knowledge)
+    proposal = await propose(context, f"{prefix}{phase}-fit", turns, tokens, schema)
+    return after(knowledge, enact(context, phase, knowledge, proposal))

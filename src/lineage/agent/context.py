@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from lineage.agent.prompt import memory_block
+from lineage.agent.sections import within
 from lineage.core.config import AgentConfig
 from lineage.core.edits import Limits
 from lineage.core.knowledge import Doc, Knowledge, Origin
@@ -50,9 +51,10 @@ class Ids:
 class Context:
     """Everything that an instance of this generation works with.
 
-    `serving` is the engine's name of the version where it is not that of `ids`: an adapter that
-    was trained on this lineage alone. `docs` and `past` find docs and raw episodes. A training
-    samples at a `temperature` of its own and wants the tokens of each completion.
+    `docs` and `past` find docs and raw episodes. `window` is the version's context window in
+    tokens (0: not known). `serving` is the engine's name of the version where it is not that of
+    `ids`: an adapter that was trained on this lineage alone. A training samples at a `temperature`
+    of its own and wants the tokens of each completion.
     """
 
     ids: Ids
@@ -63,10 +65,17 @@ class Context:
     log: Log
     docs: Library
     past: Library
+    window: int = 0
     serving: str = ""
     temperature: float | None = None
     shelves: dict[str, tuple[tuple[Entry, ...], dict[str, Doc]]] = field(default_factory=dict)
     read: dict[str, Passages] = field(default_factory=dict)
+    cuts: dict[Doc, Doc] = field(default_factory=dict)
+
+    @property
+    def memory_budget(self) -> int:
+        """The most tokens that the memory block may take with this version."""
+        return self.config.budget(self.window)
 
     @property
     def limits(self) -> Limits:
@@ -77,7 +86,7 @@ class Context:
             c.doc_title_chars,
             c.doc_body_chars,
             self.count,
-            c.memory_budget,
+            self.memory_budget,
             c.doc_tokens,
         )
 
@@ -89,7 +98,22 @@ class Context:
             self.shelves[knowledge.id] = (entries, docs)
         entries, docs = self.shelves[knowledge.id]
         hits = self.docs.search(entries, query, self.config.search_results)
-        return tuple(docs[hit.id] for hit in hits)
+        return tuple(self.shown(docs[hit.id]) for hit in hits)
+
+    def shown(self, doc: Doc) -> Doc:
+        """Return `doc` as a prompt may hold it: of one that is too long, its first sections.
+
+        It is no part of the Knowledge. What an instance wrote is never too long for its version.
+        """
+        if doc not in self.cuts:
+            config = self.config
+            body = within(doc.body, config.doc_tokens, self.count)
+            self.cuts[doc] = replace(doc, title=doc.title[: config.doc_title_chars], body=body)
+        return self.cuts[doc]
+
+    def whole(self, doc: Doc) -> bool:
+        """Whether a prompt may hold the whole of `doc`: else nobody can revise it unread."""
+        return self.shown(doc) == doc
 
     def passages(self, knowledge: Knowledge) -> Passages:
         """Return what `knowledge` says, passage by passage, to tell how well it covers a task."""

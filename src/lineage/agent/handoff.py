@@ -62,7 +62,7 @@ async def _documents(
     async def ask(number: int, group: Sequence[Experience]) -> Proposal:
         # An append-only lineage never changes a doc either.
         may_revise = config.policy != "append"
-        related = _related(knowledge, group)[:RELATED] if may_revise else []
+        related = _related(context, knowledge, group)[:RELATED] if may_revise else []
         lines = len(group) + max((len(doc.body.splitlines()) for doc in related), default=0)
         schema = schemas.doc_edits(related, lines, config)
         turns = prompts.document_turns(related, group, config.wrong_answers)
@@ -74,10 +74,11 @@ async def _documents(
     return await asyncio.gather(*(ask(i, group) for i, group in enumerate(groups)))
 
 
-def _related(knowledge: Knowledge, group: Sequence[Experience]) -> list[Doc]:
+def _related(context: Context, knowledge: Knowledge, group: Sequence[Experience]) -> list[Doc]:
     """Return the docs that an instance of `group` opened and that were about its task.
 
-    One that was opened in vain would only mislead: a small model revises whatever it is shown.
+    One that was opened in vain would only mislead: a small model revises whatever it is shown. Of
+    one that is too long to be shown whole a revision would lose the rest.
     """
     return [
         doc
@@ -87,4 +88,5 @@ def _related(knowledge: Knowledge, group: Sequence[Experience]) -> list[Doc]:
             and share(experience.prompt, f"{doc.title} {doc.body}") >= ABOUT
             for experience in group
         )
+        and context.whole(doc)
     ]

@@ -13,8 +13,9 @@ from importlib.resources import files
 from string import Template
 
 from lineage.agent.history import Experience, Past, Trace
+from lineage.agent.inert import escape as escape
+from lineage.agent.inert import inert
 from lineage.core.knowledge import Doc, Knowledge, Memory
-from lineage.core.plaintext import spaced
 from lineage.models.protocol import Turn
 
 NO_DOC = "none"
@@ -24,15 +25,6 @@ NO_DOC = "none"
 def template(name: str) -> Template:
     """Return the prompt template `name` of the prompts folder, without its last line break."""
     return Template(files("lineage.prompts").joinpath(f"{name}.md").read_text().rstrip("\n"))
-
-
-def escape(text: str) -> str:
-    """Return inherited or generated text on one line, with nothing in it that could be a mark.
-
-    `<` goes, and with it both our fences and every chat template's special tokens; control
-    characters and lone surrogates become spaces.
-    """
-    return " ".join(spaced(text.replace("&", "&amp;").replace("<", "&lt;")).split())
 
 
 def fence(tag: str, versions: Sequence[str], lines: Sequence[str]) -> str:
@@ -65,9 +57,9 @@ def doc_index(docs: Sequence[Doc]) -> str:
 
 
 def doc_block(doc: Doc, with_id: bool = False) -> str:
-    """Return an open doc: its body line by line, under its id and title where `with_id`."""
+    """Return an open doc: its body as it is, but inert, under its id and title where `with_id`."""
     head = [f"{doc.id}: {escape(doc.title)}"] if with_id else []
-    lines = (escape(line) for line in doc.body.splitlines())
+    lines = (inert(line) for line in doc.body.splitlines())
     return fence("doc", _authors([doc]), [*head, *lines])
 
 

@@ -77,5 +77,6 @@ def _serve(
     if doc is None:
         why = "no more documents may be opened" if full else "unknown id"
         return "open", why, {"detail": f"{call.name}: {why}"}
+    doc = context.shown(doc)
     opened.append(doc)
     return "open", prompts.doc_block(doc, with_id=True), {"entry": id, "detail": doc.title}

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lineage import compose
+from lineage.commands.foretold import announce
 from lineage.commands.run import check, kind, release
 from lineage.core.config import Config
 from lineage.core.signals import apart
+from lineage.log.record import RECORD
 from lineage.log.views.open import open_log
 from lineage.runs.folder import named_folder
 from lineage.runs.origin import commanded
@@ -73,6 +75,8 @@ def _run_points(overrides: Sequence[str], console: Console) -> Path:
 def _run_one(config: Config, folder: Path, console: Console, *command: str) -> None:
     """Run `config` in `folder`; `command` is what does the same in a shell."""
     job = check(config, console)
+    if not (folder / RECORD).exists():
+        announce(job, console)
 
     def work() -> None:
         with commanded(*command), stored(config, folder, console):

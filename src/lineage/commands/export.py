@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lineage.commands import Commands, add_command
+from lineage.commands.foretold import oddities
 from lineage.commands.runs import add_run, find_run
 from lineage.core.errors import LineageError
 from lineage.core.text import one_line, say
@@ -123,10 +124,12 @@ def _is_empty(snapshots: Snapshots, id: str) -> bool:
 
 
 def _check(options: argparse.Namespace, console: Console) -> None:
+    from lineage.core.credentials import redact
     from lineage.markdown.folder import read_folder
 
     found = read_folder(options.folder)
-    knowledge = found.knowledge
+    redacted = redact(found.knowledge)
+    knowledge = redacted.knowledge
     table = new_table()
     table.add_column("id", no_wrap=True)
     table.add_column("memory, or title of a doc", overflow="ellipsis", no_wrap=True)
@@ -146,10 +149,10 @@ def _check(options: argparse.Namespace, console: Console) -> None:
     shown, entries = len(memories) + len(docs), len(knowledge.memories) + len(knowledge.docs)
     if shown < entries:
         say(console, f"the first {shown:,} of {entries:,} entries; all of them with --all")
-    for warning in found.warnings:
+    for warning in (*found.warnings, *oddities(redacted)):
         say(console, f"warning: {one_line(warning)}")
     counts = f"{len(knowledge.memories)} memories, {len(knowledge.docs)} docs"
-    say(console, f"{counts}, Knowledge {knowledge.id}")
+    say(console, f"{counts}, Knowledge {found.knowledge.id}")
 
 
 def _cells(id: str, text: str, characters: int, version: str) -> tuple[str, ...]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from rich.console import Console
 
 from lineage import compose
 from lineage.commands import Commands, add_command
+from lineage.commands.foretold import add_flags, document, show_foresight, start_told
 from lineage.core.console import busy
 from lineage.core.errors import LineageError
-from lineage.core.text import say
+from lineage.core.files import atomic_write
+from lineage.core.text import say, say_json
 
 EXAMPLE = """\
 example:
+  lineage migrate notes/ notes-r1/ --dry-run --to smollm2-135m@r1    what would become of it
   lineage migrate notes/ notes-r1/ --to smollm2-135m@r1 migration=rewrite
+  lineage migrate notes/ notes-r1/ --to smollm2-135m@r1 agent.memory_budget=auto
 """
 
 
@@ -33,29 +38,49 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar=("VERSION", "KEY=VALUE"),
         help="the version (see lineage versions), then overrides of conf/",
     )
+    add_flags(parser)
     parser.set_defaults(command=_migrate)
 
 
 def _migrate(options: argparse.Namespace, console: Console) -> None:
-    from lineage.markdown.folder import export_knowledge, import_knowledge
-    from lineage.runs.folder import locked, new_folder
-    from lineage.runs.migrate import carry
+    from lineage.log.views.connect import connect
+    from lineage.markdown.folder import export_knowledge
+    from lineage.metrics import summarise_all
+    from lineage.runs.folder import new_folder
+    from lineage.runs.foresee import check_kept
+    from lineage.runs.migrate import NAME, carry, migration
 
     target: Path = options.target
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise LineageError(f"{target} is there and no empty folder: name a new one")
     version, *overrides = options.to
-    config = compose.load([*overrides, "experiment.name=migrate"], version)
-    came = import_knowledge(options.source)
+    config = compose.load([*overrides, f"experiment.name={NAME}"], version)
+    job = migration(config, options.source, version, options.allow_drop)
+    found, warnings = start_told(job)
+    if options.json and options.dry_run:
+        say_json(console, document(found[0], warnings))
+    elif not options.json:
+        show_foresight(console, found, warnings)
+    if options.dry_run:
+        return
     folder = new_folder(config)
-    if folder.exists():
-        # Its answers would be replayed, to whatever was asked there.
-        raise LineageError(f"{folder} is there already: choose another run.name")
-    with locked(folder), busy(console, f"{config.migration.kind} to {version}"):
-        left = carry(config, came, version, folder)
-    export_knowledge(left, target)
-    say(
-        console,
-        f"{len(came.memories)} memories and {len(came.docs)} docs came, {len(left.memories)} and "
-        f"{len(left.docs)} are in {target}; what was asked and answered is in {folder}",
-    )
+    if not job.config.start.allow_drop:
+        check_kept(found, "say --allow-drop", unsure=False)
+    with busy(console, f"{config.migration.kind} to {version}"):
+        carried = carry(job, found[0], folder)
+        (summary,) = summarise_all(connect(folder)).values()
+        atomic_write(folder / "metrics.json", json.dumps(summary, indent=1).encode())
+    export_knowledge(carried.knowledge, target)
+    left, came = carried.knowledge, job.start.knowledge
+    said = document(carried.became, warnings) | {"run": str(folder), "out": str(target)}
+    if options.json:
+        say_json(console, said)
+    else:
+        if carried.became.fates != found[0].fates:
+            show_foresight(console, (carried.became,), ())
+        say(
+            console,
+            f"{len(came.memories)} memories and {len(came.docs)} docs came, {len(left.memories)} "
+            f"and {len(left.docs)} are in {target}; what was asked and answered: lineage show "
+            f"{folder}",
+        )

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lineage.commands import Commands, add_command, run, train
 from lineage.commands.flags import Asked, add_flags, planned, show_help
+from lineage.commands.foretold import start_told
 from lineage.commands.plan_parts import (
     Points,
     answered,
@@ -41,6 +42,7 @@ from lineage.report.terminal import show_sheet
 
 if TYPE_CHECKING:
     from lineage.runs.forecast import Forecast
+    from lineage.runs.plan import Job
 
 EXAMPLES = """\
 examples:
@@ -138,8 +140,19 @@ def reckoned(points: Points) -> dict[str, Any]:
         "engines": serving,
         "order": order,
         "total": whole,
-        "notes": [*(one["said"] for one in order), *_notes(whole, found, config.run.root)],
+        "notes": [
+            *(one["said"] for one in order),
+            *_notes(whole, found, config.run.root),
+            *_starts(jobs),
+        ],
     }
+
+
+def _starts(jobs: Sequence[Job]) -> list[str]:
+    """Return what becomes of the folders that runs begin with, each said once."""
+    told = [start_told(job) for job in jobs]
+    said = (line for found, warnings in told for line in (*(f.sentence for f in found), *warnings))
+    return list(dict.fromkeys(said))
 
 
 def _total(found: Sequence[Forecast]) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from rich.console import Console
 from lineage import compose
 from lineage.commands.application import Task, folder_of_job
 from lineage.commands.flags import Asked
+from lineage.commands.foretold import check_start
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
 from lineage.core.tasks import Suite
 from lineage.core.text import one_line
+from lineage.log.record import RECORD
 from lineage.log.sweep import Point, read_sweep, update_sweep
 from lineage.report.objective import objective
 from lineage.runs.plan import prepare
@@ -151,6 +153,8 @@ class Sweep(Task):
                 # A file of tasks may be large: those of one are the same for all.
                 alike = suites.setdefault(json.dumps(config.suite, sort_keys=True), job.suite)
                 place, job = self.folder / point.folder, replace(job, suite=alike)
+                if not (place / RECORD).exists():
+                    check_start(job)
                 jobs.append(Ready(point.folder, told[point.number], place, job))
                 ready[point.folder] = point, config
             except (LineageError, OSError) as error:

@@ -13,7 +13,9 @@ from lineage import compose
 from lineage.commands import Commands, add_command
 from lineage.commands.application import run_once, started
 from lineage.commands.flags import add_flags
+from lineage.commands.foretold import announce
 from lineage.core.config import Config
+from lineage.log.record import RECORD
 
 if TYPE_CHECKING:
     from lineage.commands.sweeping import Kind
@@ -49,6 +51,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         return
     config = compose.load(asked.overrides, name=asked.name)
     job = check(config, console)
+    announce(job, console)
     run_once(asked, config, lambda folder: execute(options, config, folder, console, job))
 
 
@@ -64,9 +67,11 @@ def one_point(config: Config, folder: Path, console: Console) -> float | None:
     from lineage.report.objective import objective
     from lineage.runs.run import execute as execute_run
 
-    return objective(
-        config.log.objective, execute_run(config, folder, console, release, latest=False)
-    )
+    job = check(config, console)
+    if not (folder / RECORD).exists():
+        announce(job, console)
+    summary = execute_run(config, folder, console, release, latest=False, job=job)
+    return objective(config.log.objective, summary)
 
 
 def check(config: Config, console: Console) -> Job:

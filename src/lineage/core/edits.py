@@ -8,16 +8,20 @@ nothing, and the others still count.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.knowledge import IMPORT, Doc, Knowledge, Memory, Origin
 from lineage.core.plaintext import spaced
 
 Entry = TypeVar("Entry", Memory, Doc)
 APPLIED = "applied"
 OVERFLOW = "overflow"
+TOGETHER = 64
+"""Memories that overflow at once and are still dropped one by one."""
+_NUMBERED = re.compile(r"[a-z][0-9]{1,18}")
 SPARE = 8
 """A text this many times too long is rejected unread: white space alone does not explain it."""
 
@@ -141,18 +145,65 @@ def _apply(knowledge: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> 
 def overflow(
     knowledge: Knowledge, fits: Callable[[Knowledge], bool], used: frozenset[str]
 ) -> tuple[Change, ...]:
-    """Drop memories until `fits`: the oldest first, those in `used` (ids) after all others."""
+    """Drop as few memories as make the rest fit, in the order of `going`.
+
+    `fits` is asked about the logarithm of their number times. Each drop is a change of its own;
+    where more than `TOGETHER` go, all are dropped in one, and each change leads from the Knowledge
+    that came to what is left: snapshots of each between would take the square of their number.
+    """
+    if fits(knowledge):
+        return ()
+    order = going(knowledge, used)
+    count = _fewest(len(order), lambda n: fits(_without(knowledge, order[:n])))
+    outcomes = [Outcome(Edit("drop", id=one.id), one.id, OVERFLOW) for one in order[:count]]
+    if count > TOGETHER:
+        kept = _without(knowledge, order[:count])
+        return tuple(Change(knowledge, kept, outcome) for outcome in outcomes)
     changes = []
-    while knowledge.memories and not fits(knowledge):
-        oldest = min(
-            knowledge.memories,
-            key=lambda m: (m.id in used, m.edited.generation, int(m.id[1:])),
-        )
-        kept = knowledge.evolve(memories=tuple(m for m in knowledge.memories if m is not oldest))
-        outcome = Outcome(Edit("drop", id=oldest.id), oldest.id, OVERFLOW)
+    for memory, outcome in zip(order, outcomes, strict=False):
+        kept = _without(knowledge, [memory])
         changes.append(Change(knowledge, kept, outcome))
         knowledge = kept
     return tuple(changes)
+
+
+def going(knowledge: Knowledge, used: frozenset[str]) -> list[Memory]:
+    """Return the memories in the order in which they go where not all have room.
+
+    Those in `used` (ids) go after all others. Of the others the least recently edited goes first:
+    by generation, and in one generation that which was added first. What came from a folder has an
+    order but no age: it goes before what was written in that generation, and of it what stands last
+    goes first, as people put first what matters.
+    """
+
+    def rank(memory: Memory) -> tuple[bool, int, bool, int]:
+        number = int(memory.id[1:]) if _NUMBERED.fullmatch(memory.id) else 0
+        imported = memory.created.version == IMPORT
+        return (
+            memory.id in used,
+            memory.edited.generation,
+            not imported,
+            -number if imported else number,
+        )
+
+    return sorted(knowledge.memories, key=rank)
+
+
+def _without(knowledge: Knowledge, gone: Sequence[Memory]) -> Knowledge:
+    ids = {memory.id for memory in gone}
+    return knowledge.evolve(memories=tuple(m for m in knowledge.memories if m.id not in ids))
+
+
+def _fewest(most: int, enough: Callable[[int], bool]) -> int:
+    """Return the least number up to `most` that is `enough`; whatever is more is enough too."""
+    high = 1
+    while high < most and not enough(high):
+        high *= 2
+    low, high = high // 2 + 1, min(high, most)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return high
 
 
 def _add(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Knowledge, str]:

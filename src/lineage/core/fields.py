@@ -7,9 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from lineage.core.errors import LineageError, nearest
@@ -26,6 +35,8 @@ Whole = Annotated[int, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1)]
 Number = Annotated[float, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+AUTO: Literal["auto"] = "auto"
+"""What a number may be that lineage finds itself."""
 SHOWN = 80
 """Letters of a wrong value that an error quotes."""
 WRONG_TYPE = ("_type", "_from_float", "_parsing")
@@ -53,6 +64,17 @@ def _bookable(gpus: float) -> float:
 
 Gpus = Annotated[float, Strict(), Field(ge=0), AfterValidator(_bookable)]
 """GPUs as Ray books them: several, or a fraction of one, never a fraction of several."""
+
+
+def _or_auto(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    return AUTO if value == AUTO else handler(value)
+
+
+if TYPE_CHECKING:
+    Automatic = int | Literal["auto"]
+else:
+    # A union of both would put the name of its option into each error's place.
+    Automatic = Annotated[int, Strict(), Field(ge=1), WrapValidator(_or_auto)]
 
 
 def key(

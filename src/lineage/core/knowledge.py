@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+IMPORT = "import"
+"""The version of the origin of entries that came from a folder which others wrote."""
+
 
 @dataclass(frozen=True)
 class Origin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -64,9 +64,10 @@ class _Record:
     engine: dict[str, Any] | None = None
     others: Number | None = None
     given_up: list[str] | None = None
-    memory_budget: Whole | None = None
+    memory_budget: Whole | Literal["auto"] | None = None
     code: dict[str, str | None] | None = None
     changes: list[dict[str, Any]] | None = None
+    migration: str | None = None
     training: str | None = None
     training_hash: str | None = None
     parent: str | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 
+from lineage.core.config import Config
 from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.core.errors import LineageError
 
@@ -48,6 +49,16 @@ def registry(config: ModelConfig) -> dict[str, ModelVersion]:
 def version(name: str, config: VersionConfig) -> ModelVersion:
     """Return the version `name` as `config` describes it."""
     return ModelVersion(name, **{one.name: getattr(config, one.name) for one in fields(config)})
+
+
+def window_of(config: Config, name: str) -> int:
+    """Return the context window (tokens) of version `name`, or that of what it is trained from.
+
+    Raises LineageError as `lookup` does.
+    """
+    while name not in config.model.versions and name in config.schedule.trained:
+        name = config.schedule.trained[name]
+    return lookup(registry(config.model), name).context_window
 
 
 def lookup(

@@ -236,6 +236,8 @@ def along(axis: Axes, places: Sequence[int], name: str, room: float) -> None:
 def key(axis: Axes) -> None:
     """Name what is drawn in `axis`, in room of its own above it: no line runs through a name."""
     names = axis.get_legend_handles_labels()[1]
+    if not names:
+        return
     figure: Any = axis.get_figure()
     box = axis.get_position()
     width, height = (box.width, box.height) * figure.get_size_inches()

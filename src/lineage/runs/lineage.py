@@ -24,6 +24,7 @@ from lineage.log.reader import finished, read_steps
 from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Engine
 from lineage.models.replay import Replay
+from lineage.models.versions import window_of
 from lineage.runs.arms import Arm, inputs_of
 from lineage.runs.finetune import tune
 from lineage.runs.plan import Job
@@ -139,6 +140,7 @@ class _Lineage:
             log=log,
             docs=docs,
             past=past,
+            window=window_of(config, version),
         )
 
     async def _generation(
@@ -249,9 +251,7 @@ def _log_reward(
     """Log the reward of this generation's handoff, part by part."""
     scores, doc_tokens = outcome(plan.probes, probes)
     memory_tokens = context.memory_tokens(after)
-    reward = handoff_reward(
-        scores, memory_tokens, config.agent.memory_budget, doc_tokens, config.reward
-    )
+    reward = handoff_reward(scores, memory_tokens, context.memory_budget, doc_tokens, config.reward)
     context.write(
         "reward",
         "reward",

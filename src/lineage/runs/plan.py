@@ -158,18 +158,19 @@ def _check_windows(job: Job) -> None:
     answer = max(agent.act_tokens, agent.edit_tokens * edits, agent.document_tokens)
     if any(arm.policy == "rewrite-all" for arm in arms):
         answer = max(answer, agent.rewrite_tokens)
-    needed = rules + agent.memory_budget + docs + answer
-    if any(arm.receives.transcript for arm in arms):
-        needed = max(needed, rules + agent.transcript_tokens + agent.act_tokens)
     for name in job.versions:
         window = lookup(versions, name, on_shelf).context_window
+        budget = agent.budget(window)
+        needed = rules + budget + docs + answer
+        if any(arm.receives.transcript for arm in arms):
+            needed = max(needed, rules + agent.transcript_tokens + agent.act_tokens)
         if window < needed:
             raise LineageError(
                 f"the context window of {name} is {window} tokens, but rules, memory budget, "
                 f"docs or transcript, and answer need about {needed}: lower agent.memory_budget, "
                 "agent.doc_tokens or agent.transcript_tokens"
             )
-        turns = rules + agent.memory_budget + docs + agent.history_tokens + agent.summary_tokens
+        turns = rules + budget + docs + agent.history_tokens + agent.summary_tokens
         if window < turns:
             raise LineageError(
                 f"the context window of {name} is {window} tokens, but an episode of many turns "

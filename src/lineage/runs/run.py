@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,14 +198,20 @@ async def work(
         _note_served(folder, engine, load, shards.left_out if shards is not None else ())
 
 
-def describe(job: Job, folder: Path) -> None:
-    """Write `run.json` and then `config.yaml`; refuse a folder that holds another run.
+def describe(job: Job, folder: Path, more: Mapping[str, Any] | None = None) -> None:
+    """Write `run.json`, with what `more` it holds, then `config.yaml`.
+
+    Raises LineageError where the folder holds another run, or one that is not gone on with.
 
     A record that was lost is written again, without what only it knew.
     """
     file, config, source = folder / "run.json", job.config, job.suite.fingerprint
     if file.exists():
         record = read_record(folder)
+        if "migration" in record:
+            raise LineageError(
+                f"{folder} is a migration, which is not gone on with: lineage migrate begins anew"
+            )
         found = record.get("config_hash")
         if found != job.hash:
             raise LineageError(
@@ -238,6 +244,7 @@ def describe(job: Job, folder: Path) -> None:
         "engine": {"kind": config.engine.kind},
         "code": code(),
         "libraries": libraries(config.engine.kind),
+        **(more or {}),
     }
     if known := {one.config_hash for one in read_records(folder)} - {""}:
         if known != {job.hash}:

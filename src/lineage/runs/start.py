@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lineage.core.config import Config
+from lineage.core.config import Config, StartConfig
+from lineage.core.credentials import Redacted, redact
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.log.reader import knowledge_of, read_snapshots
-from lineage.markdown.folder import import_knowledge
+from lineage.markdown.folder import read_folder
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,15 @@ class Start:
     """The Knowledge of the first generation, its ancestry, and which generation and pairs run.
 
     `ancestry` are the snapshots that lead to `knowledge`, so that the run's own log holds them.
+    Of a folder `warnings` say what is not as it may seem, and `redacted` what was taken out of it.
     """
 
     knowledge: Knowledge = EMPTY
     ancestry: tuple[Knowledge, ...] = ()
     generation: int = 0
     pairs: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+    redacted: Redacted = field(default_factory=lambda: Redacted(EMPTY))
 
 
 def start_of(config: Config) -> Start:
@@ -34,7 +38,7 @@ def start_of(config: Config) -> Start:
     if start.folder and start.run:
         raise LineageError("start.folder and start.run are both set: leave one null")
     if start.folder:
-        return Start(import_knowledge(Path(start.folder)).rooted(), pairs=every)
+        return from_folder(Path(start.folder), start, every)
     if not start.run:
         return Start(pairs=every)
     if start.generation + 1 >= len(config.schedule.versions):
@@ -57,3 +61,16 @@ def start_of(config: Config) -> Start:
             )
         chain.append(snapshots[chain[-1].parent])
     return Start(chain[0], tuple(chain[1:]), start.generation + 1, (start.pair,))
+
+
+def from_folder(folder: Path, start: StartConfig, pairs: tuple[int, ...]) -> Start:
+    """Return the start with what `folder` holds, without the credentials in it unless kept.
+
+    Raises LineageError as `read_folder` does.
+    """
+    found = read_folder(folder)
+    redacted = redact(found.knowledge)
+    if start.secrets == "keep":
+        redacted = Redacted(found.knowledge, redacted.kinds)
+    came = redacted.knowledge.rooted()
+    return Start(came, pairs=pairs, warnings=found.warnings, redacted=redacted)

@@ -30,6 +30,7 @@ from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Engine, TokenCounter
 from lineage.models.recorder import Recorder
 from lineage.models.replay import Replay
+from lineage.models.versions import window_of
 from lineage.search import Library, make_ranker
 from lineage.training.diagnostics import Diagnostics, diagnose, opening
 from lineage.training.histories import Source
@@ -110,6 +111,7 @@ class Room(ABC):
                 make_ranker(agent.ranking, agent.embedding_model, Path(config.run.cache))
             ),
             past=Library(make_ranker("bm25")),
+            window=window_of(sampling.config, self.train.parent),
             serving=sampling.serving,
         )
         self.log.snapshot(self.history.knowledge)
@@ -217,7 +219,7 @@ class Handoffs(Room):
         scores, read = outcome(task_instances, attempts)
         tokens = self.context.memory_tokens(knowledge)
         stale = self.course.stale * (diagnose(knowledge, tokens, "", plan.world).staleness or 0.0)
-        budget = self.context.config.memory_budget
+        budget = self.context.memory_budget
         return handoff_reward(scores, tokens, budget, read, self.reward_weights, stale)
 
 
@@ -241,7 +243,7 @@ class Episodes(Room):
             attempt.score,
             attempt.doc_tokens,
             families.count(self.task_instance.family) / len(families),
-            self.context.config.memory_budget,
+            self.context.memory_budget,
             self.reward_weights,
         )
         return self._rewarded(prefix, rollout, rollout.knowledge, found)

@@ -10,5 +10,5 @@ from lineage.core.knowledge import Knowledge
 
 async def distil(context: Context, legacy: Legacy) -> Knowledge:
     """Return the Knowledge with its memories within `migration.distil_share` of the budget."""
-    budget = int(context.config.memory_budget * legacy.config.distil_share)
+    budget = int(context.memory_budget * legacy.config.distil_share)
     return await fit(context, "migrate", legacy.knowledge, budget=budget)

@@ -19,9 +19,13 @@ from lineage.core.knowledge import Doc, Knowledge, Memory
 
 
 async def rewrite(context: Context, legacy: Legacy) -> Knowledge:
-    """Return the Knowledge with each entry restated; one that fails stays as it was."""
+    """Return the Knowledge with each entry restated; one that fails stays as it was.
+
+    So does a doc that is too long to be shown whole: what was left out would be lost.
+    """
     knowledge = legacy.knowledge
-    for proposal in await asyncio.gather(*(_restate(context, one) for one in knowledge.entries)):
+    shown = (e for e in knowledge.entries if isinstance(e, Memory) or context.whole(e))
+    for proposal in await asyncio.gather(*(_restate(context, one) for one in shown)):
         knowledge = after(knowledge, enact(context, "migrate", knowledge, proposal, kind="migrate"))
     return await fit(context, "migrate", knowledge)
 

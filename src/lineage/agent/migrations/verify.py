@@ -61,7 +61,7 @@ async def _attempt(
     context: Context, entry: Memory | Doc, number: int, task: Task, world: World
 ) -> float | None:
     alone = EMPTY.evolve(memories=(entry,)) if isinstance(entry, Memory) else EMPTY
-    opened = (entry,) if isinstance(entry, Doc) else ()
+    opened = (context.shown(entry),) if isinstance(entry, Doc) else ()
     turns = prompts.act_turns(alone, task.prompt, opened, instructions=context.suite.instructions)
     name = f"verify-{entry.id}-{number:02d}"
     about: dict[str, Any] = {

@@ -1,0 +1,69 @@
+"""The node `agent` of the configuration: how an instance works, and hands over. See `config`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from lineage.core.fields import AUTO, NODE, Automatic, Number, Share, Whole, key
+
+Policy = Literal["append", "edit", "rewrite-all"]
+Opening = Literal["first", "gate", "choice", "native"]
+
+
+@dataclass(frozen=True, config=NODE)
+class AgentConfig:
+    """How an instance works and hands over."""
+
+    memory_budget: Automatic = key(
+        "of the memory block, by the version's tokenizer; auto: memory_share of its window",
+        "tokens, or auto",
+    )
+    memory_share: Number = key("of memory_budget auto", "share", default=0.15, gt=0, lt=1)
+    memory_chars: Whole = key("longest memory", "characters", ge=1)
+    episodes_per_handoff: Whole = key("", "episodes a handoff", ge=1)
+    wrong_answers: bool = key("show answers that were wrong when handing over")
+    edits_per_episode: Whole = key("that a handoff may propose", "edits an episode", ge=1)
+    compress_edits: Whole = key("that a request to compress may propose", "edits", ge=1)
+    rewrite_notes: Whole = key("policy rewrite-all: most that it may write", "notes", ge=1)
+    rewrite_tokens: Whole = key("policy rewrite-all: longest list", "tokens", ge=1)
+    policy: Policy = key("handoff policy: see lineage.agent.policies")
+    docs: bool = key("write and open docs")
+    episodes_per_doc: Whole = key("", "episodes a doc", ge=1)
+    doc_title_chars: Whole = key("longest title", "characters", ge=1)
+    doc_body_chars: Whole = key("longest body", "characters", ge=1)
+    doc_line_chars: Whole = key("longest line", "characters", ge=1)
+    doc_tokens: Whole = key("longest body, by the version's own tokenizer", "tokens", ge=1)
+    docs_opened: Whole = key("at most", "docs an episode", ge=1)
+    search_results: Whole = key("that a search offers", "docs", ge=1)
+    ranking: Literal["bm25", "dense", "hybrid"] = key("by words; by meaning; by both")
+    embedding_model: str | None = key(
+        "dense, hybrid: folder of a sentence-transformers model; null: an installed MiniLM",
+        default=None,
+    )
+    opening: Opening = key(
+        "first: the best are opened; gate: where they cover the task; choice: it picks; native: by "
+        "tool calls"
+    )
+    gate: Share = key(
+        "gate: least that a doc covers, where the version has none of its own",
+        "see lineage.search.relevance",
+    )
+    transcript_tokens: Whole = key("of past episodes, arm transcript", "tokens", ge=1)
+    retrieved_episodes: Whole = key("in the prompt of arm retrieval", "episodes", ge=1)
+    act_tokens: Whole = key("longest answer or action", "tokens", ge=1)
+    turns: Whole = key("of an episode in an environment, at most", "actions", ge=1)
+    episode_tokens: Whole = key("and what they may take together", "tokens", ge=1)
+    observation_chars: Whole = key("that an environment shows at once", "characters", ge=1)
+    history_tokens: Whole = key("of an episode's turns, or a text to learn from", "tokens", ge=1)
+    summary_tokens: Whole = key("what is over that is summed up in so many", "tokens", ge=1)
+    edit_tokens: Whole = key("longest single edit", "tokens", ge=1)
+    document_tokens: Whole = key("longest doc as written", "tokens", ge=1)
+    temperature: Number = key("of sampling", "0: the likeliest token", ge=0, le=10)
+
+    def budget(self, window: int) -> int:
+        """Return the memory budget (tokens) of a reader with a context `window` (tokens)."""
+        if self.memory_budget == AUTO:
+            return max(int(self.memory_share * window), 1)
+        return self.memory_budget

@@ -1,0 +1,36 @@
+"""The token counter of a version before any engine is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from lineage.core.config import Config
+from lineage.models.checkpoint import locate
+from lineage.models.protocol import TokenCounter
+from lineage.models.surrogate import count_tokens
+from lineage.models.versions import lookup, registry
+
+TOKENIZER = "tokenizer.json"
+"""The file of a checkpoint that the `tokenizers` library reads."""
+
+
+def counter_of(config: Config, version: str) -> TokenCounter | None:
+    """Return how the engine of `config` will count the tokens of `version`.
+
+    A checkpoint is fetched or converted first, as the engine would. None where that cannot be told
+    here: another machine may have the checkpoint, another kind of engine its own tokenizer.
+    """
+    while version in config.schedule.trained:
+        version = config.schedule.trained[version]
+    if config.engine.kind == "surrogate":
+        return count_tokens
+    if config.engine.kind != "vllm":
+        return None
+    try:
+        found = locate(lookup(registry(config.model), version), Path(config.run.cache))
+        loaded = Tokenizer.from_file(str(found.checkpoint / TOKENIZER))
+    except Exception:  # ours where it is missing; the library's is of no kind of its own
+        return None
+    return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
