@@ -21,12 +21,13 @@ train: setup ## train a version: make train ARGS="agent=writer method=rft"
 run: setup ## run an experiment: make run ARGS="engine=surrogate suite.drift=0.1"
 	@$(bin)/lineage run $(ARGS)
 
-test: setup lint ## lint, types, fast tests, then tests with a real vLLM engine
-	$(bin)/python -m pytest -m "not engine" $(workers)
+test: setup lint ## lint, types, fast tests, tests on Ray nodes, tests with a real vLLM engine
+	$(bin)/python -m pytest -m "not cluster and not engine" $(workers)
+	$(bin)/python -m pytest -m cluster $(workers)
 	$(bin)/python -m pytest -m engine
 
 test-full: setup ## the fast tests with all cases of what is fuzzed and drawn (minutes)
-	$(bin)/python -m pytest -m "not engine" --hypothesis-profile full $(workers)
+	$(bin)/python -m pytest -m "not cluster and not engine" --hypothesis-profile full $(workers)
 
 soak: setup ## runs in shards under 100 random kills (an hour): make soak ARGS="--kills 20 --seed 7"
 	$(bin)/python tests/soak.py $(ARGS)

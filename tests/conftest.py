@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -34,6 +35,22 @@ LONG = (
     *("resume", "upgrade", "reasoning", "results", "compaction", "placement", "open"),
 )
 """Files that take long, about the longest first: so all workers end at about the same time."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let each of several workers compute with one thread: those of torch wait for each other by
+    turning round, which took six times a tiny training's own time from the other workers.
+    """
+    if config.getoption("numprocesses", None):
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file without a test of the only marker asked for: with torch it takes seconds."""
+    asked = config.getoption("markexpr")
+    if asked not in ("cluster", "engine") or collection_path.suffix != ".py":
+        return None
+    return f"mark.{asked}" not in collection_path.read_text() or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -154,6 +154,7 @@ async def _kill_while_open(tmp_path: Path) -> None:
         assert processes and not [one for one in processes if one.is_running()]
 
 
+@pytest.mark.cluster
 def test_a_replica_that_dies_is_restarted_and_its_open_requests_run_again(tmp_path: Path) -> None:
     asyncio.run(_kill_while_open(tmp_path))
     assert not left_behind()
@@ -180,6 +181,7 @@ async def _hang_while_open(tmp_path: Path) -> None:
         await made.close()
 
 
+@pytest.mark.cluster
 def test_a_replica_that_hangs_is_started_again_and_its_open_requests_run_again(
     tmp_path: Path,
 ) -> None:
@@ -216,6 +218,7 @@ def test_a_request_that_comes_during_a_restart_waits_and_kills_nothing(
     assert replica.health == Health(3, State.HEALTHY, 1, "lost")
 
 
+@pytest.mark.cluster
 def test_too_few_cpus_is_one_clear_line(tmp_path: Path) -> None:
     async def start() -> None:
         made = fleet(tmp_path, "engine.vllm.cpus=1000", "engine.start_timeout_s=1")
@@ -239,6 +242,7 @@ def of_environment(name: str, value: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.cluster
 def test_a_hosted_run_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:
     # Not below `tmp_path`, which is too long for Ray's sockets.
     with tempfile.TemporaryDirectory(prefix="lineage-") as place:

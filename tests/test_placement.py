@@ -164,6 +164,7 @@ def one_gpu() -> Iterator[None]:
         yield
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("one_gpu")
 def test_two_engines_share_a_gpu_and_a_third_finds_no_room(tmp_path: Path) -> None:
     half = "engine.vllm.gpus=0.5"
@@ -178,6 +179,7 @@ def test_two_engines_share_a_gpu_and_a_third_finds_no_room(tmp_path: Path) -> No
     assert "lower engine.replicas" in said
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("one_gpu")
 def test_an_engine_may_leave_the_gpu_to_others(tmp_path: Path) -> None:
     found = placed(fleet(tmp_path, "engine.vllm.gpus=0"), BASE)
@@ -187,6 +189,7 @@ def test_an_engine_may_leave_the_gpu_to_others(tmp_path: Path) -> None:
     assert found["record"]["settings"]["max_in_flight"] == 256
 
 
+@pytest.mark.cluster
 @pytest.mark.usefixtures("one_gpu")
 def test_too_few_gpus_is_one_clear_line(tmp_path: Path) -> None:
     short = (*parallel(2), "engine.start_timeout_s=2")
@@ -203,6 +206,7 @@ def uneven() -> Iterator[str]:
         yield str(nodes.address)
 
 
+@pytest.mark.cluster
 def test_a_tensor_parallel_engine_is_on_one_node(uneven: str, tmp_path: Path) -> None:
     found = placed(fleet(tmp_path, *parallel(3), "engine.replicas=2"), BASE)
     assert found["bundles"] == [[{"CPU": 1.0, "GPU": 3.0}]] * 2
@@ -212,6 +216,7 @@ def test_a_tensor_parallel_engine_is_on_one_node(uneven: str, tmp_path: Path) ->
     assert found["record"]["settings"]["tensor_parallel"] == 3
 
 
+@pytest.mark.cluster
 def test_the_stages_of_an_engine_are_whole_on_uneven_nodes(uneven: str, tmp_path: Path) -> None:
     # By single GPUs Ray would put three on one node and one on another.
     found = placed(fleet(tmp_path, *parallel(2, 2)), BASE)
@@ -222,6 +227,7 @@ def test_the_stages_of_an_engine_are_whole_on_uneven_nodes(uneven: str, tmp_path
     assert found["record"]["settings"]["gpus"] == 4.0
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -241,6 +247,7 @@ def test_a_cluster_without_room_says_what_to_lower(
     assert words in said
 
 
+@pytest.mark.cluster
 def test_what_was_booked_is_free_again(uneven: str) -> None:
     assert sorted(gpus_by_node().values()) == [1.0, 3.0, 3.0]
     asyncio.run(until_left(7.0))

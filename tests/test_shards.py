@@ -178,6 +178,7 @@ def wide(tmp: Path, *overrides: str) -> Config:
     return surrogate(tmp, *WIDE, *PATIENT, *SLOW, *overrides)
 
 
+@pytest.mark.cluster
 def test_the_log_of_a_run_in_shards_is_that_of_one_process(
     nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_the_log_of_a_run_in_shards_is_that_of_one_process(
     assert not list(folder.glob("journal/*"))
 
 
+@pytest.mark.cluster
 def test_a_shard_and_an_engine_that_are_killed_cost_no_step(
     nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -208,6 +210,7 @@ def test_a_shard_and_an_engine_that_are_killed_cost_no_step(
     assert failed(folder) == {Fault.SHARD_DIED: 1, Fault.ENGINE_DIED: 1}
 
 
+@pytest.mark.cluster
 def test_a_lineage_that_kills_its_shard_is_given_up_and_the_others_finish(
     nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -226,6 +229,7 @@ def test_a_lineage_that_kills_its_shard_is_given_up_and_the_others_finish(
     assert "given up: 000-shuffled, 001-" in faults_words(summarise(folder))
 
 
+@pytest.mark.cluster
 def test_a_run_whose_driver_and_then_keeper_are_killed_is_gone_on_with(
     nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +258,7 @@ def resumed(folder: Path) -> int | str | None:
     return ended.value.code
 
 
+@pytest.mark.cluster
 def test_a_node_that_is_killed_with_its_raylet_costs_no_step(
     nodes: Nodes, local: list[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ SELDOM = dict.fromkeys(OFTEN, 1) | {"engine": 4, "shard": 4}
 """What a whole run is begun anew after takes long."""
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(1_800)
 def test_ten_kills_cost_no_step() -> None:
     outcome = soaked(KILLS, SEED, SELDOM, head_seconds=5)

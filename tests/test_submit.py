@@ -404,6 +404,7 @@ def log_here(folder: Path, *words: str) -> list[dict[str, Any]]:
     return timeless(folder / "run")
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_runs_on_three_nodes_are_followed_live_and_log_what_runs_here_do(
     cluster: Cluster,
@@ -455,6 +456,7 @@ time.sleep(300)
 """
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_a_job_brings_files_is_left_stopped_and_goes_on_under_the_next_id(
     cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -497,6 +499,7 @@ def test_a_job_brings_files_is_left_stopped_and_goes_on_under_the_next_id(
         assert f"no job '{id}-3' at '{to[1]}': did you mean '{id}" in error
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("held", [None, "", "wrong"])
 def test_no_token_or_a_wrong_one_is_one_line(
     cluster: Cluster,

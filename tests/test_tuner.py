@@ -83,6 +83,7 @@ def test_a_surrogate_knows_what_it_was_trained_on_and_nothing_else(
     assert again == one
 
 
+@pytest.mark.cluster
 def test_a_hosted_surrogate_that_dies_still_knows_what_it_was_trained_on(tmp_path: Path) -> None:
     names = list(CODES)
     overrides = ["engine=surrogate", "engine.hosted=true", "arms=all", f"run.cache={tmp_path}"]
