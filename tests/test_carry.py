@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from io import StringIO
@@ -19,6 +20,8 @@ from lineage.commands.foretold import announce
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, IMPORT, Doc, Knowledge, Memory, Origin
 from lineage.markdown.folder import import_knowledge
+from lineage.models.counting import counter_of
+from lineage.models.factory import make_engine
 from lineage.models.surrogate import count_tokens
 from lineage.runs.foresee import CHANGED, CUT, KEPT, Foresight, Reader, foresee
 from lineage.runs.plan import prepare
@@ -217,6 +220,14 @@ def test_a_run_says_what_becomes_of_its_folder_and_is_refused_where_it_loses(
     assert console.file.getvalue().count("verbatim to") == 2  # type: ignore[attr-defined]
     same = replace(config, start=replace(config.start, allow_drop=True))
     assert compose.config_hash(same) == compose.config_hash(config)
+
+
+def test_tokens_are_counted_as_the_engine_will() -> None:
+    config = compose.load(["engine=surrogate", "+engine.surrogate.skills.default.token_letters=3"])
+    engine, text = make_engine(config), "Services listen."
+    version = config.schedule.versions[0]
+    count = counter_of(config, version)
+    assert count and count(text) == asyncio.run(engine.counter(version))(text)
 
 
 AGENT = compose.load(["engine=surrogate"])

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from lineage.core.config import Config
 from lineage.models.checkpoint import locate
 from lineage.models.protocol import TokenCounter
-from lineage.models.surrogate import count_tokens
+from lineage.models.surrogate import DEFAULT
+from lineage.models.surrogate import counter_of as lettered
 from lineage.models.versions import lookup, registry
 
 TOKENIZER = "tokenizer.json"
@@ -25,7 +26,8 @@ def counter_of(config: Config, version: str) -> TokenCounter | None:
     while version in config.schedule.trained:
         version = config.schedule.trained[version]
     if config.engine.kind == "surrogate":
-        return count_tokens
+        skills = config.engine.surrogate.skills
+        return lettered(skills.get(version, skills[DEFAULT]).token_letters)
     if config.engine.kind != "vllm":
         return None
     try:
