@@ -49,6 +49,7 @@ class AgentConfig:
     gate: Share = key(
         "gate: least that a doc covers, where the version has none of its own",
         "see lineage.search.relevance",
+        default=0.05,
     )
     transcript_tokens: Whole = key("of past episodes, arm transcript", "tokens", ge=1)
     retrieved_episodes: Whole = key("in the prompt of arm retrieval", "episodes", ge=1)
