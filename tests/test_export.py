@@ -17,7 +17,7 @@ from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.inspect.snapshots import Snapshots
 from lineage.log.views.connect import connect
-from lineage.markdown import folder, frontmatter
+from lineage.markdown import disk, frontmatter
 from lineage.markdown.bullets import bullets
 from lineage.markdown.folder import export_knowledge, import_knowledge, read_folder
 from lineage.markdown.format import doc_path, render
@@ -238,7 +238,7 @@ def test_line_ends_of_another_system_change_nothing(tmp_path: Path) -> None:
 
 
 def test_what_we_wrote_has_no_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "SIZE_LIMIT", 1000)
+    monkeypatch.setattr(disk, "SIZE_LIMIT", 1000)
     large = replace(SMALL, docs=(doc(4, "Zones", "é" * 2000),), memories=(memory(1, "a" * 2000),))
     export_knowledge(large, tmp_path)
     assert import_knowledge(tmp_path) == large
@@ -492,7 +492,7 @@ BOMB = "---\na: &a [x, x]\nb: [*a, *a]\n---\n"
         ("a.md", "---\n[a]: 2\n---\n", "a.md, line 2: a key of the front matter must be text"),
         ("a.md", "---\ntitle: [a]\n---\n", "a.md, line 2: title must be text"),
         ("b/a.md", b"one\ntwo \xff\n", "b/a.md, line 2: not UTF-8"),
-        ("a.md", b"a" * (folder.SIZE_LIMIT + 1), "a.md is over 1,048,576 bytes: split it"),
+        ("a.md", b"a" * (disk.SIZE_LIMIT + 1), "a.md is over 1,048,576 bytes: split it"),
         ("a.md", "---\nlineage-format: 2\n---\n", "a.md, line 2: lineage-format 2 is not read"),
         ("a.md", "---\nlineage-format: x\n---\n", "a.md, line 2: lineage-format must be a whole"),
         ("a.md", "---\nlineage-format: 1\n---\n", "a.md, line 1: id is missing"),

@@ -12,10 +12,15 @@ from pathlib import PurePosixPath
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
 from lineage.core.plaintext import spaced
+from lineage.markdown.adopted import IMPORT, SIDECAR, Reading, adopt, control_in, read_parts
+from lineage.markdown.blocks import ENDS
 from lineage.markdown.bullets import bullets, first_heading
+from lineage.markdown.conventions.interface import Finding, Form
+from lineage.markdown.conventions.loaded import Loaded
+from lineage.markdown.conventions.named import MARKDOWN
+from lineage.markdown.conventions.whole import Whole
 from lineage.markdown.frontmatter import (
     FENCE,
-    ODD,
     Flaw,
     Node,
     list_of,
@@ -30,30 +35,34 @@ from lineage.markdown.frontmatter import (
 INDEX = "MEMORY.md"
 DOCS = "docs"
 FORMAT = 1
+OURS = "lineage"
+"""The name of our own convention, as `--format` takes it."""
 MARK = "lineage-format"
 """The first key of the front matter of each file that we write."""
 SLUG = re.compile(r"[a-z0-9-]+\.md")
 _PLAIN_ID = re.compile(r"[a-z][0-9]{1,18}")
 _ANCHOR = re.compile(r"<!--([a-z][0-9]{1,18}|x-[0-9a-f]{16})-->")
-_TITLES = ("title", "name")
-"""Keys of a foreign doc's front matter that give its title, in order."""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a folder holds. `exported` is the Knowledge id that our own index names, or ""."""
-
-    knowledge: Knowledge
-    warnings: tuple[str, ...] = ()
-    exported: str = ""
-
-
-def interpret(files: Mapping[str, str], place: str = "") -> Reading:
+def interpret(
+    files: Mapping[str, str], place: str = "", names: frozenset[str] = frozenset(), format: str = ""
+) -> Reading:
     """Return what the texts `files` (by relative path) say; `place` stands before paths in errors.
 
-    Raises LineageError naming the file, and the line where there is one.
+    They are read as we write them where one of them is so, and else by `format`, the name of a
+    convention, or by the likeliest one. `names` are all files of the folder, for links to lead to.
+    Raises LineageError naming the file, and the line where there is one, of what we wrote.
     """
-    return _Folder(files, place).read()
+    names = names | files.keys()
+    if format in ("", OURS) and any(is_ours(text) for text in files.values()):
+        return _Folder(files, place, names).read()
+    texts = {path: text for path, text in files.items() if path != SIDECAR}
+    return adopt(read_parts(texts, names, format), files.get(SIDECAR, ""))
+
+
+def is_ours(text: str) -> bool:
+    """Whether `text` begins as each file that we write."""
+    return text.startswith((f"{FENCE}\n{MARK}:", f"{FENCE}\r\n{MARK}:"))
 
 
 def listed_docs(index: str) -> list[str]:
@@ -81,30 +90,40 @@ class _Folder:
 
     files: Mapping[str, str]
     place: str
+    names: frozenset[str]
     memories: list[Memory] = field(default_factory=list)
     docs: list[Doc] = field(default_factory=list)
     doc_ids: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     next_id: int = 1
     exported: str = ""
 
     def read(self) -> Reading:
         listed: list[str] = []
         if INDEX in self.files:
-            with self._naming(INDEX):
-                listed = self._read_index(*split(self.files[INDEX]))
+            if is_ours(self.files[INDEX]):
+                with self._naming(INDEX):
+                    listed = self._read_index(*split(_lines(self.files[INDEX])))
+            else:
+                self._read_foreign(INDEX, Loaded(lists=False))
         for path in listed:
             if path not in self.files:
                 self._fail(INDEX, f"{path} is listed but missing: put it back, or take it off docs")
-        others = sorted(self.files.keys() - {*listed, INDEX})
+        others = sorted(
+            path for path in self.files.keys() - {*listed, INDEX} if MARKDOWN.fullmatch(path)
+        )
         for path in (*listed, *others):
+            if not is_ours(self.files[path]):
+                self._read_foreign(path, Whole())
+                continue
             with self._naming(path):
-                self._read_doc(path, *split(self.files[path]))
+                self._read_doc(*split(_lines(self.files[path])))
         self._number(bool(others))
         knowledge = Knowledge(tuple(self.memories), tuple(self.docs), self.next_id)
         if self.exported and knowledge.id != self.exported:
             self.warnings.append(f"changed since it was exported as Knowledge {self.exported}")
-        return Reading(knowledge, tuple(self.warnings), self.exported)
+        return Reading(knowledge, tuple(self.findings), tuple(self.warnings), self.exported)
 
     def _fail(self, path: str, reason: str, line: int = 0) -> None:
         where = f"{self.place}{path}, line {line}" if line else f"{self.place}{path}"
@@ -121,15 +140,6 @@ class _Folder:
         """Add the memories of the index; return the paths of the docs that it lists."""
         values = {} if front is None else parse(front)
         found, more = bullets(body, 1 if front is None else front.count("\n") + 4)
-        if MARK not in values:
-            texts = [plain(" ".join(b.lines)).replace("\t", " ").strip() for b in found]
-            self.memories = [_new_memory(text) for text in texts if text]
-            self._warn_of_control(INDEX)
-            if more or values:
-                self._keep_index(values, front, body)
-            elif not self.memories:
-                self.warnings.append(f"{INDEX} holds no bullets: no memories")
-            return []
         _check_keys(values, (MARK, "knowledge", "next-id", "memories", "docs"))
         self.exported = text_of(values["knowledge"], "knowledge")
         self.next_id = number_of(values["next-id"], "next-id")
@@ -157,28 +167,31 @@ class _Folder:
         for handle in left:
             self.warnings.append(f"{INDEX}: memory {handle} has no bullet any more, it is dropped")
         if more:
-            self._keep_index({}, None, body)
+            self.docs.append(_index_doc(body))
+            self.warnings.append(
+                f"{INDEX} holds more than bullets: it is kept whole as a doc as well"
+            )
         return _listed(values["docs"])
 
-    def _keep_index(self, values: Mapping[str, Node], front: str | None, body: str) -> None:
-        self.docs.append(_foreign_doc(INDEX, values, front, body))
-        self.warnings.append(f"{INDEX} holds more than bullets: it is kept whole as a doc as well")
+    def _read_foreign(self, path: str, form: Form) -> None:
+        found = form.read(path, self.files[path], self.names)
+        self.findings += found.findings
+        if control := control_in(path, self.files[path]):
+            self.findings.append(control)
+        for part in found.parts:
+            origin = Origin(0, IMPORT, plain(path))
+            if part.kind == "memory":
+                self.memories.append(Memory("", part.text, origin, origin))
+            else:
+                self.docs.append(Doc("", part.title, part.text, origin, origin))
 
-    def _read_doc(self, path: str, front: str | None, body: str) -> None:
+    def _read_doc(self, front: str | None, body: str) -> None:
         values = {} if front is None else parse(front)
-        if MARK not in values:
-            self.docs.append(_foreign_doc(path, values, front, body))
-            self._warn_of_control(path)
-            return
         doc = _own_doc(values, body.removesuffix("\n"))
         if doc.id in self.doc_ids:
             raise Flaw(f"two files have the doc id {doc.id}: give one another", values["id"].line)
         self.doc_ids.add(doc.id)
         self.docs.append(doc)
-
-    def _warn_of_control(self, path: str) -> None:
-        if ODD.search(self.files[path]):
-            self.warnings.append(f"{path}: control characters were read as spaces")
 
     def _number(self, others: bool) -> None:
         """Give ids to the entries without one: memories in order, then docs in order."""
@@ -204,7 +217,7 @@ def _anchored(line: str) -> tuple[str, str]:
 
 
 def _new_memory(text: str) -> Memory:
-    origin = Origin(0, "import", INDEX)
+    origin = Origin(0, IMPORT, INDEX)
     return Memory("", text, origin, origin)
 
 
@@ -234,18 +247,14 @@ def _own_doc(values: Mapping[str, Node], body: str) -> Doc:
     return Doc(id, text_of(values["title"], "title"), body, created, edited)
 
 
-def _foreign_doc(path: str, values: Mapping[str, Node], front: str | None, body: str) -> Doc:
-    """Return a doc without an id. Front matter that says more than its title stays in its body."""
+def _index_doc(body: str) -> Doc:
     body = plain(body).strip("\n")
-    heading = first_heading(body)
-    given = {name: text_of(values[name], name) for name in _TITLES if name in values}
-    titles = (" ".join(plain(text).split()) for text in given.values())
-    title = next(filter(None, titles), "")
-    if front and front.strip() and (set(values) != set(given) or len(given) > 1 or "#" in front):
-        body = f"{FENCE}\n{plain(front)}\n{FENCE}\n{body}"
-    where = plain(path)
-    origin = Origin(0, "import", where)
-    return Doc("", title or heading or PurePosixPath(where).stem, body, origin, origin)
+    origin = Origin(0, IMPORT, INDEX)
+    return Doc("", first_heading(body) or PurePosixPath(INDEX).stem, body, origin, origin)
+
+
+def _lines(text: str) -> str:
+    return ENDS.sub("\n", text)
 
 
 def _origins(

@@ -43,13 +43,10 @@ class Finding:
     line: int = 0
 
     def __str__(self) -> str:
-        return f"{self.path}, line {self.line}: {self.what}" if self.line else self._whole()
-
-    def _whole(self) -> str:
-        return f"{self.path} {self.what}" if self.what.startswith("is ") else self._colon()
-
-    def _colon(self) -> str:
-        return f"{self.path}: {self.what}"
+        if self.line:
+            return f"{self.path}, line {self.line}: {self.what}"
+        is_verb = self.what.startswith(("is ", "cannot "))
+        return f"{self.path}{' ' if is_verb else ': '}{self.what}"
 
 
 @dataclass(frozen=True)
@@ -88,8 +85,9 @@ class Found:
 class Form(Protocol):
     """How one file is read and written."""
 
-    whole: bool
-    """Whether the file is one entry, which goes and comes with it."""
+    @property
+    def whole(self) -> bool:
+        """Whether the file is one entry, which goes and comes with it."""
 
     def read(self, path: str, text: str, files: frozenset[str]) -> Found:
         """Return the entries of `text`, the file at `path` in a folder that has `files`."""
@@ -101,19 +99,39 @@ class Form(Protocol):
         """Return `text` ("": a new file) with one more entry."""
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How each file of a folder is read, in order; what is in no form is no entry."""
+
+    forms: Mapping[str, Form]
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a new entry goes: a file, its form, and the index that is to name it ("": none)."""
+
+    path: str
+    form: Form
+    index: str = ""
+
+
 class Convention(Protocol):
     """How one kind of agent keeps its memory."""
 
-    name: str
-    """As `--format` has it."""
-    title: str
-    """As people call it."""
+    @property
+    def name(self) -> str:
+        """As `--format` has it."""
+
+    @property
+    def title(self) -> str:
+        """As people call it."""
 
     def recognise(self, texts: Texts) -> float | None:
         """Return how sure it is that `texts` are of its kind, from 0 to 1; None: they are not."""
 
-    def forms(self, texts: Texts) -> Mapping[str, Form]:
-        """Return the form of each file that it reads. What it leaves out is no entry."""
+    def layout(self, texts: Texts) -> Layout:
+        """Return how each of `texts` is read."""
 
-    def home(self, kind: Kind, slug: str, texts: Texts) -> tuple[str, Form, str]:
-        """Return where a new entry goes: a path, its form, and the path of an index or ""."""
+    def home(self, kind: Kind, slug: str, texts: Texts) -> Home:
+        """Return where a new entry goes, a doc by its `slug`: a name in ASCII letters."""

@@ -1,0 +1,221 @@
+"""Text that is always in an agent's prompt: each bullet, paragraph and block of it is a memory.
+
+A memory's text begins with what it stands under, the headings and the line that introduces its
+list, and a bullet keeps the bullets below it: apart from "Never do these:", "force-push to main"
+says the opposite. A line of an index that stands for a file of the folder is no memory; it gives
+that file's doc its title. Comments are for people, and stay in the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from lineage.markdown.blocks import Block, blocks, lines_of, without_comments
+from lineage.markdown.bullets import INDEX_TITLES
+from lineage.markdown.conventions.front import head_of
+from lineage.markdown.conventions.interface import Finding, Found, Line, Part, Source
+from lineage.markdown.frontmatter import plain
+from lineage.markdown.links import resolved
+
+_MARKER = re.compile(r"([ \t]*[-*+](?:[ \t]{1,4}|(?=\r|\n|\Z)))(.*)", re.DOTALL)
+_LINE = re.compile(
+    r"(?:\[(?P<label>[^\]]+)\]\((?P<path>[^)\s]+)(?:\s[^)]*)?\)|\[\[(?P<wiki>[^\]|]+)(?:\|[^\]]*)?\]\])"
+    r"(?P<hook>.*)",
+    re.DOTALL,
+)
+_HOOK = re.compile(r"[\s:\-–—]*")
+_BOLD = re.compile(r"(\*\*|__)(?!\s).+(?<!\s)\1[:.]?", re.DOTALL)
+_ABOVE = " > "
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A Markdown file that is in every prompt. `titles` are first headings that say nothing.
+
+    `lists` are whether a bullet that links to a file stands for that file; `front` is whether its
+    front matter is in the prompt, too.
+    """
+
+    titles: frozenset[str] = INDEX_TITLES
+    lists: bool = True
+    front: bool = True
+    structure: re.Pattern[str] | None = None
+    """Lines that load something and say nothing themselves."""
+    section: str = ""
+    """The heading under which new memories go, at the end."""
+    whole: bool = False
+
+    def read(self, path: str, text: str, files: frozenset[str]) -> Found:
+        """Return the memories of `text`, and the lines of it that stand for files."""
+        return _Reading(self, path, text, files).found()
+
+    def rewritten(self, text: str, part: Part, title: str, words: str) -> str:
+        """Return the lines of the memory as they were written, with other words."""
+        old = text[slice(*part.span)]
+        end = "\r\n" if "\r\n" in text else "\n"
+        marker = _MARKER.match(old)
+        is_item = marker is not None and _is_item(old)
+        words = words.removeprefix(part.lead)
+        _, comments = without_comments(old)
+        kept = [comment for comment in comments if "\n" not in comment and "\r" not in comment]
+        first, *rest = words.split("\n") if words else [""]
+        first = " ".join((first, *kept))
+        if is_item and marker:
+            gap = " " * len(marker[1].expandtabs(4))
+            rest = [f"{gap}{line}" if line.strip() else "" for line in rest]
+            first = (marker[1] if marker[1][-1:] in (" ", "\t") else f"{marker[1]} ") + first
+        last = end if old.endswith(("\n", "\r")) else ""
+        return end.join((first, *rest)) + last
+
+    def added(self, text: str, title: str, words: str) -> str:
+        """Return `text` with one more bullet, below its last line or that of its section."""
+        end = "\r\n" if "\r\n" in text else "\n"
+        lines = lines_of(text)
+        if lines and not lines[-1].endswith(("\n", "\r")):
+            lines[-1] += end
+        found, at, new = blocks(lines), len(lines), ""
+        if self.section:
+            found, new = self._of_section(found)
+            at = found[-1].end if found and not new else at
+        first, *rest = words.split("\n") if words else [""]
+        new = new and f"{end if lines else ''}## {new}{end}{end}"
+        if not new and found and found[-1].kind != "item":
+            new = end
+        new += end.join((f"- {first}", *(f"  {line}".rstrip() for line in rest))) + end
+        return "".join((*lines[:at], new, *lines[at:]))
+
+    def _of_section(self, found: Sequence[Block]) -> tuple[Sequence[Block], str]:
+        """Return the blocks up to the end of the section; of none, all and the section's name."""
+        heads = [n for n, block in enumerate(found) if block.kind == "heading"]
+        own = [n for n in heads if found[n].title.strip() == self.section]
+        if not own:
+            return found, self.section
+        level = found[own[-1]].level
+        after = (n for n in heads if n > own[-1] and found[n].level <= level)
+        return found[: next(after, len(found))], ""
+
+
+def listing(text: str, label: str, path: str) -> str:
+    """Return `text`, an index, with a line more that stands for the file at `path`."""
+    return Loaded().added(text, "", f"[{label}]({path})")
+
+
+def _is_item(text: str) -> bool:
+    found = blocks(lines_of(text))
+    return bool(found) and found[0].kind == "item"
+
+
+@dataclass
+class _Reading:
+    form: Loaded
+    path: str
+    text: str
+    files: frozenset[str]
+    parts: list[Part] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    listed: dict[str, list[Line]] = field(default_factory=dict)
+    headings: list[tuple[int, str]] = field(default_factory=list)
+
+    def found(self) -> Found:
+        head = head_of(self.text)
+        self.lines = lines_of(self.text)
+        self.starts = [0, *accumulate(len(line) for line in self.lines)]
+        above = len(lines_of(self.text[: head.end]))
+        if head.text.strip() and self.form.front:
+            self._add(plain(head.text.strip("\r\n")), (1, above - 1), "", "\n")
+        body = self.lines[above:]
+        found = blocks(body)
+        introduced, lead = 0, ""
+        for at, block in enumerate(found):
+            after = found[at + 1] if at + 1 < len(found) else None
+            span = (block.first + above, block.end + above)
+            said = self._said(span)
+            if block.kind == "heading":
+                self._enter(block, after, span)
+            elif block.kind == "text" and after and self._introduces(said, after):
+                lead, introduced = said.rstrip().rstrip(":").rstrip(), at + 1
+                continue
+            elif block.kind == "item":
+                self._item(block, above, lead if self._in_list(found, at, introduced) else "")
+            elif block.kind != "rule" and said.strip():
+                if not (self.form.structure and self.form.structure.fullmatch(said.strip())):
+                    gap = "\n" if "\n" in said.strip() else " "
+                    self._add(said, span, lead if introduced == at and lead else "", gap)
+        return Found(self.parts, self.findings, self.listed)
+
+    def _said(self, span: tuple[int, int]) -> str:
+        raw = plain(without_comments(self._raw(span).replace("\r\n", "\n").replace("\r", "\n"))[0])
+        return raw.strip("\n").rstrip()
+
+    def _raw(self, span: tuple[int, int]) -> str:
+        return "".join(self.lines[slice(*span)])
+
+    def _enter(self, block: Block, after: Block | None, span: tuple[int, int]) -> None:
+        title = plain(without_comments(block.title)[0]).strip()
+        while self.headings and self.headings[-1][0] >= block.level:
+            self.headings.pop()
+        says = title and title.casefold() not in self.form.titles
+        if says:
+            self.headings.append((block.level, title))
+        if says and (after is None or (after.kind == "heading" and after.level <= block.level)):
+            self.headings.pop()
+            self._add(title, span, "", " ")
+
+    @staticmethod
+    def _introduces(said: str, after: Block) -> bool:
+        """Whether a paragraph only says what the list or the code right below it is."""
+        words = said.strip()
+        if after.kind not in ("item", "list", "code") or not words:
+            return False
+        return words.rstrip("*_ ").endswith(":") or _BOLD.fullmatch(words) is not None
+
+    @staticmethod
+    def _in_list(found: Sequence[Block], at: int, introduced: int) -> bool:
+        """Whether the item `at` is of the list that the block before `introduced` introduces."""
+        return 0 < introduced <= at and found[introduced].group == found[at].group
+
+    def _item(self, block: Block, above: int, lead: str) -> None:
+        span, inner = (block.first + above, block.end + above), block.inner + above
+        marker = _MARKER.match(self._raw(span))
+        if marker is None:
+            return
+        width = len(marker[1].expandtabs(4))
+        own = [_MARKER.sub(r"\2", self.lines[span[0]], count=1), *self.lines[span[0] + 1 : inner]]
+        rest = [_dedented(line, width) for line in self.lines[inner : span[1]]]
+        first = " ".join(filter(None, (line.strip() for line in own)))
+        text = "\n".join((first, *(line.rstrip("\r\n") for line in rest)))
+        said, _ = without_comments(text)
+        first, *more = plain(said).strip().split("\n")
+        said = "\n".join((first.replace("\t", " "), *(line.rstrip() for line in more))).strip()
+        line = None if more or not self.form.lists else _LINE.fullmatch(said)
+        target = line and resolved(self.path, line["path"] or line["wiki"], self.files)
+        if line and target and target != self.path:
+            hook = _HOOK.sub("", line["hook"], count=1).strip()
+            label = ": ".join(filter(None, (line["label"] or line["wiki"], hook)))
+            self.listed.setdefault(target, []).append(Line(self.path, self._chars(span), label))
+        elif said and not (self.form.structure and self.form.structure.fullmatch(said)):
+            self._add(said, span, lead, " ")
+
+    def _add(self, said: str, span: tuple[int, int], lead: str, gap: str) -> None:
+        headings = tuple(title for _, title in self.headings)
+        context = _ABOVE.join(filter(None, (*headings, lead)))
+        lead = f"{context}:{gap}" if context else ""
+        source = Source(self.path, span[0] + 1, span[1], headings)
+        self.parts.append(
+            Part("memory", lead + said, source, self._chars(span), lead=lead)
+        )
+
+    def _chars(self, span: tuple[int, int]) -> tuple[int, int]:
+        return self.starts[span[0]], self.starts[span[1]]
+
+
+def _dedented(line: str, width: int) -> str:
+    """Return `line` without the first `width` columns of its indentation."""
+    at = column = 0
+    while at < len(line) and column < width and line[at] in " \t":
+        column += 4 - column % 4 if line[at] == "\t" else 1
+        at += 1
+    return line[at:]
