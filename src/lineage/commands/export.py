@@ -36,9 +36,12 @@ CHECK = """\
 examples:
   lineage check notes/
   lineage check notes/ --all
+  lineage check notes/ --format claude       not as what it seems to be
+  lineage check notes/ --strict              any warning fails, and all are listed
 
-Each bullet of MEMORY.md is a memory; every other .md file below the folder is a doc.
+What an agent has in every prompt is a memory, what it opens on demand a doc.
 """
+FORMAT = "read it as this kind of folder: lineage, claude, agents, cursor and so on"
 
 
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -59,6 +62,8 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     check.add_argument(
         "--all", action="store_true", help=f"list every entry, not the first {MOST_ROWS:,}"
     )
+    check.add_argument("--format", default="", metavar="NAME", help=FORMAT)
+    check.add_argument("--strict", action="store_true", help="a warning is an error")
     check.set_defaults(command=_check)
 
 
@@ -125,11 +130,12 @@ def _is_empty(snapshots: Snapshots, id: str) -> bool:
 
 def _check(options: argparse.Namespace, console: Console) -> None:
     from lineage.core.credentials import redact
-    from lineage.markdown.folder import read_folder
+    from lineage.markdown.folder import read_folder, summary
 
-    found = read_folder(options.folder)
+    found = read_folder(options.folder, options.format)
     redacted = redact(found.knowledge)
     knowledge = redacted.knowledge
+    say(console, summary(found))
     table = new_table()
     table.add_column("id", no_wrap=True)
     table.add_column("memory, or title of a doc", overflow="ellipsis", no_wrap=True)
@@ -153,6 +159,9 @@ def _check(options: argparse.Namespace, console: Console) -> None:
         say(console, f"warning: {one_line(warning)}")
     counts = f"{len(knowledge.memories)} memories, {len(knowledge.docs)} docs"
     say(console, f"{counts}, Knowledge {found.knowledge.id}")
+    if options.strict and found.warnings:
+        many = "1 warning" if len(found.warnings) == 1 else f"{len(found.warnings):,} warnings"
+        raise LineageError(f"{many} of {options.folder}: mend them, or leave out --strict")
 
 
 def _cells(id: str, text: str, characters: int, version: str) -> tuple[str, ...]:

@@ -16,8 +16,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
-from lineage.markdown.conventions import convention, recognised
-from lineage.markdown.conventions.interface import Convention, Finding, Form, Line, Part, Source, Texts
+from lineage.markdown.conventions import CONVENTIONS, convention, recognised
+from lineage.markdown.conventions.interface import (
+    Convention,
+    Finding,
+    Form,
+    Line,
+    Part,
+    Source,
+    Texts,
+)
 from lineage.markdown.conventions.named import PLAIN
 from lineage.markdown.conventions.whole import Whole
 from lineage.markdown.frontmatter import ODD, plain
@@ -39,6 +47,8 @@ class Folder:
     findings: tuple[Finding, ...]
     others: tuple[str, ...] = ()
     """Other conventions that it may be of."""
+    names: frozenset[str] = frozenset()
+    """All files of the folder."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ def read_parts(texts: Texts, names: frozenset[str], format: str = "") -> Folder:
     memories += [_of_line(line, texts) for line in dangling]
     docs.sort(key=lambda part: (part.source.path, part.span))
     others = tuple(one.name for one in likely if one is not chosen and one is not PLAIN)
-    return Folder(chosen, texts, forms, (*memories, *docs), tuple(findings), others)
+    return Folder(chosen, texts, forms, (*memories, *docs), tuple(findings), others, names)
 
 
 def control_in(path: str, text: str) -> Finding | None:
@@ -137,12 +147,11 @@ def adopt(folder: Folder, sidecar: str = "") -> Reading:
     unknown: list[Part] = []
     for part in folder.parts:
         left = [at for at in says[_hash(part)] if at not in matched]
-        there = (at for at in left if known[at]["path"] == part.source.path)
-        at = next(there, left[0] if left else None)
-        if at is None:
-            unknown.append(part)
+        there = [at for at in left if known[at]["path"] == part.source.path]
+        if left:
+            matched[(there or left)[0]] = part
         else:
-            matched[at] = part
+            unknown.append(part)
     new: list[Part] = []
     for part in unknown:
         whole = folder.forms[part.source.path].whole
@@ -172,14 +181,25 @@ def adopt(folder: Folder, sidecar: str = "") -> Reading:
     return Reading(knowledge, (*folder.findings, *findings), folder=folder, parts=parts)
 
 
-def sidecar_of(knowledge: Knowledge, reading: Reading) -> str:
-    """Return the sidecar by which `reading`, of a folder that was written so, is `knowledge`.
+def format_of(sidecar: str) -> str:
+    """Return the convention by which a folder was written, "" where nothing tells."""
+    try:
+        name = json.loads(sidecar)["format"] if sidecar else ""
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return name if name in CONVENTIONS else ""
 
-    Entries of `reading` have the ids of `knowledge` already.
+
+def sidecar_of(knowledge: Knowledge, parts: Mapping[str, Part], format: str) -> str:
+    """Return the sidecar by which a folder that says `knowledge` in `parts`, by id, is read as it.
+
+    What the files do not say as the Knowledge does, such as the title of a doc, is in it as well.
     """
     entries = []
     for entry in knowledge.entries:
-        part = reading.parts[entry.id]
+        if entry.id not in parts:
+            continue
+        part = parts[entry.id]
         kept: dict[str, Any] = {"id": entry.id, "path": part.source.path, "says": _hash(part)}
         if isinstance(entry, Memory):
             kept |= {"text": entry.text} if entry.text != part.text else {}
@@ -188,7 +208,8 @@ def sidecar_of(knowledge: Knowledge, reading: Reading) -> str:
             kept |= {"body": entry.body} if entry.body != part.text else {}
         entries.append(kept | {"created": asdict(entry.created), "edited": asdict(entry.edited)})
     lines = ",\n".join(f"  {json.dumps(entry)}" for entry in entries)
-    head = json.dumps({"lineage-format": SIDECAR_FORMAT, "next-id": knowledge.next_id})[:-1]
+    about = {"lineage-format": SIDECAR_FORMAT, "format": format, "next-id": knowledge.next_id}
+    head = json.dumps(about)[:-1]
     return f'{head}, "entries": [\n{lines}\n]}}\n'
 
 

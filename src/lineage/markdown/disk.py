@@ -16,7 +16,9 @@ from lineage.markdown.parsing import MARK
 
 SIZE_LIMIT = 1 << 20
 """Bytes of a file that somebody else wrote; what we exported has no limit."""
-SUFFIXES = frozenset({".md", ".mdc", ".txt", ".af"})
+SPECIAL = frozenset({".mdc", ".txt", ".af"})
+"""Ends of names of files that are memory to some agents only."""
+SUFFIXES = SPECIAL | {".md"}
 """Ends of names of files that some agent may keep memory in."""
 NAMES = frozenset({".cursorrules", ".clinerules"})
 """Names of such files without an end."""

@@ -7,6 +7,8 @@ whole or not at all. Import reads every `.md` file below the folder and follows 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +19,13 @@ from lineage.core.knowledge import Knowledge
 from lineage.core.plaintext import spaced
 from lineage.markdown.adopted import Reading
 from lineage.markdown.conventions import convention
+from lineage.markdown.conventions.interface import Convention
 from lineage.markdown.conventions.named import PLAIN
-from lineage.markdown.disk import Held, gather, is_export, read_text, shown
+from lineage.markdown.disk import BOM, SPECIAL, Held, gather, is_export, read_text, shown
 from lineage.markdown.format import render
 from lineage.markdown.parsing import DOCS, INDEX, OURS, interpret, listed_docs
+from lineage.markdown.patch import Change
+from lineage.markdown.writing import Written, converted, written
 
 
 def export_knowledge(knowledge: Knowledge, folder: Path, replace: bool = False) -> list[Path]:
@@ -67,13 +72,107 @@ def read_folder(folder: Path, format: str = "", strict: bool = False) -> Reading
     place = f"{shown(folder)}/"
     found = interpret(held.texts, place, held.names, format)
     reads = found.folder.convention if found.folder else PLAIN
-    bad = [one for one in held.findings if one.path in reads.layout({one.path: ""}).forms]
+    bad = [
+        one
+        for one in held.findings
+        if Path(one.path).suffix.lower() not in SPECIAL or one.path in _read_by(reads, one.path)
+    ]
     if not found.knowledge.entries and not bad and not _any_read(found, held):
         raise LineageError(f"{shown(folder)} holds no Markdown: put {INDEX} or *.md files in it")
     found = replace(found, findings=(*bad, *found.findings))
     if strict and found.findings:
         raise LineageError("; ".join(spaced(f"{place}{finding}") for finding in found.findings))
     return found
+
+
+def put_back(left: Knowledge, came: Reading, source: Path, target: Path) -> Written:
+    """Write `left` to `target`: the files of `source`, which `came` was read from, changed by it.
+
+    They may be one folder; else `target` is a new one, and gets all files of `source`. Raises
+    LineageError before anything is written where a file would be elsewhere.
+    """
+    what = written(came, left)
+    changes = changes_of(source, what)
+    check_inside(source, changes)
+    if target.resolve() != source.resolve():
+        copy_folder(source, target)
+    write_changes(target, changes)
+    return what
+
+
+def put_as(left: Knowledge, format: str, target: Path, came: Reading | None = None) -> Written:
+    """Write `left` to `target`, a new folder, as the convention `format` has it.
+
+    Of `came` it is told where the entries stood, so that links lead where they did.
+    """
+    what = converted(left, format, came)
+    write_changes(target, changes_of(target, what))
+    return what
+
+
+def changes_of(folder: Path, what: Written) -> dict[str, Change]:
+    """Return what each file of `folder` that changes holds and is to hold, by its path."""
+    changes = {}
+    for name, text in what.texts.items():
+        path = folder / name
+        old = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+        mark = BOM if old is not None and old.startswith(BOM) else b""
+        new = None if text is None else mark + text.encode("utf-8", "surrogatepass")
+        if new != old:
+            changes[name] = (old, new)
+    return changes
+
+
+def write_changes(folder: Path, changes: Mapping[str, Change]) -> None:
+    """Bring the files of `folder` to what `changes` says, each whole or not at all."""
+    check_inside(folder, changes)
+    for name, (_, new) in changes.items():
+        if new is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            atomic_write(folder / name, new)
+
+
+def check_inside(folder: Path, names: Collection[str]) -> None:
+    """Raise LineageError where one of the files `names` would not be in `folder` itself."""
+    for name in names:
+        for path in ((folder / name), *(folder / name).parents):
+            if path == folder:
+                break
+            if path.is_symlink():
+                raise LineageError(f"{shown(path)} is a link: replace it by a copy")
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy the files of `source`, which may be no memory at all, to `target`; links are not."""
+
+    def left_out(parent: str, names: list[str]) -> set[str]:
+        return {n for n in names if n == ".git" or not _is_copied(Path(parent, n))}
+
+    shutil.copytree(source, target, ignore=left_out, dirs_exist_ok=True)
+
+
+def _is_copied(path: Path) -> bool:
+    return not path.is_symlink() and (path.is_dir() or path.is_file())
+
+
+def summary(found: Reading) -> str:
+    """Return in one line what a folder is."""
+    if found.folder is None:
+        return f"{OURS}'s own folder: Knowledge {found.exported or found.knowledge.id}"
+    folder = found.folder
+    others = f"; it may be {' or '.join(folder.others)}, too (--format)" if folder.others else ""
+    held = [f"{len(folder.forms):,} file{'' if len(folder.forms) == 1 else 's'}"]
+    for entries, name in (
+        (found.knowledge.memories, "always loaded"),
+        (found.knowledge.docs, "on demand"),
+    ):
+        held.append(f"{len(entries):,} {name}")
+    return f"{folder.convention.title}: {', '.join(held)}{others}"
+
+
+def _read_by(reads: Convention, path: str) -> Collection[str]:
+    return reads.layout({path: ""}).forms
 
 
 def _any_read(found: Reading, held: Held) -> bool:

@@ -50,9 +50,13 @@ def render(knowledge: Knowledge) -> dict[str, str]:
 
 def doc_path(doc: Doc) -> str:
     """Return where `doc` is written: by its id; nothing of its title but ASCII words."""
-    ascii_only = unicodedata.normalize("NFKD", doc.title[:400]).encode("ascii", "ignore").decode()
-    words = re.sub("[^a-z0-9]+", "-", ascii_only.lower())[:SLUG_CHARS].strip("-")
-    return f"{DOCS}/{'-'.join(filter(None, (handle_of(doc.id), words)))}.md"
+    return f"{DOCS}/{'-'.join(filter(None, (handle_of(doc.id), slug_of(doc.title))))}.md"
+
+
+def slug_of(title: str) -> str:
+    """Return the first ASCII words of `title`, for a file's name."""
+    ascii_only = unicodedata.normalize("NFKD", title[:400]).encode("ascii", "ignore").decode()
+    return re.sub("[^a-z0-9]+", "-", ascii_only.lower())[:SLUG_CHARS].strip("-")
 
 
 def _provenance(entry: Memory | Doc) -> dict[str, Any]:

@@ -87,14 +87,17 @@ def parse(front: str) -> dict[str, Node]:
     return node.value
 
 
-def dump(values: Mapping[str, Any]) -> str:
-    """Return `values` as YAML that `parse` reads back without loss, whatever their texts hold."""
+def dump(values: Mapping[str, Any], block: bool = False) -> str:
+    """Return `values` as YAML that `parse` reads back without loss, whatever their texts hold.
+
+    With `block`, each stands in a line of its own, also where all are texts.
+    """
     text: str = yaml.dump(
         dict(values),
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
-        default_flow_style=None,
+        default_flow_style=False if block else None,
         width=float("inf"),
     )
     return text

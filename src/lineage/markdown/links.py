@@ -25,7 +25,9 @@ def resolved(path: str, target: str, files: Collection[str]) -> str | None:
     name = unquote(target.partition("#")[0]).strip()
     if not name or _SCHEME.match(name):
         return None
-    for base in ("", posixpath.dirname(path)) if name.startswith("/") else (posixpath.dirname(path),):
+    for base in (
+        ("", posixpath.dirname(path)) if name.startswith("/") else (posixpath.dirname(path),)
+    ):
         found = posixpath.normpath(posixpath.join(base, name.lstrip("/")))
         for candidate in (found, f"{found}.md"):
             if candidate in files:

@@ -12,7 +12,15 @@ from pathlib import PurePosixPath
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
 from lineage.core.plaintext import spaced
-from lineage.markdown.adopted import IMPORT, SIDECAR, Reading, adopt, control_in, read_parts
+from lineage.markdown.adopted import (
+    IMPORT,
+    SIDECAR,
+    Reading,
+    adopt,
+    control_in,
+    format_of,
+    read_parts,
+)
 from lineage.markdown.blocks import ENDS
 from lineage.markdown.bullets import bullets, first_heading
 from lineage.markdown.conventions.interface import Finding, Form
@@ -57,7 +65,8 @@ def interpret(
     if format in ("", OURS) and any(is_ours(text) for text in files.values()):
         return _Folder(files, place, names).read()
     texts = {path: text for path, text in files.items() if path != SIDECAR}
-    return adopt(read_parts(texts, names, format), files.get(SIDECAR, ""))
+    sidecar = files.get(SIDECAR, "")
+    return adopt(read_parts(texts, names, format or format_of(sidecar)), sidecar)
 
 
 def is_ours(text: str) -> bool:

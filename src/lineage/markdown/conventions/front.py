@@ -33,10 +33,8 @@ def head_of(text: str) -> Head:
     mark = lines[0].rstrip() if lines else ""
     if mark not in (FENCE, _TOML):
         return Head()
-    for number, line in enumerate(lines[1:], start=1):
-        if line.rstrip() == mark:
-            break
-    else:
+    number = next((n for n, line in enumerate(lines[1:], start=1) if line.rstrip() == mark), 0)
+    if not number:
         what = "the front matter that begins here has no end: close it with a line ---"
         return Head(flaw=Flaw(what, 1) if mark == FENCE else None)
     front = "".join(lines[1:number])

@@ -95,6 +95,9 @@ class Form(Protocol):
     def rewritten(self, text: str, part: Part, title: str, words: str) -> str:
         """Return what is to stand in `part.span` of `text` so that it says `words`."""
 
+    def removed(self, text: str, part: Part) -> tuple[Span, str]:
+        """Return which characters of `text` go with `part`, and what stands there then."""
+
     def added(self, text: str, title: str, words: str) -> str:
         """Return `text` ("": a new file) with one more entry."""
 

@@ -6,10 +6,7 @@ https://docs.letta.com/guides/agents/agent-file and https://docs.letta.com/letta
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from json.decoder import JSONDecoder, scanstring
-from typing import Any
 
 from lineage.markdown.conventions.interface import Finding, Found, Part, Source, Span
 from lineage.markdown.frontmatter import plain
@@ -27,7 +24,7 @@ class AgentFile:
         """Return the blocks of `text`."""
         try:
             agent = json.loads(text)
-            spans = dict(_spans(text))
+            spans = _spans(text)
         except (ValueError, RecursionError) as error:
             return Found((), (Finding(path, f"is no JSON and not read: {error}"),))
         parts, findings = [], []
@@ -48,11 +45,15 @@ class AgentFile:
         """Return the block's value as JSON has it, in ASCII where the file is."""
         return json.dumps(words.removeprefix(part.lead), ensure_ascii=text.isascii())
 
+    def removed(self, text: str, part: Part) -> tuple[Span, str]:
+        """Return its value, which is empty then: the block is the agent's."""
+        return part.span, '""'
+
     def added(self, text: str, title: str, words: str) -> str:
         """Return `text` with one more block."""
         if not text.strip():
             text = '{"agents": [], "blocks": []}\n'
-        start, end = dict(_spans(text))[("blocks",)]
+        start, end = _spans(text)[("blocks",)]
         number = len(json.loads(text[start:end])) + 1
         block = {"label": f"memory_{number}", "value": words}
         inside = text[start : end - 1].rstrip()
@@ -60,35 +61,33 @@ class AgentFile:
         return inside.join((text[:start], comma)) + json.dumps(block) + text[start + len(inside) :]
 
 
-def _spans(text: str) -> Iterator[tuple[tuple[str | int, ...], Span]]:
-    """Yield where each text, list and object of the JSON `text` stands, by its path.
+def _spans(text: str) -> dict[tuple[str | int, ...], Span]:
+    """Return where each value of the JSON `text` stands, by its path. ValueError: it is none."""
+    found: dict[tuple[str | int, ...], Span] = {}
+    decoder = json.JSONDecoder()
 
-    Raises ValueError where it is no JSON.
-    """
+    def walk(start: int, path: tuple[str | int, ...]) -> int:
+        start = at = _skip(text, start)
+        is_object, number = text[at : at + 1] == "{", 0
+        if is_object or text[at : at + 1] == "[":
+            at = _skip(text, at + 1)
+            while text[at] not in "}]":
+                key: str | int = number
+                if is_object:
+                    key, at = decoder.raw_decode(text, at)
+                    at = _skip(text, at) + 1
+                at = _skip(text, walk(at, (*path, key)))
+                number += 1
+                if text[at] == ",":
+                    at = _skip(text, at + 1)
+            at += 1
+        else:
+            at = decoder.raw_decode(text, at)[1]
+        found[path] = (start, at)
+        return at
 
-    def value(at: int, path: tuple[str | int, ...]) -> Iterator[Any]:
-        start = at = _skip(text, at)
-        if text[at : at + 1] == '"':
-            end = scanstring(text, at + 1, True)[1]
-            yield path, (at, end)
-            return end
-        if text[at : at + 1] not in ("{", "["):
-            return JSONDecoder().raw_decode(text, at)[1]
-        is_object, number = text[at] == "{", 0
-        at = _skip(text, at + 1)
-        while text[at] not in "}]":
-            key: str | int = number
-            if is_object:
-                key, at = scanstring(text, at + 1, True)
-                at = _skip(text, at) + 1
-            at = _skip(text, (yield from value(at, (*path, key))))
-            number += 1
-            if text[at] == ",":
-                at = _skip(text, at + 1)
-        yield path, (start, at + 1)
-        return at + 1
-
-    yield from value(0, ())
+    walk(0, ())
+    return found
 
 
 def _skip(text: str, at: int) -> int:

@@ -9,14 +9,15 @@ that file's doc its title. Comments are for people, and stay in the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from textwrap import dedent
 
 from lineage.markdown.blocks import Block, blocks, lines_of, without_comments
 from lineage.markdown.bullets import INDEX_TITLES
 from lineage.markdown.conventions.front import head_of
-from lineage.markdown.conventions.interface import Finding, Found, Line, Part, Source
+from lineage.markdown.conventions.interface import Finding, Found, Line, Part, Source, Span
 from lineage.markdown.frontmatter import plain
 from lineage.markdown.links import resolved
 
@@ -58,7 +59,9 @@ class Loaded:
         end = "\r\n" if "\r\n" in text else "\n"
         marker = _MARKER.match(old)
         is_item = marker is not None and _is_item(old)
-        words = words.removeprefix(part.lead)
+        words = words.removeprefix(part.lead).strip("\n")
+        if not is_item and not _is_code(words):
+            words = re.sub(r"\n\s*\n", "\n", words)
         _, comments = without_comments(old)
         kept = [comment for comment in comments if "\n" not in comment and "\r" not in comment]
         first, *rest = words.split("\n") if words else [""]
@@ -69,6 +72,10 @@ class Loaded:
             first = (marker[1] if marker[1][-1:] in (" ", "\t") else f"{marker[1]} ") + first
         last = end if old.endswith(("\n", "\r")) else ""
         return end.join((first, *rest)) + last
+
+    def removed(self, text: str, part: Part) -> tuple[Span, str]:
+        """Return its own characters."""
+        return part.span, ""
 
     def added(self, text: str, title: str, words: str) -> str:
         """Return `text` with one more bullet, below its last line or that of its section."""
@@ -87,7 +94,7 @@ class Loaded:
         new += end.join((f"- {first}", *(f"  {line}".rstrip() for line in rest))) + end
         return "".join((*lines[:at], new, *lines[at:]))
 
-    def _of_section(self, found: Sequence[Block]) -> tuple[Sequence[Block], str]:
+    def _of_section(self, found: list[Block]) -> tuple[list[Block], str]:
         """Return the blocks up to the end of the section; of none, all and the section's name."""
         heads = [n for n, block in enumerate(found) if block.kind == "heading"]
         own = [n for n in heads if found[n].title.strip() == self.section]
@@ -101,6 +108,10 @@ class Loaded:
 def listing(text: str, label: str, path: str) -> str:
     """Return `text`, an index, with a line more that stands for the file at `path`."""
     return Loaded().added(text, "", f"[{label}]({path})")
+
+
+def _is_code(text: str) -> bool:
+    return any(block.kind == "code" for block in blocks(lines_of(text)))
 
 
 def _is_item(text: str) -> bool:
@@ -140,15 +151,18 @@ class _Reading:
                 continue
             elif block.kind == "item":
                 self._item(block, above, lead if self._in_list(found, at, introduced) else "")
-            elif block.kind != "rule" and said.strip():
-                if not (self.form.structure and self.form.structure.fullmatch(said.strip())):
-                    gap = "\n" if "\n" in said.strip() else " "
-                    self._add(said, span, lead if introduced == at and lead else "", gap)
+            elif block.kind != "rule" and self._is_said(said):
+                gap = "\n" if "\n" in said.strip() else " "
+                self._add(said, span, lead if introduced == at and lead else "", gap)
         return Found(self.parts, self.findings, self.listed)
 
     def _said(self, span: tuple[int, int]) -> str:
         raw = plain(without_comments(self._raw(span).replace("\r\n", "\n").replace("\r", "\n"))[0])
         return raw.strip("\n").rstrip()
+
+    def _is_said(self, said: str) -> bool:
+        structure = self.form.structure
+        return bool(said.strip()) and not (structure and structure.fullmatch(said.strip()))
 
     def _raw(self, span: tuple[int, int]) -> str:
         return "".join(self.lines[slice(*span)])
@@ -186,7 +200,8 @@ class _Reading:
         own = [_MARKER.sub(r"\2", self.lines[span[0]], count=1), *self.lines[span[0] + 1 : inner]]
         rest = [_dedented(line, width) for line in self.lines[inner : span[1]]]
         first = " ".join(filter(None, (line.strip() for line in own)))
-        text = "\n".join((first, *(line.rstrip("\r\n") for line in rest)))
+        below = dedent("\n".join(line.rstrip("\r\n") for line in rest))
+        text = f"{first}\n{below}" if rest else first
         said, _ = without_comments(text)
         first, *more = plain(said).strip().split("\n")
         said = "\n".join((first.replace("\t", " "), *(line.rstrip() for line in more))).strip()
@@ -196,7 +211,7 @@ class _Reading:
             hook = _HOOK.sub("", line["hook"], count=1).strip()
             label = ": ".join(filter(None, (line["label"] or line["wiki"], hook)))
             self.listed.setdefault(target, []).append(Line(self.path, self._chars(span), label))
-        elif said and not (self.form.structure and self.form.structure.fullmatch(said)):
+        elif self._is_said(said):
             self._add(said, span, lead, " ")
 
     def _add(self, said: str, span: tuple[int, int], lead: str, gap: str) -> None:
@@ -204,9 +219,7 @@ class _Reading:
         context = _ABOVE.join(filter(None, (*headings, lead)))
         lead = f"{context}:{gap}" if context else ""
         source = Source(self.path, span[0] + 1, span[1], headings)
-        self.parts.append(
-            Part("memory", lead + said, source, self._chars(span), lead=lead)
-        )
+        self.parts.append(Part("memory", lead + said, source, self._chars(span), lead=lead))
 
     def _chars(self, span: tuple[int, int]) -> tuple[int, int]:
         return self.starts[span[0]], self.starts[span[1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -39,7 +40,9 @@ class Named:
 
     def recognise(self, texts: Texts) -> float | None:
         """Return the sum of the signs that are among `texts`."""
-        seen = [sure for sign, sure in self.signs.items() if any(re.fullmatch(sign, p) for p in texts)]
+        seen = [
+            sure for sign, sure in self.signs.items() if any(re.fullmatch(sign, p) for p in texts)
+        ]
         return min(sum(seen), 1.0) if seen else None
 
     def form_of(self, path: str, text: str) -> Form | None:
@@ -60,10 +63,18 @@ class Named:
         return Layout({path: form for path, form in found.items() if form is not None})
 
     def home(self, kind: Kind, slug: str, texts: Texts) -> Home:
-        """Return the place of the table; a memory goes to the last file that holds any."""
-        path = self.memory if kind == "memory" else self.doc.format(slug=slug)
-        form = self.form_of(path, "") or Whole()
-        return Home(path, form, self.index if kind == "doc" and self.index in texts else "")
+        """Return the place of the table, or of files that are there already.
+
+        A memory goes to the first file that holds any where the usual one is not there; a doc
+        stands beside its index.
+        """
+        if kind == "memory":
+            there = [p for p, form in self.layout(texts).forms.items() if not form.whole]
+            path = self.memory if self.memory in texts or not there else there[0]
+            return Home(path, self.form_of(path, texts.get(path, "")) or Loaded())
+        index = next((p for p in sorted(texts) if self.index and p.endswith(self.index)), "")
+        path = posixpath.join(posixpath.dirname(index), self.doc.format(slug=slug))
+        return Home(path, self.form_of(path, "") or Whole(), index)
 
 
 @dataclass(frozen=True)
@@ -133,17 +144,17 @@ CLINE = Named(
 SERENA = Named(
     "serena",
     "Serena memories",
-    {r"(\.serena/)?memories/.*\.md": Whole()},
+    {r"(\.serena/)?memories/.*\.md": Whole(), r"AGENTS\.md": RULES},
     {r"\.serena/memories/.*\.md": 0.95, r"memories/.*\.md": 0.3},
-    memory=".serena/memories/memories.md",
+    memory="AGENTS.md",
     doc=".serena/memories/{slug}.md",
 )
 SKILLS = Named(
     "skills",
     "skills",
-    {r"(.*/)?SKILL\.md": SKILL},
+    {r"AGENTS\.md": RULES, r"(.*/)?SKILL\.md": SKILL},
     {r"(.*/)?SKILL\.md": 0.55},
-    memory="MEMORY.md",
+    memory="AGENTS.md",
     doc="{slug}/SKILL.md",
 )
 OPENCLAW = Named(

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lineage.markdown.blocks import ENDS, lines_of
-from lineage.markdown.conventions.interface import Finding, Found, Part, Source
+from lineage.markdown.conventions.interface import Found, Part, Source, Span
 from lineage.markdown.frontmatter import plain
 
 
@@ -57,6 +57,24 @@ class Parted:
             words = re.sub(r"\n\s*\n", "\n", words)
         return ENDS.sub(end, words) + old[len(old.rstrip("\r\n")) :]
 
+    def removed(self, text: str, part: Part) -> tuple[Span, str]:
+        """Return its lines with its tags, and the mark behind or before them."""
+        lines, at, before = lines_of(text), 0, 0
+        start, end = part.span
+        for line in lines:
+            is_mark = line.strip() == self.mark
+            if at + len(line) <= start and is_mark:
+                before = at
+            if at >= end and is_mark:
+                end = at + len(line)
+                break
+            if at + len(line) == start and not is_mark:
+                start = at  # its tags
+            at += len(line)
+        else:
+            start = before
+        return (start, end), ""
+
     def added(self, text: str, title: str, words: str) -> str:
         """Return `text` with one more entry."""
         end = "\r\n" if "\r\n" in text else "\n"
@@ -67,8 +85,3 @@ class Parted:
             text += "" if text.endswith(("\n", "\r")) else end
             text += "" if text.endswith(end + between) else between
         return text + ENDS.sub(end, words.strip("\n")) + end
-
-
-def unreadable(path: str, why: str) -> Found:
-    """Return nothing but why the file at `path` is not read."""
-    return Found((), (Finding(path, why),))

@@ -1,16 +1,16 @@
-"""Conventions that are told by what the texts say as well: Claude Code, Goose, Hermes, Letta, OKF."""
+"""Conventions told by what the texts say as well: Claude Code, Goose, Hermes, Letta, OKF."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from lineage.markdown.blocks import without_code
 from lineage.markdown.bullets import INDEX_TITLES
 from lineage.markdown.conventions.front import head_of
-from lineage.markdown.conventions.interface import Finding, Form, Home, Kind, Layout, Texts
+from lineage.markdown.conventions.interface import Finding, Form, Layout, Texts
 from lineage.markdown.conventions.letta import AgentFile
 from lineage.markdown.conventions.loaded import Loaded
 from lineage.markdown.conventions.named import DESCRIBED, MARKDOWN, SKILL, Named
@@ -44,9 +44,11 @@ class Claude(Named):
                 resolved(path, target, texts.keys()) for target in targets(text)
             ):
                 sure = max(sure, 0.6)
-            if {"name", "description"} <= (names := head_of(text).names):
-                if names & {"type", "metadata"} and not path.endswith("SKILL.md"):
-                    sure = max(sure, 0.7)
+            names = head_of(text).names
+            is_topic = {"name", "description"} <= names and names & {"type", "metadata"}
+            if is_topic and not path.endswith("SKILL.md"):
+                index = str(PurePosixPath(path).with_name("MEMORY.md"))
+                sure = max(sure, 0.7 if index in texts else 0.35)
         return sure or None
 
     def layout(self, texts: Texts) -> Layout:
@@ -64,7 +66,7 @@ class Claude(Named):
             if not imported:
                 break
             loaded += dict.fromkeys(imported)
-        forms: dict[str, Form] = {path: _CLAUDE for path in loaded}
+        forms: dict[str, Form] = dict.fromkeys(loaded, _CLAUDE)
         return Layout(forms | {p: f for p, f in found.forms.items() if p not in forms}, findings)
 
     @staticmethod
@@ -116,7 +118,7 @@ class Hermes(Named):
 
 @dataclass(frozen=True)
 class Okf(Named):
-    """Open Knowledge Format: Markdown of which each has a `type`; `index.md` and `log.md` have none.
+    """Open Knowledge Format: Markdown with a `type` each, but for `index.md` and `log.md`.
 
     https://github.com/GoogleCloudPlatform/knowledge-catalog/blob/main/okf/SPEC.md
     """

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from lineage.markdown.blocks import ENDS, blocks, lines_of
 from lineage.markdown.bullets import first_heading
 from lineage.markdown.conventions.front import Head, head_of
-from lineage.markdown.conventions.interface import Finding, Found, Part, Source
+from lineage.markdown.conventions.interface import Finding, Found, Part, Source, Span
 from lineage.markdown.frontmatter import FENCE, dump, plain
 
 TITLES = ("title", "name")
@@ -78,19 +78,25 @@ class Whole:
 
     def _retitled(self, front: str, words: str, old: str, new: str) -> tuple[str, str]:
         if first_heading(words) == old and old:
-            return front, re.sub(rf"(?m)^(# +){re.escape(old)}", lambda m: m[1] + _line(new), words, count=1)
+            return front, re.sub(
+                rf"(?m)^(# +){re.escape(old)}", lambda m: m[1] + _line(new), words, count=1
+            )
         key = next((key for key in TITLES if re.search(rf"(?m)^{key}:", front)), "")
         if not key or self.after or key not in self.titles:
             return front, words
-        line = dump({key: _line(new)}).rstrip("\n")
+        line = dump({key: _line(new)}, block=True).rstrip("\n")
         return re.sub(rf"(?m)^{key}:[^\r\n]*", lambda _: line, front, count=1), words
+
+    def removed(self, text: str, part: Part) -> tuple[Span, str]:
+        """Return its own characters."""
+        return part.span, ""
 
     def added(self, text: str, title: str, words: str) -> str:
         """Return a new file of the doc `title`."""
         if head_of(words).end:
             return f"{words}\n"
         values = {key: value.format(title=_line(title)) for key, value in self.new}
-        front = f"{FENCE}\n{dump(values)}{FENCE}\n\n" if values else ""
+        front = f"{FENCE}\n{dump(values, block=True)}{FENCE}\n\n" if values else ""
         named = "title" in values or first_heading(words) == title
         return front + ("" if named else f"# {_line(title)}\n\n") + f"{words}\n"
 
@@ -119,6 +125,10 @@ class Chapters:
         """Return the chapter with other words, as far from the next one as it was."""
         old, end = text[slice(*part.span)], "\r\n" if "\r\n" in text else "\n"
         return ENDS.sub(end, words.strip("\n")) + (old[len(old.rstrip("\r\n")) :] or end)
+
+    def removed(self, text: str, part: Part) -> tuple[Span, str]:
+        """Return its own characters."""
+        return part.span, ""
 
     def added(self, text: str, title: str, words: str) -> str:
         """Return `text` with one more chapter."""
