@@ -17,7 +17,9 @@ from lineage.core.text import one_line, say
 from lineage.report.terminal import new_table
 
 if TYPE_CHECKING:
+    from lineage.core.knowledge import Knowledge
     from lineage.inspect.snapshots import Snapshots
+    from lineage.markdown.writing import Written
 
 PREFERRED = "inherit"
 """The arm whose Knowledge is exported where none is named."""
@@ -31,6 +33,10 @@ examples:
   lineage export runs/latest notes/                      what the last generation left
   lineage export runs/latest notes/ --lineage 001-inherit
   lineage export runs/latest notes/ --at 193de821        any snapshot; see lineage log
+  lineage export runs/latest rules/ --format cursor      as another kind of agent has it
+
+A folder of another agent that the run began with (start.folder) gets its own files back, of which
+only what a changed entry says is another.
 """
 CHECK = """\
 examples:
@@ -54,6 +60,8 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     export.add_argument("--at", default="", metavar="KNOWLEDGE", help="an id or LINEAGE@GENERATION")
     export.add_argument("--lineage", default="", metavar="NAME", help="such as 000-inherit")
     export.add_argument("--replace", action="store_true", help="whatever FOLDER holds")
+    export.add_argument("--format", default="", metavar="NAME", help="of a new FOLDER; see check")
+    export.add_argument("--patch", type=Path, metavar="FILE", help="what would change in FOLDER")
     export.set_defaults(command=_export)
     check = add_command(
         commands, "check", "show what a folder of Markdown holds as Knowledge", CHECK
@@ -71,7 +79,8 @@ def _export(options: argparse.Namespace, console: Console) -> None:
     # DuckDB and Arrow take a moment to load, which `lineage --help` need not wait for.
     from lineage.inspect.snapshots import Snapshots
     from lineage.log.views.connect import connect, read_record
-    from lineage.markdown.folder import export_knowledge, import_knowledge
+    from lineage.markdown.folder import export_knowledge, import_knowledge, put_as
+    from lineage.markdown.parsing import OURS
 
     options.run = find_run(options.run)
     record = read_record(options.run)
@@ -80,10 +89,20 @@ def _export(options: argparse.Namespace, console: Console) -> None:
     knowledge = snapshots.get(id)
     if knowledge is None:
         raise LineageError(f"{options.run} does not hold Knowledge {id}: choose another with --at")
+    what = f"{len(knowledge.memories)} memories and {len(knowledge.docs)} docs"
+    what += f" of Knowledge {id}{whence} are in"
+    if options.format not in ("", OURS):
+        if options.patch or (options.folder.exists() and any(options.folder.iterdir())):
+            raise LineageError(f"--format {options.format} writes other files: name a new folder")
+        _say_put(console, put_as(knowledge, options.format, options.folder), what, options.folder)
+        return
+    if _put_back(options, console, knowledge, snapshots, what):
+        return
+    if options.patch:
+        raise LineageError(f"{options.folder} is no folder that {options.run} began with: no patch")
     export_knowledge(knowledge, options.folder, options.replace)
     folder = one_line(str(options.folder))
-    counts = f"{len(knowledge.memories)} memories and {len(knowledge.docs)} docs"
-    say(console, f"{counts} of Knowledge {id}{whence} are in {folder}")
+    say(console, f"{what} {folder}")
     try:
         alone = import_knowledge(options.folder).id == id
     except LineageError as error:
@@ -91,6 +110,43 @@ def _export(options: argparse.Namespace, console: Console) -> None:
     else:
         if not alone:
             say(console, f"warning: {folder} holds other Markdown, which an import reads as well")
+
+
+def _put_back(
+    options: argparse.Namespace,
+    console: Console,
+    knowledge: Knowledge,
+    snapshots: Snapshots,
+    what: str,
+) -> bool:
+    """Write to a folder of another agent in place; whether it is one that the run knows."""
+    from lineage.core.files import atomic_write
+    from lineage.markdown.folder import changes_of, put_back, read_folder
+    from lineage.markdown.patch import patch
+    from lineage.markdown.writing import written
+
+    folder: Path = options.folder
+    if options.format or options.replace or not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    try:
+        came = read_folder(folder)
+    except LineageError:
+        return False
+    if came.folder is None or snapshots.get(came.knowledge.id) is None:
+        return False
+    if options.patch:
+        change = written(came, knowledge)
+        atomic_write(options.patch, patch(changes_of(folder, change)))
+        _say_put(console, change, what, options.patch)
+    else:
+        _say_put(console, put_back(knowledge, came, folder, folder), what, folder)
+    return True
+
+
+def _say_put(console: Console, change: Written, what: str, place: Path) -> None:
+    for finding in change.findings:
+        say(console, f"warning: {one_line(str(finding))}")
+    say(console, f"{what} {one_line(str(place))}")
 
 
 def _exported(snapshots: Snapshots, arms: list[str], at: str, lineage: str) -> tuple[str, str]:

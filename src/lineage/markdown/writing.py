@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -103,16 +103,55 @@ def _edited(came: Reading, folder: Folder, left: Knowledge) -> tuple[dict[str, s
     texts = {path: text for path, text in folder.texts.items() if path not in gone}
     for path, changes in edits.items():
         if path in texts:
-            texts[path] = _changed(texts[path], changes)
+            kept = [p.span for id, p in came.parts.items() if p.source.path == path and id in now]
+            texts[path] = _changed(folder, path, changes, kept)
     return texts, gone
 
 
-def _changed(text: str, changes: Sequence[tuple[Span, str]]) -> str:
-    pieces, at = [], 0
+def _changed(
+    folder: Folder, path: str, changes: Sequence[tuple[Span, str]], kept: Sequence[Span]
+) -> str:
+    """Return a text after `changes`, without headings and the like that nothing is below any more.
+
+    `kept` are the spans of entries that stay.
+    """
+    form, text = folder.forms[path], folder.texts[path]
+    pieces: list[str] = []
+    at = length = 0
+    starts = {}
     for (start, end), new in sorted(changes):
         pieces += [text[at : max(start, at)], new]
+        length += max(start - at, 0)
+        starts[start] = length
+        length += len(new)
         at = max(end, at)
-    return "".join((*pieces, text[at:]))
+    moved = sorted(changes)
+    new_spans = [(starts[start], starts[start] + len(new)) for (start, _), new in changes if new]
+    there = set()
+    for start, _ in kept:
+        shift = sum(len(new) - (e - s) for (s, e), new in moved if e <= start)
+        there.add(starts.get(start, start + shift))
+    text = "".join((*pieces, text[at:]))
+    while not form.whole:
+        parts = form.read(path, text, folder.names | folder.texts.keys()).parts
+        stray = [
+            part
+            for part in parts
+            if not _has(part.span, there)
+            and not any(part.span[0] < end and start < part.span[1] for start, end in new_spans)
+        ]
+        if not stray:
+            break
+        (start, end), new = form.removed(text, stray[-1])
+        text = text[:start] + new + text[end:]
+        shift = len(new) - (end - start)
+        there = {one if one < end else one + shift for one in there}
+        new_spans = [(s, e) if e <= start else (s + shift, e + shift) for s, e in new_spans]
+    return text
+
+
+def _has(span: Span, places: Collection[int]) -> bool:
+    return any(span[0] <= place < max(span[1], span[0] + 1) for place in places)
 
 
 def _says(entry: Memory | Doc) -> tuple[str, str]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from textwrap import dedent
 
-from lineage.markdown.blocks import Block, blocks, lines_of, without_comments
+from lineage.markdown.blocks import ENDS, Block, blocks, lines_of, without_code, without_comments
 from lineage.markdown.bullets import INDEX_TITLES
 from lineage.markdown.conventions.front import head_of
 from lineage.markdown.conventions.interface import Finding, Found, Line, Part, Source, Span
@@ -28,8 +28,9 @@ _LINE = re.compile(
     re.DOTALL,
 )
 _HOOK = re.compile(r"[\s:\-–—]*")
-_BOLD = re.compile(r"(\*\*|__)(?!\s).+(?<!\s)\1[:.]?", re.DOTALL)
+_BOLD = re.compile(r"(\*\*|__)(?P<words>(?:(?!\1).)+)\1[:.]?", re.DOTALL)
 _ABOVE = " > "
+_NO_ENTRY = ("heading", "rule", "html", "item")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Loaded:
     titles: frozenset[str] = INDEX_TITLES
     lists: bool = True
     front: bool = True
-    structure: re.Pattern[str] | None = None
-    """Lines that load something and say nothing themselves."""
+    loads: re.Pattern[str] | None = None
+    """What loads another file: it stays where the words around it go, and alone it says nothing."""
     section: str = ""
     """The heading under which new memories go, at the end."""
     whole: bool = False
@@ -57,15 +58,23 @@ class Loaded:
         """Return the lines of the memory as they were written, with other words."""
         old = text[slice(*part.span)]
         end = "\r\n" if "\r\n" in text else "\n"
+        words = words.removeprefix(part.lead).strip("\n")
+        if part.span[1] <= head_of(text).end:
+            return ENDS.sub(end, words) + end
         marker = _MARKER.match(old)
         is_item = marker is not None and _is_item(old)
-        words = words.removeprefix(part.lead).strip("\n")
-        if not is_item and not _is_code(words):
-            words = re.sub(r"\n\s*\n", "\n", words)
+        found = blocks(lines_of(words))
+        if not is_item and (len(found) != 1 or found[0].kind in _NO_ENTRY or _open(words)):
+            # In a bullet whatever it says ends where the bullet does.
+            marker, is_item = _MARKER.match("- "), True
         _, comments = without_comments(old)
         kept = [comment for comment in comments if "\n" not in comment and "\r" not in comment]
+        kept += [one for one in self.loaded(old) if one not in self.loaded(words)]
         first, *rest = words.split("\n") if words else [""]
-        first = " ".join((first, *kept))
+        if rest and _is_code(words):
+            rest += kept
+        else:
+            first = " ".join(filter(None, (first, *kept)))
         if is_item and marker:
             gap = " " * len(marker[1].expandtabs(4))
             rest = [f"{gap}{line}" if line.strip() else "" for line in rest]
@@ -74,8 +83,20 @@ class Loaded:
         return end.join((first, *rest)) + last
 
     def removed(self, text: str, part: Part) -> tuple[Span, str]:
-        """Return its own characters."""
-        return part.span, ""
+        """Return its own characters; a blank line stays where others would become one."""
+        loaded = self.loaded(text[slice(*part.span)])
+        if loaded:
+            return part.span, self.rewritten(text, replace(part, lead=""), "", "")
+        start, end = part.span
+        before, after = lines_of(text[:start])[-1:], lines_of(text[end:])[:1]
+        between = [line for line in (*before, *after) if line.strip()]
+        if len(between) < 2 or all(_MARKER.match(line) for line in between):
+            return part.span, ""
+        return part.span, "\r\n" if "\r\n" in text else "\n"
+
+    def loaded(self, text: str) -> list[str]:
+        """Return what in `text` loads other files."""
+        return self.loads.findall(without_code(text)) if self.loads else []
 
     def added(self, text: str, title: str, words: str) -> str:
         """Return `text` with one more bullet, below its last line or that of its section."""
@@ -114,6 +135,12 @@ def _is_code(text: str) -> bool:
     return any(block.kind == "code" for block in blocks(lines_of(text)))
 
 
+def _open(text: str) -> bool:
+    """Whether what `text` says would go on in the lines below it, as code without an end does."""
+    below = "\n\nbelow\n"
+    return blocks(lines_of(text + below))[-1].first != len(lines_of(text)) + 1
+
+
 def _is_item(text: str) -> bool:
     found = blocks(lines_of(text))
     return bool(found) and found[0].kind == "item"
@@ -147,7 +174,7 @@ class _Reading:
             if block.kind == "heading":
                 self._enter(block, after, span)
             elif block.kind == "text" and after and self._introduces(said, after):
-                lead, introduced = said.rstrip().rstrip(":").rstrip(), at + 1
+                lead, introduced = _introduction(said), at + 1
                 continue
             elif block.kind == "item":
                 self._item(block, above, lead if self._in_list(found, at, introduced) else "")
@@ -161,8 +188,8 @@ class _Reading:
         return raw.strip("\n").rstrip()
 
     def _is_said(self, said: str) -> bool:
-        structure = self.form.structure
-        return bool(said.strip()) and not (structure and structure.fullmatch(said.strip()))
+        loaded = self.form.loaded(said)
+        return any(word not in loaded for word in said.split()) if loaded else bool(said.strip())
 
     def _raw(self, span: tuple[int, int]) -> str:
         return "".join(self.lines[slice(*span)])
@@ -216,13 +243,19 @@ class _Reading:
 
     def _add(self, said: str, span: tuple[int, int], lead: str, gap: str) -> None:
         headings = tuple(title for _, title in self.headings)
-        context = _ABOVE.join(filter(None, (*headings, lead)))
+        above = (*(title.rstrip(": ") for title in headings), lead)
+        context = _ABOVE.join(filter(None, above))
         lead = f"{context}:{gap}" if context else ""
         source = Source(self.path, span[0] + 1, span[1], headings)
         self.parts.append(Part("memory", lead + said, source, self._chars(span), lead=lead))
 
     def _chars(self, span: tuple[int, int]) -> tuple[int, int]:
         return self.starts[span[0]], self.starts[span[1]]
+
+
+def _introduction(said: str) -> str:
+    bold = _BOLD.fullmatch(said.strip())
+    return (bold["words"] if bold else said.strip()).rstrip(": ")
 
 
 def _dedented(line: str, width: int) -> str:

@@ -73,6 +73,8 @@ class Named:
             path = self.memory if self.memory in texts or not there else there[0]
             return Home(path, self.form_of(path, texts.get(path, "")) or Loaded())
         index = next((p for p in sorted(texts) if self.index and p.endswith(self.index)), "")
+        if not index and all(form.whole for form in self.layout(texts).forms.values()):
+            index = self.index
         path = posixpath.join(posixpath.dirname(index), self.doc.format(slug=slug))
         return Home(path, self.form_of(path, "") or Whole(), index)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from lineage.markdown.blocks import without_code
 from lineage.markdown.bullets import INDEX_TITLES
 from lineage.markdown.conventions.front import head_of
 from lineage.markdown.conventions.interface import Finding, Form, Layout, Texts
@@ -20,9 +19,8 @@ from lineage.markdown.links import leaves, resolved, targets
 
 IMPORTS = 5
 """How far Claude Code follows an import in what was imported."""
-_IMPORT = re.compile(r"(?:^|(?<=\s))@([~\w./-]*[\w-])")
-_ONLY_IMPORTS = re.compile(r"(?:[-*+]\s+)?@\S+(?:\s+@\S+)*")
-_CLAUDE = Loaded(INDEX_TITLES | {"claude.md", "claude.local.md"}, structure=_ONLY_IMPORTS)
+_IMPORT = re.compile(r"(?:^|(?<=\s))@[~\w./-]*[./][~\w./-]*[\w-]")
+_CLAUDE = Loaded(INDEX_TITLES | {"claude.md", "claude.local.md"}, loads=_IMPORT)
 _TOPIC = replace(
     DESCRIBED, new=(("name", "{title}"), ("description", "{title}"), ("type", "project"))
 )
@@ -73,9 +71,8 @@ class Claude(Named):
     def _imports(path: str, texts: Texts, findings: list[Finding]) -> Iterator[str]:
         if PurePosixPath(path).name == "MEMORY.md":
             return
-        for target in _IMPORT.findall(without_code(texts[path])):
-            name = resolved(path, target, texts.keys()) if "." in target or "/" in target else None
-            if name:
+        for target in (one[1:] for one in _CLAUDE.loaded(texts[path])):
+            if name := resolved(path, target, texts.keys()):
                 yield name
             elif leaves(path, target):
                 finding = Finding(path, f"the import @{target} leaves the folder and is not read")

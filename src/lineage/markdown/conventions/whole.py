@@ -56,7 +56,7 @@ class Whole:
             return ""
         given = {key for key in TITLES if key in head.fields}
         says_more = head.names != given or len(given) > 1 or "#" in head.text
-        if not (self.keeps or self.after or says_more or head.flaw):
+        if not (self.keeps or self.after or says_more or head.flaw or not head.names):
             return ""
         return plain(_lines(text[: head.end])).rstrip("\n") + "\n"
 
