@@ -328,6 +328,36 @@ def test_blocks_hold_every_line_once(lines: list[str], end: str) -> None:
     assert not any(found[number].strip() for number in rest)
 
 
+def test_what_differs_in_white_space_alone_stays_as_it_is_written() -> None:
+    texts = texts_of("claude")
+    found = interpret(texts)
+    left = replace(
+        found.knowledge,
+        memories=tuple(
+            replace(m, text=" ".join(m.text.split()), edited=LATER)
+            for m in found.knowledge.memories
+        ),
+        docs=tuple(
+            replace(d, body="\n".join(" ".join(line.split()) for line in d.body.split("\n")))
+            for d in found.knowledge.docs
+        ),
+    )
+    change = written(found, left)
+    assert set(change.texts) == {SIDECAR}
+    again = interpret(after(texts, change.texts)).knowledge
+    assert [m.text for m in again.memories] == memory_texts["claude"]
+    assert {m.edited for m in again.memories} == {LATER}
+
+
+def test_front_matter_outlives_words_that_have_other() -> None:
+    found = interpret({"a.md": "---\ntitle: A\nmetadata:\n  type: user\n---\nOne.\n"})
+    (doc,) = found.knowledge.docs
+    body = doc.body.replace("  type", "type").replace("One", "Two")
+    left = replace(found.knowledge, docs=(replace(doc, body=body),))
+    text = written(found, left).texts["a.md"]
+    assert text == "---\ntitle: A\nmetadata:\n  type: user\n---\nTwo.\n"
+
+
 # Structure and front matter that is loose
 
 

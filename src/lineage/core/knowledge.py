@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 IMPORT = "import"
-"""The version of the origin of entries that came from a folder which others wrote."""
+"""The version in the origin of what was read from a folder; its episode is the file there."""
 
 
 @dataclass(frozen=True)

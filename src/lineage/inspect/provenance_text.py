@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from lineage.core.knowledge import IMPORT
 from lineage.core.text import say, visible
 from lineage.inspect.diff import Difference, words
 from lineage.inspect.provenance import Change, Provenance
@@ -32,17 +33,24 @@ def show_entry(console: Console, found: Provenance, chosen: bool) -> None:
         more = f" and {len(found.others) - OFFERED} more" if len(found.others) > OFFERED else ""
         show_note(console, f"An entry of this id is in {others}{more} too: choose by --lineage.")
     say(console, _indented(Text(visible(found.text))))
-    made = found.created
-    where = f" in episode {made.episode}" if made.episode else ""
-    written = f"written in generation {made.generation} by {made.version}{where}"
-    say(console, Text(visible(written)))
+    say(console, Text(visible(_written(found))))
     say(console, Text(_used(found)))
     say(console, Text(_helped(found)))
     for change in found.changes:
         say(console, Text(""))
         _show_change(console, change)
-    if not found.whole:
+    if not found.whole and found.created.version != IMPORT:
         show_note(console, "\nWhat made it is not in this run: it came from elsewhere.")
+
+
+def _written(found: Provenance) -> str:
+    made, edited = found.created, found.edited
+    if made.version == IMPORT:
+        # A folder does not say by whom, or when.
+        by = f", last edited by {edited.version}" if edited.version != IMPORT else ""
+        return f"read from {made.episode} of the folder that the run began with{by}"
+    where = f" in episode {made.episode}" if made.episode else ""
+    return f"written in generation {made.generation} by {made.version}{where}"
 
 
 def _used(found: Provenance) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.knowledge import IMPORT, Doc, Knowledge, Memory, Origin
 from lineage.markdown.conventions import CONVENTIONS, convention, recognised
 from lineage.markdown.conventions.interface import (
     Convention,
@@ -30,8 +30,6 @@ from lineage.markdown.conventions.named import PLAIN
 from lineage.markdown.conventions.whole import Whole
 from lineage.markdown.frontmatter import ODD, plain
 
-IMPORT = "import"
-"""The version of what nobody knows who wrote; its episode is the file."""
 SIDECAR = ".lineage/entries.json"
 SIDECAR_FORMAT = 1
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lineage.core.errors import LineageError
-from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.knowledge import IMPORT, Doc, Knowledge, Memory, Origin
 from lineage.core.plaintext import spaced
 from lineage.markdown.adopted import (
-    IMPORT,
     SIDECAR,
     Reading,
     adopt,

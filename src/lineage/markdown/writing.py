@@ -9,11 +9,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import unescape
 from pathlib import PurePosixPath
 
-from lineage.core.knowledge import Doc, Knowledge, Memory
-from lineage.markdown.adopted import IMPORT, SIDECAR, Folder, Reading, adopt, read_parts, sidecar_of
+from lineage.core.knowledge import IMPORT, Doc, Knowledge, Memory
+from lineage.markdown.adopted import SIDECAR, Folder, Reading, adopt, read_parts, sidecar_of
 from lineage.markdown.conventions import convention
 from lineage.markdown.conventions.interface import Convention, Finding, Line, Part, Span
 from lineage.markdown.conventions.loaded import listing
@@ -32,11 +33,13 @@ class Written:
 def written(came: Reading, left: Knowledge) -> Written:
     """Return what changes in the folder that `came` is of, so that it is read as `left`.
 
-    Nothing changes where `left` is what came.
+    Nothing changes where `left` is what came, and no words where only white space differs: a
+    prompt has each memory on one line, and a model says it again as it was shown.
     """
     folder = came.folder
     if folder is None:
         raise ValueError("our own folder is written by render")
+    left = _laid_out(came.knowledge, left)
     if left.canonical() == came.knowledge.canonical():
         return Written({})
     texts, gone = _edited(came, folder, left)
@@ -76,6 +79,27 @@ def converted(left: Knowledge, format: str, came: Reading | None = None) -> Writ
     again = read_parts(texts, frozenset(texts), format)
     parts, findings = _found_again(again, left, placed)
     return Written({**texts, SIDECAR: sidecar_of(left, parts, format)}, tuple(findings))
+
+
+def _laid_out(came: Knowledge, left: Knowledge) -> Knowledge:
+    """Return `left` with the white space of what `came`, where the words are the same."""
+    before = {entry.id: entry for entry in came.entries}
+
+    def same(old: str, new: str) -> bool:
+        return unescape(old).split() == unescape(new).split()
+
+    memories, docs = [], []
+    for memory in left.memories:
+        was = before.get(memory.id)
+        alike = isinstance(was, Memory) and same(was.text, memory.text)
+        memories.append(replace(memory, text=was.text) if was and alike else memory)
+    for doc in left.docs:
+        was = before.get(doc.id)
+        if isinstance(was, Doc) and same(was.text, doc.text):
+            docs.append(replace(doc, title=was.title, body=was.body))
+        else:
+            docs.append(doc)
+    return replace(left, memories=tuple(memories), docs=tuple(docs))
 
 
 def _edited(came: Reading, folder: Folder, left: Knowledge) -> tuple[dict[str, str], set[str]]:

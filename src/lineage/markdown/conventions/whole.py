@@ -61,13 +61,13 @@ class Whole:
         return plain(_lines(text[: head.end])).rstrip("\n") + "\n"
 
     def rewritten(self, text: str, part: Part, title: str, words: str) -> str:
-        """Return the file with other words below its own front matter, or below theirs."""
+        """Return the file with other words below its own front matter, which stays."""
         end, head = "\r\n" if "\r\n" in text else "\n", head_of(text)
         front, body = text[: head.end], text[head.end :]
         if part.lead and words.startswith(part.lead):
             words = words[len(part.lead) :]
-        elif (theirs := head_of(words)).end and theirs.flaw is None:
-            front, words = ENDS.sub(end, words[: theirs.end]), words[theirs.end :]
+        elif head.end:
+            words = words[head_of(words).end :]
         if title != part.title and not part.listed:
             front, words = self._retitled(front, words, part.title, title)
         core = body.strip("\r\n")
