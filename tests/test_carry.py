@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -270,3 +272,77 @@ def test_what_a_model_wrote_may_be_said_in_less_and_what_cannot_be_counted_is_no
     assert not any(fate.sure for fate in written.of(CUT)) and written.of(CUT)
     unknown = said_of("verbatim", count=None)
     assert not unknown.of(CUT) and "memories take n/a tokens" in unknown.sentence
+
+
+def topics(tmp_path: Path) -> Path:
+    """A folder of Claude Code, in git."""
+    folder = tmp_path / "topics"
+    shutil.copytree(Path(__file__).parent / "data" / "folders" / "claude", folder)
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    return folder
+
+
+def test_a_migration_is_written_in_place_or_as_a_patch(
+    topics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    came = {path.name: path.read_bytes() for path in topics.glob("*.md")}
+    places = (f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
+    to = ("--to", "smollm2-135m@r1", "migration=rewrite", "engine=surrogate", *places)
+    patch = tmp_path / "notes.patch"
+    assert code("migrate", str(topics), "--patch", str(patch), *to) == 0
+    assert {path.name: path.read_bytes() for path in topics.glob("*.md")} == came
+    subprocess.run(["git", "apply", str(patch)], cwd=topics, check=True)
+    patched = import_knowledge(topics)
+    assert patched.memories[0].edited.version == "smollm2-135m@r1"
+    assert {path.name: path.read_bytes() for path in topics.glob("*.md")} == came
+    shutil.rmtree(topics / ".lineage")
+    assert code("migrate", str(topics), str(topics), *to, "run.name=again") == 0
+    assert import_knowledge(topics) == patched
+    capsys.readouterr()
+    for bad, words in (
+        ((), "name either OUT or --patch"),
+        ((str(topics), "--patch", str(patch)), "name either OUT or --patch"),
+        ((str(topics), "--format", "cursor"), "name a new folder"),
+        ((str(topics / "in"),), "name a folder outside of it"),
+        ((str(tmp_path / "new"), "--format", "cursr"), "did you mean cursor"),
+    ):
+        assert code("migrate", str(topics), *bad, *to) == 1
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1
+
+
+def test_a_run_is_exported_onto_the_folder_it_began_with(
+    topics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    came = {path.name: path.read_bytes() for path in topics.glob("*.md")}
+    folder = tmp_path / "runs" / "imported"
+    run(surrogate(tmp_path, "experiment=tiny", f"start.folder={topics}"), folder)
+    assert code("log", str(folder), "m2", "--lineage", "000-inherit") == 0
+    assert "read from MEMORY.md of the folder that the run began with" in capsys.readouterr().out
+    assert code("export", str(folder), str(topics), "--lineage", "000-inherit") == 0
+    left = import_knowledge(topics)
+    assert left.id in capsys.readouterr().out
+    index = (topics / "MEMORY.md").read_text()
+    assert index.startswith(came["MEMORY.md"].decode())
+    assert all(
+        (topics / name).read_bytes() == data for name, data in came.items() if name[0] != "M"
+    )
+    rules = tmp_path / "rules"
+    assert code("export", str(folder), str(rules), "--format", "cursor") == 0
+    assert sorted(path.name for path in rules.iterdir()) == [".cursor", ".cursorrules", ".lineage"]
+    (topics / "MEMORY.md").write_text("- mine\n")
+    assert code("export", str(folder), str(topics)) == 1
+    assert "--replace" in capsys.readouterr().err
+
+
+def test_check_says_first_what_a_folder_is(
+    topics: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code("check", str(topics)) == 0
+    assert capsys.readouterr().out.startswith("Claude Code memory: 4 files, 3 always loaded, 3 on")
+    assert code("check", str(topics), "--format", "plain") == 0
+    assert capsys.readouterr().out.startswith("Markdown: 4 files, ")
+    assert code("check", str(topics), "--strict") == 1
+    told = capsys.readouterr()
+    assert "warning: feedback_tests.md, line 3" in told.out
+    assert "1 warning of" in told.err and told.err.count("\n") == 1
