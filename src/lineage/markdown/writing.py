@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import unescape
+from itertools import accumulate
 from pathlib import PurePosixPath
 
 from lineage.core.knowledge import IMPORT, Doc, Knowledge, Memory
@@ -67,6 +69,7 @@ def converted(left: Knowledge, format: str, came: Reading | None = None) -> Writ
     `came` tells from which files the entries are. Raises LineageError for an unknown convention.
     """
     chosen, texts = convention(format), dict[str, str]()
+    left = _laid_out(came.knowledge, left) if came else left
     old = {e.id: e.created.episode for e in left.entries if e.created.version == IMPORT}
     old |= {id: part.source.path for id, part in came.parts.items()} if came else {}
     placed = _placed(chosen, texts, left.entries, frozenset(), old)
@@ -149,20 +152,19 @@ def _changed(
         starts[start] = length
         length += len(new)
         at = max(end, at)
-    moved = sorted(changes)
+    ends = sorted((end, len(new) - (end - start)) for (start, end), new in changes)
+    shifts = [0, *accumulate(shift for _, shift in ends)]
     new_spans = [(starts[start], starts[start] + len(new)) for (start, _), new in changes if new]
     there = set()
     for start, _ in kept:
-        shift = sum(len(new) - (e - s) for (s, e), new in moved if e <= start)
+        shift = shifts[bisect_right(ends, (start, len(text)))]
         there.add(starts.get(start, start + shift))
     text = "".join((*pieces, text[at:]))
     while not form.whole:
         parts = form.read(path, text, folder.names | folder.texts.keys()).parts
+        places, spans = sorted(there), sorted(new_spans)
         stray = [
-            part
-            for part in parts
-            if not _has(part.span, there)
-            and not any(part.span[0] < end and start < part.span[1] for start, end in new_spans)
+            part for part in parts if not _has(part.span, places) and not _meets(part.span, spans)
         ]
         if not stray:
             break
@@ -174,8 +176,16 @@ def _changed(
     return text
 
 
-def _has(span: Span, places: Collection[int]) -> bool:
-    return any(span[0] <= place < max(span[1], span[0] + 1) for place in places)
+def _has(span: Span, places: Sequence[int]) -> bool:
+    """Whether one of `places`, in order, is in `span`."""
+    at = bisect_left(places, span[0])
+    return at < len(places) and places[at] < max(span[1], span[0] + 1)
+
+
+def _meets(span: Span, spans: Sequence[Span]) -> bool:
+    """Whether `span` shares a character with one of `spans`, which are in order and apart."""
+    at = bisect_left(spans, (span[1], 0)) - 1
+    return at >= 0 and spans[at][1] > span[0]
 
 
 def _says(entry: Memory | Doc) -> tuple[str, str]:

@@ -9,6 +9,8 @@ from lineage.markdown.blocks import lines_of
 from lineage.markdown.frontmatter import FENCE, Flaw, Node, parse
 
 _TOML = "+++"
+MARKS = (FENCE, _TOML)
+"""What begins front matter."""
 _FIELD = re.compile(r"([A-Za-z][\w.-]*)[ \t]*:(?:[ \t]+(.*))?")
 
 
@@ -31,7 +33,7 @@ def head_of(text: str) -> Head:
     """Return the front matter of `text`. One without an end is none, and a flaw."""
     lines = lines_of(text)
     mark = lines[0].rstrip() if lines else ""
-    if mark not in (FENCE, _TOML):
+    if mark not in MARKS:
         return Head()
     number = next((n for n, line in enumerate(lines[1:], start=1) if line.rstrip() == mark), 0)
     if not number:

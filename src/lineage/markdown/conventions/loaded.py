@@ -16,7 +16,7 @@ from textwrap import dedent
 
 from lineage.markdown.blocks import ENDS, Block, blocks, lines_of, without_code, without_comments
 from lineage.markdown.bullets import INDEX_TITLES
-from lineage.markdown.conventions.front import head_of
+from lineage.markdown.conventions.front import MARKS, head_of
 from lineage.markdown.conventions.interface import Finding, Found, Line, Part, Source, Span
 from lineage.markdown.frontmatter import plain
 from lineage.markdown.links import resolved
@@ -59,7 +59,7 @@ class Loaded:
         old = text[slice(*part.span)]
         end = "\r\n" if "\r\n" in text else "\n"
         words = words.removeprefix(part.lead).strip("\n")
-        if part.span[1] <= head_of(text).end:
+        if text.startswith(MARKS) and part.span[1] <= head_of(text).end:
             return ENDS.sub(end, words) + end
         marker = _MARKER.match(old)
         is_item = marker is not None and _is_item(old)
@@ -88,8 +88,9 @@ class Loaded:
         if loaded:
             return part.span, self.rewritten(text, replace(part, lead=""), "", "")
         start, end = part.span
-        before, after = lines_of(text[:start])[-1:], lines_of(text[end:])[:1]
-        between = [line for line in (*before, *after) if line.strip()]
+        before = text[text.rfind("\n", 0, max(start - 1, 0)) + 1 : start]
+        after = text[end : text.find("\n", end) + 1 or None]
+        between = [line for line in (before, after) if line.strip()]
         if len(between) < 2 or all(_MARKER.match(line) for line in between):
             return part.span, ""
         return part.span, "\r\n" if "\r\n" in text else "\n"
