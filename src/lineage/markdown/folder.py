@@ -85,13 +85,17 @@ def read_folder(folder: Path, format: str = "", strict: bool = False) -> Reading
     return found
 
 
-def put_back(left: Knowledge, came: Reading, source: Path, target: Path) -> Written:
+def put_back(
+    left: Knowledge, came: Reading, source: Path, target: Path, shown: Knowledge | None = None
+) -> Written:
     """Write `left` to `target`: the files of `source`, which `came` was read from, changed by it.
+
+    `shown` is what a version was shown of what came (see `written`).
 
     They may be one folder; else `target` is a new one, and gets all files of `source`. Raises
     LineageError before anything is written where a file would be elsewhere.
     """
-    what = written(came, left)
+    what = written(came, left, shown)
     changes = changes_of(source, what)
     check_inside(source, changes)
     if target.resolve() != source.resolve():

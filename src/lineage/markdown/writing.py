@@ -32,16 +32,17 @@ class Written:
     findings: tuple[Finding, ...] = ()
 
 
-def written(came: Reading, left: Knowledge) -> Written:
+def written(came: Reading, left: Knowledge, shown: Knowledge | None = None) -> Written:
     """Return what changes in the folder that `came` is of, so that it is read as `left`.
 
     Nothing changes where `left` is what came, and no words where only white space differs: a
-    prompt has each memory on one line, and a model says it again as it was shown.
+    prompt has each memory on one line, and a model says it again as it was shown. `shown` is what
+    it was shown of what came, where a secret was kept from it: the file keeps that.
     """
     folder = came.folder
     if folder is None:
         raise ValueError("our own folder is written by render")
-    left = _laid_out(came.knowledge, left)
+    left = _laid_out(came.knowledge, left, shown)
     if left.canonical() == came.knowledge.canonical():
         return Written({})
     texts, gone = _edited(came, folder, left)
@@ -84,21 +85,22 @@ def converted(left: Knowledge, format: str, came: Reading | None = None) -> Writ
     return Written({**texts, SIDECAR: sidecar_of(left, parts, format)}, tuple(findings))
 
 
-def _laid_out(came: Knowledge, left: Knowledge) -> Knowledge:
+def _laid_out(came: Knowledge, left: Knowledge, shown: Knowledge | None = None) -> Knowledge:
     """Return `left` with the white space of what `came`, where the words are the same."""
     before = {entry.id: entry for entry in came.entries}
+    saw = {entry.id: entry.text for entry in (shown or came).entries}
 
-    def same(old: str, new: str) -> bool:
-        return unescape(old).split() == unescape(new).split()
+    def same(id: str, new: str) -> bool:
+        return unescape(saw.get(id, before[id].text)).split() == unescape(new).split()
 
     memories, docs = [], []
     for memory in left.memories:
         was = before.get(memory.id)
-        alike = isinstance(was, Memory) and same(was.text, memory.text)
+        alike = isinstance(was, Memory) and same(was.id, memory.text)
         memories.append(replace(memory, text=was.text) if was and alike else memory)
     for doc in left.docs:
         was = before.get(doc.id)
-        if isinstance(was, Doc) and same(was.text, doc.text):
+        if isinstance(was, Doc) and same(was.id, doc.text):
             docs.append(replace(doc, title=was.title, body=was.body))
         else:
             docs.append(doc)
