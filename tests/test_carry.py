@@ -274,6 +274,7 @@ def test_what_a_model_wrote_may_be_said_in_less_and_what_cannot_be_counted_is_no
     assert not unknown.of(CUT) and "memories take n/a tokens" in unknown.sentence
 
 
+@pytest.fixture
 def topics(tmp_path: Path) -> Path:
     """A folder of Claude Code, in git."""
     folder = tmp_path / "topics"
