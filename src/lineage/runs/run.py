@@ -267,7 +267,9 @@ def _note_served(
     """
     file = folder / "run.json"
     record = read_record(folder)
-    served = (record.get("engine") or {}) | engine.describe()
+    before, now = record.get("engine") or {}, engine.describe()
+    scaled = [*before.get("scaled", ()), *now.get("scaled", ())]
+    served = before | now | ({"scaled": scaled} if scaled else {})
     record |= {"engine": served, "others": None if others is None else round(others, 4)}
     if given_up or "given_up" in record:
         record["given_up"] = sorted(given_up)
