@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import ray
 from helpers import run, surrogate, timeless
 from ray.cluster_utils import Cluster as Nodes
 from raynodes import NODE, cluster
@@ -18,6 +19,7 @@ from lineage.core.config_engine import ReplicasConfig
 from lineage.core.errors import LineageError
 from lineage.log.record import read_record
 from lineage.metrics import summarise
+from lineage.models.cluster import Cluster
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.health import Health, State
@@ -25,6 +27,9 @@ from lineage.models.host import Host, Leaving
 from lineage.models.protocol import Completion, Example, Request, Turn
 from lineage.models.scaling import Scale, Standing, Step
 from lineage.report.headline import provenance
+from lineage.runs.folder import write_described
+from lineage.runs.plan import prepare
+from lineage.runs.spread import Spread
 
 BOUNDS = ReplicasConfig(1, 3, None, upscale_delay_s=2.0, downscale_delay_s=5.0)
 VERSION = "smollm2-135m@r0"
@@ -240,3 +245,13 @@ def test_the_log_of_a_run_in_shards_is_the_same_however_many_replicas_there_are(
     counts = [one["replicas"] for one in read_record(folder)["engine"]["scaled"]]
     assert counts == [1, 2]
     assert "engine surrogate, 1 to 2 replicas, device cpu" in provenance(summarise(folder))
+
+
+def test_a_shard_may_be_on_a_node_that_joined_later(nodes: Nodes, tmp_path: Path) -> None:
+    folder, config = tmp_path / "x", surrogate(tmp_path, "experiment=tiny")
+    write_described(folder, {"run": "x"}, config)
+    here = ray.get_runtime_context().get_node_id()
+    later = Spread(prepare(config), folder, Cluster(None, 1), frozenset({here}), 2)
+    joined = nodes.add_node(num_cpus=1, **NODE)
+    assert joined.node_id not in later.nodes
+    assert joined.node_id in asyncio.run(later._there())
