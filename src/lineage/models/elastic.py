@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError, last_line
 from lineage.models.health import IN_SERVICE, State
+from lineage.models.host import Added
 from lineage.models.replica import Replica
 from lineage.models.scaling import Scale, Standing, Step
 
@@ -111,6 +112,31 @@ class Elastic:
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
+
+
+async def another(
+    booking: Awaitable[Replica],
+    added: Sequence[Added],
+    starting: asyncio.Lock,
+    headless: Callable[[], bool],
+) -> Replica:
+    """Return one more replica, once `booking` has placed it: it serves what is `added` by then too.
+
+    One at a time starts, as a fleet does: each measures what others left of a GPU. Raises
+    LineageError where it does not start.
+    """
+    replica = await booking
+    try:
+        async with starting:
+            await replica.launch()
+        held = replica.deployment.added
+        while late := added[len(held) :]:
+            await replica.add(late[0])
+    except BaseException:
+        await replica.close(headless())
+        replica.end_processes()
+        raise
+    return replica
 
 
 class Following:

@@ -26,7 +26,7 @@ from lineage.core.errors import LineageError, last_line
 from lineage.core.installed import SERVING, installed
 from lineage.models.checkpoint import locate
 from lineage.models.cluster import Cluster
-from lineage.models.elastic import Following
+from lineage.models.elastic import Following, another
 from lineage.models.health import IN_SERVICE, Health, State
 from lineage.models.host import Added, Deployment
 from lineage.models.placement import bundles, fits, no_room
@@ -69,7 +69,7 @@ class Fleet:
         self.serving: Serving | None = None
         self.turns: Turns[CheckpointConfig] | None = None
         self.tell: Callable[[str], None] = lambda said: None
-        self.headless, self.starting = False, asyncio.Lock()
+        self.here, self.headless = self.cluster.address is None, False  # of a Ray of our own
         self.added: dict[CheckpointConfig, list[Added]] = {}
         self.following: Following | None = None
 
@@ -103,13 +103,20 @@ class Fleet:
             if self.turns is not None and checkpoint != order[-1]:
                 await self._rest(checkpoint)
         self.watching = asyncio.create_task(self.cluster.watch())
-        bounds = self.config.bounds
-        # Those that have turns share what is booked.
-        if bounds.max > bounds.min and self.turns is None:
-            scale = Scale(bounds, bounds.target_in_flight or self.profile.max_num_seqs)
-            self.following = Following(
-                self.replicas, scale, lambda one: self._another(one, wanted[one])
-            )
+        if self.config.bounds.max > self.config.bounds.min and self.turns is None:
+            self._follow(wanted)
+
+    def _follow(self, wanted: dict[CheckpointConfig, list[ModelVersion]]) -> None:
+        """Have the number of replicas follow the load; those that have turns share a booking."""
+        starting, bounds, headless = asyncio.Lock(), self.config.bounds, lambda: self.headless
+
+        async def more(one: CheckpointConfig) -> Replica:
+            deployment = self._deployment(wanted[one], one)
+            booking = place(deployment, self.here, 1, None, headless)
+            return await another(booking, self.added[one], starting, headless)
+
+        scale = Scale(bounds, bounds.target_in_flight or self.profile.max_num_seqs)
+        self.following = Following(self.replicas, scale, more)
 
     def _resolve(self, wanted: dict[CheckpointConfig, list[ModelVersion]], alone: bool) -> int:
         """Settle the profile, and how several checkpoints serve; return how many engines run at
@@ -120,10 +127,9 @@ class Fleet:
         self.profile = resolve(config, gpus, most)
         if len(wanted) > 1:
             names = {checkpoint: [one.name for one in of] for checkpoint, of in wanted.items()}
-            if self.profile.on_gpu or self.cluster.address is not None:
+            if self.profile.on_gpu or not self.here:
                 fit = fits(bundles(self.profile, config.vllm.cpus) * engines, resources())
-                joined = self.cluster.address is not None
-                self.serving = by_booking(engines, fit, config.together, joined)
+                self.serving = by_booking(engines, fit, config.together, not self.here)
             else:
                 self.serving = on_cpu(config, names, self.cache)
         if self.serving is not None:
@@ -149,10 +155,9 @@ class Fleet:
             deployment = self._deployment(served, checkpoint)
             if number < len(booked):
                 health = Health(self.config.max_restarts)
-                replica = Replica(deployment, health, booked[number].group, self._here)
+                replica = Replica(deployment, health, booked[number].group, self.here)
             else:
-                timeout = self.config.start_timeout_s
-                replica = await place(deployment, self._here, engines, timeout)
+                replica = await place(deployment, self.here, engines, self.config.start_timeout_s)
             self.replicas[checkpoint].append(replica)
             started = await replica.launch()
         self.dtype = started.dtype
@@ -171,40 +176,11 @@ class Fleet:
         for replica in self.replicas[checkpoint]:
             await replica.rest()
 
-    @property
-    def _here(self) -> bool:
-        """Whether engines are processes of this machine, in a Ray of our own."""
-        return self.cluster.address is None
-
-    async def _another(
-        self, checkpoint: CheckpointConfig, served: Sequence[ModelVersion]
-    ) -> Replica:
-        """Return one more replica, that serves what the others do: Ray may take long to place it.
-
-        Raises LineageError where it does not start.
-        """
-        replica = await place(
-            self._deployment(served, checkpoint), self._here, 1, None, lambda: self.headless
-        )
-        try:
-            # One at a time, as at the start: each measures what others left of a GPU.
-            async with self.starting:
-                await replica.launch()
-            # What was added while it started.
-            held = replica.deployment.added
-            while late := self.added[checkpoint][len(held) :]:
-                await replica.add(late[0])
-        except BaseException:
-            await replica.close(self.headless)
-            replica.end_processes()
-            raise
-        return replica
-
     def _check_room(self, engines: int) -> None:
         """Raise LineageError where a Ray of our own has too little: no node will join that one."""
-        engine, nodes = bundles(self.profile, self.config.vllm.cpus), resources()
-        if self.cluster.folder is not None and not fits(engine * engines, nodes):
-            raise LineageError(no_room(engine, engines, nodes))
+        needs, nodes = bundles(self.profile, self.config.vllm.cpus), resources()
+        if self.cluster.folder is not None and not fits(needs * engines, nodes):
+            raise LineageError(no_room(needs, engines, nodes))
 
     def _deployment(
         self, served: Sequence[ModelVersion], checkpoint: CheckpointConfig
@@ -276,9 +252,9 @@ class Fleet:
         name, parent = added.name, lookup(self.versions, added.base)
         # First, for replicas that are starting.
         self.added[parent.checkpoint].append(added)
-        for replica in list(self.replicas[parent.checkpoint]):
-            if replica.health.state in IN_SERVICE:
-                await replica.add(added)
+        served = [one for one in self.replicas[parent.checkpoint] if one.health.state in IN_SERVICE]
+        for replica in served:
+            await replica.add(added)
         self.versions[name] = replace(parent, name=name, adapter=added.folder, parent=parent.name)
         self.counters[name] = self.counters[parent.name]
         if parent.name in self.located:
@@ -354,10 +330,9 @@ class Fleet:
             for name, located in self.located.items()
             if located.adapter is not None
         }
-        found = self.following
-        scaled = {"scaled": [asdict(one) for one in found.scaled]} if found is not None else {}
+        scaled = [asdict(one) for one in self.following.scaled] if self.following else []
         return {
-            **scaled,
+            **({"scaled": scaled} if scaled else {}),
             "device": self.profile.device,
             "dtype": self.dtype,
             "settings": self.profile.told(self.config.kind),
