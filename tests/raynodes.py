@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
+from socket import SOCK_DGRAM
 from typing import Any
 
 import psutil
@@ -64,6 +66,21 @@ def processes(title: str, above: psutil.Process | None = None) -> list[psutil.Pr
         with suppress(psutil.Error):
             if " ".join(one.cmdline()).startswith(title):
                 found.append(one)
+    return found
+
+
+def heard_outside() -> list[str]:
+    """Return which sockets of this process and of all below it others than this machine reach."""
+    found = []
+    for process in (me := psutil.Process(), *me.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            found += [
+                f"{process.name()} {socket.laddr.ip}:{socket.laddr.port}"
+                for socket in process.net_connections("inet")
+                if (socket.status == psutil.CONN_LISTEN or socket.type == SOCK_DGRAM)
+                and socket.laddr
+                and not ip_address(socket.laddr.ip.removeprefix("::ffff:")).is_loopback
+            ]
     return found
 
 

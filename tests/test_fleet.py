@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import psutil
 import pytest
 import ray
 from ray.exceptions import RayActorError
+from raynodes import heard_outside
 
 from lineage import compose
 from lineage.core.errors import LineageError
@@ -86,20 +86,6 @@ def left_behind() -> list[str]:
 def clean() -> Iterator[None]:
     yield
     assert not left_behind()
-
-
-def heard_outside() -> list[str]:
-    """Return which sockets of this process and of all below it others than this machine reach."""
-    found = []
-    for process in (me := psutil.Process(), *me.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            found += [
-                f"{process.name()} {socket.laddr.ip}:{socket.laddr.port}"
-                for socket in process.net_connections("inet")
-                if socket.status == psutil.CONN_LISTEN
-                and not ip_address(socket.laddr.ip.removeprefix("::ffff:")).is_loopback
-            ]
-    return found
 
 
 def ray_processes() -> list[psutil.Process]:

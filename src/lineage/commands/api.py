@@ -79,8 +79,8 @@ def _run_one(config: Config, folder: Path, console: Console, *command: str) -> N
         announce(job, console)
 
     def work() -> None:
-        with commanded(*command), stored(config, folder, console):
-            execute(config, folder, console, release, job=job)
+        with commanded(*command), stored(config, folder, console) as mirror:
+            execute(config, folder, console, release, job=job, mirror=mirror)
 
     with _resumable(folder):
         _apart_from_a_loop(work)

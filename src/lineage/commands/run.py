@@ -102,8 +102,8 @@ def execute(
 
     options.folder = folder
     job = job or check(config, console)
-    with stored(config, folder, console):
-        summary = execute_run(config, folder, console, release, job=job)
+    with stored(config, folder, console) as mirror:
+        summary = execute_run(config, folder, console, release, job=job, mirror=mirror)
     show_summary(summary, console)
     console.print(f"{folder / 'report.html'}", highlight=False, markup=False)
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Discriminator, Tag, model_validator
 from pydantic.dataclasses import dataclass
 
-from lineage.core.fields import NODE, Gpus, Number, Share, Whole, key, wrong
+from lineage.core.fields import (
+    KEYS,
+    NODE,
+    PLAIN,
+    Count,
+    Gpus,
+    Number,
+    Share,
+    Whole,
+    key,
+    which,
+    wrong,
+)
 from lineage.core.names import check_names
 
 Precision = Literal["auto", "bfloat16", "float32"]
@@ -150,12 +162,39 @@ class SurrogateConfig:
 
 
 @dataclass(frozen=True, config=NODE)
+class ReplicasConfig:
+    """Bounds of a number that follows the load; the terms are those of Ray Serve's autoscaling."""
+
+    min: Whole = key("that always serve", "actors a checkpoint", ge=1)
+    max: Whole = key("that serve at most", "actors a checkpoint", ge=1)
+    target_in_flight: Number | None = key(
+        "that one shall have; null: engine.vllm.max_num_seqs", "requests", default=None, gt=0
+    )
+    upscale_delay_s: Number = key(
+        "with more than that in flight: one more", "seconds", default=30.0, ge=0
+    )
+    downscale_delay_s: Number = key(
+        "in which one fewer would do: one less", "seconds", default=600.0, ge=0
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max < self.min:
+            raise wrong(
+                f"engine.replicas.max is {self.max}, less than engine.replicas.min ({self.min})"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=NODE)
 class EngineConfig:
     """Which engine, how many, and how much may be in flight."""
 
     kind: str = key("vllm | surrogate: see lineage.models.factory")
     hosted: bool = key("in Ray actors (vllm always is, and what shards ask)")
-    replicas: Whole = key("", "actors a checkpoint", ge=1)
+    replicas: Annotated[
+        Annotated[Count, Tag(PLAIN)] | Annotated[ReplicasConfig, Tag(KEYS)], Discriminator(which)
+    ] = key("or bounds as {min: 1, max: 4}", "actors a checkpoint")
     max_in_flight: Whole | None = key("null: by device", "requests over the whole fleet", ge=1)
     max_restarts: Whole = key("before its requests fail", "restarts of one actor", ge=0)
     max_failures: Whole = key("before the run gives up", "failed requests in a row", ge=1)
@@ -186,6 +225,12 @@ class EngineConfig:
     vllm: VllmConfig = key()
     surrogate: SurrogateConfig = key(factory=SurrogateConfig)
     options: dict[str, Any] = key("of an engine of another kind", factory=dict)
+
+    @property
+    def bounds(self) -> ReplicasConfig:
+        """How many replicas a checkpoint has: a plain number is both bounds."""
+        found = self.replicas
+        return found if isinstance(found, ReplicasConfig) else ReplicasConfig(found, found)
 
 
 @dataclass(frozen=True, config=NODE)

@@ -6,6 +6,7 @@ A node of the tree is a frozen pydantic dataclass with `NODE`; each of its field
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -41,6 +42,8 @@ SHOWN = 80
 """Letters of a wrong value that an error quotes."""
 WRONG_TYPE = ("_type", "_from_float", "_parsing")
 """How pydantic's types of an error end that is not about how much."""
+PLAIN, KEYS = "<plain>", "<keys>"
+"""Tags of a key that holds a plain value or a mapping of keys (`which`), and none of its path."""
 MUST, LINE = "must", "line"
 """Types of our own errors: what a value must do, and a whole line."""
 KINDS = {
@@ -75,6 +78,11 @@ if TYPE_CHECKING:
 else:
     # A union of both would put the name of its option into each error's place.
     Automatic = Annotated[int, Strict(), Field(ge=1), WrapValidator(_or_auto)]
+
+
+def which(value: Any) -> str:
+    """Return the tag of a `value` that may be plain or a mapping of keys, for a `Discriminator`."""
+    return KEYS if isinstance(value, Mapping) or is_dataclass(value) else PLAIN
 
 
 def key(
@@ -127,7 +135,8 @@ def _is_unknown(error: Mapping[str, Any]) -> bool:
 
 
 def _line(kind: Any, values: Any, where: str, error: Mapping[str, Any]) -> str:
-    name, problem = dotted((where, *error["loc"])), str(error["type"])
+    path = tuple(part for part in error["loc"] if part not in (PLAIN, KEYS))
+    name, problem = dotted((where, *path)), str(error["type"])
     if problem == LINE:
         return str(error["msg"])
     if problem == "missing":
@@ -135,7 +144,7 @@ def _line(kind: Any, values: Any, where: str, error: Mapping[str, Any]) -> str:
     if _is_unknown(error):
         known = {dotted((where, one)) for one in keys(kind, values)}
         return f"unknown conf key {name!r}{nearest(name, sorted(known - {name}))}"
-    field, unit = _field(schema(kind), error["loc"])
+    field, unit = _field(schema(kind), path)
     must = str(error["msg"]) if problem == MUST else _must(field, problem)
     # A wrong type says nothing yet about how much.
     counted = f" ({unit})" if unit and not problem.endswith(WRONG_TYPE) else ""
@@ -144,11 +153,11 @@ def _line(kind: Any, values: Any, where: str, error: Mapping[str, Any]) -> str:
 
 def _must(field: Mapping[str, Any], problem: str) -> str:
     """Return what the schema `field` asks of a value, as far as `problem` is about that."""
-    options = [one for one in field.get("anyOf", [field]) if one.get("type") != "null"]
+    options = [one for one in _options(field) if one.get("type") != "null"]
     one = options[0]
     if problem in ("too_short", "too_long"):
         return f"hold {_range(one.get('minItems'), one.get('maxItems'))}"
-    be = "be null or " if len(options) < len(field.get("anyOf", [field])) else "be "
+    be = "be null or " if len(options) < len(_options(field)) else "be "
     if "enum" in one:
         return f"{be}one of {', '.join(map(str, one['enum']))}"
     if problem.endswith(WRONG_TYPE):
@@ -177,7 +186,7 @@ def _field(top: dict[str, Any], path: Sequence[str | int]) -> tuple[dict[str, An
         field = next(
             (
                 found
-                for option in field.get("anyOf", [field])
+                for option in _options(field)
                 if (found := _below(_resolved(top, option), part)) is not None
             ),
             {},
@@ -185,6 +194,12 @@ def _field(top: dict[str, Any], path: Sequence[str | int]) -> tuple[dict[str, An
         field = _resolved(top, field)
         unit = str(field.get("unit", unit))
     return field, unit
+
+
+def _options(field: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the schemas of which a value must fit one."""
+    found: list[dict[str, Any]] = field.get("anyOf") or field.get("oneOf") or [dict(field)]
+    return found
 
 
 def _below(field: Mapping[str, Any], part: str | int) -> dict[str, Any] | None:
@@ -207,7 +222,8 @@ def _schema_keys(
 ) -> Iterator[str]:
     for name, below in field.get("properties", {}).items():
         yield f"{prefix}{name}"
-        yield from _schema_keys(top, _resolved(top, below), f"{prefix}{name}.")
+        for option in _options(_resolved(top, below)):
+            yield from _schema_keys(top, _resolved(top, option), f"{prefix}{name}.")
 
 
 def _value_keys(values: Any, prefix: str = "") -> Iterator[str]:

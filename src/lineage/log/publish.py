@@ -68,21 +68,29 @@ def data_of(done: str, content: bytes) -> list[str]:
 class Mirror:
     """A context in which `folder` is published to `store`, by a thread, every so often and at last.
 
-    On entering, what is there already is fetched. A store that errs for a while keeps nobody from
-    working: `tell` is told, and the next round has it all. Raises StorageError on entering where
-    nothing can be read there, and on leaving where the last round failed.
+    On entering, what is there already is fetched, of it what is `wanted` by its name. A store that
+    errs for a while keeps nobody from working: `tell` is told, and the next round has it all.
+    Raises StorageError on entering where nothing can be read there, and on leaving where the last
+    round failed.
     """
 
-    def __init__(self, folder: Path, store: Store, tell: Callable[[str], None]) -> None:
-        self.folder, self.store, self.tell = folder, store, tell
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        tell: Callable[[str], None],
+        wanted: Callable[[str], bool] = lambda name: True,
+    ) -> None:
+        self.folder, self.store, self.tell, self.wanted = folder, store, tell, wanted
         self.known: dict[str, Stamp] = {}
+        self.lock = threading.Lock()
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._work, name="publish", daemon=True)
         self.failed = 0
 
     def __enter__(self) -> Mirror:
         self.store.check()
-        self.known = fetch(self.folder, self.store)
+        self.fetch()
         self.thread.start()
         return self
 
@@ -100,8 +108,27 @@ class Mirror:
                 f"{self.store.url}"
             ) from reason
 
+    def fetch(self) -> None:
+        """Bring what others have put there, and need not be put again. Raises as `fetch`."""
+        with self.lock:
+            self.known |= fetch(self.folder, self.store, wanted=self.wanted)
+
+    def bring(self, names: Sequence[str]) -> None:
+        """Bring these objects, in this order, where they are not here. Raises StorageError."""
+        with self.lock:
+            for name in names:
+                file = self.folder / name
+                if not file.exists():
+                    atomic_write(file, self.store.read(name))
+                    state = file.stat()
+                    self.known[name] = (state.st_size, state.st_mtime_ns)
+
     def publish(self) -> None:
         """Put what is new or changed, and remove what is gone. Raises StorageError."""
+        with self.lock:
+            self._publish()
+
+    def _publish(self) -> None:
         # First: what they vouch for is there already, and is listed next.
         vouching = {name: stamp for name, stamp in stamps(self.folder).items() if vouches(name)}
         data = {n: stamp for n, stamp in stamps(self.folder).items() if not vouches(n)}
@@ -157,17 +184,24 @@ def stamps(folder: Path) -> dict[str, Stamp]:
     return found
 
 
-def fetch(folder: Path, store: Store, whole: bool = False) -> dict[str, Stamp]:
+def fetch(
+    folder: Path,
+    store: Store,
+    whole: bool = False,
+    wanted: Callable[[str], bool] = lambda name: True,
+) -> dict[str, Stamp]:
     """Bring what `store` has and `folder` has not; return the stamps of what both have now.
 
-    Where both have finished one generation, and not the same, that of the store counts: others may
-    have read it. `whole`: `folder` is but a copy, in which nothing is kept that the store has not,
-    or has otherwise. Raises StorageError, or LineageError where what is there has odd names.
+    Of it what is `wanted`, by its name. Where both have finished one generation, and not the same,
+    that of the store counts: others may have read it. `whole`: `folder` is but a copy, in
+    which nothing is kept that the store has not, or has otherwise. Raises StorageError, or
+    LineageError where what is there has odd names.
     """
     sizes = {name: size for name, size in store.sizes().items() if not name.endswith("/")}
     if odd := next((name for name in sizes if ".." in name.split("/")), None):
         raise LineageError(f"{store.url} has an object named {odd!r}: it is not lineage's")
-    theirs, mine = {name for name in sizes if is_published(name)}, stamps(folder)
+    theirs = {name for name in sizes if is_published(name) and wanted(name)}
+    mine = stamps(folder)
     records = sorted(name for name in theirs if vouches(name))
     held = dict(zip(records, _at_once(records, store.read, store), strict=True))
     other = [
@@ -176,7 +210,7 @@ def fetch(folder: Path, store: Store, whole: bool = False) -> dict[str, Stamp]:
     again = {data for name in other for data in data_of(name, held[name])}
     for name in other:
         (folder / name).unlink()
-    wanted = [
+    missing = [
         name
         for name in sorted(theirs.difference(records))
         if name not in mine
@@ -188,7 +222,7 @@ def fetch(folder: Path, store: Store, whole: bool = False) -> dict[str, Stamp]:
     def bring(name: str) -> None:
         atomic_write(folder / name, store.read(name))
 
-    _at_once(wanted, bring, store)
+    _at_once(missing, bring, store)
     for name in records:
         if name not in mine or name in other:
             atomic_write(folder / name, held[name])
@@ -196,7 +230,7 @@ def fetch(folder: Path, store: Store, whole: bool = False) -> dict[str, Stamp]:
         for name in mine.keys() - theirs:
             (folder / name).unlink(missing_ok=True)
     # What is no file of the log and was here already may be newer here: it is put again.
-    same = {*wanted, *records, *(name for name in theirs if _of_log(name))}
+    same = {*missing, *records, *(name for name in theirs if _of_log(name))}
     return {name: stamp for name, stamp in stamps(folder).items() if name in same}
 
 

@@ -65,6 +65,15 @@ class Store:
         cut = len(self.place) + 1
         return {one.path[cut:]: one.size for one in found if one.type == fs.FileType.File}
 
+    def has(self, name: str) -> bool:
+        """Whether an object is there."""
+
+        def look() -> list[fs.FileInfo]:
+            return list(self.files.get_file_info([f"{self.place}/{name}"]))
+
+        (found,) = self._tried("read", look, name)
+        return bool(found.type == fs.FileType.File)
+
     def read(self, name: str) -> bytes:
         """Return the bytes of an object."""
 

@@ -6,6 +6,9 @@ It asks replicas directly, the less loaded of two by its own open requests. Toke
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from random import Random
@@ -17,11 +20,15 @@ from ray.exceptions import RayActorError, RayError
 from lineage.core.errors import LineageError, last_line
 from lineage.models.asking import told
 from lineage.models.fleet import NOWHERE, token_counter
-from lineage.models.health import State
+from lineage.models.health import IN_SERVICE, State
+from lineage.models.host import Leaving
 from lineage.models.keeper import Seat, Table
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
 from lineage.models.routing import less_loaded
 from lineage.models.vllm_engine import EngineDied
+
+NEWS_SECONDS = 1.0
+"""How old the table may be where replicas come and go by themselves."""
 
 
 class Client:
@@ -33,6 +40,8 @@ class Client:
         self.room = asyncio.Semaphore(max_in_flight)
         self.open: dict[tuple[int, int], int] = {}
         self.counters: dict[int, TokenCounter] = {}
+        self.name, self.heard = secrets.token_hex(8), time.monotonic()
+        self.in_flight: Counter[int] = Counter()
 
     async def start(self, versions: Sequence[str]) -> None:
         """Nothing: it has been started."""
@@ -50,38 +59,52 @@ class Client:
                 # Another client may have added it since.
                 self.table = await self._kept(self.keeper.table.remote())
             checkpoint = self.table.served[request.version]
-            while True:
-                replica, seat = self._choose(checkpoint)
-                life, error = None, ""
-                if seat.state is State.HEALTHY:
-                    answer = await self._ask((checkpoint, replica), seat, request)
-                    if isinstance(answer, Completion):
-                        return answer
-                    life, error = seat.life, answer
-                self.table = await self._kept(
-                    self.keeper.mend.remote(checkpoint, replica, life, error)
-                )
+            self.in_flight[checkpoint] += 1
+            try:
+                return await self._answered(request, checkpoint)
+            finally:
+                self.in_flight[checkpoint] -= 1
+
+    async def _answered(self, request: Request, checkpoint: int) -> Completion:
+        while True:
+            await self._news()
+            replica, seat = self._choose(checkpoint)
+            life, error = None, ""
+            if seat.state is State.HEALTHY:
+                answer = await self._ask((checkpoint, replica), seat, request)
+                if isinstance(answer, Completion):
+                    return answer
+                life, error = seat.life, answer
+            self.table = await self._kept(self.keeper.mend.remote(checkpoint, replica, life, error))
+
+    async def _news(self) -> None:
+        """Tell what is in flight, and hear of replicas that came or left by themselves.
+
+        Once in a while, and one request for all.
+        """
+        if self.table.elastic and time.monotonic() - self.heard > NEWS_SECONDS:
+            self.heard = time.monotonic()
+            self.table = await self._kept(self.keeper.news.remote(self.name, self.in_flight))
 
     def _choose(self, checkpoint: int) -> tuple[int, Seat]:
         """Return the replica to ask. Raises LineageError where none is left."""
         seats = self.table.seats[checkpoint]
-        alive = [place for place, one in enumerate(seats) if one.state is not State.RETIRED]
+        alive = [place for place, one in enumerate(seats) if one.state in IN_SERVICE]
         loads = [self.open.get((checkpoint, place), 0) for place in alive]
         well = [seats[place].state is State.HEALTHY for place in alive]
         found = less_loaded(loads, well, self.draw)
         if found is None:
-            raise LineageError(
-                f"the engine failed more than engine.max_restarts times: {seats[0].error}"
-            )
+            reason = next((one.error for one in seats if one.error), "")
+            raise LineageError(f"the engine failed more than engine.max_restarts times: {reason}")
         return alive[found], seats[alive[found]]
 
     async def _ask(self, at: tuple[int, int], seat: Seat, request: Request) -> Completion | str:
-        """Return the completion, or what the engine died of."""
+        """Return the completion, or what the engine died of, or that it is drained."""
         self.open[at] = self.open.get(at, 0) + 1
         try:
             answer: Completion = await seat.actor.generate.remote(request)
             return answer
-        except (RayActorError, EngineDied) as error:
+        except (RayActorError, EngineDied, Leaving) as error:
             return last_line(error)
         except RayError as error:
             return Completion(error=last_line(error))

@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ from lineage.core.errors import LineageError, last_line
 from lineage.core.installed import SERVING, installed
 from lineage.models.checkpoint import locate
 from lineage.models.cluster import Cluster
-from lineage.models.health import Health, State
+from lineage.models.elastic import Following, another
+from lineage.models.health import IN_SERVICE, Health, State
 from lineage.models.host import Added, Deployment
 from lineage.models.placement import bundles, fits, no_room
 from lineage.models.profile import resolve
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
 from lineage.models.replica import Replica, place, resources
+from lineage.models.scaling import Scale
 from lineage.models.surrogate import counter_of
 from lineage.models.together import Serving, by_booking, on_cpu
 from lineage.models.tuner import Tuner, trained
@@ -67,6 +69,9 @@ class Fleet:
         self.serving: Serving | None = None
         self.turns: Turns[CheckpointConfig] | None = None
         self.tell: Callable[[str], None] = lambda said: None
+        self.here, self.headless = self.cluster.address is None, False  # of a Ray of our own
+        self.added: dict[CheckpointConfig, list[Added]] = {}
+        self.following: Following | None = None
 
     async def start(self, versions: Sequence[str], alone: bool = True) -> None:
         """Start the engines that serve `versions`, one after another.
@@ -93,24 +98,38 @@ class Fleet:
             # Each is tried before anything is asked; the first has the first turn.
             order.reverse()
         for checkpoint in order:
+            self.added[checkpoint] = []
             await self._launch(checkpoint, wanted[checkpoint], engines)
             if self.turns is not None and checkpoint != order[-1]:
                 await self._rest(checkpoint)
         self.watching = asyncio.create_task(self.cluster.watch())
+        if self.config.bounds.max > self.config.bounds.min and self.turns is None:
+            self._follow(wanted)
+
+    def _follow(self, wanted: dict[CheckpointConfig, list[ModelVersion]]) -> None:
+        """Have the number of replicas follow the load; those that have turns share a booking."""
+        starting, bounds, headless = asyncio.Lock(), self.config.bounds, lambda: self.headless
+
+        async def more(one: CheckpointConfig) -> Replica:
+            deployment = self._deployment(wanted[one], one)
+            booking = place(deployment, self.here, 1, None, headless)
+            return await another(booking, self.added[one], starting, headless)
+
+        scale = Scale(bounds, bounds.target_in_flight or self.profile.max_num_seqs)
+        self.following = Following(self.replicas, scale, more)
 
     def _resolve(self, wanted: dict[CheckpointConfig, list[ModelVersion]], alone: bool) -> int:
         """Settle the profile, and how several checkpoints serve; return how many engines run at
         once.
         """
         config, gpus = self.config, self.cluster.gpus() > 0
-        engines = len(wanted) * config.replicas
-        self.profile = resolve(config, gpus, engines)
+        engines, most = len(wanted) * config.bounds.min, len(wanted) * config.bounds.max
+        self.profile = resolve(config, gpus, most)
         if len(wanted) > 1:
             names = {checkpoint: [one.name for one in of] for checkpoint, of in wanted.items()}
-            if self.profile.on_gpu or self.cluster.address is not None:
+            if self.profile.on_gpu or not self.here:
                 fit = fits(bundles(self.profile, config.vllm.cpus) * engines, resources())
-                joined = self.cluster.address is not None
-                self.serving = by_booking(engines, fit, config.together, joined)
+                self.serving = by_booking(engines, fit, config.together, not self.here)
             else:
                 self.serving = on_cpu(config, names, self.cache)
         if self.serving is not None:
@@ -121,7 +140,7 @@ class Fleet:
                     f"{self.serving}; but shards ask engines that are all there: set run.shards=1 "
                     "or engine.together=true"
                 )
-            engines = config.replicas
+            engines = config.bounds.min
             self.profile = resolve(config, gpus, engines)
         self.room = asyncio.Semaphore(self.profile.max_in_flight)
         self._check_room(engines)
@@ -131,14 +150,14 @@ class Fleet:
         self, checkpoint: CheckpointConfig, served: Sequence[ModelVersion], engines: int
     ) -> None:
         """Start the replicas of `checkpoint`; those that have turns share what is booked."""
-        deployment, here = self._deployment(served), self.cluster.address is None
         booked = [] if self.turns is None else max(self.replicas.values(), key=len)
-        for number in range(self.config.replicas):
+        for number in range(self.config.bounds.min):
+            deployment = self._deployment(served, checkpoint)
             if number < len(booked):
                 health = Health(self.config.max_restarts)
-                replica = Replica(deployment, health, booked[number].group, here)
+                replica = Replica(deployment, health, booked[number].group, self.here)
             else:
-                replica = await place(deployment, here, engines)
+                replica = await place(deployment, self.here, engines, self.config.start_timeout_s)
             self.replicas[checkpoint].append(replica)
             started = await replica.launch()
         self.dtype = started.dtype
@@ -159,11 +178,13 @@ class Fleet:
 
     def _check_room(self, engines: int) -> None:
         """Raise LineageError where a Ray of our own has too little: no node will join that one."""
-        engine, nodes = bundles(self.profile, self.config.vllm.cpus), resources()
-        if self.cluster.folder is not None and not fits(engine * engines, nodes):
-            raise LineageError(no_room(engine, engines, nodes))
+        needs, nodes = bundles(self.profile, self.config.vllm.cpus), resources()
+        if self.cluster.folder is not None and not fits(needs * engines, nodes):
+            raise LineageError(no_room(needs, engines, nodes))
 
-    def _deployment(self, served: Sequence[ModelVersion]) -> Deployment:
+    def _deployment(
+        self, served: Sequence[ModelVersion], checkpoint: CheckpointConfig
+    ) -> Deployment:
         """Return the deployment of a checkpoint with the versions `served`, which share it."""
         weights = {one.name: self.weights(one.name) for one in served}
         return Deployment(
@@ -177,6 +198,7 @@ class Fleet:
             profile=self.profile,
             adaptable=self.adaptable,
             scratch=str(self.cluster.folder or ""),
+            added=list(self.added[checkpoint]),
         )
 
     async def generate(self, request: Request) -> Completion:
@@ -193,9 +215,9 @@ class Fleet:
         # What waits for its turn must not take the room of those that have theirs.
         async with turn, self.room:
             while True:
-                alive = [r for r in replicas if r.health.state is not State.RETIRED]
+                alive = [r for r in replicas if r.health.state in IN_SERVICE]
                 if not alive:
-                    reason = replicas[0].health.error
+                    reason = next((r.health.error for r in replicas if r.health.error), "")
                     raise LineageError(
                         f"the engine failed more than engine.max_restarts times: {reason}"
                     )
@@ -228,7 +250,10 @@ class Fleet:
 
     async def _add(self, added: Added) -> None:
         name, parent = added.name, lookup(self.versions, added.base)
-        for replica in self.replicas[parent.checkpoint]:
+        # First, for replicas that are starting.
+        self.added[parent.checkpoint].append(added)
+        served = [one for one in self.replicas[parent.checkpoint] if one.health.state in IN_SERVICE]
+        for replica in served:
             await replica.add(added)
         self.versions[name] = replace(parent, name=name, adapter=added.folder, parent=parent.name)
         self.counters[name] = self.counters[parent.name]
@@ -259,15 +284,17 @@ class Fleet:
 
     async def close(self) -> None:
         """Stop the engines, their processes and a Ray of our own. Safe to call twice."""
-        headless = self.watching is not None and self.watching.done()
+        self.headless = self.watching is not None and self.watching.done()
         if self.watching is not None:
             self.watching.cancel()
         if self.turns is not None:
             await self.turns.close()
+        if self.following is not None:
+            await self.following.close()
         replicas = [one for among in self.replicas.values() for one in among]
         self.replicas, self.watching = {}, None
         for replica in replicas:
-            await replica.close(headless)
+            await replica.close(self.headless)
         for tuner in self.tuners.values():
             with suppress(RayError):
                 ray.kill(tuner)
@@ -303,7 +330,9 @@ class Fleet:
             for name, located in self.located.items()
             if located.adapter is not None
         }
+        scaled = [asdict(one) for one in self.following.scaled] if self.following else []
         return {
+            **({"scaled": scaled} if scaled else {}),
             "device": self.profile.device,
             "dtype": self.dtype,
             "settings": self.profile.told(self.config.kind),

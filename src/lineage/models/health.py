@@ -2,6 +2,7 @@
 
     starting -> healthy -> dead -> starting   restarted, until its restarts are used up
     dead -> retired                           then it serves no more
+    healthy -> draining -> released           one fewer will do: it ends what it has, and is gone
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ class State(StrEnum):
     HEALTHY = "healthy"
     DEAD = "dead"
     RETIRED = "retired"
+    DRAINING = "draining"
+    RELEASED = "released"
+
+
+IN_SERVICE = (State.STARTING, State.HEALTHY, State.DEAD)
+"""States in which a replica answers what it is asked, now or once it is up again."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Health:
 
     def died(self, error: str) -> Health:
         """It failed: dead, or retired where its restarts are used up."""
-        if self.state is State.RETIRED:
+        if self.state not in IN_SERVICE:
             return self
         spent = self.restarts >= self.most_restarts
         return replace(self, state=State.RETIRED if spent else State.DEAD, error=error)
@@ -46,3 +53,11 @@ class Health:
         if self.state is not State.DEAD:
             return self
         return replace(self, state=State.STARTING, restarts=self.restarts + 1)
+
+    def draining(self) -> Health:
+        """It is to be asked no more, and to end what it has."""
+        return replace(self, state=State.DRAINING) if self.state is State.HEALTHY else self
+
+    def released(self) -> Health:
+        """It has ended what it had."""
+        return replace(self, state=State.RELEASED) if self.state is State.DRAINING else self

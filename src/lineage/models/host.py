@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import shutil
@@ -22,6 +23,8 @@ HOST_MARK = "LINEAGE_ENGINE_HOST"
 """Set in a host's environment, so that vLLM's processes know that they belong to one."""
 PR_SET_PDEATHSIG = 1
 PREFIX = "lineage-vllm-"
+DRAIN_SECONDS = 0.1
+"""Between two looks at whether all is answered."""
 
 
 def die_with_parent() -> None:
@@ -72,6 +75,10 @@ class Started:
     dtype: str = ""
 
 
+class Leaving(Exception):
+    """What a host answers that is drained: nothing was begun, another one is to be asked."""
+
+
 class Host:
     """Starts the engine of its deployment and passes requests on."""
 
@@ -79,7 +86,7 @@ class Host:
         self.deployment = deployment
         self.engine: VllmEngine | Surrogate | None = None
         self.scratch = ""
-        self.open, self.heard = 0, 0.0
+        self.open, self.heard, self.leaving = 0, 0.0, False
 
     async def start(self) -> Started:
         """Start the engine; it serves what was added before, too."""
@@ -109,8 +116,10 @@ class Host:
         return Started(processes, engine.tokenizer_json(), engine.dtype)
 
     async def generate(self, request: Request) -> Completion:
-        """Return the engine's completion."""
+        """Return the engine's completion. Raises Leaving once it is drained."""
         assert self.engine is not None
+        if self.leaving:
+            raise Leaving
         if not self.open:
             self.heard = time.monotonic()
         self.open += 1
@@ -120,6 +129,12 @@ class Host:
             return answer
         finally:
             self.open -= 1
+
+    async def drain(self) -> None:
+        """Begin nothing more, and wait until all that is open is answered."""
+        self.leaving = True
+        while self.open:
+            await asyncio.sleep(DRAIN_SECONDS)
 
     async def silence(self) -> float:
         """Return for how many seconds nothing that is open was answered."""

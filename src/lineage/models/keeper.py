@@ -8,7 +8,7 @@ is mended once for all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ class Table:
 
     `served` is the place of each version's checkpoint among `seats` (its replicas) and
     `tokenizers`. All clients together may have `max_in_flight` requests open. `located` is where
-    the weights of versions are that have some.
+    the weights of versions are that have some. `elastic`: there may be other seats by themselves,
+    so a client asks for news now and then. A seat keeps its place, also when it is left.
     """
 
     served: dict[str, int]
@@ -46,6 +47,7 @@ class Table:
     tokenizers: list[str]
     max_in_flight: int
     located: dict[str, Located] = field(default_factory=dict)
+    elastic: bool = False
 
 
 class Keeper:
@@ -62,6 +64,12 @@ class Keeper:
 
     async def table(self) -> Table:
         """Return who serves what now."""
+        return self._table()
+
+    async def news(self, client: str, in_flight: Mapping[int, int]) -> Table:
+        """Return who serves what now, to a client with so many requests of each checkpoint."""
+        if self.fleet.following is not None:
+            self.fleet.following.report(client, in_flight)
         return self._table()
 
     async def mend(self, checkpoint: int, replica: int, life: int | None, error: str) -> Table:
@@ -114,4 +122,5 @@ class Keeper:
             [fleet.tokenizers[checkpoint] for checkpoint in fleet.replicas],
             fleet.profile.max_in_flight,
             dict(fleet.located),
+            fleet.following is not None,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +23,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from lineage.core.errors import LineageError, last_line
 from lineage.log.sittings import Fault
 from lineage.models.cluster import end_processes
-from lineage.models.health import Health, State
-from lineage.models.host import Added, Deployment, Host, Started
+from lineage.models.health import IN_SERVICE, Health, State
+from lineage.models.host import Added, Deployment, Host, Leaving, Started
 from lineage.models.placement import Bundle, bundles, no_room, single
 from lineage.models.protocol import Completion, Request
 from lineage.models.vllm_engine import EngineDied
@@ -32,6 +32,8 @@ from lineage.models.vllm_engine import EngineDied
 CLOSE_SECONDS = 10.0
 LOOKS = 4
 """How often within the time that it may be silent an engine is looked at."""
+ASIDE = 3
+"""Calls of ours that a host answers beside requests, at a time."""
 NODE = "ray.io/node-id"
 """Ray's label of a node with its id."""
 
@@ -64,7 +66,7 @@ class Replica:
                 num_cpus=config.vllm.cpus,
                 # Where there are stages each GPU is booked by a worker of vLLM's.
                 num_gpus=0 if profile.staged else profile.gpus,
-                max_concurrency=profile.max_in_flight + 2,
+                max_concurrency=profile.max_in_flight + ASIDE,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(self.group, 0),
             )
             .remote(self.deployment)
@@ -90,7 +92,7 @@ class Replica:
     async def _watch(self) -> None:
         """Start the actor again whenever nothing that is open on it is answered for too long."""
         patience = self.deployment.engine.hang_timeout_s
-        while self.health.state is not State.RETIRED:
+        while self.health.state in IN_SERVICE:
             await asyncio.sleep(patience / LOOKS)
             life = self.life
             if self.health.state is State.HEALTHY and await self._silence(patience) > patience:
@@ -107,7 +109,10 @@ class Replica:
             return 0.0
 
     async def generate(self, request: Request) -> Completion | None:
-        """Return the completion, or None where the engine died: then it was started again."""
+        """Return the completion, or None where another is to be asked.
+
+        That is where the engine died, and was started again, or is drained.
+        """
         life = self.life
         self.open += 1
         try:
@@ -115,6 +120,8 @@ class Replica:
                 answer: Completion = await self.actor.generate.remote(request)
                 return answer
             await self.mend()
+        except Leaving:
+            return None
         except (RayActorError, EngineDied) as error:
             await self.mend(life, last_line(error))
         except RayError as error:
@@ -158,6 +165,29 @@ class Replica:
             except LineageError as failed:
                 self.health = self.health.died(str(failed))
 
+    async def drain(self) -> None:
+        """Let it, which is draining, answer what it has and nothing more, and close it.
+
+        What it does not answer for `hang_timeout_s` is asked again of another one.
+        """
+        patience = self.deployment.engine.hang_timeout_s
+        while not await self._drained(patience / LOOKS):
+            if await self._silence(patience) > patience:
+                break
+        self.health = self.health.released()
+        await self.close()
+        self.end_processes()
+
+    async def _drained(self, seconds: float) -> bool:
+        """Whether all is answered within so many `seconds`, or it has died."""
+        try:
+            await asyncio.wait_for(self.actor.drain.remote(), seconds)
+        except TimeoutError:
+            return False
+        except RayError:
+            return True
+        return True
+
     async def close(self, headless: bool = False) -> None:
         """Stop the engine and give back what it has booked, unless Ray is `headless`."""
         await self._stop()
@@ -187,28 +217,39 @@ class Replica:
         self.processes = ()
 
 
-async def place(deployment: Deployment, here: bool, engines: int) -> Replica:
+async def place(
+    deployment: Deployment,
+    here: bool,
+    engines: int,
+    timeout_s: float | None,
+    headless: Callable[[], bool] = lambda: False,
+) -> Replica:
     """Return a replica of `deployment`, for which Ray has booked what its engine needs.
 
-    It is one of so many `engines`. Raises LineageError where Ray has too little.
+    It is one of so many `engines`. Raises LineageError where Ray has too little for longer than
+    `timeout_s`; None: it is waited for, and nothing is booked where that is cancelled, unless Ray
+    is `headless` then.
     """
     config = deployment.engine
     needs = bundles(deployment.profile, config.vllm.cpus)
-    group = await _booked(needs, config.start_timeout_s)
+    group = await _booked(needs, timeout_s, headless)
     if group is not None and deployment.profile.staged:
         # What has room for a whole stage is known by booking it; then its GPUs are booked there.
         nodes = placement_group_table(group)["bundles_to_node_id"]
         remove_placement_group(group)
         alone = single(needs)
         where = [{NODE: nodes[stage]} for stage, _ in alone]
-        group = await _booked([one for _, one in alone], config.start_timeout_s, where)
+        group = await _booked([one for _, one in alone], timeout_s, headless, where)
     if group is None:
         raise LineageError(no_room(needs, engines, resources()))
     return Replica(deployment, Health(config.max_restarts), group, here)
 
 
 async def _booked(
-    wanted: Sequence[Bundle], timeout_s: float, where: list[dict[str, str]] | None = None
+    wanted: Sequence[Bundle],
+    timeout_s: float | None,
+    headless: Callable[[], bool],
+    where: list[dict[str, str]] | None = None,
 ) -> PlacementGroup | None:
     """Return a group of the bundles `wanted`, on nodes with the labels of `where`.
 
@@ -220,6 +261,10 @@ async def _booked(
     except TimeoutError:
         remove_placement_group(group)
         return None
+    except asyncio.CancelledError:
+        if not headless():
+            remove_placement_group(group)
+        raise
     return group
 
 

@@ -94,10 +94,11 @@ def turn_weights(learnt: torch.Tensor) -> torch.Tensor:
 def load_base(checkpoint: str, dtype: str) -> Any:
     """Return the model in the folder `checkpoint`, its weights in `dtype` (auto: see `precision`).
 
-    Raises OSError or ValueError where there is none.
+    Raises OSError or ValueError where there is none, or where it is made by code of its own: that
+    is not run, and nobody is asked whether it may be.
     """
     found = getattr(torch, precision(dtype, torch.cuda.is_available()))
-    return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=found)
+    return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=found, trust_remote_code=False)
 
 
 def with_adapter(base: Any, rank: int, adapter: str | None) -> Any:

@@ -55,7 +55,7 @@ def engine_bytes(engine: EngineConfig, weights: int | None, precision: str = "")
     known = precision if precision in BYTES else engine.vllm.dtype
     weight = BYTES.get(known, max(BYTES.values()))
     cache = engine.vllm.cpu_kv_cache_gib * GIB
-    return engine.replicas * ((weights or 0) * weight + cache + PROCESS_BYTES)
+    return engine.bounds.max * ((weights or 0) * weight + cache + PROCESS_BYTES)
 
 
 def by_memory(needs: Mapping[str, int], room: int, wanted: bool | None) -> Serving:

@@ -54,7 +54,7 @@ class Tuner:
         be_quiet()
         use_all_cores()
         if self.base is None:
-            self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint)
+            self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint, trust_remote_code=False)
             self.base = load_base(self.checkpoint, self.dtype)
         set_seed(seed % 2**32)
         config = self.config

@@ -76,10 +76,16 @@ def provenance(summary: Mapping[str, Any]) -> str:
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
         if machine
         else f"machine {NOT_COMPUTED}",
-        f"engine {summary.get('engine') or NOT_COMPUTED}, device "
+        f"engine {summary.get('engine') or NOT_COMPUTED}{_replicas(served)}, device "
         f"{served.get('device', NOT_COMPUTED)}, precision {served.get('dtype', NOT_COMPUTED)}",
         f"duration {NOT_COMPUTED}" if seconds is None else f"{seconds / MINUTE:.1f} minutes",
         f"other work {NOT_COMPUTED if others is None else format(others, '.0%')}",
         f"command: {origin.get('command') or NOT_COMPUTED}",
     )
     return "; ".join(parts)
+
+
+def _replicas(served: Mapping[str, Any]) -> str:
+    """Return how many replicas a checkpoint had, where their number followed the load."""
+    counts = [one["replicas"] for one in served.get("scaled") or ()]
+    return f", {min(counts)} to {max(counts)} replicas" if counts else ""

@@ -246,7 +246,7 @@ def engines(
             checkpoint=checkpoint,
             versions=tuple(versions),
             points=tuple(points),
-            replicas=config.engine.replicas,
+            replicas=config.engine.bounds.max,
             config=config.engine,
             least=sum(least[point].get(name, 0) for point in points for name in versions)
             if least

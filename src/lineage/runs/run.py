@@ -18,6 +18,7 @@ from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write, mark
 from lineage.core.signals import Stoppable
 from lineage.core.tasks import FAMILIES
+from lineage.log.publish import Mirror
 from lineage.log.reader import check_finished, read_records
 from lineage.log.record import read_record
 from lineage.log.sittings import Timer
@@ -47,12 +48,14 @@ def execute(
     report: bool = True,
     latest: bool = True,
     job: Job | None = None,
+    mirror: Mirror | None = None,
 ) -> dict[str, Any]:
     """Run `config` in `folder` (or finish what is there) and return the summary of its metrics.
 
     `release` makes the versions that the schedule says are trained while it runs. Without a
     `report` the run ends with its log, and the summary is empty. Without `latest` the link of that
-    name stays where it is. `job` is what `config` has been prepared to, where it has been.
+    name stays where it is. `job` is what `config` has been prepared to, where it has been. `mirror`
+    publishes the folder, where it has a URL.
 
     Raises LineageError for what the user can mend, OSError where the disk refuses, and
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
@@ -71,7 +74,7 @@ def execute(
             )
             if job.suite.notice:
                 display.note(f"suite {job.suite.name}: {job.suite.notice}")
-            stoppable.run(_alone(job, folder, display, release))
+            stoppable.run(_alone(job, folder, display, release, mirror))
             if not report:
                 return {}
             display.note("writing the report")
@@ -87,10 +90,12 @@ def checked(config: Config, console: Console) -> Job:
         return prepare(config)
 
 
-async def _alone(job: Job, folder: Path, display: Display, release: Release | None) -> None:
+async def _alone(
+    job: Job, folder: Path, display: Display, release: Release | None, mirror: Mirror | None
+) -> None:
     """Run what is missing of `job` on an engine of its own, here or in shards on a cluster."""
     await _vacated(folder)
-    shards = await _shards(job, folder) if missing(job, folder) else None
+    shards = await _shards(job, folder, mirror) if missing(job, folder) else None
     if shards is not None:
         await _in_shards(job, folder, shards, display, release)
         return
@@ -110,17 +115,17 @@ async def _alone(job: Job, folder: Path, display: Display, release: Release | No
 async def _vacated(folder: Path) -> None:
     # They bring Ray with them, which takes as long to import as a small run takes.
     if any(folder.glob(".shard-*")):
-        from lineage.runs.spread import vacated
+        from lineage.runs.durable import vacated
 
         await vacated(folder)
 
 
-async def _shards(job: Job, folder: Path) -> Spread | None:
+async def _shards(job: Job, folder: Path, mirror: Mirror | None) -> Spread | None:
     if not in_shards(job.config):
         return None
     from lineage.runs.spread import spread
 
-    return await spread(job, folder)
+    return await spread(job, folder, mirror)
 
 
 async def _in_shards(
@@ -267,7 +272,9 @@ def _note_served(
     """
     file = folder / "run.json"
     record = read_record(folder)
-    served = (record.get("engine") or {}) | engine.describe()
+    before, now = record.get("engine") or {}, engine.describe()
+    scaled = [*before.get("scaled", ()), *now.get("scaled", ())]
+    served = before | now | ({"scaled": scaled} if scaled else {})
     record |= {"engine": served, "others": None if others is None else round(others, 4)}
     if given_up or "given_up" in record:
         record["given_up"] = sorted(given_up)

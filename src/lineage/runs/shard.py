@@ -24,11 +24,12 @@ from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.seeds import derive
 from lineage.core.text import one_line
-from lineage.log.place import done_file
+from lineage.log.place import Place, done_file
 from lineage.log.record import RECORD
 from lineage.models.client import Client
 from lineage.models.keeper import Table
 from lineage.models.meter import Meter
+from lineage.runs.apart import Apart, own_folder
 from lineage.runs.arms import Arm
 from lineage.runs.lineage import place_of
 from lineage.runs.loop import Part, name_of, run_lineages
@@ -44,7 +45,8 @@ HELD_SECONDS = 60.0
 class Order:
     """What a shard is to live: `number` of its run, of so many lineages and requests at a time.
 
-    `here` is the working folder of who sends it, which names of files may be relative to.
+    `here` is the working folder of who sends it, which names of files may be relative to. With a
+    `url` it does not work in the run's `folder`, but in one of its own (`lineage.runs.apart`).
     """
 
     config: Config
@@ -55,6 +57,7 @@ class Order:
     pairs: tuple[int, ...]
     in_flight: int
     requests: int
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,17 @@ class Shard:
         seed = derive("shard", self.job.id, order.number)
         self.client = Client(keeper, table, order.requests, Random(seed))
         self.meter = Meter(self.client, self._answered, order.config.engine.max_failures)
+        self.folder, self.apart = order.folder, self._apart() if order.url else None
         self.lock: BinaryIO | None = None
         self.without: set[str] = set()
         self.running: asyncio.Task[list[str]] | None = None
         self.first, self.generations, self.requests, self.tokens = -1, 0, 0, 0
+
+    def _apart(self) -> Apart:
+        order, node = self.order, ray.get_runtime_context().get_node_id()
+        self.folder = own_folder(order.config.run, order.url, node, order.number)
+        mine = {name_of(arm, pair) for pair in order.pairs for arm in self.job.arms}
+        return Apart(self.folder, order.url, order.config.run, mine)
 
     async def run(self, span: range, alone: Sequence[str], without: Sequence[str]) -> Came:
         """Run the generations `span`; those in `alone` and `without` are as `Part` has them."""
@@ -110,9 +120,10 @@ class Shard:
         order = self.order
 
         async def elsewhere(arm: Arm, pair: int) -> bool:
-            # The records of the folder outlive every process: nobody has to be told of them.
-            file = done_file(order.folder, place_of(arm.name, pair, span.stop - 1))
-            while not file.exists():
+            # The records of a run outlive every process: nobody has to be told of them.
+            numbers = range(self.job.start.generation, span.stop)
+            places = [place_of(arm.name, pair, generation) for generation in numbers]
+            while not await self._left(places):
                 if name_of(arm, pair) in self.without:
                     return False
                 await asyncio.sleep(LOOK_SECONDS)
@@ -121,11 +132,13 @@ class Shard:
         part = Part(order.pairs, order.in_flight, tuple(alone), self.without, elsewhere)
         try:
             if self.lock is None:
-                self.lock = await hold(place_file(order.folder, order.number))
-                begin_life(self.lock, self.life, ray.get_runtime_context().get_node_id())
-            work = run_lineages(self.job, order.folder, self.meter, self._tick, span, part)
+                await self._begin()
+            work = run_lineages(self.job, self.folder, self.meter, self._tick, span, part)
             self.running = asyncio.create_task(work)
-            return Came(tuple(await self.running))
+            left_out = tuple(await self.running)
+            if self.apart is not None:
+                await self.apart.publish()
+            return Came(left_out)
         except asyncio.CancelledError:
             return Came(failed="stopped")
         # Whatever it is, it is one line of the run's.
@@ -133,6 +146,23 @@ class Shard:
             if not isinstance(error, (LineageError, OSError)):
                 traceback.print_exception(error, file=sys.stderr)
             return Came(failed=one_line(str(error) or type(error).__name__))
+
+    async def _begin(self) -> None:
+        """Take the place of this shard, and note which life of it works now, and where."""
+        order, life = self.order, life_note(self.life, ray.get_runtime_context().get_node_id())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = await hold(place_file(self.folder, order.number))
+        if self.apart is not None:
+            await self.apart.begin(order.number, life)
+        else:
+            begin_life(lock, life)
+        self.lock = lock
+
+    async def _left(self, places: Sequence[Place]) -> bool:
+        """Whether a donor of another shard has finished all of `places`; then they are here."""
+        if self.apart is not None:
+            return await self.apart.left(places)
+        return done_file(self.folder, places[-1]).exists()
 
     async def report(self) -> Report:
         """Return how far this life of the shard is."""
@@ -147,6 +177,8 @@ class Shard:
         if self.running is not None:
             self.running.cancel()
             await asyncio.wait([self.running])
+        if self.apart is not None and self.lock is not None:
+            await self.apart.end()
 
     def _tick(self) -> None:
         self.generations += 1
@@ -169,19 +201,24 @@ def place_file(folder: Path, number: int) -> Path:
     return folder / f".shard-{number:04d}"
 
 
-def begin_life(held: BinaryIO, life: int, node: str) -> None:
-    """Note in the `held` file of a shard that its `life` works, and on which node of Ray."""
+def life_note(life: int, node: str) -> bytes:
+    """Return what a shard notes: that this `life` of it works, and on which node of Ray."""
+    return f"{life} {node}".encode()
+
+
+def begin_life(held: BinaryIO, note: bytes) -> None:
+    """Put the `note` of its life into the `held` file of a shard."""
     held.seek(0)
     held.truncate()
-    held.write(f"{life} {node}".encode())
+    held.write(note)
 
 
-def begun(file: Path) -> tuple[int, str]:
-    """Return the latest life of a shard that began to work, and on which node: -1 where none did.
+def begun(note: bytes) -> tuple[int, str]:
+    """Return the life of a shard that began to work, and on which node, by its `note`.
 
-    Raises OSError.
+    -1 where there is none.
     """
-    words = file.read_text().split() if file.exists() else []
+    words = note.decode().split()
     return (int(words[0]), words[1]) if len(words) == 2 else (-1, "")
 
 

@@ -21,27 +21,27 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lineage.core.errors import LineageError, last_line
 from lineage.core.seeds import derive
-from lineage.log.place import done_file
-from lineage.log.record import RECORD
+from lineage.log.publish import Mirror
 from lineage.log.sittings import Fault
+from lineage.log.store import StorageError
 from lineage.models.asking import answer, told, within
 from lineage.models.client import Client
 from lineage.models.cluster import Cluster
 from lineage.models.factory import trains
 from lineage.models.keeper import NAMESPACE, Keeper, Table
 from lineage.runs.arms import donor_arm
+from lineage.runs.durable import Durable
 from lineage.runs.lineage import place_of
 from lineage.runs.loop import all_of
-from lineage.runs.parts import Deaths, Member, Spot, cut, outside, share
+from lineage.runs.nodes import alive, refusal, seeing
+from lineage.runs.parts import Deaths, Member, cut, outside, share
 from lineage.runs.plan import Job
-from lineage.runs.shard import Came, Order, Report, Shard, begun, hold, place_file, sees
+from lineage.runs.shard import Came, Order, Report, Shard
 
 LOOK_SECONDS = 1.0
 """Between two looks at how far the shards are."""
 ANSWER_SECONDS = 5.0
 """How long a shard may take to answer; what it did is told by its next answer then."""
-START_SECONDS = 60.0
-"""How long a node may take to start a process."""
 CLOSE_SECONDS = 10.0
 """How long shards and engines may take to stop before they are killed."""
 STILLBORN = 10
@@ -72,10 +72,20 @@ class Spread:
     """The shards of one run, on engines that a keeper keeps."""
 
     def __init__(
-        self, job: Job, folder: Path, cluster: Cluster, nodes: frozenset[str], shards: int
+        self,
+        job: Job,
+        folder: Path,
+        cluster: Cluster,
+        nodes: frozenset[str],
+        shards: int,
+        mirror: Mirror | None = None,
     ) -> None:
-        """`nodes` are those that see the `folder`."""
-        self.job, self.folder, self.cluster, self.nodes = job, folder.absolute(), cluster, nodes
+        """`nodes` are those that see the `folder`. With a `mirror` none need see it: then shards
+        work in folders of their own, and publish to its URL.
+        """
+        self.job, self.folder, self.cluster = job, folder.absolute(), cluster
+        self.nodes, self.looked, self.mirror = nodes, frozenset(alive()), mirror
+        self.durable = Durable(job, self.folder, mirror)
         self.parts = cut(job.start.pairs, shards)
         self.placed: list[_Placed] = []
         self.keeper: Any = None
@@ -111,6 +121,7 @@ class Spread:
                 pairs,
                 share(config.run.lineages_in_flight, len(self.parts), number),
                 share(table.max_in_flight, len(self.parts), number),
+                self.mirror.store.url if self.mirror else "",
             )
             self.placed.append(_Placed(order, self._members(pairs)))
         draw = Random(derive("driver", self.job.id))
@@ -118,6 +129,8 @@ class Spread:
 
     def __str__(self) -> str:
         there = len(alive())
+        if self.mirror is not None:
+            return f"{len(self.parts)} shards on {there} nodes, each in a folder of its own"
         unseen = f", of {there}: the others do not see the run's folder"
         nodes = f"{len(self.nodes)} node{'s' if len(self.nodes) > 1 else ''}"
         return f"{len(self.parts)} shards on {nodes}{unseen if there > len(self.nodes) else ''}"
@@ -151,6 +164,8 @@ class Spread:
             for first in ended:
                 await first
             await self._show(tick, tell)
+            if self.mirror is not None:
+                await asyncio.to_thread(self.mirror.fetch)
         finally:
             for task in tasks:
                 task.cancel()
@@ -161,14 +176,14 @@ class Spread:
         who = f"shard {one.order.number}"
         while True:
             if one.actor is None:
-                one.actor, one.told = self._place(one), Report()
+                one.actor, one.told = self._place(one, await self._there()), Report()
             lost = tuple(name for other in self.placed for name in other.deaths.given_up)
             try:
                 asked = one.actor.run.remote(span, one.deaths.alone, lost)
                 came: Came = await asked
             except (RayActorError, ActorUnschedulableError) as error:
                 # One whose `__init__` raised is no death: it would do so again.
-                if cause := _refusal(error):
+                if cause := refusal(error):
                     raise LineageError(f"{who}: {cause}") from error
                 await self._died(one, span)
                 continue
@@ -179,12 +194,23 @@ class Spread:
             self.left_out |= set(came.left_out)
             return
 
-    def _place(self, one: _Placed) -> Any:
-        """Start the actor of a shard on a node that is there."""
-        nodes = [node for node in alive() if node in self.nodes]
+    async def _there(self) -> list[str]:
+        """Return the nodes on which a shard may be now, those that joined meanwhile too."""
+        there = alive()
+        if self.mirror is not None:
+            return there
+        if new := [node for node in there if node not in self.looked]:
+            self.nodes |= await seeing(self.folder, new)
+            self.looked |= frozenset(new)
+        return [node for node in there if node in self.nodes]
+
+    def _place(self, one: _Placed, nodes: list[str]) -> Any:
+        """Start the actor of a shard on one of `nodes`."""
         # Ray may not know yet that the node where it worked is gone.
         nodes = [node for node in nodes if node != one.node] or nodes
         node = nodes[(one.order.number + one.died) % len(nodes)]
+        if self.mirror is not None and one.node in alive() and not one.stillborn:
+            node = one.node  # there its journals are
         return (
             ray.remote(Shard)
             # No processor of its own: on a small machine the engines have booked them.
@@ -198,7 +224,7 @@ class Spread:
     async def _died(self, one: _Placed, span: range) -> None:
         with suppress(RayError):
             ray.kill(one.actor)
-        life, one.node = begun(place_file(self.folder, one.order.number))
+        life, one.node = await asyncio.to_thread(self.durable.begun, one.order.number)
         began = life == one.died
         one.actor, one.died = None, one.died + 1
         one.stillborn = 0 if began else one.stillborn + 1
@@ -211,7 +237,7 @@ class Spread:
             # No lineage is to blame.
             await asyncio.sleep(LOOK_SECONDS)
             return
-        spots = await asyncio.to_thread(self._spots, one, span)
+        spots = await asyncio.to_thread(self.durable.spots, one.order.pairs, span)
         before = set(one.deaths.given_up)
         one.deaths = one.deaths.died(one.members, spots, one.order.in_flight)
         if lost := set(one.deaths.given_up) - before:
@@ -219,19 +245,6 @@ class Spread:
                 *(other.actor.forsake.remote(tuple(lost)) for other in self.placed if other.actor),
                 return_exceptions=True,
             )
-
-    def _spots(self, one: _Placed, span: range) -> dict[str, Spot]:
-        """Return how far the lineages of a shard are that have not finished `span`."""
-        found = {}
-        for pair in one.order.pairs:
-            for arm in self.job.arms:
-                places = [place_of(arm.name, pair, generation) for generation in span]
-                done = sum(done_file(self.folder, place).exists() for place in places)
-                if done < len(places):
-                    journal = self.folder / "journal" / f"{places[done].name}.jsonl"
-                    size = journal.stat().st_size if journal.exists() else 0
-                    found[places[0].lineage] = span.start + done, size
-        return found
 
     async def _look(self, tick: Callable[[], None], tell: Callable[[int, int], None]) -> None:
         while True:
@@ -272,10 +285,14 @@ class Spread:
             with suppress(RayError):
                 ray.kill(actor)
         self.cluster.leave()
+        with suppress(StorageError):  # nobody reads it, and the next driver removes it
+            await asyncio.to_thread(self.durable.forget, len(self.parts))
 
 
-async def spread(job: Job, folder: Path) -> Spread | None:
+async def spread(job: Job, folder: Path, mirror: Mirror | None) -> Spread | None:
     """Return the shards that `job` is cut into, which may have some; None where it is one.
+
+    Where nodes do not see its `folder`, shards work apart, if `mirror` publishes that to a URL.
 
     An engine that would be in this process is hosted for them. Raises LineageError where no cluster
     answers, or this process is on none of its nodes.
@@ -288,49 +305,16 @@ async def spread(job: Job, folder: Path) -> Spread | None:
         )
     cluster = Cluster(run.ray_address, run.ray_timeout_s)
     cluster.join()
-    nodes = await _seeing(folder.absolute())
-    count = shards or len(nodes)
+    there = alive()
+    nodes = await seeing(folder.absolute(), there)
+    # What is trained is a folder that engines read.
+    if len(nodes) == len(there) or trains(job.config) or job.config.schedule.trained:
+        mirror = None
+    count = shards or len(nodes if mirror is None else there)
     if min(count, len(job.start.pairs)) == 1:
         cluster.leave()
         return None
-    return Spread(job, folder, cluster, nodes, count)
-
-
-def alive() -> list[str]:
-    """Return the ids of the nodes that Ray takes to be there."""
-    return sorted(node["NodeID"] for node in ray.nodes() if node["Alive"])
-
-
-async def _seeing(folder: Path) -> frozenset[str]:
-    """Return the nodes that see the run's `folder`: this one, and those with whom it is shared."""
-    here = ray.get_runtime_context().get_node_id()
-    others, record = [node for node in alive() if node != here], (folder / RECORD).read_bytes()
-    look = ray.remote(sees)
-    asked = (
-        look.options(
-            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-        ).remote(folder, record)
-        for node in others
-    )
-    found = await asyncio.gather(*(answer(one, START_SECONDS) for one in asked))
-    return frozenset((here, *(node for node, seen in zip(others, found, strict=True) if seen)))
-
-
-async def vacated(folder: Path) -> None:
-    """Wait until the shards of an earlier driver have ended: they may outlive it by seconds.
-
-    Raises LineageError where one does not end.
-    """
-    for file in sorted(folder.glob(".shard-*")):
-        with await hold(file) as held:
-            held.truncate(0)
-
-
-def _refusal(error: RayError) -> str:
-    """Return why the actor of a shard could not be made, "" where it was."""
-    text = str(error)
-    if "creation task" not in text:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = lines[-1] if lines else ""
-    return last.rpartition(f"{LineageError.__name__}: ")[2]
+    made = Spread(job, folder, cluster, nodes, count, mirror)
+    # An earlier driver may have been killed.
+    await asyncio.to_thread(made.durable.forget, len(made.parts))
+    return made

@@ -20,9 +20,10 @@ REPORT = ("metrics.json", "scores.png", "scores.svg", "report.html")
 
 
 @contextmanager
-def stored(config: Config, folder: Path, console: Console) -> Iterator[None]:
+def stored(config: Config, folder: Path, console: Console) -> Iterator[Mirror | None]:
     """Publish what is done meanwhile in `folder`, where it has a URL; what is there is fetched.
 
+    Yield who does that, for what others put there meanwhile; None where there is no URL.
     Raises StorageError as `Mirror`, and LineageError where `run.root` is a URL and `folder` is none
     that stands for one.
     """
@@ -33,14 +34,14 @@ def stored(config: Config, folder: Path, console: Console) -> Iterator[None]:
                 f"run.root is a URL, and {folder} would not be published to it: leave "
                 "hydra.run.dir out, and name the run by run.name"
             )
-        yield
+        yield None
         return
 
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
-    with Mirror(folder, Store(url, config.run.storage), tell):
-        yield
+    with Mirror(folder, Store(url, config.run.storage), tell) as mirror:
+        yield mirror
     tell(f"published to {url}")
 
 

@@ -115,7 +115,9 @@ class TorchLearner:
         if self.base is not None:
             return
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint, padding_side="left")
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                self.checkpoint, padding_side="left", trust_remote_code=False
+            )
             self.base = load_base(self.checkpoint, self.method.dtype)
         except (OSError, ValueError, AttributeError) as error:
             reason = f"cannot be trained: {first_line(error)}"
