@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -101,7 +101,7 @@ def checked(kind: type[T], values: Any, where: str = "") -> T:
     Raises LineageError with one line: the first thing wrong, and how many more there are.
     """
     try:
-        made: T = _adapter(kind).validate_python(values)
+        made: T = _adapter(cast(Any, kind)).validate_python(values)
         return made
     except ValidationError as error:
         # An unknown key is often why another has no value.
