@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,10 @@ LONG = (
 """Files that take long, about the longest first: so all workers end at about the same time."""
 
 
+PARTS = ("cluster", "engine")
+"""Markers of tests that are no part of the fast ones."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let each of several workers compute with one thread: those of torch wait for each other by
     turning round, which took six times a tiny training's own time from the other workers.
@@ -46,11 +51,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no file without a test of the only marker asked for: with torch it takes seconds."""
+    """Import no file of which no test is asked for: with torch it takes seconds."""
     asked = config.getoption("markexpr")
-    if asked not in ("cluster", "engine") or collection_path.suffix != ".py":
+    if not asked or collection_path.suffix != ".py":
         return None
-    return f"mark.{asked}" not in collection_path.read_text() or None
+    text = collection_path.read_text()
+    if asked in PARTS:
+        return f"mark.{asked}" not in text or None
+    whole = re.search(r"^pytestmark = .*mark\.(\w+)", text, re.MULTILINE)
+    wanted = asked.split(" and ")
+    return (whole is not None and whole[1] in PARTS and f"not {whole[1]}" in wanted) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,21 @@ from lineage.runs.run import execute
 
 FULL = settings.get_current_profile_name() == "full"
 """Whether every case is tried (`--hypothesis-profile full`), or a share with some of each kind."""
+
+
+class Late:
+    """The module of this name, imported when a test first asks it for something.
+
+    Every worker collects every file, and with trl that takes 13 seconds.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # as pytest asks whatever stands in a file of tests
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self._name), name)
 
 
 class Screen(io.StringIO):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from helpers import Late
 
 from lineage.models import vllm_cpu_lora
+
+torch = Late("torch")
 
 SLOTS, RANK, INPUTS, OUTPUTS = 3, 4, 10, 6
 

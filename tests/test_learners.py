@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from dataclasses import replace
+from importlib import import_module
 from inspect import Parameter, getsource, signature
 from pathlib import Path
 from typing import Any
@@ -13,29 +14,23 @@ from typing import Any
 import psutil
 import pytest
 import ray
-import torch
-import trl.trainer.utils
-from safetensors.torch import load_file
+from helpers import Late
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Trainer,
-    set_seed,
-)
-from trl import GRPOTrainer
 
 from lineage.core.config import MethodConfig
 from lineage.core.errors import LineageError
 from lineage.models.cluster import Cluster
-from lineage.models.sft import with_adapter
 from lineage.training.learners import toy
-from lineage.training.learners.given import GivenTrainer
-from lineage.training.learners.hosted import RayLearner
 from lineage.training.learners.learner import GAIN, TorchLearner, ToyLearner, read_skills
 from lineage.training.values import Batch, Learnt, Sample
+
+given = Late("lineage.training.learners.given")
+hosted_module = Late("lineage.training.learners.hosted")
+sft = Late("lineage.models.sft")
+safetensors = Late("safetensors.torch")
+torch = Late("torch")
+transformers = Late("transformers")
+trl = Late("trl")
 
 WEIGHTS = "adapter_model.safetensors"
 TEMPERATURE = 0.8
@@ -133,13 +128,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     bytes_ = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!").save_pretrained(folder)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!").save_pretrained(
+        folder
+    )
     torch.manual_seed(0)
-    shape = LlamaConfig(
+    shape = transformers.LlamaConfig(
         vocab_size=len(alphabet), hidden_size=32, intermediate_size=32, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=2, initializer_range=0.2,
     )  # fmt: skip
-    LlamaForCausalLM(shape).save_pretrained(folder)
+    transformers.LlamaForCausalLM(shape).save_pretrained(folder)
     return folder
 
 
@@ -162,15 +159,15 @@ def logps(
     tiny: str, folder: Path | None, samples: list[Sample], temperature: float = TEMPERATURE
 ) -> list[torch.Tensor]:
     """Return log-probabilities of each sample's tokens, one sample at a time."""
-    model = AutoModelForCausalLM.from_pretrained(tiny)
+    model = transformers.AutoModelForCausalLM.from_pretrained(tiny)
     if folder:
-        model = with_adapter(model, 4, str(folder))
+        model = sft.with_adapter(model, 4, str(folder))
     with torch.no_grad():
         return [tokens_of(model, tokenizer(tiny), one, temperature) for one in samples]
 
 
 def tokenizer(tiny: str) -> Any:
-    return PreTrainedTokenizerFast.from_pretrained(tiny)
+    return transformers.PreTrainedTokenizerFast.from_pretrained(tiny)
 
 
 def tokens_of(model: Any, tokenizer: Any, one: Sample, temperature: float) -> torch.Tensor:
@@ -186,8 +183,8 @@ def test_a_first_step_is_adam_s_on_the_gradient_by_hand(
 ) -> None:
     (learnt,) = learn(tiny, batch(tmp_path / "a"))
     said = capfd.readouterr()
-    set_seed(7)
-    model = with_adapter(AutoModelForCausalLM.from_pretrained(tiny), 4, None)
+    transformers.set_seed(7)
+    model = sft.with_adapter(transformers.AutoModelForCausalLM.from_pretrained(tiny), 4, None)
     # The gradient of -mean over samples of advantage x mean log-probability.
     reader = tokenizer(tiny)
     scores = [tokens_of(model, reader, one, TEMPERATURE).mean() for one in SAMPLES]
@@ -200,7 +197,7 @@ def test_a_first_step_is_adam_s_on_the_gradient_by_hand(
     assert learnt.tokens == 11 and learnt.kl is None
     assert learnt.dtype == "float32" and learnt.device
     assert learnt.entropy is not None and 0 < learnt.entropy < math.log(256)
-    found = load_file(tmp_path / "a" / WEIGHTS)
+    found = safetensors.load_file(tmp_path / "a" / WEIGHTS)
     assert {weight.dtype for weight in found.values()} == {torch.float32}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
@@ -269,7 +266,7 @@ def test_what_is_too_small_for_bfloat16_is_kept(tiny: str, tmp_path: Path) -> No
     learn(tiny, batch(tmp_path / "0"), dtype="bfloat16", learning_rate=0.01)
     steps = [batch(tmp_path / str(i), tmp_path / str(i - 1)) for i in (1, 2)]
     learn(tiny, *steps, dtype="bfloat16", learning_rate=1e-7)
-    first, last = (load_file(tmp_path / str(i) / WEIGHTS) for i in (0, 2))
+    first, last = (safetensors.load_file(tmp_path / str(i) / WEIGHTS) for i in (0, 2))
     name = next(n for n in first if "lora_B" in n)
     moved = (last[name] - first[name]).abs().max()
     assert 0 < float(moved) < 1e-6
@@ -281,7 +278,7 @@ def test_the_order_and_the_size_of_passes_change_nothing(tiny: str, tmp_path: Pa
     learn(tiny, batch(tmp_path / "swapped", groups=GROUPS[::-1]), batch=2)
     # Padding rows weigh nothing: five samples in passes of three, of eight and of two.
     states = [
-        load_file(tmp_path / name / "trainer" / "optimizer.safetensors")
+        safetensors.load_file(tmp_path / name / "trainer" / "optimizer.safetensors")
         for name in ("three", "all", "swapped")
     ]
     for name, value in states[0].items():
@@ -346,14 +343,16 @@ def test_a_step_that_fails_leaves_nothing_and_spoils_nothing(tiny: str, tmp_path
 
 def test_trl_still_has_what_is_overridden() -> None:
     for name in ("_prepare_inputs", "_get_per_token_logps_and_entropies"):
-        theirs, ours = (signature(getattr(of, name)) for of in (GRPOTrainer, GivenTrainer))
+        theirs, ours = (
+            signature(getattr(of, name)) for of in (trl.GRPOTrainer, given.GivenTrainer)
+        )
         named = [p.name for p in ours.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
         assert named == list(theirs.parameters)[: len(named)]
-        assert f"self.{name}(" in getsource(GRPOTrainer) or hasattr(Trainer, name)
-    generate = GRPOTrainer._generate_and_score_completions
+        assert f"self.{name}(" in getsource(trl.GRPOTrainer) or hasattr(transformers.Trainer, name)
+    generate = trl.GRPOTrainer._generate_and_score_completions
     assert list(signature(generate).parameters) == ["self", "inputs"]
     # Its one use there is to choose which positions are projected to the vocabulary.
-    assert getsource(trl.trainer.utils).count("_use_triton(") == 1
+    assert getsource(import_module("trl.trainer.utils")).count("_use_triton(") == 1
 
 
 def test_trl_learns_rows_in_their_order_without_columns_of_padding(
@@ -361,7 +360,10 @@ def test_trl_learns_rows_in_their_order_without_columns_of_padding(
 ) -> None:
     passes: list[list[float]] = []
     replaced: list[bool] = []
-    loss, logps = GivenTrainer.compute_loss, GRPOTrainer._get_per_token_logps_and_entropies
+    loss, logps = (
+        given.GivenTrainer.compute_loss,
+        trl.GRPOTrainer._get_per_token_logps_and_entropies,
+    )
 
     def watched(self: Any, model: Any, inputs: Any, *args: Any, **more: Any) -> Any:
         passes.append(inputs["advantages"].flatten().tolist())
@@ -372,8 +374,8 @@ def test_trl_learns_rows_in_their_order_without_columns_of_padding(
         assert mask.any(dim=0).all() and len(ids) == 2
         return logps(self, model, ids, mask, *args, **more)
 
-    monkeypatch.setattr(GivenTrainer, "compute_loss", watched)
-    monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", trimmed)
+    monkeypatch.setattr(given.GivenTrainer, "compute_loss", watched)
+    monkeypatch.setattr(trl.GRPOTrainer, "_get_per_token_logps_and_entropies", trimmed)
     learner = TorchLearner(tiny, method(batch=2))
     learner.step(batch(tmp_path / "a"))
     # Five samples, the longest first, and a row that weighs nothing: six fifths of the advantages.
@@ -407,8 +409,8 @@ def test_a_worker_group_learns_what_one_process_does(
 ) -> None:
     cluster = Cluster(None, 60)
 
-    def learner() -> RayLearner:
-        return RayLearner(tiny, method(), "", workers, False, tmp_path / "ray")
+    def learner() -> Any:
+        return hosted_module.RayLearner(tiny, method(), "", workers, False, tmp_path / "ray")
 
     async def serve() -> list[Learnt]:
         # As beside an engine that has booked all CPUs.

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
+from helpers import Late
 
 from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.models.precision import cores, precision
 from lineage.models.vllm_engine import prepare_environment
+
+torch = Late("torch")
 
 
 @pytest.mark.parametrize("supported", [True, False])

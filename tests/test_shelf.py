@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
-from helpers import measured, steps, surrogate
-from safetensors.torch import load_file, save_file
+from helpers import Late, measured, steps, surrogate
 
 from lineage import compose
 from lineage.cli import main
@@ -32,6 +30,8 @@ from lineage.runs.plan import prepare
 R0 = "smollm2-135m@r0"
 W1 = "smollm2-135m@t1"
 W2 = "smollm2-135m@w2"
+safetensors, torch = Late("safetensors.torch"), Late("torch")
+
 RECORD = {"minutes": 3.5}
 
 
@@ -40,11 +40,12 @@ def read(shelf: Path) -> dict[str, VersionConfig]:
     return {name: read_version(shelf, name) for name in names(shelf)}
 
 
-def adapter(folder: Path, fill: float = 1.5, dtype: torch.dtype = torch.float32) -> Path:
+def adapter(folder: Path, fill: float = 1.5, dtype: torch.dtype | None = None) -> Path:
     """Return the folder of an adapter as PEFT leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {"a": torch.full((4, 8), fill, dtype=dtype), "b": torch.arange(8, dtype=torch.int64)}
-    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    full = torch.full((4, 8), fill, dtype=dtype or torch.float32)
+    weights = {"a": full, "b": torch.arange(8, dtype=torch.int64)}
+    safetensors.save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = {
         "r": 8,
         "target_modules": ["v_proj", "q_proj"],
@@ -95,7 +96,7 @@ def test_a_version_is_registered_whole_and_read_back(tmp_path: Path) -> None:
 
 def test_weights_are_stored_as_bfloat16(tmp_path: Path) -> None:
     folder = put(tmp_path / "shelf")
-    weights = load_file(folder / "adapter_model.safetensors")
+    weights = safetensors.load_file(folder / "adapter_model.safetensors")
     assert weights["a"].dtype == torch.bfloat16
     assert weights["b"].dtype == torch.int64
     assert weights["a"].tolist() == [[1.5] * 8] * 4

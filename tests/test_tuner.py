@@ -9,10 +9,8 @@ from typing import Any
 import psutil
 import pytest
 import ray
-import torch
-from safetensors.torch import load_file
+from helpers import Late
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lineage import compose
 from lineage.agent import prompt as prompts
@@ -22,6 +20,10 @@ from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Example, Request, Turn
 from lineage.models.tuner import Tuner, trained
+
+safetensors = Late("safetensors.torch")
+torch = Late("torch")
+transformers = Late("transformers")
 
 R0, R1 = "smollm2-135m@r0", "smollm2-135m@r1"
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
@@ -117,18 +119,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     bytes_ = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_.decoder = decoders.ByteLevel()
-    reader = PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!")
+    reader = transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!")
     reader.chat_template = (
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>\n{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
     reader.save_pretrained(folder)
     torch.manual_seed(0)
-    shape = LlamaConfig(
+    shape = transformers.LlamaConfig(
         vocab_size=len(alphabet), hidden_size=32, intermediate_size=32, num_hidden_layers=1,
         num_attention_heads=2, num_key_value_heads=2,
     )  # fmt: skip
-    LlamaForCausalLM(shape).save_pretrained(folder)
+    transformers.LlamaForCausalLM(shape).save_pretrained(folder)
     return folder
 
 
@@ -138,7 +140,7 @@ def tuner(tiny: str, rate: float = 0.01) -> Tuner:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
+    return safetensors.load_file(folder / "adapter_model.safetensors")
 
 
 def same(one: Path, other: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -109,7 +109,7 @@ def checked(kind: type[T], values: Any, where: str = "") -> T:
     Raises LineageError with one line: the first thing wrong, and how many more there are.
     """
     try:
-        made: T = TypeAdapter(kind).validate_python(values)
+        made: T = _adapter(cast(Any, kind)).validate_python(values)
         return made
     except ValidationError as error:
         # An unknown key is often why another has no value.
@@ -119,9 +119,14 @@ def checked(kind: type[T], values: Any, where: str = "") -> T:
 
 
 @cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@cache
 def schema(kind: Any) -> dict[str, Any]:
     """Return the JSON schema of `kind`, in which a numeric key has its `unit`."""
-    return TypeAdapter(kind).json_schema()
+    return _adapter(kind).json_schema()
 
 
 def keys(kind: Any, values: Any) -> set[str]:

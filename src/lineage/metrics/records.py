@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import duckdb
 
@@ -40,8 +43,23 @@ class Record:
         return bool(self.defined[arm]["versions"] == self.defined[other]["versions"])
 
 
+_held: WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, Record]] = WeakKeyDictionary()
+
+
+@contextmanager
+def held(log: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Record]]:
+    """Yield the `records` of `log`, which are read once while this lasts: nearly all tables ask."""
+    _held[log] = records(log)
+    try:
+        yield _held[log]
+    finally:
+        del _held[log]
+
+
 def records(log: duckdb.DuckDBPyConnection) -> dict[str, Record]:
     """Return the record of each run by its folder, in the order of the folders."""
+    if log in _held:
+        return _held[log]
     found = rows(
         log,
         "SELECT folder, arms, families, baseline, ceiling, schedule, confidence, "

@@ -14,7 +14,7 @@ import pyarrow as pa
 from lineage.log.views.connect import read_record, rows
 from lineage.log.views.gathering import gathered
 from lineage.metrics.cells import by_chance
-from lineage.metrics.records import Record, records
+from lineage.metrics.records import Record, held
 from lineage.metrics.registry import INTERVAL, METRICS
 
 Row = dict[str, Any]
@@ -43,7 +43,8 @@ def summarise_all(
     `arms` are those with scores; `stars` say by metric how many of its cells could be starred, and
     how many chance would star.
     """
-    found = {name: _by_folder(METRICS[name].measure(log)) for name in names}
+    with held(log) as runs:
+        found = {name: _by_folder(METRICS[name].measure(log)) for name in names}
     about = rows(log, f"SELECT folder, {', '.join(KEPT)}, origin FROM runs")
     known = {
         row["folder"]: {name: row[name] for name in KEPT} | {"origin": json.loads(row["origin"])}
@@ -55,7 +56,7 @@ def summarise_all(
             **known[folder],
             **_summary(run, {name: its.get(folder, []) for name, its in found.items()}),
         }
-        for folder, run in records(log).items()
+        for folder, run in runs.items()
     }
 
 
