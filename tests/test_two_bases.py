@@ -130,13 +130,13 @@ def test_a_plan_says_which_engines_in_which_order_with_how_many_requests(
 ) -> None:
     where = [f"run.root={tmp_path}", f"run.cache={tmp_path}", "engine.vllm.dtype=bfloat16"]
     with pytest.raises(SystemExit) as ended:
-        main(["plan", "experiment=release", "engine.memory_gib=4", *where])
+        main(["plan", "experiment=release", "engine.memory_gib=6", *where])
     said = " ".join(capsys.readouterr().out.split())
     assert not ended.value.code
-    assert "engines one after the other: 2 engines need 7.0 GiB" in said
-    assert "smollm2-135m 3.5 GiB, gemma3-270m 3.5 GiB) of 4.0 GiB that are free" in said
+    assert "engines one after the other: 2 engines need 9.0 GiB" in said
+    assert "smollm2-135m 4.5 GiB, gemma3-270m 4.5 GiB) of 6.0 GiB that are free" in said
     # 12 pairs of 7 arms, 3 episodes and 5 probes in each of two generations a base.
     assert said.count(f"{12 * 7 * 2 * 8:,}") == 2
     with pytest.raises(SystemExit):
-        main(["plan", "experiment=release", "engine.memory_gib=3", *where])
-    assert "alone needs 3.5 GiB, and 3.0 GiB are free: lower" in capsys.readouterr().err
+        main(["plan", "experiment=release", "engine.memory_gib=4", *where])
+    assert "alone needs 4.5 GiB, and 4.0 GiB are free: lower" in capsys.readouterr().err
