@@ -101,6 +101,8 @@ def test_notes_about_many_things_are_neither() -> None:
         "Use uv: never pip",
         "The plan: ask first",
         "Never guess",
+        "Feedback: keep commits small",
+        "Feedback: see also the release page",
     )
     assert findings(knowing(*texts, *more)) == ()
 

@@ -155,10 +155,12 @@ async def _one_dies(tmp: Path) -> None:
         await made.close()
 
 
+@pytest.mark.cluster
 def test_of_two_checkpoints_one_engine_dies_and_the_other_is_unharmed(tmp_path: Path) -> None:
     asyncio.run(_one_dies(tmp_path))
 
 
+@pytest.mark.cluster
 def test_in_turn_or_side_by_side_a_run_has_the_same_log(tmp_path: Path) -> None:
     logs = []
     for name, more in (

@@ -21,7 +21,7 @@ LONGEST_VALUE = 6
 DUPLICATE, CONTRADICTION = "duplicate", "contradiction"
 
 _WORD = re.compile(r"[\w.:/@#+-]*\w")
-_IS = re.compile(r"^(.{3,80}?)(?: is | are | = |: )(.+)$")
+_IS = re.compile(r"^(.{3,80}?)( is | are | = |: )(.+)$")
 _ORDERS = re.compile(
     r"^(?:please )?(always|never|do not|don't|must not|must never|must|avoid|use|prefer) (.+)$"
 )
@@ -100,7 +100,10 @@ def _claim(text: str) -> tuple[tuple[str, ...], str] | None:
     match = _IS.match(_plain(text))
     if match is None:
         return None
-    value = match[2].strip(" .!")
+    value = match[3].strip(" .!")
+    # What stands before a colon may be the heading of several notes.
+    if match[2] == ": " and len(value.split()) > 1:
+        return None
     words = [word for word in match[1].split() if word not in _SMALL]
     if not words or (len(words) == 1 and words[0] in _NO_SUBJECT) or "://" in match[0]:
         return None
