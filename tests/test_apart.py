@@ -102,6 +102,7 @@ def test_what_a_donor_left_is_brought_and_not_put_again(bucket: None, tmp_path: 
     assert Store(url, config.run.storage).read(".shard-0003") == b"0 node"
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("undrawn")
 def test_the_log_of_shards_without_a_shared_disk_is_that_of_one_process(

@@ -302,7 +302,7 @@ def test_a_link_out_of_a_run_s_folder_is_not_followed(
         ("engine.vllm.gpus=1.5", "engine.vllm.gpus is 1.5: it must be a fraction up to 1, or a"),
         ("engine.vllm.gpus=-1", "engine.vllm.gpus is -1"),
         ("arms=3", "choose from all, all-but-weights"),
-        ("experiment=null", "not None: choose from arms, drift"),
+        ("experiment=null", "not None: choose from arms, bases"),
         ("run=x", "run is 'x': it must be a mapping of keys"),
         (f"experiment.seed={'9' * 5000}", "conf"),
         ("+arms.names.x=1", "conf"),

@@ -218,6 +218,7 @@ async def _grown_and_drained(made: Fleet, nodes: Nodes, tmp_path: Path) -> None:
         await made.close()
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_one_more_waits_for_a_node_and_is_drained_when_it_is_idle(
     nodes: Nodes, tmp_path: Path
@@ -228,6 +229,7 @@ def test_one_more_waits_for_a_node_and_is_drained_when_it_is_idle(
     asyncio.run(_grown_and_drained(made, nodes, tmp_path))
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("undrawn")
 def test_the_log_of_a_run_in_shards_is_the_same_however_many_replicas_there_are(
@@ -247,6 +249,7 @@ def test_the_log_of_a_run_in_shards_is_the_same_however_many_replicas_there_are(
     assert "engine surrogate, 1 to 2 replicas, device cpu" in provenance(summarise(folder))
 
 
+@pytest.mark.cluster
 def test_a_shard_may_be_on_a_node_that_joined_later(nodes: Nodes, tmp_path: Path) -> None:
     folder, config = tmp_path / "x", surrogate(tmp_path, "experiment=tiny")
     write_described(folder, {"run": "x"}, config)

@@ -140,6 +140,7 @@ def test_code_of_a_checkpoint_and_pickled_weights_are_not_run(trap: Trap, tmp_pa
     shutil.rmtree(pickled)
 
 
+@pytest.mark.cluster
 def test_nothing_listens_beyond_this_machine_while_a_run_goes_on(tmp_path: Path) -> None:
     heard, looks, over = set[str](), [0], threading.Event()
 
