@@ -166,17 +166,20 @@ def one_gpu() -> Iterator[None]:
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("one_gpu")
-def test_two_engines_share_a_gpu_and_a_third_finds_no_room(tmp_path: Path) -> None:
+def test_two_engines_share_a_gpu_and_more_find_no_room_or_have_turns(tmp_path: Path) -> None:
     half = "engine.vllm.gpus=0.5"
     found = placed(fleet(tmp_path, half), BASE, OTHER)
     assert found["bundles"] == [[{"CPU": 1.0, "GPU": 0.5}]] * 2
     assert (found["left"], found["spare"]) == (0.0, 0.0)
     record = found["record"]
     assert (record["device"], record["settings"]["gpus"]) == ("gpu", 0.5)
-    more = fleet(tmp_path, half, "engine.replicas=2", SLOW)
-    said = refused(more, BASE, OTHER)
+    more = (half, "engine.replicas=2", SLOW)
+    said = refused(fleet(tmp_path, *more, "engine.together=true"), BASE, OTHER)
     assert "4 engines that each need 1 CPU and 0.5 GPUs (it has 4 CPUs and 1 GPU)" in said
     assert "lower engine.replicas" in said
+    turns = fleet(tmp_path, *more)
+    assert placed(turns, BASE, OTHER)["left"] == 0.0
+    assert turns.serving is not None and not turns.serving.together
 
 
 @pytest.mark.cluster
