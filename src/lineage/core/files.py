@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,6 +86,22 @@ def whole(folder: Path, writes: bool = True) -> Iterator[Path]:
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(making, ignore_errors=True)
+
+
+@contextmanager
+def once(folder: Path) -> Iterator[Path]:
+    """Yield where `folder`, which is not there, is made: it appears whole, or not at all.
+
+    Beside the place is room for what goes with it. Several processes may make it at once: the
+    folder of the first is as good.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as temporary:
+        making = Path(temporary) / "folder"
+        yield making
+        sync_tree(making)
+        with suppress(OSError):
+            making.rename(folder)
 
 
 def mark(folder: Path) -> None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lineage.core.errors import LineageError, first_line
-from lineage.core.files import sync_tree
+from lineage.core.files import once
 from lineage.models.protocol import Turn
 
 FILE = "chat_template.jinja"
@@ -52,21 +50,15 @@ def with_template(folder: Path, template: str, cache: Path) -> Path:
     target = (cache / "checkpoints" / f"{folder.name}-{mark}").resolve()
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".template-") as temporary:
-        made = Path(temporary) / "checkpoint"
-        made.mkdir()
+    with once(target) as making:
+        making.mkdir()
         for one in files:
             if one.name != SETTINGS:
-                (made / one.name).symlink_to(one.resolve())
+                (making / one.name).symlink_to(one.resolve())
         if (folder / SETTINGS).exists():
             settings = {k: value for k, value in _settings(folder).items() if k != KEY}
-            (made / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False))
-        (made / FILE).write_text(template)
-        sync_tree(made)
-        # Another process may have been first: its folder is as good.
-        with suppress(OSError):
-            made.rename(target)
+            (making / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False))
+        (making / FILE).write_text(template)
     return target
 
 

@@ -7,19 +7,17 @@ the folder never imports torch.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError, first_line
-from lineage.core.files import sync_tree
+from lineage.core.files import once
+from lineage.core.installed import file_in
 
 SUFFIX = ".gguf"
 GROWTH = 4
@@ -50,16 +48,9 @@ def files_of(checkpoint: CheckpointConfig) -> tuple[Path, ...]:
 
 
 def _in_package(package: str, path: str) -> Path:
-    # Not imported: such a package may have dependencies that are not installed, or be whatever
-    # somebody else's configuration names. To find one within another would import that.
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    if places and path:
-        place = Path(places[0])
-        found = sorted(place.glob(path)) if "*" in path else [place / path]
-        if len(found) == 1 and found[0].is_file():
-            return found[0]
-    raise FileNotFoundError(f"package {package}, {path}")
+    if (found := file_in(package, path)) is None:
+        raise FileNotFoundError(f"package {package}, {path}")
+    return found
 
 
 def converted(checkpoint: CheckpointConfig, files: Sequence[Path], cache: Path) -> Path:
@@ -80,10 +71,10 @@ def convert_once(
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_room(name, files, folder.parent)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as temporary:
-        source, made = files[0], Path(temporary) / "checkpoint"
+    with once(folder) as making:
+        source = files[0]
         if len(files) > 1:
-            source = Path(temporary) / f"{folder.name}{SUFFIX}"
+            source = making.with_name(f"{folder.name}{SUFFIX}")
             _join(files, source)
         if checkpoint.sha256 and (found := _sha256(source)) != checkpoint.sha256:
             place = ", ".join(checkpoint.packages or [str(source)])
@@ -92,7 +83,7 @@ def convert_once(
                 f"the checkpoint of {name} is damaged or another one ({place}: SHA-256 {found}, "
                 f"not {checkpoint.sha256}){remedy}"
             )
-        command = [sys.executable, "-m", "lineage.models.gguf", str(source), str(made)]
+        command = [sys.executable, "-m", "lineage.models.gguf", str(source), str(making)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
@@ -100,9 +91,6 @@ def convert_once(
                 f"the checkpoint of {name} could not be converted ({last.rstrip('.')}): take "
                 "another file, or a folder that transformers reads (kind: folder)"
             )
-        # Another process may have been first: its folder is as good.
-        with suppress(OSError):
-            made.rename(folder)
 
 
 def _check_room(name: str, files: Sequence[Path], place: Path) -> None:
@@ -150,7 +138,6 @@ def convert(source: Path, folder: Path) -> None:
         )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    sync_tree(folder)
 
 
 if __name__ == "__main__":

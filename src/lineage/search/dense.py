@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineage.core.errors import LineageError
+from lineage.core.files import once
+from lineage.core.installed import file_in
 from lineage.core.plaintext import clean
 from lineage.search.ranking import QUERY_CHARS, Entry, Hit, best
 
@@ -135,13 +135,9 @@ def load(model: str | None, kept: Path) -> tuple[Embed, Embed]:
 def _archive() -> Path:
     """Return the archive of the packaged encoder; raises LineageError where it is missing."""
     package, archive, _ = PACKAGED
-    # Not imported: to find the file needs none of what the package would load.
-    spec = importlib.util.find_spec(package)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    source = Path(places[0]) / archive if places else None
-    if source is None or not source.exists():
+    if (found := file_in(package, archive)) is None:
         raise LineageError(f"{_REMEDY}: package {package} is not installed")
-    return source
+    return found
 
 
 def _unpacked(kept: Path) -> Path:
@@ -149,14 +145,8 @@ def _unpacked(kept: Path) -> Path:
     source, name = _archive(), PACKAGED[-1]
     folder = (kept / "encoders" / f"{name}-{source.stat().st_size}").resolve()
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as temporary:
-            made = Path(temporary) / name
-            with zipfile.ZipFile(source) as opened:
-                opened.extractall(made)
-            # Another process may have been first: its folder is as good.
-            with suppress(OSError):
-                made.rename(folder)
+        with once(folder) as making, zipfile.ZipFile(source) as opened:
+            opened.extractall(making)
     return folder
 
 
