@@ -15,7 +15,7 @@ from lineage.commands.runs import add_run, find_run
 from lineage.core.console import busy
 from lineage.core.files import atomic_write
 from lineage.core.text import one_line, say, say_json, unfolded
-from lineage.report.sheet import NOT_COMPUTED, Sheet
+from lineage.report.sheet import Sheet, bounds
 from lineage.report.terminal import show_sheet
 
 if TYPE_CHECKING:
@@ -97,10 +97,7 @@ def _cells(outcome: Outcome) -> tuple[str, str, str]:
 
 
 def _told(share: Interval | None) -> str:
-    if share is None:
-        return NOT_COMPUTED
-    between = "" if share.low is None else f" [{share.low:.2f}, {share.high:.2f}]"
-    return f"{share.mean:.2f}{between}"
+    return bounds(None if share is None else asdict(share))
 
 
 def _draw(fitted: Fit, file: Path) -> None:

@@ -30,14 +30,13 @@ STEPS = 20
 THRESHOLDS = tuple(step / STEPS for step in range(STEPS + 1))
 # Of each episode the first search: what it asked, what it offered, and which docs it needed.
 SEARCHES = """\
-SELECT g.shelf, g.pair, g.version, s.detail AS query, s.results,
+SELECT g.shelf, g.pair, g.version, g.query, g.results,
        coalesce(n.docs, []) AS needed, o.search IS NOT NULL AS opened,
        coalesce(o.right, false) AS opened_right
-FROM (SELECT g.*, s.step, s.version,
+FROM (SELECT g.*, s.version, s.detail AS query, s.results,
              row_number() OVER (PARTITION BY g.search ORDER BY s.step) AS nth
       FROM ground_searches g JOIN steps s USING (folder, lineage, generation, episode)
       WHERE s.kind = 'search') g
-JOIN steps s USING (folder, lineage, generation, episode, step)
 LEFT JOIN (SELECT search, list(DISTINCT entry) AS docs FROM ground_needed WHERE missing
            GROUP BY ALL) n USING (search)
 LEFT JOIN (SELECT o.search, bool_or(n.entry IS NOT NULL) AS right FROM ground_opened o
@@ -122,12 +121,11 @@ def _asked_again(content: str, rows: Iterable[Sequence[Any]]) -> Iterator[Search
     known = {id for id, _, _ in docs}
     for _, pair, version, query, results, needed, opened, opened_right in rows:
         offered = [id for id in results if id in known]
-        through = passages.through(query, offered, 0.0)
-        best = through[0] if through else ""
-        worth = passages.worth(query, [best])[best] if best else 0.0
-        yield Search(
-            pair, version, worth, best in needed, bool(needed), bool(opened), bool(opened_right)
-        )
+        worth = passages.worth(query, offered)
+        best = max(offered, key=lambda id: worth[id], default="")
+        most = worth.get(best, 0.0)
+        right = most > 0 and best in needed
+        yield Search(pair, version, most, right, bool(needed), bool(opened), bool(opened_right))
 
 
 def fit(found: Sequence[Search], confidence: float) -> Fit:

@@ -19,7 +19,8 @@ from ray.exceptions import RayActorError, RayError
 
 from lineage.core.errors import LineageError, last_line
 from lineage.models.asking import told
-from lineage.models.fleet import NOWHERE, token_counter
+from lineage.models.counting import token_counter
+from lineage.models.fleet import NOWHERE
 from lineage.models.health import IN_SERVICE, State
 from lineage.models.host import Leaving
 from lineage.models.keeper import Seat, Table

@@ -1,4 +1,4 @@
-"""The token counter of a version before any engine is started."""
+"""The token counter of a version: by the tokenizer of its engine, or before that is started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lineage.models.checkpoint import locate
 from lineage.models.protocol import TokenCounter
 from lineage.models.surrogate import DEFAULT
 from lineage.models.surrogate import counter_of as lettered
-from lineage.models.versions import lookup, registry
+from lineage.models.versions import lookup, registered, registry
 
 TOKENIZER = "tokenizer.json"
 """The file of a checkpoint that the `tokenizers` library reads."""
@@ -23,8 +23,7 @@ def counter_of(config: Config, version: str) -> TokenCounter | None:
     A checkpoint is fetched or converted first, as the engine would. None where that cannot be told
     here: another machine may have the checkpoint, another kind of engine its own tokenizer.
     """
-    while version in config.schedule.trained:
-        version = config.schedule.trained[version]
+    version = registered(config, version)
     if config.engine.kind == "surrogate":
         skills = config.engine.surrogate.skills
         return lettered(skills.get(version, skills[DEFAULT]).token_letters)
@@ -32,7 +31,14 @@ def counter_of(config: Config, version: str) -> TokenCounter | None:
         return None
     try:
         found = locate(lookup(registry(config.model), version), Path(config.run.cache))
-        loaded = Tokenizer.from_file(str(found.checkpoint / TOKENIZER))
+        return token_counter((found.checkpoint / TOKENIZER).read_text(encoding="utf-8"))
     except Exception:  # ours where it is missing; the library's is of no kind of its own
         return None
+
+
+def token_counter(tokenizer: str) -> TokenCounter:
+    """Return the counter of a `tokenizer` as its engine gives it: a surrogate's is a number."""
+    if not tokenizer or tokenizer.isdecimal():
+        return lettered(int(tokenizer or 0))
+    loaded = Tokenizer.from_str(tokenizer)
     return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)

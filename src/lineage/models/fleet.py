@@ -18,7 +18,6 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
-from tokenizers import Tokenizer
 
 from lineage.core.config import Config
 from lineage.core.config_engine import CheckpointConfig
@@ -26,6 +25,7 @@ from lineage.core.errors import LineageError, last_line
 from lineage.core.installed import SERVING, installed
 from lineage.models.checkpoint import locate
 from lineage.models.cluster import Cluster
+from lineage.models.counting import token_counter
 from lineage.models.elastic import Following, another
 from lineage.models.health import IN_SERVICE, Health, State
 from lineage.models.host import Added, Deployment
@@ -34,7 +34,6 @@ from lineage.models.profile import resolve
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
 from lineage.models.replica import Replica, place, resources
 from lineage.models.scaling import Scale
-from lineage.models.surrogate import counter_of
 from lineage.models.together import Serving, by_booking, on_cpu
 from lineage.models.tuner import Tuner, trained
 from lineage.models.turns import Turns
@@ -340,11 +339,3 @@ class Fleet:
             "adapters": adapters,
             **({} if self.serving is None else {"together": self.serving.together}),
         }
-
-
-def token_counter(tokenizer: str) -> TokenCounter:
-    """Return the counter of a `tokenizer` as its engine gives it: a surrogate's is a number."""
-    if not tokenizer or tokenizer.isdecimal():
-        return counter_of(int(tokenizer or 0))
-    loaded = Tokenizer.from_str(tokenizer)
-    return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)

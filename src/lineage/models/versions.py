@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from typing import TypeVar
 
 from lineage.core.config import Config
 from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.core.errors import LineageError
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,17 @@ def window_of(config: Config, name: str) -> int:
 
     Raises LineageError as `lookup` does.
     """
-    while name not in config.model.versions and name in config.schedule.trained:
+    return lookup(config.model.versions, registered(config, name)).context_window
+
+
+def registered(config: Config, name: str) -> str:
+    """Return `name`, or of a version that is trained in the run the one that it is trained from."""
+    while name in config.schedule.trained:
         name = config.schedule.trained[name]
-    return lookup(registry(config.model), name).context_window
+    return name
 
 
-def lookup(
-    versions: Mapping[str, ModelVersion], name: str, others: Iterable[str] = ()
-) -> ModelVersion:
+def lookup(versions: Mapping[str, V], name: str, others: Iterable[str] = ()) -> V:
     """Return the version `name`. Raises LineageError that names the nearest one, also of `others`.
 
     `others` are names that the configuration could hold: those on the shelf.

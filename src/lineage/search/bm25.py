@@ -168,7 +168,7 @@ class Bm25:
             slots, counts = map(np.array, posting)
             met = now.live[slots]
             slots, counts = slots[met], counts[met]
-            weight = BOOSTS[name] * _idf(len(self._live), len(slots)) * (K1 + 1)
+            weight = BOOSTS[name] * idf(len(self._live), len(slots)) * (K1 + 1)
             parts = weight * counts / (counts + now.damping[name][slots])
             now.clauses[name, term] = _Clause(slots, parts)
         return now.clauses[name, term]
@@ -200,5 +200,6 @@ def terms(text: str) -> list[str]:
     return found
 
 
-def _idf(documents: int, met: int) -> float:
+def idf(documents: int, met: int) -> float:
+    """Return how rare a term is that `met` of so many `documents` have, as BM25 weighs it."""
     return math.log1p((documents - met + 0.5) / (met + 0.5))

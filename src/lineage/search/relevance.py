@@ -21,7 +21,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from lineage.search.bm25 import QUERY_TERMS, terms
+from lineage.search.bm25 import QUERY_TERMS, idf, terms
 from lineage.search.ranking import QUERY_CHARS
 
 EMPTY_WORDS = frozenset(
@@ -66,7 +66,8 @@ class Passages:
         Shares in 0..1; where `query` has no telling word all are 0.
         """
         found = dict.fromkeys(terms(query[:QUERY_CHARS]))
-        asked = {t: self._rarity(t) for t in list(found)[:QUERY_TERMS] if t not in EMPTY_WORDS}
+        telling = (term for term in list(found)[:QUERY_TERMS] if term not in EMPTY_WORDS)
+        asked = {term: idf(self._passages, self._held[term]) for term in telling}
         whole = math.fsum(asked.values())
 
         def best(passages: Sequence[frozenset[str]]) -> float:
@@ -79,10 +80,6 @@ class Passages:
         noted = best(self._notes)
         covered = {id: best(self._docs[id]) for id in docs}
         return {id: share if share > noted else 0.0 for id, share in covered.items()}
-
-    def _rarity(self, term: str) -> float:
-        held = self._held[term]
-        return math.log1p((self._passages - held + 0.5) / (held + 0.5))
 
 
 def _lines(body: str) -> list[str]:
