@@ -9,7 +9,7 @@ averages within pairs, then over them in order, has the same last digit.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -104,6 +104,18 @@ def ratios(
     for side in (found.low, found.high):
         side[undefined] = np.nan
     return _with_bounds(cells, by, found, more)
+
+
+def by_measure(tables: Iterable[pa.Table], measures: Sequence[str], by: Sequence[str]) -> pa.Table:
+    """Return `tables`, one a measure, as one with a column `measure` after the columns of `by`.
+
+    Columns that only some have, as those of a test, are null in the others.
+    """
+    told = [
+        table.add_column(len(by) + 1, "measure", pa.array([measure] * len(table), pa.string()))
+        for measure, table in zip(measures, tables, strict=True)
+    ]
+    return pa.concat_tables(told, promote_options="default")
 
 
 def named(*columns: str) -> str:

@@ -13,11 +13,8 @@ from lineage.core.intervals import DIFFERENCE, SHARE, excludes_zero
 from lineage.metrics.cells import Cell, comparable, means, ratios, starred
 from lineage.metrics.records import records
 from lineage.metrics.registry import INTERVAL, TEST, metric
-from lineage.metrics.relations import differences, over_baseline
+from lineage.metrics.relations import SOLVED, differences, over_baseline
 from lineage.metrics.scoring import INHERITED, PROBES
-
-SOLVED = 1.0
-"""The score of a probe that counts as solved."""
 
 FORWARD = f"{PROBES} AND family = 'similar' AND met IS NULL"
 

@@ -11,6 +11,9 @@ ORDER = "generation, episode, step"
 """How the steps of one pair are ordered in a sum: as their ids are, in a fifth of the time.
 Unordered, threads would add in any order, and the last digit would differ from call to call."""
 
+SOLVED = 1.0
+"""The score of a probe that counts as solved."""
+
 
 def scored(by: str, which: str, source: str = "steps") -> str:
     """Return SQL for the mean score of each pair by the columns `by`, of the steps `which`."""
@@ -43,6 +46,37 @@ def differences(
         f"{mean('a.score', 'a')} - {mean('b.score', 'a')} AS value "
         "FROM probe a JOIN runs r ON r.folder = a.folder "
         f"JOIN probe b ON b.arm = r.baseline AND {same} WHERE {arms} GROUP BY ALL"
+    )
+
+
+def worth(cells: str, keys: str, mine: str, which: str, by: Sequence[str] = ()) -> str:
+    """Return SQL for what Knowledge is worth in each of the `cells`, a table c, by `keys`.
+
+    A cell has the arms `cold` and `own`, which it is told by ("" for none); `mine` joins its probes
+    s, of `which`. Beside value, its score, a row has its gain over cold and, over the probes that
+    all three have a score of, above and below: the gains of it and of own over cold.
+    """
+    cold, both = "b.score IS NOT NULL", "b.score IS NOT NULL AND o.score IS NOT NULL"
+    return (
+        f"WITH probe AS MATERIALIZED ({probes(which, by)}) SELECT {keys}, "
+        f"{mean('s.score', 's')} AS value, "
+        f"{mean('s.score', 's', cold)} - {mean('b.score', 's', cold)} AS gain, "
+        f"{mean('s.score', 's', both)} - {mean('b.score', 's', both)} AS above, "
+        f"{mean('o.score', 's', both)} - {mean('b.score', 's', both)} AS below "
+        f"FROM {cells} c JOIN probe s ON {mine} "
+        f"LEFT JOIN probe b ON {same_probe('b', 's', *by)} AND b.arm = c.cold AND b.arm <> c.arm "
+        f"LEFT JOIN probe o ON {same_probe('o', 's', *by)} AND o.arm = c.own GROUP BY ALL"
+    )
+
+
+def harm(cells: str, keys: str, mine: str, which: str, by: Sequence[str] = ()) -> str:
+    """Return SQL for the share of the probes solved cold that a cell fails; see `worth`."""
+    return (
+        f"WITH probe AS MATERIALIZED ({probes(which, by)}) "
+        f"SELECT {keys}, avg((s.score < {SOLVED})::DOUBLE ORDER BY s.episode) AS value "
+        f"FROM {cells} c JOIN probe s ON {mine} "
+        f"JOIN probe b ON {same_probe('b', 's', *by)} AND b.arm = c.cold "
+        f"WHERE c.arm <> c.cold AND b.score = {SOLVED} GROUP BY ALL"
     )
 
 

@@ -15,11 +15,10 @@ import pyarrow as pa
 from lineage.core.edits import OVERFLOW
 from lineage.core.errors import OVERLONG
 from lineage.core.intervals import AMOUNT, DIFFERENCE, SHARE
-from lineage.metrics.cells import means, ratios, starred
-from lineage.metrics.gains import SOLVED
+from lineage.metrics.cells import by_measure, means, ratios, starred
 from lineage.metrics.records import Record, records
 from lineage.metrics.registry import INTERVAL, TEST, metric
-from lineage.metrics.relations import mean, probes, same_probe
+from lineage.metrics.relations import harm, worth
 from lineage.metrics.scoring import PROBES
 
 REBUILD = "rebuild"
@@ -55,25 +54,9 @@ def releases(log: duckdb.DuckDBPyConnection) -> pa.Table:
     log.register("released", pa.Table.from_pylist(found, RELEASED))
     keys = "c.folder, c.arm, c.generation, c.writer, c.reader, s.pair"
     mine = "s.folder = c.folder AND s.arm = c.arm AND s.generation = c.generation"
-    both = "b.score IS NOT NULL AND o.score IS NOT NULL"
     met = f"{PROBES} AND family = 'same' AND met < generation"
-    values = (
-        f"WITH probe AS MATERIALIZED ({probes(met)}) SELECT {keys}, "
-        f"{mean('s.score', 's')} AS value, "
-        f"{mean('s.score', 's', 'b.score IS NOT NULL')} "
-        f"- {mean('b.score', 's', 'b.score IS NOT NULL')} AS gain, "
-        f"{mean('s.score', 's', both)} - {mean('b.score', 's', both)} AS above, "
-        f"{mean('o.score', 's', both)} - {mean('b.score', 's', both)} AS below "
-        f"FROM released c JOIN probe s ON {mine} "
-        f"LEFT JOIN probe b ON {same_probe('b', 's')} AND b.arm = c.cold AND b.arm <> c.arm "
-        f"LEFT JOIN probe o ON {same_probe('o', 's')} AND o.arm = c.own GROUP BY ALL"
-    )
-    harmed = (
-        f"WITH probe AS MATERIALIZED ({probes(PROBES)}) "
-        f"SELECT {keys}, avg((s.score < {SOLVED})::DOUBLE ORDER BY s.episode) AS value "
-        f"FROM released c JOIN probe s ON {mine} JOIN probe b ON {same_probe('b', 's')} "
-        f"AND b.arm = c.cold WHERE c.arm <> c.cold AND b.score = {SOLVED} GROUP BY ALL"
-    )
+    values = worth("released", keys, mine, met)
+    harmed = harm("released", keys, mine, PROBES)
     log.register("released_pairs", log.sql(values).to_arrow_table())
     gained = "SELECT * EXCLUDE value, gain AS value FROM released_pairs"
     # An arm that hands nothing over has no migration, and none of its costs.
@@ -91,11 +74,7 @@ def releases(log: duckdb.DuckDBPyConnection) -> pa.Table:
     )
     for name in ("released", "released_pairs"):
         log.unregister(name)
-    named = [
-        table.add_column(len(BY) + 1, "measure", pa.array([measure] * len(table), pa.string()))
-        for measure, table in zip(MEASURES, tables, strict=True)
-    ]
-    return pa.concat_tables(named, promote_options="default")
+    return by_measure(tables, MEASURES, BY)
 
 
 def _released(run: Record) -> Iterator[dict[str, object]]:

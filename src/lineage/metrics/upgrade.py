@@ -14,11 +14,10 @@ import duckdb
 import pyarrow as pa
 
 from lineage.core.intervals import DIFFERENCE, SHARE
-from lineage.metrics.cells import means, ratios, starred
-from lineage.metrics.gains import SOLVED
+from lineage.metrics.cells import by_measure, means, ratios, starred
 from lineage.metrics.records import Record, records
 from lineage.metrics.registry import INTERVAL, TEST, metric
-from lineage.metrics.relations import mean, probes, same_probe
+from lineage.metrics.relations import harm, worth
 from lineage.metrics.scoring import PROBES
 
 COLD = "cold"
@@ -65,40 +64,18 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     which = f"{PROBES} AND generation IN ({last})"
     keys = "c.folder, c.arm, c.writer, c.reader, s.family, s.pair"
     mine = "s.folder = c.folder AND s.arm = c.arm AND s.generation = c.last"
-    cold, both = "b.score IS NOT NULL", "b.score IS NOT NULL AND o.score IS NOT NULL"
-    values = (
-        f"WITH probe AS MATERIALIZED ({probes(which, ['family'])}) SELECT {keys}, "
-        f"{mean('s.score', 's')} AS value, "
-        f"{mean('s.score', 's', cold)} - {mean('b.score', 's', cold)} AS gain, "
-        f"{mean('s.score', 's', both)} - {mean('b.score', 's', both)} AS above, "
-        f"{mean('o.score', 's', both)} - {mean('b.score', 's', both)} AS below "
-        f"FROM crossed c JOIN probe s ON {mine} "
-        f"LEFT JOIN probe b ON {same_probe('b', 's', 'family')} AND b.arm = c.cold "
-        f"LEFT JOIN probe o ON {same_probe('o', 's', 'family')} AND o.arm = c.own GROUP BY ALL"
-    )
-    harmed = (
-        f"WITH probe AS ({probes(which, ['family'])}) "
-        f"SELECT {keys}, avg((s.score < {SOLVED})::DOUBLE ORDER BY s.episode) AS value "
-        f"FROM crossed c JOIN probe s ON {mine} "
-        f"JOIN probe b ON {same_probe('b', 's', 'family')} AND b.arm = c.cold "
-        f"WHERE b.score = {SOLVED} GROUP BY ALL"
-    )
-    log.register("crossed_pairs", log.sql(values).to_arrow_table())
+    asked = ("crossed", keys, mine, which, ["family"])
+    log.register("crossed_pairs", log.sql(worth(*asked)).to_arrow_table())
     gained = "SELECT * EXCLUDE value, gain AS value FROM crossed_pairs"
     found = (
         means(log, "SELECT * FROM crossed_pairs", BY, SHARE),
         starred(log, means(log, gained, BY, DIFFERENCE, test=True)),
         ratios(log, "SELECT * FROM crossed_pairs", BY, DIFFERENCE),
-        means(log, harmed, BY, SHARE),
+        means(log, harm(*asked), BY, SHARE),
     )
     for name in ("crossed", "crossed_pairs"):
         log.unregister(name)
-    tables = [
-        table.add_column(len(BY) + 1, "measure", pa.array([measure] * len(table), pa.string()))
-        for measure, table in zip(MEASURES, found, strict=True)
-    ]
-    # Only gains are asked whether they are 0.
-    return pa.concat_tables(tables, promote_options="default")
+    return by_measure(found, MEASURES, BY)
 
 
 def crossings(run: Record) -> Iterator[Crossing]:
