@@ -122,6 +122,8 @@ async def _kill_while_open(tmp_path: Path) -> None:
         first = await asyncio.gather(*(made.generate(request(i)) for i in range(8)))
         (replicas,) = made.replicas.values()
         assert len(replicas) == 1, "one engine serves both versions"
+        nice = {psutil.Process(one).nice() for one in replicas[0].processes}
+        assert nice == {psutil.Process().nice()}, "an engine waits for no other work"
         waiting = [asyncio.create_task(made.generate(request(i))) for i in range(40)]
         await asyncio.sleep(0)
         ray.kill(replicas[0].actor)

@@ -12,7 +12,8 @@ from helpers import Late
 from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.models.precision import cores, precision
-from lineage.models.vllm_engine import prepare_environment
+from lineage.models.profile import resolve
+from lineage.models.vllm_engine import environment, prepare_environment
 
 torch = Late("torch")
 
@@ -45,13 +46,26 @@ def test_a_core_counts_once_and_only_where_it_may_be_used(
     assert cores() == expected
 
 
+@pytest.mark.parametrize(("engines", "expected"), [(1, "5"), (2, "2"), (9, "1")])
+def test_engines_of_one_machine_share_its_cores(
+    engines: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineage.models.vllm_engine.cores", lambda: 5)
+    engine = compose.load([]).engine
+    here = resolve(engine, gpus=False, engines=engines, here=True)
+    assert environment(engine.vllm, tmp_path, here)["OMP_NUM_THREADS"] == expected
+    # Where a cluster's engines are is Ray's to say.
+    apart = resolve(engine, gpus=False, engines=engines)
+    assert environment(engine.vllm, tmp_path, apart)["OMP_NUM_THREADS"] == "5"
+
+
 def test_an_engine_on_the_cpu_gets_its_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    vllm = compose.load(["engine.vllm.threads=3"]).engine.vllm
+    engine = compose.load(["engine.vllm.threads=3"]).engine
     os.environ.pop("OMP_NUM_THREADS", None)
-    prepare_environment(vllm, tmp_path, on_gpu=True)
+    prepare_environment(engine.vllm, tmp_path, resolve(engine, gpus=True))
     assert "OMP_NUM_THREADS" not in os.environ
-    prepare_environment(vllm, tmp_path, on_gpu=False)
+    prepare_environment(engine.vllm, tmp_path, resolve(engine, gpus=False, engines=2, here=True))
     assert os.environ["OMP_NUM_THREADS"] == "3"

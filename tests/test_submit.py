@@ -45,7 +45,7 @@ from lineage.core.jobs import (
 )
 from lineage.log.record import read_record
 from lineage.models import jobs as module
-from lineage.models.cluster import MODE, PLACE, WITHOUT
+from lineage.models.cluster import MODE, OURS, PLACE
 from lineage.models.jobs import BARE, SERVER, Head, token
 from lineage.runs.stored import read_from
 
@@ -327,7 +327,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for name in (BARE, SERVER, "RAY_ADDRESS"):
             patch.delenv(name, raising=False)
         for name, value in {
-            **WITHOUT,
+            **OURS,
             MODE: "token",
             PLACE: str(held),
             "RAY_TMPDIR": str(place),

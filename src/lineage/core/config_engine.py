@@ -118,7 +118,7 @@ class VllmConfig:
     kv_cache_dtype: str | None = key("vLLM's name; null: the model's own", default=None)
     chunked_prefill: bool | None = key("null: on a GPU alone", default=None)
     threads: Whole | None = key(
-        "of an engine on the CPU; null: one a core", "threads", default=None, ge=1
+        "of an engine on the CPU; null: its share of the cores", "threads", default=None, ge=1
     )
     extra: dict[str, Any] | None = key("further arguments of vLLM, by name", default=None)
 

@@ -44,8 +44,14 @@ TOKEN = secrets.token_hex(32)
 of its own and leave it in the home folder."""
 QUIET = {"log_to_driver": False, "logging_level": logging.CRITICAL}
 """What Ray logs about its failures is many lines; what it raises says the same."""
-WITHOUT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}
-"""What Ray would start beside, and nobody here reads."""
+OURS = {
+    # What Ray would start beside, and nobody here reads.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    # Ray's own 15 would have an engine wait for whatever else the machine does.
+    "RAY_worker_niceness": "0",
+}
+"""What a Ray of our own is told, where the user has told it nothing else."""
 ALIVE = (sys.executable, "-m", "ray.scripts.scripts", "status")
 """Asks a cluster for its state: a process of its own, since in this one it could not be ended."""
 MODE, PLACE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
@@ -86,7 +92,8 @@ class Cluster:
             raise refused(address, str(error)) from error
 
     def _start(self) -> None:
-        os.environ.update(WITHOUT)
+        for name, told in OURS.items():
+            os.environ.setdefault(name, told)
         _sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         (self.folder / OWNER).write_text(str(os.getpid()))

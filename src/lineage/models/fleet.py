@@ -81,7 +81,7 @@ class Fleet:
         """
         if self.config.kind == "vllm":
             vllm = self.config.vllm
-            await asyncio.to_thread(check, vllm, environment(vllm, self.cache, on_gpu=False))
+            await asyncio.to_thread(check, vllm, environment(vllm, self.cache, self.profile))
         wanted: dict[CheckpointConfig, list[ModelVersion]] = {}
         for name in versions:
             one = lookup(self.versions, name)
@@ -123,7 +123,7 @@ class Fleet:
         """
         config, gpus = self.config, self.cluster.gpus() > 0
         engines, most = len(wanted) * config.bounds.min, len(wanted) * config.bounds.max
-        self.profile = resolve(config, gpus, most)
+        self.profile = resolve(config, gpus, most, self.here)
         if len(wanted) > 1:
             names = {checkpoint: [one.name for one in of] for checkpoint, of in wanted.items()}
             if self.profile.on_gpu or not self.here:
@@ -140,7 +140,7 @@ class Fleet:
                     "or engine.together=true"
                 )
             engines = config.bounds.min
-            self.profile = resolve(config, gpus, engines)
+            self.profile = resolve(config, gpus, engines, self.here)
         self.room = asyncio.Semaphore(self.profile.max_in_flight)
         self._check_room(engines)
         return engines

@@ -102,7 +102,7 @@ class Host:
             self.engine = Surrogate(config.surrogate)
             return Started((os.getpid(),), self.engine.tokenizer(next(iter(deployment.versions))))
         os.environ[HOST_MARK] = "1"
-        prepare_environment(config.vllm, Path(deployment.cache), deployment.profile.on_gpu)
+        prepare_environment(config.vllm, Path(deployment.cache), deployment.profile)
         self.scratch = deployment.scratch or tempfile.mkdtemp(prefix=PREFIX)
         os.environ["VLLM_RPC_BASE_PATH"] = self.scratch
         self.engine = engine = VllmEngine(

@@ -45,7 +45,8 @@ class Profile:
     """What each engine of a fleet runs with; nothing in it is open.
 
     `gpus` is what Ray books for one engine, a share of one where several have it. `max_in_flight`
-    is of the whole fleet. `gpu_memory_utilization` is None on a CPU.
+    is of the whole fleet. `gpu_memory_utilization` is None on a CPU, where `sharing` engines have
+    the cores of a machine among them.
     """
 
     device: str
@@ -58,6 +59,7 @@ class Profile:
     tensor_parallel: int
     pipeline_parallel: int
     gpus: float
+    sharing: int = 1
 
     @property
     def on_gpu(self) -> bool:
@@ -74,14 +76,25 @@ class Profile:
         """Whether its stages may be on several nodes."""
         return self.on_gpu and self.pipeline_parallel > 1
 
+    def threads(self, cores: int) -> int:
+        """Return how many of a machine's `cores` one engine takes.
+
+        Engines with more threads than cores wait for one another inside each product: on two cores,
+        two of two threads wrote a third of the tokens of two of one.
+        """
+        return max(1, cores // self.sharing)
+
     def told(self, kind: str) -> dict[str, Any]:
         """Return what the record of a run holds of it, for an engine of `kind`."""
         found = asdict(self)
         return found if kind == "vllm" else {name: found[name] for name in PLACED}
 
 
-def resolve(engine: EngineConfig, gpus: bool, engines: int = 1) -> Profile:
-    """Return what the `engines` of a fleet run with, in a Ray that has `gpus` or has none."""
+def resolve(engine: EngineConfig, gpus: bool, engines: int = 1, here: bool = False) -> Profile:
+    """Return what the `engines` of a fleet run with, in a Ray that has `gpus` or has none.
+
+    `here`: all of them are on one machine.
+    """
     vllm = engine.vllm
     device = GPU if gpus and vllm.gpus != 0 else CPU
     suits = SUITS[device]
@@ -102,6 +115,7 @@ def resolve(engine: EngineConfig, gpus: bool, engines: int = 1) -> Profile:
         tensor_parallel=vllm.tensor_parallel,
         pipeline_parallel=vllm.pipeline_parallel,
         gpus=float(_or(vllm.gpus, spread)) if device == GPU else 0.0,
+        sharing=max(engines, 1) if device == CPU and here else 1,
     )
 
 

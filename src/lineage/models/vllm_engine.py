@@ -29,13 +29,13 @@ class EngineDied(Exception):
     """The engine is gone; whoever owns it must start another."""
 
 
-def prepare_environment(config: VllmConfig, cache: Path, on_gpu: bool) -> None:
+def prepare_environment(config: VllmConfig, cache: Path, profile: Profile) -> None:
     """Point vLLM and what it imports at the cache folder; call it before vLLM is imported."""
-    os.environ.update(environment(config, cache, on_gpu))
+    os.environ.update(environment(config, cache, profile))
 
 
-def environment(config: VllmConfig, cache: Path, on_gpu: bool) -> dict[str, str]:
-    """Return the variables of a process that imports vLLM."""
+def environment(config: VllmConfig, cache: Path, profile: Profile) -> dict[str, str]:
+    """Return the variables of a process that imports vLLM and runs with `profile`."""
     place = str(cache / "vllm")
     settings = {
         "HF_HUB_OFFLINE": "1",
@@ -49,11 +49,11 @@ def environment(config: VllmConfig, cache: Path, on_gpu: bool) -> dict[str, str]
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
-    if not on_gpu:
+    if not profile.on_gpu:
         settings["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
         # vLLM would bind one thread to each core but one: on two cores it would use half of them.
         settings["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-        settings["OMP_NUM_THREADS"] = str(config.threads or cores())
+        settings["OMP_NUM_THREADS"] = str(config.threads or profile.threads(cores()))
     return settings
 
 
