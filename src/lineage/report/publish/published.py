@@ -46,6 +46,7 @@ def _bases(experiment: str, what: str) -> tuple[Published, Published]:
             note="The gain over the same reader without Knowledge.",
             tested="upgrade_matrix",
             asks=f"Do notes survive the move to another base and tokenizer, on {what}?",
+            answers=True,
         ),
         Published(
             name=f"{experiment}-retention",
@@ -230,6 +231,7 @@ TABLES = (
         "engine seconds of the migration.",
         tested="releases",
         asks="Which migration brings what was learnt along through releases over two bases?",
+        answers=True,
     ),
     _kept(
         "migrations",

@@ -113,7 +113,8 @@ class Published:
     either measures, those of `shown`, or the values of another column, of the one measure `shown`.
     `stars` names by measure the one that its figures have their stars from. `says` is the sentence
     above the table, `note` what stands below; `asks` is the question of the experiment, where this
-    is the table that answers it. `tested` names the measure whose stars it shows.
+    is the table that answers it: with the run's own answer, unless it `answers` by `says`. `tested`
+    names the measure whose stars it shows.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Published:
     down: tuple[str, ...] = ("arm",)
     across: str = "measure"
     asks: str = ""
+    answers: bool = False
     tested: str = ""
     stars: Mapping[str, str] = field(default_factory=dict)
 

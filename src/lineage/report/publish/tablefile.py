@@ -38,10 +38,11 @@ def stored(
     whole, served, libraries = totals(summary), run.get("engine", {}), run.get("libraries", {})
     kept = {*table.shown, *table.stars.values()}
     shown = [row for row in table.rows(summary) if row["measure"] in kept]
+    theirs = table.leads and not table.answers
     return {
         "table": table.name,
         "experiment": table.experiment,
-        "answer": answer(summary) if table.leads else table.answer(shown, whole["pairs"]),
+        "answer": answer(summary) if theirs else table.answer(shown, whole["pairs"]),
         "command": command(run.get("command") or ""),
         "commit": run.get("commit"),
         "dirty": run.get("dirty"),
