@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, last_line
 from lineage.log.record import RECORD
 from lineage.models.asking import answer
 from lineage.runs.shard import sees
@@ -42,9 +42,6 @@ async def seeing(folder: Path, nodes: Sequence[str]) -> frozenset[str]:
 
 def refusal(error: RayError) -> str:
     """Return why the actor of a shard could not be made, "" where it was."""
-    text = str(error)
-    if "creation task" not in text:
+    if "creation task" not in str(error):
         return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = lines[-1] if lines else ""
-    return last.rpartition(f"{LineageError.__name__}: ")[2]
+    return last_line(error).rpartition(f"{LineageError.__name__}: ")[2]
