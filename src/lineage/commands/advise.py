@@ -43,8 +43,8 @@ ROOM = 1.25
 in other words, and more of them."""
 BUDGET = "agent.memory_budget"
 LEFT_OUT = (
-    "left out, as a folder has no raw episodes: arms transcript, retrieval and finetune, migrations "
-    "verify and rebuild; as it is one world: arm shuffled, dissimilar probes"
+    "left out, as a folder has no raw episodes: arms transcript, retrieval and finetune, "
+    "migrations verify and rebuild; as it is one world: arm shuffled, dissimilar probes"
 )
 
 
@@ -90,7 +90,9 @@ def _advise(options: argparse.Namespace, console: Console) -> None:
         return
     _show(found, folder, console)
     if options.apply:
-        say(console, f"the advice as a patch: git -C {options.source} apply {_from_within(options)}")
+        say(
+            console, f"the advice as a patch: git -C {options.source} apply {_from_within(options)}"
+        )
 
 
 def _draft(options: argparse.Namespace, came: Reading, console: Console) -> None:
@@ -135,7 +137,7 @@ def _prepared(options: argparse.Namespace) -> Job:
 
     if not options.tasks.is_file():
         raise LineageError(
-            f"{options.tasks} is no file: without --tasks, lineage advise {options.source} drafts one"
+            f"{options.tasks} is no file: lineage advise {options.source} drafts one"
         )
     parsed = compose.parsed(options.more)
     named = any(one.key_or_group == "suite" for one in parsed)
@@ -239,8 +241,8 @@ def _show(found: dict[str, Any], folder: Path, console: Console) -> None:
 def _check_patch(options: argparse.Namespace, came: Reading) -> None:
     if options.apply and came.folder is None:
         raise LineageError(
-            f"{options.source} is lineage's own folder, of which no patch is made: export the run's "
-            "Knowledge, or leave --apply out"
+            f"{options.source} is lineage's own folder, of which no patch is made: leave --apply "
+            "out, and see its receipt"
         )
 
 

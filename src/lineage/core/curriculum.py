@@ -57,7 +57,8 @@ def plans(suite: Suite, config: ExperimentConfig, generations: int, pair: int) -
     home_seed = derive("home", *ids)
     draw = rng("curriculum", *ids)
     home = suite.world(home_seed, 0)
-    working = min(generations, generations if (most := config.working_generations) is None else most)
+    most = config.working_generations
+    working = generations if most is None else min(generations, most)
     fresh, kin = _split(home, draw) if working else ([], _questions(home))
     again = round(config.revisit * config.episodes)
     needed = config.episodes + (working - 1) * (config.episodes - again) if working else 0

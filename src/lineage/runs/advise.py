@@ -1,4 +1,4 @@
-"""What a folder of memory is worth to a new version: a plan of arms, and runs of them on one engine.
+"""What a folder of memory is worth to a new version: a plan of arms, run on one engine.
 
 Each arm is a lineage of one generation that works on nothing: it receives the memory, by its
 migration, and is asked every task. The first run has both versions without memory and with it as it

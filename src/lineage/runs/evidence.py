@@ -88,6 +88,7 @@ def gather(
         elif one.kind == DUPLICATE and right[first] == right[second]:
             # What shares most of its words may differ in the one that matters.
             repeats[second] = first
+    misled = _misled(entries, tasks, near, probes)
     made = []
     for id, entry in entries.items():
         settled = {n for other in rivals[id] for n in right[other]}
@@ -98,7 +99,7 @@ def gather(
                 count(entry.text),
                 near[id],
                 right[id],
-                tuple(n for n in near[id] if n in probes and _misled(entry, tasks[n], probes[n])),
+                tuple(n for n in near[id] if id in misled.get(n, ())),
                 tuple(n for n in near[id] if n in settled),
                 tuple(sorted(rivals[id])),
                 repeats.get(id, ""),
@@ -124,11 +125,34 @@ def _holds(entry: Memory | Doc, task: Task) -> bool:
     return any(holds(entry.text, answer) for answer in _answers(task))
 
 
-def _misled(entry: Memory | Doc, task: Task, probe: Probe) -> bool:
-    """Whether the answer was wrong, and what it says beyond the question is what `entry` says."""
-    if probe.score is None or probe.score > 0:
-        return False
-    if isinstance(entry, Doc) and entry.id not in probe.opened:
-        return False
-    told = {*terms(probe.said)} - EMPTY_WORDS - {*terms(task.prompt)}
-    return bool(told) and told <= {*terms(entry.text)}
+def _misled(
+    entries: Mapping[str, Memory | Doc],
+    tasks: Sequence[Task],
+    near: Mapping[str, tuple[int, ...]],
+    probes: Probes,
+) -> dict[int, tuple[str, ...]]:
+    """Return by task that was answered wrongly which entries say what was answered.
+
+    Of several those that say it in the line that is nearest to the question.
+    """
+    found = {}
+    for number, probe in probes.items():
+        asked = {*terms(tasks[number].prompt)} - EMPTY_WORDS
+        told = {*terms(probe.said)} - EMPTY_WORDS - asked
+        if probe.score is None or probe.score > 0 or not told:
+            continue
+        shares = {
+            id: _nearest(entry, told, asked)
+            for id, entry in entries.items()
+            if number in near[id] and (isinstance(entry, Memory) or id in probe.opened)
+        }
+        most = max(shares.values(), default=0)
+        found[number] = tuple(id for id, share in shares.items() if share and share == most)
+    return found
+
+
+def _nearest(entry: Memory | Doc, told: set[str], asked: set[str]) -> int:
+    """Return how many words of what was `asked` a line of `entry` has, of those with all `told`."""
+    text = entry.body if isinstance(entry, Doc) else entry.text
+    lines = ({*terms(line)} for line in text.splitlines())
+    return max((len(asked & line) for line in lines if told <= line), default=0)

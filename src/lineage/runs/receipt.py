@@ -1,4 +1,4 @@
-"""What `lineage advise` found as a plain document: what `receipt.json` holds, and the page shows."""
+"""What `lineage advise` found, as `receipt.json` holds it and the page shows it."""
 
 from __future__ import annotations
 
