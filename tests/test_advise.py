@@ -334,7 +334,7 @@ def test_a_newcomer_has_a_receipt_in_three_commands(
     run = tmp_path / "runs" / "first"
     found = json.loads((run / "receipt.json").read_text())
     assert (
-        found["verdict"]["sentence"] in said.replace("\n", " ") and (run / "receipt.html").exists()
+        found["verdict"]["sentence"] in " ".join(said.split()) and (run / "receipt.html").exists()
     )
     assert found["advice"]["drop"] == ["m4"]
     assert found["cost"]["completions"] > 0 and found["cost"]["money"] is None
