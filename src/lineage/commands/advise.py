@@ -42,10 +42,6 @@ ROOM = 1.25
 """Times its tokens that a folder's memory has as budget where none is set: a migration says things
 in other words, and more of them."""
 BUDGET = "agent.memory_budget"
-LEFT_OUT = (
-    "left out, as a folder has no raw episodes: arms transcript, retrieval and finetune, "
-    "migrations verify and rebuild; as it is one world: arm shuffled, dissimilar probes"
-)
 
 
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -173,11 +169,12 @@ def _tell(job: Job, options: argparse.Namespace, console: Console) -> None:
     Raises LineageError where the memory as it is would not be whole.
     """
     from lineage.commands.foretold import start_told
-    from lineage.runs.advise import questions_of
+    from lineage.runs.advise import LEFT_OUT, questions_of
     from lineage.runs.foresee import check_kept
+    from lineage.suites.filesuite import FileSuite
 
     foreseen, warnings = start_told(job)
-    check_kept(foreseen, f"set {BUDGET} higher", unsure=False)
+    check_kept(foreseen, "name a version with a larger window", unsure=False)
     if options.json:
         return
     config, entries = job.config, len(job.start.knowledge.entries)
@@ -190,6 +187,10 @@ def _tell(job: Job, options: argparse.Namespace, console: Console) -> None:
         f"{BUDGET}={config.agent.memory_budget}",
     )
     say(console, LEFT_OUT)
+    if isinstance(job.suite, FileSuite):
+        held = sum(place.questions for place in job.suite.index.worlds.values())
+        if held > tasks:
+            say(console, f"of {held:,} tasks {tasks:,} are drawn: raise suite.world_tasks")
     if job.suite.notice:
         say(console, f"{options.tasks}: {job.suite.notice}")
     for warning in warnings:

@@ -90,8 +90,10 @@ def _entries(found: Receipt) -> Sheet:
         )
         for one in entries
     )
-    head = ("id", "memory, or title of a doc", "advice", "why", "marks")
-    head += ("tasks about it", "worth on them", "worth on all", "tokens")
+    head = (
+        *("id", "memory, or title of a doc", "advice", "why", "marks"),
+        *("tasks about it", "worth on them", "worth on all", "tokens"),
+    )
     note = noted(
         "worth: what the score loses without the entry",
         "n/a: left out only in a group, which moved nothing",
@@ -136,7 +138,8 @@ def _how(found: Receipt) -> str:
         f"{1 - found['confidence']:.0%} (Benjamini and Hochberg 1995). Worth nothing: the whole "
         f"interval is within {found['margin']:g} of 0. Tasks that would tell: "
         f"{found['verdict']['formula']}, with d = {found['margin']:g} and power "
-        f"{found['power']:g}. An entry is about a task by its words alone."
+        f"{found['power']:g}. An entry is about a task by its words alone. "
+        f"{found['left_out'].capitalize()}."
     )
 
 

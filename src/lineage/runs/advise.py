@@ -27,7 +27,9 @@ from lineage.core.worth import DROP, Worth, groups, halves, weigh
 from lineage.log.reader import finished, read_steps
 from lineage.log.schema import Step
 from lineage.log.sittings import read_sittings, worked_seconds
+from lineage.models.counting import counter_of
 from lineage.models.factory import make_engine
+from lineage.models.protocol import TokenCounter
 from lineage.models.remember import Remember
 from lineage.runs.evidence import Probe, Probes, about, gather, scores_of
 from lineage.runs.folder import check_vacant, locked, point_latest, root_of
@@ -43,6 +45,11 @@ OLD_WITHOUT, OLD, WITHOUT, AS_IT_IS = "old-without", "old-as-it-is", "without", 
 ADVISED = "advised"
 OURS = ("verbatim", "none")
 """Migrations that are arms of their own: the memory as it is, and no memory."""
+LEFT_OUT = (
+    "left out, as a folder has no raw episodes: arms transcript, retrieval and finetune, "
+    "migrations verify and rebuild; as it is one world: arm shuffled, dissimilar probes"
+)
+"""What of other experiments is not asked here, and why."""
 ROUNDS = "left-out"
 """The folder of the rounds in which entries are left out, below the first run's."""
 
@@ -186,7 +193,7 @@ async def _look(bench: _Bench, job: Job, folder: Path) -> Looked:
     )
     near = about(came, tasks, config.advise.about)
     left_out = await _singled(bench, job, folder, near, scores[AS_IT_IS])
-    count = await bench.engine.counter(config.schedule.versions[0])
+    count = await bench.counter(config.schedule.versions[0])
     evidence = gather(came, tasks, near, probes[AS_IT_IS], left_out, count)
     worths = tuple(weigh(evidence, scores[AS_IT_IS], rules.confidence))
     drops = [one.of.entry for one in worths if one.advice == DROP]
@@ -268,13 +275,25 @@ class _Bench:
         tasks = job.config.experiment.probes.similar
         with Display(self.console, job.places, "arms") as display:
             display.note(f"{len(job.arms)} arms x {tasks} tasks in {folder}")
-            if missing(job, folder) and not self.started:
-                display.note("starting the engine")
-                await self.engine.start(self.job.versions)
-                self.started = True
+            if missing(job, folder):
+                await self._start()
             display.work_begins()
             await work(job, folder, self.engine, display, None)
         self.spent.seconds += worked_seconds(read_sittings(folder)) or 0.0
+
+    async def _start(self) -> None:
+        if not self.started:
+            self._say("starting the engine")
+            await self.engine.start(self.job.versions)
+            self.started = True
+
+    async def counter(self, version: str) -> TokenCounter:
+        """Return the counter of `version`; no engine is started where its tokenizer is here."""
+        here = counter_of(self.job.config, version)
+        if here is not None:
+            return here
+        await self._start()
+        return await self.engine.counter(version)
 
     def probes(self, folder: Path, arm: str, tasks: Sequence[Task]) -> dict[int, Probe]:
         """Return how `arm` answered each of `tasks`, by their numbers."""

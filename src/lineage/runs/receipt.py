@@ -12,7 +12,7 @@ from lineage.core.knowledge import Doc
 from lineage.core.power import SOURCE
 from lineage.core.verdict import Contrast, Kind, Verdict
 from lineage.core.worth import DROP, KEEP, REVISE
-from lineage.runs.advise import ADVISED, AS_IT_IS, OLD, OLD_WITHOUT, WITHOUT, Looked
+from lineage.runs.advise import ADVISED, AS_IT_IS, LEFT_OUT, OLD, OLD_WITHOUT, WITHOUT, Looked
 from lineage.runs.evidence import Probes, scores_of
 from lineage.runs.forecast import HOUR, MILLION
 
@@ -49,6 +49,7 @@ def receipt(looked: Looked, source: str, old: str, record: Mapping[str, Any]) ->
             word: [one.of.entry for one in looked.worths if one.advice == word]
             for word in (KEEP, REVISE, DROP)
         },
+        "left_out": LEFT_OUT,
         "price": _price(rows, looked),
         "cost": _cost(looked),
         "commit": record.get("commit"),
