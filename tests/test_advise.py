@@ -172,7 +172,7 @@ def test_whose_wrong_answer_it_is() -> None:
     ]
     near = about(came, tasks, 0.5)
     assert near == {"m1": (0,), "m2": (0,), "m3": (1,), "m4": (), "d9": (2,)}
-    said = ("It is 9090.", "I do not know.", "It is 443.")
+    said = ("It is 9090. Lunch is at noon.", "I do not know.", "It is 443.")
     probes = {n: Probe(float(n == 2), text, ("d9",), 0, 0, 0) for n, text in enumerate(said)}
     found = {one.entry: one for one in gather(came, tasks, near, probes, {}, len)}
     assert found["m2"].misled == (0,) and found["d9"].misled == ()

@@ -6,6 +6,7 @@ answer is what it says. So it tells something to look at, as `lineage.core.findi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from lineage.search.bm25 import terms
 from lineage.search.relevance import EMPTY_WORDS, Passages
 from lineage.suites.wording import holds
 
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 NEAR = 0.9
 """An entry is about a task where it covers as much of it as the best does, or nearly so."""
 
@@ -131,14 +133,14 @@ def _misled(
     near: Mapping[str, tuple[int, ...]],
     probes: Probes,
 ) -> dict[int, tuple[str, ...]]:
-    """Return by task that was answered wrongly which entries say what was answered.
+    """Return by task that was answered wrongly which entries say what was answered first.
 
     Of several those that say it in the line that is nearest to the question.
     """
     found = {}
     for number, probe in probes.items():
         asked = {*terms(tasks[number].prompt)} - EMPTY_WORDS
-        told = {*terms(probe.said)} - EMPTY_WORDS - asked
+        told = {*terms(SENTENCE_END.split(probe.said.strip(), 1)[0])} - EMPTY_WORDS - asked
         if probe.score is None or probe.score > 0 or not told:
             continue
         shares = {
