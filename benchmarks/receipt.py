@@ -1,7 +1,7 @@
 """How many bad notes of a folder `lineage advise` finds, where it is known which are bad.
 
     python benchmarks/receipt.py                           the stand-in: says nothing of a model
-    python benchmarks/receipt.py --folder runs/planted engine=vllm run.name=receipt
+    python benchmarks/receipt.py --folder planted engine=vllm
 
 Makes a folder of 40 memories and 12 docs, and 60 tasks, from the facts of a codebook world. Planted
 among them are stale memories (an old value beside the true one, before or after it), wrong ones
@@ -37,6 +37,8 @@ from lineage.core.tasks import Fact
 MEMORIES, DOCS, IN_A_DOC, TASKS = 40, 12, 3, 60
 STALE, WRONG, USELESS = 5, 5, 5
 WORLD = ("suite.kinds=8", "suite.machines_per_kind=6")
+NAME = "receipt"
+"""Of the run: what was stopped goes on by the same command."""
 GOOD = "good"
 KINDS = ("stale", "wrong", "useless")
 
@@ -144,13 +146,12 @@ def main() -> None:
         place = options.folder or Path(temporary)
         notes, tasks = place / "notes", place / "tasks.jsonl"
         planted = plant(notes, tasks, options.seed)
-        overrides = options.overrides
-        if not any(one.startswith("engine=") for one in overrides):
-            overrides = ["engine=surrogate", f"run.root={place / 'runs'}", *overrides]
-        command = [sys.executable, "-m", "lineage", "advise", str(notes), "--tasks", str(tasks)]
-        command += ["--from", options.old, "--to", options.new, "--json", *overrides]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        receipt = json.loads(done.stdout)
+        words = ["--tasks", str(tasks), "--from", options.old, "--to", options.new]
+        words += [f"run.root={place / 'runs'}", f"run.name={NAME}", *options.overrides]
+        if not any(one.startswith("engine=") for one in options.overrides):
+            words.append("engine=surrogate")
+        subprocess.run([sys.executable, "-m", "lineage", "advise", str(notes), *words], check=True)
+        receipt = json.loads((place / "runs" / NAME / "receipt.json").read_text("utf-8"))
     found = compare(receipt, planted)
     if options.folder:
         write(options.folder / "planted.json", json.dumps(found, indent=1) + "\n")
