@@ -328,6 +328,9 @@ def test_a_newcomer_has_a_receipt_in_three_commands(
     rows = [{"prompt": row["prompt"], "answer": row["answer"]} for row in kept]
     write_tasks(tmp_path / "t.jsonl", *rows, {"prompt": "What?"})
     words = ("advise", "notes", "--tasks", "t.jsonl", *VERSIONS, "engine=surrogate")
+    (tmp_path / "none.jsonl").write_text('{"prompt": "What?"}\n')
+    assert lineage(*words, "--tasks", "none.jsonl") == 1
+    assert '{"prompt": "What is the port of staging?", "answer"' in capsys.readouterr().err
     assert lineage(*words, "run.name=first", "--apply", "p.patch") == 0
     said = capsys.readouterr().out
     assert "1 rows or worlds left out" in said and "STAND-IN" in said and "receipt.html" in said

@@ -37,6 +37,7 @@ Both versions are asked every task without memory and with it as it is, the new 
 migration, and then with entries left out. It leaves a run, with receipt.html and receipt.json.
 A task is a line such as {"prompt": "What is the port of staging?", "answer": "8080"}.
 """
+LINE = '{"prompt": "What is the port of staging?", "answer": "8080"}'
 RECEIPT = "receipt"
 ROOM = 1.25
 """Times its tokens that a folder's memory has as budget where none is set: a migration says things
@@ -141,10 +142,22 @@ def _prepared(options: argparse.Namespace) -> Job:
     config = compose.load([*mine, *options.more], options.old, options.new)
     only_folders(config, "what is advised")
     config = replace(config, suite={**config.suite, "path": str(options.tasks)})
+    if not named:
+        _check_tasks(config)
     config = advised(config, options.source, options.old, options.new)
     if not any(one.key_or_group == BUDGET for one in parsed):
         config = _with_room(config, options)
     return prepare(config)
+
+
+def _check_tasks(config: Config) -> None:
+    """Raise LineageError, with a line that would do, where no line of the file does."""
+    from lineage.runs.advise import questions_of
+
+    try:
+        questions_of({**config.suite, "pooled": True})
+    except LineageError as error:
+        raise LineageError(f"{error}; a line that will do: {LINE}") from error
 
 
 def _with_room(config: Config, options: argparse.Namespace) -> Config:
