@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lineage.report.headline import banner
@@ -18,6 +18,8 @@ ARMS = {
     "as-it-is": "memory as it is",
     "advised": "memory as advised",
 }
+FEW = 3
+"""Tasks of an entry that a table names; receipt.json names all."""
 MARKS = ("stale", "contradicted", "unused", "repeated")
 ORDER = ("drop", "revise", "keep")
 HOPEFUL = (
@@ -83,7 +85,7 @@ def _entries(found: Receipt) -> Sheet:
             one["advice"],
             one["why"],
             ", ".join(mark for mark in MARKS if one[mark]) or "-",
-            str(len(one["about"])),
+            _few(one["about"]),
             NOT_COMPUTED if one["worth"] is None else f"{one['worth']:+.2f}",
             gained(_starred(one)).strip() if one["overall"] else NOT_COMPUTED,
             f"{one['tokens']:,}",
@@ -101,6 +103,11 @@ def _entries(found: Receipt) -> Sheet:
         "few tasks are about one entry: look before you drop",
     )
     return Sheet("what each entry is worth", head, rows, note, left=4)
+
+
+def _few(tasks: Sequence[str]) -> str:
+    more = f" and {len(tasks) - FEW} more" if len(tasks) > FEW else ""
+    return (", ".join(tasks[:FEW]) or "-") + more
 
 
 def _starred(one: Mapping[str, Any]) -> dict[str, Any]:
