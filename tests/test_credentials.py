@@ -77,6 +77,7 @@ def test_a_mark_stands_for_each_and_leads_back() -> None:
     ("texts", "kind"),
     [
         (("The port of staging is 8080.", "Port of staging is **9090**"), "contradiction"),
+        (("Ports: Staging is 8080.", "Ports: Staging is 9090."), "contradiction"),
         (("Use pnpm.", "Never use `pnpm`"), "contradiction"),
         (("Always run the tests", "Do not run the tests."), "contradiction"),
         (("Always run the tests", "Run the tests always"), "duplicate"),
@@ -100,6 +101,8 @@ def test_notes_about_many_things_are_neither() -> None:
         "Use uv: it is fast",
         "Use uv: never pip",
         "The plan: ask first",
+        "Staging: the port is 8080",
+        "Production: the port is 9090",
         "Never guess",
         "Feedback: keep commits small",
         "Feedback: see also the release page",

@@ -25,6 +25,7 @@ PURE = (
     *(
         "core.errors",
         "core.config",
+        "core.config_advise",
         "core.config_agent",
         "core.config_engine",
         "core.fields",

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lineage import compose
 from lineage.commands import (
+    advise,
     compact,
     compare,
     export,
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     provenance.register(commands, run.execute)
     export.register(commands)
     migrate.register(commands)
+    advise.register(commands)
     suites.register(commands)
     train.register(commands)
     plan.register(commands)

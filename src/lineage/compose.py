@@ -190,6 +190,9 @@ def identity(config: Config) -> dict[str, Any]:
         del wanted["schedule"]["trained"]
     wanted["model"] = _contents(tree, used)
     start = wanted["start"]
+    for arm in wanted["arms"]["defined"].values():
+        if not arm["without"]:
+            del arm["without"]
     del start["allow_drop"]  # what is lost is lost by the budget
     if start["secrets"] == "redact":
         del start["secrets"]

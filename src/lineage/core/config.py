@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
+from lineage.core.config_advise import AdviseConfig as AdviseConfig
 from lineage.core.config_agent import AgentConfig as AgentConfig
 from lineage.core.config_agent import Opening as Opening
 from lineage.core.config_agent import Policy as Policy
@@ -41,8 +42,9 @@ class ExperimentConfig:
     seed: Whole = key("", "seed of every draw", ge=0)
     lineages: Whole = key("paired seeds; each runs every arm", "pairs", ge=1)
     episodes: Whole = key("of work", "episodes a generation", ge=1, le=10_000)
+    # None works where it is 0: then the tasks of the world are all for probes of family similar.
     working_generations: Whole | None = key(
-        "later ones only inherit and probe; null: all work", "generations", default=None, ge=1
+        "later ones only inherit and probe; null: all work", "generations", default=None, ge=0
     )
     revisit: Share = key("meet a task of an earlier generation again", "share of the episodes")
     probes: ProbeConfig = key()
@@ -57,6 +59,7 @@ class ArmConfig:
     migration: str | None = key("", default=None)
     versions: list[str] | None = key("its own schedule, as long as the run's", default=None)
     poisoned: bool = key("see PoisonConfig", default=False)
+    without: list[str] | None = key("entries of start.folder that it lacks", "ids", default=None)
 
 
 @dataclass(frozen=True, config=NODE)
@@ -290,6 +293,7 @@ class Config:
     poison: PoisonConfig = key()
     finetune: FinetuneConfig = key()
     start: StartConfig = key(factory=StartConfig)
+    advise: AdviseConfig = key(factory=AdviseConfig)
     schedule: ScheduleConfig = key()
     agent: AgentConfig = key()
     reward: RewardConfig = key()
@@ -302,7 +306,9 @@ class Config:
 
 TRAINING = ("train", "method", "curricula")
 """The nodes that decide, with those of `IDENTITY`, what a training makes."""
-IDENTITY = tuple(node.name for node in fields(Config) if node.name not in (*TRAINING, "log", "run"))
+APART = (*TRAINING, "log", "run", "advise")
+"""The nodes that do not decide what a run logs."""
+IDENTITY = tuple(node.name for node in fields(Config) if node.name not in APART)
 """The nodes that decide what a run logs; of `engine`, only the kind and its own node.
 
 Of vLLM's node that is the precision, and what else is set that may change an answer: see

@@ -57,10 +57,11 @@ def plans(suite: Suite, config: ExperimentConfig, generations: int, pair: int) -
     home_seed = derive("home", *ids)
     draw = rng("curriculum", *ids)
     home = suite.world(home_seed, 0)
-    fresh, kin = _split(home, draw)
+    most = config.working_generations
+    working = generations if most is None else min(generations, most)
+    fresh, kin = _split(home, draw) if working else ([], _questions(home))
     again = round(config.revisit * config.episodes)
-    working = min(generations, config.working_generations or generations)
-    needed = config.episodes + (working - 1) * (config.episodes - again)
+    needed = config.episodes + (working - 1) * (config.episodes - again) if working else 0
     if needed > len(fresh):
         raise LineageError(
             f"the world of suite {suite.name!r} has {len(fresh)} tasks to work on and "
@@ -108,8 +109,7 @@ def _split(world: World, draw: Random) -> tuple[list[str], list[str]]:
     lessons = [task.id for task in world.tasks if task.lesson]
     if lessons:
         draw.shuffle(lessons)
-        questions = [task.id for task in world.tasks if not task.lesson]
-        return _ordered(world, lessons), questions
+        return _ordered(world, lessons), _questions(world)
     groups: dict[str, list[str]] = {}
     for task in world.tasks:
         groups.setdefault(task.group, []).append(task.id)
@@ -124,6 +124,10 @@ def _split(world: World, draw: Random) -> tuple[list[str], list[str]]:
     fresh = [task.id for task in world.tasks if task.id not in set(kept)]
     draw.shuffle(fresh)
     return _ordered(world, fresh), kept
+
+
+def _questions(world: World) -> list[str]:
+    return [task.id for task in world.tasks if not task.lesson]
 
 
 def _ordered(world: World, ids: list[str]) -> list[str]:

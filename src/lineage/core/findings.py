@@ -101,9 +101,10 @@ def _claim(text: str) -> tuple[tuple[str, ...], str] | None:
     if match is None:
         return None
     value = match[3].strip(" .!")
-    # What stands before a colon may be the heading of several notes.
+    # What stands before a colon may be the heading of several notes, and is part of the subject.
     if match[2] == ": " and len(value.split()) > 1:
-        return None
+        under = _claim(match[3])
+        return (("is", match[1], *under[0][1:]), under[1]) if under else None
     words = [word for word in match[1].split() if word not in _SMALL]
     if not words or (len(words) == 1 and words[0] in _NO_SUBJECT) or "://" in match[0]:
         return None

@@ -10,7 +10,7 @@ from lineage.agent.inputs import NOTHING, Inputs
 from lineage.agent.migrations import check_migration
 from lineage.core.config import ArmConfig, Config, Policy
 from lineage.core.curriculum import TaskInstance
-from lineage.core.errors import LineageError
+from lineage.core.errors import LineageError, nearest
 from lineage.core.knowledge import EMPTY, Knowledge, Memory, Origin
 from lineage.core.tasks import World
 
@@ -59,16 +59,19 @@ class Arm:
     migration: str
     versions: tuple[str, ...]
     poisoned: bool
+    without: tuple[str, ...] = ()
 
     @property
     def record(self) -> dict[str, object]:
         """The arm as `run.json` holds it."""
+        more = {"without": list(self.without)} if self.without else {}
         return {
             "receives": self.kind,
             "policy": self.policy,
             "migration": self.migration,
             "versions": list(self.versions),
             "poisoned": self.poisoned,
+            **more,
         }
 
 
@@ -97,6 +100,7 @@ def find_arm(config: Config, name: str) -> Arm:
         found.migration or config.migration.kind,
         tuple(versions),
         found.poisoned,
+        tuple(found.without or ()),
     )
     check_migration(arm.migration)
     return arm
@@ -146,6 +150,28 @@ def donor_of(
             "leave it out of arms.names, or set experiment.lineages higher"
         )
     return donor, found
+
+
+def begins_with(arm: Arm, knowledge: Knowledge) -> Knowledge:
+    """Return what a lineage of `arm` begins with, of the `knowledge` that its run starts from.
+
+    Raises LineageError where it is to lack an entry that is not there.
+    """
+    if not arm.receives.hands_over:
+        return EMPTY
+    known = [entry.id for entry in knowledge.entries]
+    for id in arm.without:
+        if id not in known:
+            raise LineageError(
+                f"arms.defined.{arm.name}.without names {id!r}, which is no entry that the run "
+                f"starts from{nearest(id, known)}"
+            )
+    if not arm.without:
+        return knowledge
+    return knowledge.evolve(
+        memories=tuple(one for one in knowledge.memories if one.id not in arm.without),
+        docs=tuple(one for one in knowledge.docs if one.id not in arm.without),
+    )
 
 
 def inputs_of(

@@ -25,7 +25,7 @@ from lineage.log.writer import GenerationLog
 from lineage.models.protocol import Engine
 from lineage.models.replay import Replay
 from lineage.models.versions import window_of
-from lineage.runs.arms import Arm, inputs_of
+from lineage.runs.arms import Arm, begins_with, inputs_of
 from lineage.runs.finetune import tune
 from lineage.runs.plan import Job
 from lineage.runs.poison import plant
@@ -68,7 +68,7 @@ async def run_lineage(
     """
     all_plans = setting.plans(pair)
     lineage = _Lineage(setting, arm, pair, donor, await _libraries(setting.job.config))
-    state = State(setting.job.start.knowledge if arm.receives.hands_over else EMPTY)
+    state = State(begins_with(arm, setting.job.start.knowledge))
     for generation in range(setting.job.start.generation, span.stop):
         place, plan = place_of(arm.name, pair, generation), all_plans[generation]
         left = finished(setting.folder, place)
@@ -148,6 +148,8 @@ class _Lineage:
     ) -> State:
         arm, generation = self.arm, place.generation
         log.snapshot(state.knowledge)
+        if arm.without:
+            log.snapshot(self.setting.job.start.knowledge)
         for ancestor in self.setting.job.start.ancestry:
             log.snapshot(ancestor)
         knowledge = await self._received(context, plan, state, generation)

@@ -14,7 +14,7 @@ from lineage.core.errors import LineageError, nearest
 from lineage.core.tasks import Suite, Task, World
 from lineage.models import shelf
 from lineage.models.versions import lookup, registry
-from lineage.runs.arms import Arm, donor_arm, donor_of, find_arm
+from lineage.runs.arms import Arm, begins_with, donor_arm, donor_of, find_arm
 from lineage.runs.start import Start, start_of
 from lineage.search import check_ranking
 from lineage.suites import make_suite
@@ -94,7 +94,10 @@ def prepare(config: Config) -> Job:
     arms = tuple(find_arm(config, name) for name in config.arms.names)
     for arm in arms:
         donor_arm(config, arm)
-    job = Job(config, compose.config_hash(config), arms, start_of(config), make_suite(config.suite))
+    start = start_of(config)
+    for arm in arms:
+        begins_with(arm, start.knowledge)
+    job = Job(config, compose.config_hash(config), arms, start, make_suite(config.suite))
     _check_trained(job)
     _check_windows(job)
     _check_tools(job)

@@ -30,6 +30,8 @@ from lineage.suites.rows import Row
 SHOWN = 3
 """Rows left out that a report names."""
 HASHED = 1 << 20
+POOL = "all"
+"""The one world of a file whose worlds are pooled."""
 HELD_OUT = 3
 """One world in so many is held out from training."""
 
@@ -74,6 +76,7 @@ class FileSuite(Suite):
     answer_chars: Count  # longest right answer
     on_bad: Literal["stop", "skip"]  # at a row that cannot be used
     part: Literal["all", "training", "held-out"] = field(default="all", kw_only=True)
+    pooled: bool = field(default=False, kw_only=True)  # all worlds of the file are one
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield what one record of the file becomes: one row, several, or a problem.
@@ -250,6 +253,7 @@ class _Pass:
 
     def _keep(self, row: Row) -> None:
         data = json.dumps(asdict(row)).encode()
+        row = replace(row, world=POOL) if self.suite.pooled else row
         places = self.worlds.setdefault(row.world, Places(row.at))
         bare = replace(row, prompt="", context="")
         self.needed += [(derive(id), bare, len(places.starts)) for id in row.needs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from lineage.core.fields import MUST
 from lineage.core.tasks import Fact
-from lineage.suites.filesuite import FileSuite
+from lineage.suites.filesuite import POOL, FileSuite
 from lineage.suites.formats import Described, Text, read
 from lineage.suites.records import Problem, Record
 from lineage.suites.rows import Row
@@ -75,7 +75,7 @@ class _Task(Described):
     world: Text
     prompt: str = ""
     answer: Annotated[list[str], BeforeValidator(_either)] = Field(default=[])
-    scorer: Annotated[_Scorer, BeforeValidator(_named)] = _Scorer(name="exact")
+    scorer: Annotated[_Scorer | None, BeforeValidator(_named)] = None
     group: str = ""
     order: Annotated[int | None, BeforeValidator(_place)] = None
     context: str = ""
@@ -89,11 +89,17 @@ class Jsonl(FileSuite):
     """Your own tasks, one JSON object a line, with a scorer each."""
 
     source: ClassVar[str] = "a file of one JSON object a line (see docs/suites.md)"
+    scorer: str = field(default="exact", kw_only=True)  # of rows that name none
 
     def rows(self, record: Record) -> Iterator[Row | Problem]:
         """Yield the row of one line."""
-        task: _Task = read(_Task, record.value, needs=MISSING)
-        options: dict[str, Any] = task.scorer.model_extra or {}
+        value = record.value
+        if self.pooled and isinstance(value, dict):
+            # Where there is one world, nobody needs to name it, nor what is found by its line.
+            value = {"id": f"line-{record.at}", "world": POOL, **value}
+        task: _Task = read(_Task, value, needs=MISSING)
+        scorer = task.scorer or _Scorer(name=self.scorer)
+        options: dict[str, Any] = scorer.model_extra or {}
         facts = (
             Fact(fact.key or f"{task.id}/{number}", fact.value, fact.text)
             for number, fact in enumerate(task.facts)
@@ -105,7 +111,7 @@ class Jsonl(FileSuite):
             group=task.group,
             prompt=task.prompt,
             answers=tuple(task.answer),
-            scorer=task.scorer.name,
+            scorer=scorer.name,
             options=options,
             order=task.order,
             context=task.context,

@@ -1,0 +1,44 @@
+"""A layer that asks an engine the same thing once: for runs that hardly differ in what they ask."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lineage.models.protocol import Completion, Engine, Layer, Request
+
+
+class Remember(Layer):
+    """A `Layer` that answers what was asked before as it was then, and an `Engine` itself.
+
+    Only a request that is the same in all but its id counts: version, turns, seed and all. So two
+    arms with one prompt have one answer, which a batch of another make-up might else change. What
+    an engine failed is asked again.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        # What is no request is the engine's own affair.
+        self.start, self.close, self.describe = engine.start, engine.close, engine.describe
+        self.adapt, self.serve = engine.adapt, engine.serve
+        self.weights, self.spare_gpus = engine.weights, engine.spare_gpus
+        self.faults = engine.faults
+        self.known: dict[str, asyncio.Future[Completion]] = {}
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the completion; whoever asks the same meanwhile waits for it."""
+        asked = request.digest
+        while (known := self.known.get(asked)) is not None:
+            await asyncio.wait([known])
+            if not known.cancelled() and not known.result().broken:
+                return known.result()
+        mine = self.known[asked] = asyncio.get_running_loop().create_future()
+        try:
+            completion = await self.engine.generate(request)
+        except BaseException:
+            del self.known[asked]
+            mine.cancel()
+            raise
+        if completion.broken:
+            del self.known[asked]
+        mine.set_result(completion)
+        return completion
