@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from lineage import compose
 from lineage.commands.flags import Asked
 from lineage.core.config import Config, RunConfig
-from lineage.core.config_engine import CheckpointConfig
+from lineage.core.config_engine import OPENAI, CheckpointConfig
 from lineage.core.errors import LineageError
 from lineage.report.headline import engine_words
 from lineage.report.sheet import NOT_COMPUTED, Sheet
@@ -173,6 +173,8 @@ def orders(
     sets: dict[str, dict[CheckpointConfig, Sequence[str]]] = {}
     configs = {}
     for one in engines if device != "gpu" else ():
+        if one.kind == OPENAI:
+            continue
         for point in one.points if apart else one.points[:1]:
             name = f"{point if apart else ''} {one.settings}"
             sets.setdefault(name, {})[one.checkpoint] = one.versions
@@ -204,7 +206,8 @@ def costs(found: Sequence[Forecast], run: RunConfig) -> dict[str, Any]:
     from lineage.runs.forecast import price
 
     hour, tokens = run.price_hour, run.price_million_tokens
-    priced = hour is not None or tokens is not None
+    listed = any(getattr(one, "priced", False) for one in found)
+    priced = hour is not None or tokens is not None or listed
     return {"cost": price(found, hour, tokens), "priced": priced}
 
 

@@ -69,6 +69,14 @@ def registered(config: Config, name: str) -> str:
     return name
 
 
+def no_weights(version: str) -> str:
+    """Return why `version`, which is behind an API, cannot be trained."""
+    return (
+        f"{version} is behind an API, which has its weights: an adapter can be trained only for a "
+        "checkpoint of your own"
+    )
+
+
 def lookup(versions: Mapping[str, V], name: str, others: Iterable[str] = ()) -> V:
     """Return the version `name`. Raises LineageError that names the nearest one, also of `others`.
 

@@ -1,0 +1,149 @@
+"""Runs on models behind an API: the same log, no key anywhere, a limit in USD, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apis import NEW, OLD, PRICE, Api, Reply, error
+from helpers import run, steps, surrogate
+
+from lineage import compose
+from lineage.core.errors import LineageError
+from lineage.runs.plan import prepare
+
+KEY = "sk-distinctive-0123456789-ABCDEFGHIJ"
+TASKS = ("completion", "score", "kind", "family", "task", "seed", "finish_reason")
+SAME = ("agent.memory_budget=900", "agent.docs=true")
+"""No budget binds, so that it does not matter who counts tokens how."""
+
+
+def test_the_log_is_that_of_any_other_engine(tmp_path: Path) -> None:
+    with Api() as api:
+        config = api.config(tmp_path, *SAME, structured="structured_outputs")
+        run(config, tmp_path / "runs" / "api")
+    found = steps(tmp_path / "runs" / "api")
+    alike = surrogate(tmp_path, "experiment=tiny", "experiment.lineages=1", *SAME)
+    run(alike, tmp_path / "runs" / "own")
+    own = steps(tmp_path / "runs" / "own")
+
+    def told(rows: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+        # The first part of an id is the run's, which has the engine in its hash.
+        columns = [name for name in TASKS if name in rows[0]]
+        return [(r["step_id"].partition("/")[2], *(r[name] for name in columns)) for r in rows]
+
+    assert told(found) == told(own)
+    assert {row["version"] for row in found} == {OLD, NEW}
+    paid = [row for row in found if row["prompt_tokens"]]
+    assert len(paid) == len(api.asked)
+    record = json.loads((tmp_path / "runs" / "api" / "run.json").read_text())["engine"]
+    cost = sum(r["prompt_tokens"] * PRICE["prompt"] for r in paid)
+    cost += sum(r["completion_tokens"] * PRICE["completion"] for r in paid)
+    assert record["usd"] == pytest.approx(cost / 1e6, abs=1e-6)
+
+
+def test_the_key_is_in_no_file_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DISTINCTIVE_KEY", KEY)
+
+    def echo(number: int, body: dict[str, Any]) -> Reply | None:
+        """Say the key back in an answer, in an error, and in what is no answer at all."""
+        odd = {0: error(400, f"no such thing for {KEY}"), 1: error(503, KEY), 2: Reply(body=KEY)}
+        return odd.get(number)
+
+    with Api(echo) as api:
+        config = api.config(tmp_path, api_key_var="DISTINCTIVE_KEY")
+        folder = tmp_path / "runs" / "api"
+        run(config, folder)
+        assert {*api.keys} == {f"Bearer {KEY}"}
+        api.mood = lambda number, body: error(401, f"Incorrect API key provided: {KEY}")
+        with pytest.raises(LineageError, match="refuses the key .401: .*correct DISTINCTIVE_KEY$") as e:
+            run(config, tmp_path / "runs" / "refused")
+    assert "[key]" in str(e.value) and KEY not in str(e.value)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) > 8
+    assert not [file for file in files if KEY.encode() in file.read_bytes()]
+    shown = capsys.readouterr()
+    assert KEY not in shown.out + shown.err
+    assert [row["error"] for row in steps(folder) if "[key]" in row["error"]]
+
+
+def test_a_key_is_named_and_never_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    with Api() as api:
+        with pytest.raises(LineageError, match="NO_SUCH_KEY is not set: export it"):
+            run(api.config(tmp_path, api_key_var="NO_SUCH_KEY"), tmp_path / "runs" / "a")
+        assert not api.asked
+        for wrong in ({"api_key_var": KEY}, {"base_url": f"https://me:{KEY}@host/v1"}):
+            with pytest.raises(LineageError) as caught:
+                api.config(tmp_path, **wrong)
+            assert KEY not in str(caught.value) and "endpoint" in str(caught.value)
+
+
+def test_most_usd_stops_and_resumes_and_nothing_is_asked_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "api"
+    with Api() as api:
+        run(api.config(tmp_path, "run.name=whole"), tmp_path / "runs" / "whole")
+        whole = json.loads((tmp_path / "runs" / "whole" / "run.json").read_text())["engine"]["usd"]
+        total, stops = len(api.asked), 0
+        api.asked.clear()
+        for share in (0.4, 0.7, 2.0):
+            config = api.config(tmp_path, f"run.most_usd={whole * share:.6f}")
+            try:
+                run(config, folder)
+            except LineageError as error:
+                stops += 1
+                assert str(error).startswith(f"run.most_usd={whole * share:.6g}"[:16])
+                said = re.search(r": ([\d.]+) USD are spent", str(error))
+                assert said and 0 < float(said[1]) <= whole * share
+                assert f"lineage resume {folder} --most-usd USD goes on" in str(error)
+    assert stops == 2
+    assert len(api.asked) == total
+    bodies = sorted(json.dumps(body, sort_keys=True) for body in api.asked)
+    assert len({*bodies}) == len({json.dumps(b, sort_keys=True) for b in api.asked})
+    assert json.loads((folder / "run.json").read_text())["engine"]["usd"] == pytest.approx(whole)
+    done, alike = ({r["step_id"]: r["completion"] for r in steps(f)} for f in (folder, folder.parent / "whole"))
+    assert done == alike
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("arms.names=[cold,finetune]", "arm finetune trains weights, and .* is behind an API"),
+        (f"model.versions.{OLD}.adapter=x", "has an adapter, which only an engine of our own loads"),
+        (f"model.versions.{OLD}.checkpoint.chat_template=x", "the template is the server's"),
+        (f"model.versions.{OLD}.checkpoint.endpoint=hear", "did you mean 'here'"),
+        (f"model.versions.{OLD}.checkpoint.tokenizer=nowhere", "is no tokenizer.json"),
+        (f"model.versions.{OLD}.checkpoint.kind=folder", "engine=openai serves only models behind"),
+        ("run.shards=2", "set run.shards=1"),
+        (f"model.versions.{NEW}.price=null", "has no price: set its price.prompt"),
+    ],
+)
+def test_what_it_cannot_do_is_refused_before_anything_is_asked(
+    tmp_path: Path, override: str, says: str
+) -> None:
+    with Api() as api:
+        arms = "arms.ceiling=cold" if "finetune" in override else "arms.baseline=cold"
+        config = api.config(tmp_path, "run.most_usd=1", override, arms)
+        with pytest.raises(LineageError, match=says) as caught:
+            prepare(config)
+        assert "\n" not in str(caught.value)
+        assert not api.asked
+
+
+def test_a_run_of_somebody_else_sends_no_key_unasked(tmp_path: Path) -> None:
+    with Api() as api:
+        config = api.config(tmp_path, api_key_var="SOME_KEY")
+    file = tmp_path / "config.yaml"
+    with pytest.raises(LineageError, match="the key in SOME_KEY, would be sent to http://127.*: no$"):
+        compose.check_endpoints(config, file, "no")
+    compose.check_endpoints(config, file, "no", ["model.endpoints.here.base_url"])
+    compose.check_endpoints(config, file, "no", own=tmp_path / "mine")
+    shipped = compose.load(["model=openai", "engine=vllm"])
+    compose.check_endpoints(shipped, file, "no")
+    with Api() as api:
+        compose.check_endpoints(api.config(tmp_path), file, "no")
