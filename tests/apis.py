@@ -1,6 +1,6 @@
 """An OpenAI-compatible server on loopback, in this process, which does well or as it is told to.
 
-It answers as the stand-in would, by the model's id: a run on it writes what `engine=surrogate` does.
+It answers as the stand-in would, by the model's id: a run on it writes what the stand-in writes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lineage.models.surrogate import Surrogate
 
 OLD, NEW = "smollm2-135m@r0", "smollm2-135m@r1"
 """Ids that the stand-in knows the skills of."""
+NOTHING = Completion()
 PRICE = {"prompt": 1.0, "completion": 2.0}
 
 
@@ -173,7 +174,7 @@ def asked_for(body: dict[str, Any]) -> tuple[dict[str, Any] | None, Sequence[str
     return schema, choices
 
 
-def chat(text: str | None, made: Completion = Completion(), **message: Any) -> dict[str, Any]:
+def chat(text: str | None, made: Completion = NOTHING, **message: Any) -> dict[str, Any]:
     """Return a chat completion with `text`."""
     return {
         "id": "chat",

@@ -166,8 +166,10 @@ def check_endpoints(
 def own_endpoints(folder: Path | None = None) -> frozenset[tuple[str, str]]:
     """Return base_url and api_key_var of each endpoint in `conf/model`, or in such a `folder`."""
     files = sorted(((folder or conf_dir()) / "model").glob("*.yaml"))
-    trees = (plainyaml.parse(file.read_bytes()) for file in files)
-    found = (one for tree in trees for one in (tree.get("endpoints") or {}).values())
+    # Whoever runs the command has put them there: they may have anchors.
+    trees: Any = (OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files)
+    within = (tree.get("model", tree).get("endpoints") or {} for tree in trees)
+    found = (one for endpoints in within for one in endpoints.values())
     return frozenset((str(one["base_url"]), str(one.get("api_key_var", ""))) for one in found)
 
 
