@@ -9,7 +9,8 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ from typing import Any, Self
 
 from lineage import compose
 from lineage.core.config import Config
+from lineage.core.config_engine import ModelConfig
+from lineage.core.fields import checked
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import Surrogate
 
@@ -24,6 +27,12 @@ OLD, NEW = "smollm2-135m@r0", "smollm2-135m@r1"
 """Ids that the stand-in knows the skills of."""
 NOTHING = Completion()
 PRICE = {"prompt": 1.0, "completion": 2.0}
+
+
+@cache
+def composed(*overrides: str) -> Config:
+    """Return what `overrides` make of the shipped tree: Hydra takes a second."""
+    return compose.load(overrides)
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Api:
         self.models: dict[str, dict[str, Any]] = models or {OLD: {}, NEW: {}}
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
-        self.stand_in = Surrogate(compose.load(["engine=surrogate"]).engine.surrogate)
+        self.stand_in = Surrogate(composed("engine=surrogate").engine.surrogate)
         self.lock, self.halt = threading.Lock(), threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
@@ -79,8 +88,8 @@ class Api:
         self.server.server_close()
         self.thread.join()
 
-    def overrides(self, tmp: Path, *more: str, **endpoint: Any) -> list[str]:
-        """Return the overrides of a small run on it, below `tmp`, with keys of its endpoint."""
+    def tree(self, **endpoint: Any) -> dict[str, Any]:
+        """Return the node `model` of a run on it, with keys of its endpoint."""
         told = {"base_url": self.url, "backoff_s": 0.0, "attempts": 3} | endpoint
         versions = {
             name: {
@@ -90,18 +99,14 @@ class Api:
             }
             for name in (OLD, NEW)
         }
-        tree = {"shelf": str(tmp / "shelf"), "endpoints": {"here": told}, "versions": versions}
-        (tmp / "mine" / "model").mkdir(parents=True, exist_ok=True)
-        (tmp / "mine" / "model" / "here.yaml").write_text(json.dumps(tree))
-        return [
-            f"hydra.searchpath=[file://{tmp / 'mine'}]",
-            *("engine=openai", "model=here", "experiment=tiny", "experiment.lineages=1"),
-            *(f"run.root={tmp / 'runs'}", f"run.cache={tmp / 'cache'}", *more),
-        ]
+        return {"shelf": "versions", "endpoints": {"here": told}, "versions": versions}
 
-    def config(self, tmp: Path, *more: str, **endpoint: Any) -> Config:
-        """Return the configuration of such a run."""
-        return compose.load(self.overrides(tmp, *more, **endpoint))
+    def config(self, tmp: Path, *overrides: str, **endpoint: Any) -> Config:
+        """Return the configuration of a small run on it, below `tmp`."""
+        model = checked(ModelConfig, self.tree(**endpoint), "model")
+        made = composed("engine=openai", "experiment=tiny", "experiment.lineages=1", *overrides)
+        run = replace(made.run, root=str(tmp / "runs"), cache=str(tmp / "cache"))
+        return replace(made, model=replace(model, shelf=str(tmp / "shelf")), run=run)
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to `body`, as the stand-in writes it."""

@@ -181,6 +181,9 @@ def test_a_run_of_somebody_else_sends_no_key_unasked(tmp_path: Path) -> None:
     ):
         compose.check_endpoints(config, file, "no")
     compose.check_endpoints(config, file, "no", ["model.endpoints.here.base_url"])
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    mine = tmp_path / "mine" / "model" / "here.yaml"
+    mine.write_text(json.dumps(api.tree(api_key_var="SOME_KEY")))
     compose.check_endpoints(config, file, "no", own=tmp_path / "mine")
     shipped = compose.load(["model=openai", "engine=vllm"])
     compose.check_endpoints(shipped, file, "no")

@@ -126,7 +126,8 @@ class Endpoint:
 
     def unknown(self, model: str, there: Sequence[str]) -> LineageError:
         """Return the error of a `model` that is not among those that are `there`."""
-        near = get_close_matches(model, there, n=LISTED, cutoff=0.4) or sorted(there)[:LISTED]
+        close = get_close_matches(model, there, n=LISTED)
+        near = list(dict.fromkeys((*close, *sorted(there))))[:LISTED]
         more = f" and {len(there) - len(near)} more" if len(there) > len(near) else ""
         has = f"it has {', '.join(near)}{more}" if near else "it does not say which it has"
         return LineageError(

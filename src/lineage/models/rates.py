@@ -32,7 +32,7 @@ class Limit:
 
     def wait(self, amount: float, now: float) -> float:
         """Return the seconds until `amount` may be taken, 0 where it may be now."""
-        while self.taken and self.taken[0].at <= now - MINUTE:
+        while self.taken and self.taken[0].at + MINUTE <= now:
             self.taken.popleft()
         if self.most is None:
             return 0.0
