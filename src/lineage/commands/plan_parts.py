@@ -208,7 +208,12 @@ def costs(found: Sequence[Forecast], run: RunConfig) -> dict[str, Any]:
     hour, tokens = run.price_hour, run.price_million_tokens
     listed = any(getattr(one, "priced", False) for one in found)
     priced = hour is not None or tokens is not None or listed
-    return {"cost": price(found, hour, tokens), "priced": priced}
+    listed_alone = listed and hour is None and tokens is None
+    return {
+        "cost": price(found, hour, tokens),
+        "priced": priced,
+        "currency": "USD" if listed_alone else None,
+    }
 
 
 def kind_of(configs: Sequence[Config]) -> str | None:
@@ -239,7 +244,8 @@ def answered(size: str, whole: Mapping[str, Any], found: Sequence[Forecast]) -> 
         here = f"{duration(whole['seconds'])} on this kind of machine (from {named(timers)})"
         said = f"{first} and {here}"
     if whole["cost"] is not None:
-        said += f", for about {whole['cost']:,.2f}"
+        currency = f" {whole['currency']}" if whole["currency"] else ""
+        said += f", for about {whole['cost']:,.2f}{currency}"
     return f"{said}; {engine_starts(whole)}"
 
 
@@ -260,7 +266,12 @@ def cost_notes(whole: Mapping[str, Any]) -> list[str]:
     """Return why a cost is not known, where it is not."""
     if not whole["priced"]:
         return ["cost n/a: set run.price_hour or run.price_million_tokens"]
-    return [] if whole["cost"] is not None else ["cost n/a: what it is a price of is not known"]
+    if whole["cost"] is None:
+        paid = " (a run of it with engine=surrogate, which is free, tells)" if whole["currency"] else ""
+        return [f"cost n/a: what it is a price of is not known{paid}"]
+    if whole["currency"]:
+        return ["cost: by the price list in conf/model/; a provider's cache makes it less"]
+    return []
 
 
 def differing(keys: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ def call_in(text: str, tools: Sequence[Mapping[str, Any]]) -> ToolCall | None:
     if found is None or not isinstance(found.get("arguments"), dict):
         return None
     known = {one["function"]["name"] for one in tools}
-    name = found.get("name")
+    name = str(found.get("name"))
     return ToolCall(name, found["arguments"]) if name in known else None
 
 

@@ -186,13 +186,13 @@ def spending(job: Job, earlier: Earlier) -> float | None:
                 key, plan = (arm.name, arm.versions[generation]), made[generation]
                 units = {GENERATION: 1, EPISODE: len(plan.work), PROBE: len(plan.probes)}
                 counts.update({(*key, unit): count * times for unit, count in units.items()})
-    for (arm, version, unit), count in counts.items():
+    for (name, version, unit), count in counts.items():
         if version not in remote:
             continue
         price = job.config.model.versions[version].price
         if price is None:
             return None
-        spent = earlier.spent.get((arm, unit)) or _mean(earlier, arm, unit)
+        spent = earlier.spent.get((name, unit)) or _mean(earlier, name, unit)
         _, prompt, completion = scaled([(count, spent)])
         whole += usd(price, prompt, completion)
     return whole
