@@ -14,9 +14,13 @@ from apis import NEW, OLD, PRICE, Api, Reply, error
 from helpers import run, steps, surrogate
 
 from lineage import compose
+from lineage.cli import main
+from lineage.commands.plan import reckoned
+from lineage.commands.plan_parts import Points
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.runs.plan import prepare
+from lineage.runs.spending import foretold_cost
 from lineage.training.run import check
 
 KEY = "sk-distinctive-0123456789-ABCDEFGHIJ"
@@ -189,3 +193,41 @@ def test_a_run_of_somebody_else_sends_no_key_unasked(tmp_path: Path) -> None:
     compose.check_endpoints(shipped, file, "no")
     with Api() as api:
         compose.check_endpoints(api.config(tmp_path), file, "no")
+
+
+def test_a_free_run_tells_what_a_paid_one_costs(tmp_path: Path) -> None:
+    with Api() as api:
+        config = api.config(tmp_path, *SAME)
+        job = prepare(config)
+        points = Points(((),), (config,))
+        assert "engine=surrogate, which is free, would" in foretold_cost(job)[0]
+        assert reckoned(points)["notes"][-1].endswith("engine=surrogate, which is free, would tell")
+        free = replace(api.config(tmp_path, "engine=surrogate", *SAME), run=config.run)
+        run(free, tmp_path / "runs" / "free")
+        assert not api.asked, "the stand-in stands in for models behind an API too"
+        document = reckoned(points)
+        (told,) = foretold_cost(job)
+        run(config, tmp_path / "runs" / "paid")
+    record = json.loads((tmp_path / "runs" / "paid" / "run.json").read_text())["engine"]
+    assert document["total"]["cost"] == pytest.approx(record["usd"], rel=0.01)
+    assert document["total"]["seconds"] is None and document["total"]["currency"] == "USD"
+    assert "USD; no engine to start" in document["answer"]
+    assert told.startswith(f"about {document['total']['cost']:.4g} USD by the price list (from ")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_new_limit_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "runs" / "api"
+    with Api() as api:
+        with pytest.raises(LineageError, match=r"most_usd=0\.0005 is reached"):
+            run(api.config(tmp_path, "run.most_usd=0.0005"), folder)
+        for limit, code in (("0.0006", 1), ("-1", 1), ("1", 0)):
+            with pytest.raises(SystemExit) as ended:
+                main(["resume", str(folder), "--most-usd", limit])
+            assert ended.value.code == code
+            said = capsys.readouterr()
+            if limit == "-1":
+                assert "run.most_usd is -1.0: it must be null or more than 0" in said.err
+    assert (folder / "metrics.json").exists() and "USD by the price list, from" in said.out
+    asked = [json.dumps(body, sort_keys=True) for body in api.asked]
+    assert len(asked) == sum(row["prompt_tokens"] > 0 for row in steps(folder))

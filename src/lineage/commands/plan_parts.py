@@ -267,8 +267,8 @@ def cost_notes(whole: Mapping[str, Any]) -> list[str]:
     if not whole["priced"]:
         return ["cost n/a: set run.price_hour or run.price_million_tokens"]
     if whole["cost"] is None:
-        paid = " (a run of it with engine=surrogate, which is free, tells)" if whole["currency"] else ""
-        return [f"cost n/a: what it is a price of is not known{paid}"]
+        free = "; a run of it with engine=surrogate, which is free, would tell"
+        return [f"cost n/a: what it is a price of is not known{free if whole['currency'] else ''}"]
     if whole["currency"]:
         return ["cost: by the price list in conf/model/; a provider's cache makes it less"]
     return []

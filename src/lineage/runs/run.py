@@ -209,8 +209,8 @@ async def work(
         # On a cluster engines are no children of this process, and all they do would be others'.
         alone = job.config.run.ray_address is None
         load = Load.now().others_since(before, time.monotonic() - since) if alone else None
-        if "usd" in (served_by := engine.describe()):
-            display.note(f"{served_by['usd']:.4f} USD by the price list, from the beginning")
+        if behind_api(job.config) and "usd" in (found := engine.describe()):
+            display.note(f"{found['usd']:.4f} USD by the price list, from the run's beginning")
         _note_served(folder, engine, load, shards.left_out if shards is not None else ())
 
 
