@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from lineage.commands.plan import reckoned
 from lineage.commands.plan_parts import Points
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
+from lineage.models.pool import ALONE, Pool, Tenant, engine_key
 from lineage.runs.plan import prepare
 from lineage.runs.spending import foretold_cost
 from lineage.training.run import check
@@ -231,3 +233,21 @@ def test_a_new_limit_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert (folder / "metrics.json").exists() and "USD by the price list, from" in said.out
     asked = [json.dumps(body, sort_keys=True) for body in api.asked]
     assert len(asked) == sum(row["prompt_tokens"] > 0 for row in steps(folder))
+
+
+def test_points_of_a_sweep_share_the_limits_of_an_endpoint(tmp_path: Path) -> None:
+    async def shared(*configs: Config) -> bool:
+        pool = Pool()
+        try:
+            await pool.prepare(configs, (OLD, NEW))
+            one, other = (pool.engine(config, (OLD, NEW), "p") for config in configs)
+            assert isinstance(one, Tenant) and isinstance(other, Tenant)
+            return one.engine is other.engine
+        finally:
+            await pool.close()
+
+    with Api() as api:
+        first, second = api.config(tmp_path), api.config(tmp_path, "suite.drift=0.5")
+        assert engine_key(first) == engine_key(second) != ALONE
+        assert asyncio.run(shared(first, second))
+        assert engine_key(api.config(tmp_path, max_in_flight=2)) != engine_key(first)

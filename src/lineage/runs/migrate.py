@@ -70,7 +70,7 @@ def migration(config: Config, source: Path, version: str, allow_drop: bool = Fal
     job, kind = prepare(made), config.migration.kind
     if config.run.most_usd is not None:
         raise LineageError(
-            "run.most_usd is of a run, which goes on after it; a migration begins anew: leave it null"
+            "run.most_usd is of a run, which goes on later; a migration begins anew: leave it null"
         )
     if kind not in WITHOUT_HISTORY:
         raise LineageError(
