@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from apis import NEW, Api
 from helpers import run, steps
 
 from lineage import compose
@@ -79,7 +80,7 @@ def serve(port: int, vllm: VllmConfig, log: Path) -> subprocess.Popen[bytes]:
         # What a model's folder says of sampling is no part of a request of ours.
         *("--generation-config", "vllm", "--host", "127.0.0.1", "--port", str(port)),
     ]
-    variables = environment(vllm, CACHE, on_gpu=False) | {"VLLM_API_KEY": KEY}
+    variables = environment(vllm, CACHE, profile) | {"VLLM_API_KEY": KEY}
     with log.open("wb") as file:
         return subprocess.Popen(
             command, env=os.environ | variables, stdout=file, stderr=subprocess.STDOUT
@@ -186,3 +187,19 @@ def test_a_schema_is_kept_and_the_key_is_kept_out(logs: tuple[list[Any], list[An
     files = [file for file in (root / "remote").rglob("*") if file.is_file()]
     assert not [file for file in files if KEY.encode() in file.read_bytes()]
     assert json.loads((root / "remote" / "run.json").read_text())["engine"]["kind"] == "openai"
+
+
+def test_a_version_behind_an_api_and_one_of_vllm_serve_one_run(tmp_path: Path) -> None:
+    with Api() as api:
+        config = configured(tmp_path, f"schedule.versions=[{R0},behind@1]", "engine=vllm")
+        behind = checked(ModelConfig, api.tree(), "model")
+        versions = {R0: config.model.versions[R0], "behind@1": behind.versions[NEW]}
+        model = replace(config.model, versions=versions, endpoints=behind.endpoints)
+        run(replace(config, model=model), tmp_path / "mixed")
+    log = steps(tmp_path / "mixed")
+    assert not [row["error"] for row in log if row["error"]]
+    assert {(row["generation"], row["version"]) for row in log} == {(0, R0), (1, "behind@1")}
+    asked = [row for row in log if row["version"] == "behind@1" and row["prompt_tokens"]]
+    assert len(asked) == len(api.asked) and {body["model"] for body in api.asked} == {NEW}
+    record = json.loads((tmp_path / "mixed" / "run.json").read_text())["engine"]
+    assert record["usd"] > 0 and record["dtype"] and record["endpoints"] == {"here": api.url}

@@ -97,5 +97,7 @@ def foretold_cost(job: Job) -> tuple[str, ...]:
             "cost n/a: no earlier run tells it; the same run with engine=surrogate, which is free, "
             f"would{ends}",
         )
+    if remote & {*job.suite.judges}:
+        ends = f"; judges come on top{ends}"
     cost = f"about {spending(job, earlier) or 0.0:,.4g} USD by the price list"
     return (f"{cost} (from {earlier.folder}; a provider's cache makes it less){ends}",)
