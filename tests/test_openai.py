@@ -360,7 +360,7 @@ def test_an_end_comes_when_all_in_flight_are_answered() -> None:
         return Completion("well", finish_reason="stop")
 
     async def asked() -> list[object]:
-        purse = Purse(Own(does), frozenset({OLD}), {}, None, 0.0)  # type: ignore[arg-type]
+        purse = Purse(Own(does), frozenset({OLD}), {}, None, 0.0, {})  # type: ignore[arg-type]
         requests = [replace(ASKED, id=str(number)) for number in range(5)]
         found = await asyncio.gather(*map(purse.generate, requests), return_exceptions=True)
         return [*found, *await asyncio.gather(purse.generate(ASKED), return_exceptions=True)]

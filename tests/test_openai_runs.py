@@ -20,9 +20,11 @@ from lineage.commands.plan import reckoned
 from lineage.commands.plan_parts import Points
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
+from lineage.models.openai_engine import OpenAIEngine
 from lineage.models.pool import ALONE, Pool, Tenant, engine_key
+from lineage.models.purse import Purse
 from lineage.runs.plan import prepare
-from lineage.runs.spending import foretold_cost
+from lineage.runs.spending import foretold_cost, purse_of
 from lineage.training.run import check
 
 KEY = "sk-distinctive-0123456789-ABCDEFGHIJ"
@@ -186,6 +188,8 @@ def test_a_run_of_somebody_else_sends_no_key_unasked(tmp_path: Path) -> None:
         LineageError, match=r"the key in SOME_KEY, would be sent to http://127.*: no$"
     ):
         compose.check_endpoints(config, file, "no")
+    purse = purse_of(prepare(config), tmp_path, OpenAIEngine(config))
+    assert isinstance(purse, Purse) and purse.run == f"{tmp_path} --trust"
     compose.check_endpoints(config, file, "no", ["model.endpoints.here.base_url"])
     (tmp_path / "mine" / "model").mkdir(parents=True)
     mine = tmp_path / "mine" / "model" / "here.yaml"

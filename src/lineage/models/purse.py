@@ -28,8 +28,9 @@ class Purse(Layer):
 
     `remote` are the versions behind an API; `prices` those of them whose price is known. `spent`
     is in USD, from what an earlier process `spent` on. A request goes out where it fits in what is
-    left if it is as long as it may be; else it waits for what is in flight, and where nothing is,
-    all end with LineageError. So they do where the engine raises one.
+    left if its answer is as long as it may be, with what a version may write `beyond` that, in
+    tokens; else it waits for what is in flight, and where nothing is, all end with LineageError.
+    So they do where the engine raises one. `run` is what `lineage resume` takes.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class Purse(Layer):
         prices: Mapping[str, PriceConfig],
         most: float | None,
         spent: float,
+        beyond: Mapping[str, int],
         run: str = "RUN",
     ) -> None:
         self.engine: Engine = engine
         self.remote, self.prices, self.most, self.spent = remote, prices, most, spent
-        self.run = run
+        self.beyond, self.run = beyond, run
         self.start, self.close, self.faults = engine.start, engine.close, engine.faults
         self.adapt, self.serve = engine.adapt, engine.serve
         self.weights, self.spare_gpus = engine.weights, engine.spare_gpus
@@ -60,8 +62,11 @@ class Purse(Layer):
         most = 0.0
         if price is not None:
             count = await self.engine.counter(request.version)
-            read = sum(count(turn.content) for turn in request.turns)
-            most = usd(price, read, request.max_tokens)
+            # What holds an answer to a form is read, and paid for, too.
+            forms = (request.schema, request.tools, request.choices)
+            texts = (*(turn.content for turn in request.turns), *(str(one) for one in forms if one))
+            written = request.max_tokens + self.beyond.get(request.version, 0)
+            most = usd(price, sum(map(count, texts)), written)
         await self._room(most)
         self._open += 1
         self._reserved += most

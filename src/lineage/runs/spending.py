@@ -9,9 +9,10 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+from lineage import compose
 from lineage.core.config import Config
 from lineage.core.config_engine import PriceConfig
-from lineage.core.errors import OVERLONG
+from lineage.core.errors import OVERLONG, LineageError
 from lineage.log.journal import answers_in
 from lineage.log.schema import Step
 from lineage.log.views.connect import connect
@@ -40,7 +41,20 @@ def purse_of(job: Job, folder: Path, served: Engine) -> Engine:
         return served
     prices = prices_of(job.config, remote)
     spent = paid(folder, prices) if prices else 0.0
-    return Purse(served, remote, prices, job.config.run.most_usd, spent, str(folder))
+    again = f"{folder}{'' if _known(job.config) else ' --trust'}"
+    model = job.config.model
+    at = {name: model.endpoints[model.versions[name].checkpoint.endpoint] for name in remote}
+    beyond = {name: one.reasoning_tokens + one.spare_tokens for name, one in at.items()}
+    return Purse(served, remote, prices, job.config.run.most_usd, spent, beyond, again)
+
+
+def _known(config: Config) -> bool:
+    """Whether `lineage resume` sends keys to these endpoints unasked."""
+    try:
+        compose.check_endpoints(config, Path(), "")
+    except LineageError:
+        return False
+    return True
 
 
 def prices_of(config: Config, versions: frozenset[str]) -> dict[str, PriceConfig]:
