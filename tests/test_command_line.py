@@ -101,7 +101,7 @@ def test_every_option_of_the_groups_is_a_file_and_the_default_is_first() -> None
     files = {file.relative_to(compose.conf_dir()) for file in compose.conf_dir().glob("*/*.yaml")}
     named = {Path(group, f"{option}.yaml") for group in groups for option in groups[group]}
     assert files - named == {Path("migration/base.yaml")} and not named - files
-    assert groups["engine"] == ("vllm", "surrogate")
+    assert groups["engine"] == ("vllm", "openai", "surrogate")
 
 
 def test_versions_fit_a_narrow_terminal_and_have_json(

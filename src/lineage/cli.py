@@ -6,6 +6,7 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -36,6 +37,7 @@ from lineage.commands.runs import add_run, find_run, url_of_run
 from lineage.core.config import RunConfig
 from lineage.core.console import fit_streams
 from lineage.core.errors import LineageError
+from lineage.core.fields import checked
 from lineage.core.files import behind
 from lineage.core.signals import INTERRUPTED, Stoppable
 from lineage.core.text import one_line
@@ -110,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     resume.add_argument(
         "--config-dir", type=Path, metavar="DIR", help="import the suites of this conf folder"
+    )
+    resume.add_argument(
+        "--most-usd", type=float, metavar="USD", help="a new run.most_usd, for all of the run"
     )
     resume.set_defaults(command=_resume)
     report = commands.add_parser("report", help="write a report again and show its table")
@@ -193,6 +198,10 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
     if is_sweep(folder):
         from lineage.commands.sweeping import resume_sweep
 
+        if options.most_usd is not None:
+            raise LineageError(
+                f"--most-usd is of one run: give its point, as in lineage resume {folder / '000'}"
+            )
         kind = train.kind() if read_sweep(folder).kind == "training" else run.kind()
         options.folder = folder
         resume_sweep(
@@ -205,6 +214,10 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
         known = compose.own_suites(options.config_dir) if options.config_dir else ()
         compose.check_suite(config, file, remedy, known)
         compose.check_extra(config, file, remedy)
+        compose.check_endpoints(config, file, remedy, own=options.config_dir)
+    if options.most_usd is not None:
+        limited = {**asdict(config.run), "most_usd": options.most_usd}
+        config = replace(config, run=checked(RunConfig, limited, "run"))
     if options.changed:
         from lineage.runs.code import accept_changes
 

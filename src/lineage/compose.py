@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -29,7 +30,7 @@ from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
-from lineage.core.config_engine import EXTRA, LATER_KEYS, LATER_SKILLS
+from lineage.core.config_engine import ASKED, EXTRA, LATER_KEYS, LATER_SKILLS
 from lineage.core.errors import LineageError
 from lineage.core.fields import AUTO, checked
 from lineage.core.jsonfile import read_file
@@ -41,6 +42,7 @@ from lineage.suites import make_suite
 
 GATE = "gate"
 """The way of opening docs that alone knows a threshold."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 TRUSTING = "trust_remote_code"
 """vLLM's switch that runs the code in a model's folder."""
 
@@ -134,6 +136,41 @@ def check_extra(config: Config, path: Path, remedy: str, deliberate: Collection[
         harmless = name != TRUSTING and isinstance(value, int | float | None)
         if value and not harmless and key not in deliberate:
             raise LineageError(f"{path}: {key} may name code that vLLM would run: {remedy}")
+
+
+def check_endpoints(
+    config: Config,
+    path: Path,
+    remedy: str,
+    deliberate: Collection[str] = (),
+    own: Path | None = None,
+) -> None:
+    """Raise LineageError, ending with `remedy`, where `path` would have prompts, and a key of this
+    environment, sent to an API that is none of `conf/model`, nor of such an `own` folder.
+
+    Known are those with the same variable for the key, this machine without any, and those that are
+    set `deliberate`ly.
+    """
+    if config.engine.kind == "surrogate" or "model" in deliberate:
+        return
+    known = own_endpoints() | (own_endpoints(own) if own else frozenset())
+    for name, one in config.model.endpoints.items():
+        here = urlsplit(one.base_url).hostname in LOOPBACK and not one.api_key_var
+        set_here = f"model.endpoints.{name}.base_url" in deliberate
+        if not here and not set_here and (one.base_url, one.api_key_var) not in known:
+            sent = f"prompts, and the key in {one.api_key_var}," if one.api_key_var else "prompts"
+            raise LineageError(f"{path}: {sent} would be sent to {one.base_url}: {remedy}")
+
+
+@cache
+def own_endpoints(folder: Path | None = None) -> frozenset[tuple[str, str]]:
+    """Return base_url and api_key_var of each endpoint in `conf/model`, or in such a `folder`."""
+    files = sorted(((folder or conf_dir()) / "model").glob("*.yaml"))
+    # Whoever runs the command has put them there: they may have anchors.
+    trees: Any = (OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files)
+    within = (tree.get("model", tree).get("endpoints") or {} for tree in trees)
+    found = (one for endpoints in within for one in endpoints.values())
+    return frozenset((str(one["base_url"]), str(one.get("api_key_var", ""))) for one in found)
 
 
 @cache
@@ -242,11 +279,14 @@ def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
     found = {}
     for name, version in tree["model"]["versions"].items():
         if name in used or version["digest"]:
-            content = {key: value for key, value in version.items() if key != "digest"}
+            content = {k: v for k, v in version.items() if k not in ("digest", "price")}
             if content["gate"] is None or tree["agent"]["opening"] != GATE:
                 del content["gate"]
             held = version["checkpoint"].items()
             content["checkpoint"] = {k: v for k, v in held if v or k not in LATER_KEYS}
+            endpoint = tree["model"]["endpoints"].get(version["checkpoint"]["endpoint"], {})
+            if asked := {key: endpoint[key] for key in ASKED if key in endpoint}:
+                content["endpoint"] = asked
             if version["digest"]:
                 content["adapter"] = version["digest"]
                 # The day of a training: the next one may end with the same bytes.

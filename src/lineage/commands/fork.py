@@ -96,6 +96,7 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     given = {key for key, _ in parsed}
     remedy = "to fork it all the same, set that key yourself"
     compose.check_extra(checked(Config, values), run / "config.yaml", remedy, given)
+    compose.check_endpoints(checked(Config, values), run / "config.yaml", remedy, given)
     return compose.with_shelf(compose.typed(values))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from lineage import compose
 from lineage.commands.flags import Asked
 from lineage.core.config import Config, RunConfig
-from lineage.core.config_engine import CheckpointConfig
+from lineage.core.config_engine import OPENAI, CheckpointConfig
 from lineage.core.errors import LineageError
 from lineage.report.headline import engine_words
 from lineage.report.sheet import NOT_COMPUTED, Sheet
@@ -173,6 +173,8 @@ def orders(
     sets: dict[str, dict[CheckpointConfig, Sequence[str]]] = {}
     configs = {}
     for one in engines if device != "gpu" else ():
+        if one.kind == OPENAI:
+            continue
         for point in one.points if apart else one.points[:1]:
             name = f"{point if apart else ''} {one.settings}"
             sets.setdefault(name, {})[one.checkpoint] = one.versions
@@ -204,8 +206,14 @@ def costs(found: Sequence[Forecast], run: RunConfig) -> dict[str, Any]:
     from lineage.runs.forecast import price
 
     hour, tokens = run.price_hour, run.price_million_tokens
-    priced = hour is not None or tokens is not None
-    return {"cost": price(found, hour, tokens), "priced": priced}
+    listed = any(getattr(one, "priced", False) for one in found)
+    priced = hour is not None or tokens is not None or listed
+    listed_alone = listed and hour is None and tokens is None
+    return {
+        "cost": price(found, hour, tokens),
+        "priced": priced,
+        "currency": "USD" if listed_alone else None,
+    }
 
 
 def kind_of(configs: Sequence[Config]) -> str | None:
@@ -236,7 +244,8 @@ def answered(size: str, whole: Mapping[str, Any], found: Sequence[Forecast]) -> 
         here = f"{duration(whole['seconds'])} on this kind of machine (from {named(timers)})"
         said = f"{first} and {here}"
     if whole["cost"] is not None:
-        said += f", for about {whole['cost']:,.2f}"
+        currency = f" {whole['currency']}" if whole["currency"] else ""
+        said += f", for about {whole['cost']:,.2f}{currency}"
     return f"{said}; {engine_starts(whole)}"
 
 
@@ -257,7 +266,12 @@ def cost_notes(whole: Mapping[str, Any]) -> list[str]:
     """Return why a cost is not known, where it is not."""
     if not whole["priced"]:
         return ["cost n/a: set run.price_hour or run.price_million_tokens"]
-    return [] if whole["cost"] is not None else ["cost n/a: what it is a price of is not known"]
+    if whole["cost"] is None:
+        free = "; a run of it with engine=surrogate, which is free, would tell"
+        return [f"cost n/a: what it is a price of is not known{free if whole['currency'] else ''}"]
+    if whole["currency"]:
+        return ["cost: by the price list in conf/model/; a provider's cache makes it less"]
+    return []
 
 
 def differing(keys: Sequence[str]) -> str:

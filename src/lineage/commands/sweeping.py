@@ -268,6 +268,7 @@ def _saved(
         if not trust:
             compose.check_suite(config, file, remedy, known)
             compose.check_extra(config, file, remedy)
+            compose.check_endpoints(config, file, remedy, own=own)
         return config
     texts = [*asked.of_hydra, *point.overrides]
     if not trust:
@@ -283,4 +284,5 @@ def _saved(
     config = configured(asked.of_hydra, point, asked.name)
     if not trust:
         compose.check_extra(config, folder, remedy)
+        compose.check_endpoints(config, folder, remedy, own=own)
     return config

@@ -259,7 +259,12 @@ class RunConfig:
     price_million_tokens: Number | None = key(
         "price of so many tokens, for lineage plan", "in your currency", default=None, ge=0
     )
-
+    most_usd: Number | None = key(
+        "that models behind an API may cost, by their prices; then the run stops, to be resumed",
+        "USD",
+        default=None,
+        gt=0,
+    )
     storage: StorageConfig = key(factory=StorageConfig)
 
     @model_validator(mode="after")

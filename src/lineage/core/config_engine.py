@@ -27,20 +27,25 @@ Precision = Literal["auto", "bfloat16", "float32"]
 EXTRA = "engine.vllm.extra"
 """The key of arguments that are vLLM's alone."""
 SHA256 = re.compile("[0-9a-f]{64}")
-LATER_KEYS = ("packages", "sha256", "chat_template")
+OPENAI = "openai"
+"""The kind of an engine, and of a checkpoint, that is a model behind an OpenAI-compatible API."""
+VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+LATER_KEYS = ("packages", "sha256", "chat_template", "endpoint", "tokenizer", "chars_per_token")
 """Keys of a checkpoint that count in no hash while they say nothing."""
+ASKED = ("structured", "tools", "omit", "reasoning_tokens", "spare_tokens", "extra")
+"""Keys of an endpoint that decide what is asked, and so what is answered: the others say where."""
 LATER_SKILLS = ("token_letters",)
 """The same of a surrogate's skills."""
 
 
 @dataclass(frozen=True, config=NODE)
 class CheckpointConfig:
-    """Where the weights are. `kind` is `folder`, `hub`, `gguf` or `package_gguf`."""
+    """Where the weights are. `kind` is `folder`, `hub`, `gguf`, `package_gguf` or `openai`."""
 
     kind: str = key("see lineage.models.checkpoint")
     path: str = key(
         "folder: the folder; hub: the id; gguf: the file; package_gguf: the file in the package, "
-        "or a pattern (part*) that one file of each of `packages` matches",
+        "or a pattern (part*) that one file of each of `packages` matches; openai: the model's id",
         default="",
     )
     package: str = key("package_gguf: the installed package that holds the file", default="")
@@ -50,6 +55,17 @@ class CheckpointConfig:
     )
     sha256: str = key("of the GGUF file, checked before it is converted; empty: any", default="")
     chat_template: str = key("Jinja, in place of the checkpoint's own; empty: its own", default="")
+    endpoint: str = key("openai: one of model.endpoints", default="")
+    tokenizer: str = key(
+        "openai: tokenizer.json, or its folder, that counts before a request; empty: by letters",
+        default="",
+    )
+    chars_per_token: Number | None = key(
+        "openai: without a tokenizer; null: 3, which counts rather too many",
+        "letters a token",
+        default=None,
+        gt=0,
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -62,6 +78,20 @@ class CheckpointConfig:
     def __hash__(self) -> int:
         """Engines are kept by checkpoint, and a list has no hash."""
         return hash(repr(self))
+
+
+@dataclass(frozen=True, config=NODE)
+class PriceConfig:
+    """What a model behind an API costs, as its provider's price list says."""
+
+    prompt: Number = key("of what it reads", "USD a million tokens", ge=0)
+    completion: Number = key("of what it writes", "USD a million tokens", ge=0)
+    cached: Number | None = key(
+        "of what it reads from the provider's cache; null: as prompt",
+        "USD a million tokens",
+        default=None,
+        ge=0,
+    )
 
 
 @dataclass(frozen=True, config=NODE)
@@ -80,6 +110,61 @@ class VersionConfig:
     parent: str = key("", default="")
     released: str = key("", default="")
     digest: str = key("of the adapter's files, for versions of the shelf; empty: any", default="")
+    price: PriceConfig | None = key("of a model behind an API", default=None)
+
+
+@dataclass(frozen=True, config=NODE)
+class EndpointConfig:
+    """An OpenAI-compatible API. The key itself is in no configuration: `api_key_var` names it."""
+
+    base_url: str = key("as the provider says, mostly ending in /v1")
+    api_key_var: str = key("environment variable with the key; empty: no key", default="")
+    max_in_flight: Whole = key("", "requests at the same time", default=16, ge=1, le=10_000)
+    requests_per_minute: Whole | None = key("null: no limit", "in any minute", default=None, ge=1)
+    tokens_per_minute: Whole | None = key(
+        "read and written; null: no limit", "in any minute", default=None, ge=1
+    )
+    timeout_s: Number = key("until an attempt is answered", "seconds", default=120.0, gt=0, le=3600)
+    attempts: Whole = key("of each request, then it has failed", "attempts", default=6, ge=1, le=99)
+    backoff_s: Number = key("to the second, then doubled", "seconds", default=1.0, ge=0, le=60)
+    most_wait_s: Number = key(
+        "before an attempt; where a Retry-After says more, the run stops, to be resumed",
+        "seconds",
+        default=120.0,
+        gt=0,
+        le=86_400,
+    )
+    structured: Literal["json_schema", "structured_outputs", "json_object", "none"] = key(
+        "how it is held to a schema: OpenAI's response_format; vLLM's own; none: asked in words",
+        default="json_schema",
+    )
+    tools: bool = key("whether it takes tools; false: they are offered in words", default=True)
+    omit: list[Literal["seed", "temperature", "stop"]] = key("that it refuses", factory=list)
+    max_tokens_as: Literal["max_tokens", "max_completion_tokens"] = key(
+        "what it calls the most tokens of an answer", default="max_tokens"
+    )
+    reasoning_tokens: Whole = key(
+        "that a model may think before it answers, beside the answer's", "tokens", default=0, ge=0
+    )
+    spare_tokens: Whole = key(
+        "of words around a choice or a JSON that only words ask for", "tokens", default=32, ge=0
+    )
+    extra: dict[str, Any] = key("further fields of each request's body", factory=dict)
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        # No line of these holds what is wrong: it may be a key.
+        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", self.base_url):
+            raise wrong(
+                "base_url of an endpoint must be http:// or https://, a host and a path alone; "
+                "a key is named by api_key_var, and is in the environment"
+            )
+        if self.api_key_var and not VARIABLE.fullmatch(self.api_key_var):
+            raise wrong(
+                "api_key_var of an endpoint names an environment variable, of letters, digits "
+                "and _: put the key into the environment, and the variable's name here"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=NODE)
@@ -88,10 +173,12 @@ class ModelConfig:
 
     shelf: str = key("folder that `lineage train` registers its versions in")
     versions: dict[str, VersionConfig] = key(factory=dict)
+    endpoints: dict[str, EndpointConfig] = key("that versions are behind", factory=dict)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
         check_names("model.versions", self.versions)
+        check_names("model.endpoints", self.endpoints)
         return self
 
 
@@ -190,7 +277,7 @@ class ReplicasConfig:
 class EngineConfig:
     """Which engine, how many, and how much may be in flight."""
 
-    kind: str = key("vllm | surrogate: see lineage.models.factory")
+    kind: str = key("vllm | openai | surrogate: see lineage.models.factory")
     hosted: bool = key("in Ray actors (vllm always is, and what shards ask)")
     replicas: Annotated[
         Annotated[Count, Tag(PLAIN)] | Annotated[ReplicasConfig, Tag(KEYS)], Discriminator(which)

@@ -119,6 +119,14 @@ class Journal:
         self.synced += 1
 
 
+def answers_in(file: Path) -> list[Answer]:
+    """Return the answers in the journal `file`, as `Journal` has them; nothing is changed.
+
+    Raises LineageError where a line is damaged that whole ones follow.
+    """
+    return _whole(file)[0]
+
+
 def drop_journal(run: Path, place: Place) -> None:
     """Remove the journal of a generation whose record is written, unread."""
     (run / "journal" / f"{place.name}.jsonl").unlink(missing_ok=True)

@@ -41,6 +41,7 @@ class Fault(StrEnum):
     ENGINE_HUNG = "engine_hung"
     SHARD_DIED = "shard_died"
     SITTING_KILLED = "sitting_killed"
+    ATTEMPT_FAILED = "attempt_failed"
 
 
 @dataclass(frozen=True, config=OPEN)

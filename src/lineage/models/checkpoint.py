@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from lineage.core.config_engine import CheckpointConfig
+from lineage.core.config_engine import OPENAI, CheckpointConfig
 from lineage.core.errors import LineageError, first_line
 from lineage.models import gguf, layers
 from lineage.models.chat_template import has_template, with_template
@@ -42,6 +42,8 @@ def weights_in(checkpoint: CheckpointConfig, cache: Path) -> int | None:
     there. Nothing is fetched or converted.
     """
     folder = None
+    if checkpoint.kind == OPENAI:
+        return None
     if checkpoint.kind == "folder":
         folder = Path(checkpoint.path).expanduser()
     elif checkpoint.kind == "hub":

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from lineage.core.config import Config
+from lineage.core.config_engine import OPENAI
 from lineage.core.errors import LineageError
+from lineage.models.mixed import Mixed
 from lineage.models.protocol import Engine
 from lineage.models.surrogate import Surrogate
 
@@ -28,6 +30,8 @@ def make_engine(
     """
     check_kind(config)
     made = ENGINES[config.engine.kind](config, adaptable or trains(config))
+    if config.engine.kind not in (OPENAI, "surrogate") and (behind := behind_api(config)):
+        made = Mixed(_openai(config, adaptable), made, behind)
     if tell is not None and isinstance(made, Telling):
         made.tell = tell
     return made
@@ -52,13 +56,33 @@ def _surrogate(config: Config, adaptable: bool) -> Engine:
     return _fleet(config, adaptable) if engine.hosted else Surrogate(engine.surrogate)
 
 
-ENGINES: dict[str, Callable[[Config, bool], Engine]] = {"vllm": _fleet, "surrogate": _surrogate}
+def _openai(config: Config, adaptable: bool) -> Engine:
+    # It brings a tokenizer's library with it.
+    from lineage.models.openai_engine import OpenAIEngine
+
+    return OpenAIEngine(config)
+
+
+ENGINES: dict[str, Callable[[Config, bool], Engine]] = {
+    "vllm": _fleet,
+    "surrogate": _surrogate,
+    OPENAI: _openai,
+}
 """By `engine.kind` what makes it of a configuration and of whether versions may be added."""
 
 
 def in_process(config: Config) -> bool:
-    """Whether the engine is made in this process, and takes no time to start: not worth sharing."""
-    return config.engine.kind == "surrogate" and not config.engine.hosted
+    """Whether the engine is made in this process, and takes no time to start."""
+    kind = config.engine.kind
+    return kind == OPENAI or (kind == "surrogate" and not config.engine.hosted)
+
+
+def behind_api(config: Config) -> frozenset[str]:
+    """Return the versions of the registry that are behind an API; a stand-in stands in for all."""
+    if config.engine.kind == "surrogate":
+        return frozenset()
+    versions = config.model.versions.items()
+    return frozenset(name for name, one in versions if one.checkpoint.kind == OPENAI)
 
 
 def trains(config: Config) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lineage.core.config import Config
 from lineage.core.config_engine import VersionConfig
-from lineage.models.factory import in_process, make_engine, trains
+from lineage.models.factory import behind_api, in_process, make_engine, trains
 from lineage.models.protocol import OF_RUN, Completion, Engine, Example, Layer, Located, Request
 
 ALONE = ""
@@ -23,10 +23,14 @@ ALONE = ""
 
 def engine_key(config: Config) -> str:
     """Return what runs must agree on to be served by one engine; `ALONE` where each has its own."""
-    if in_process(config):
+    remote = bool(behind_api(config))
+    if in_process(config) and not remote:
         return ALONE
     run = config.run
-    where = [run.cache, run.ray_address, run.ray_timeout_s]
+    where: list[object] = [run.cache, run.ray_address, run.ray_timeout_s]
+    if remote:
+        # All points together keep within the limits of an endpoint.
+        where.append(asdict(config.model)["endpoints"])
     return json.dumps([asdict(config.engine), asdict(config.finetune), where], sort_keys=True)
 
 

@@ -19,6 +19,8 @@ from lineage.core.errors import OVERLONG
 Role = Literal["system", "user", "assistant", "tool"]
 TokenCounter = Callable[[str], int]
 """Counts the tokens of a text as one model version's own tokenizer does, no special tokens."""
+CHARS_PER_TOKEN = 3
+"""Letters of a token where no tokenizer is known: English has four, so it counts too many."""
 OF_RUN = "#"
 """Parts the name of a version that a run made from the mark of that run, where engines are shared:
 no name of a version has it."""

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from lineage.core.config import Config
-from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
+from lineage.core.config_engine import CheckpointConfig, ModelConfig, PriceConfig, VersionConfig
 from lineage.core.errors import LineageError
 
 V = TypeVar("V")
@@ -18,8 +18,8 @@ V = TypeVar("V")
 class ModelVersion:
     """One version. `context_window` is in tokens; `adapter` is "" for the plain checkpoint.
 
-    `gate` is its own threshold for `agent.opening=gate`, None where it has none. Versions of equal
-    checkpoint share an engine.
+    `gate` is its own threshold for `agent.opening=gate`, None where it has none. `price` is that of
+    one behind an API. Versions of equal checkpoint share an engine.
     """
 
     name: str
@@ -31,6 +31,7 @@ class ModelVersion:
     tool_parser: str = ""
     gate: float | None = None
     digest: str = ""
+    price: PriceConfig | None = None
 
 
 def registry(config: ModelConfig) -> dict[str, ModelVersion]:
@@ -67,6 +68,14 @@ def registered(config: Config, name: str) -> str:
     while name in config.schedule.trained:
         name = config.schedule.trained[name]
     return name
+
+
+def no_weights(version: str) -> str:
+    """Return why `version`, which is behind an API, cannot be trained."""
+    return (
+        f"{version} is behind an API, which has its weights: an adapter can be trained only for a "
+        "checkpoint of your own"
+    )
 
 
 def lookup(versions: Mapping[str, V], name: str, others: Iterable[str] = ()) -> V:

@@ -22,7 +22,7 @@ from lineage.log.record import read_record
 from lineage.log.sittings import read_sittings, worked_seconds
 from lineage.log.views.connect import connect
 from lineage.log.views.settings import leaves, read_settings
-from lineage.runs.forecast import EPISODE, GENERATION, PROBE, UNITS, Earlier, Spent
+from lineage.runs.forecast import EPISODE, GENERATION, PROBE, UNITS, Earlier, Spent, remote_of
 from lineage.runs.origin import machine
 from lineage.runs.plan import Job
 
@@ -30,6 +30,7 @@ E = TypeVar("E")
 
 DECIDING = ("suite", "arms", "migration", "poison", "finetune", "start", "schedule", "agent")
 """The nodes that decide how much an episode, a probe or a handoff takes."""
+KIND = "engine.kind"
 ALIKE = ("processor", "cores")
 """Of a machine, what makes it of the same kind."""
 SPENT = f"""\
@@ -85,14 +86,24 @@ def telling(job: Job, runs: Iterable[Found]) -> tuple[Earlier | None, Earlier | 
     newest. The second is the first, or the next of them, that was timed on a machine of this kind.
     """
     mine = _deciding(leaves(compose.plain(job.config)))
-    kin = [(one, differing(mine, _deciding(one.settings))) for one in runs if _akin(job, one)]
+    kin = [
+        (one, (*(() if _alike(job, one) else (KIND,)), *differing(mine, _deciding(one.settings))))
+        for one in runs
+        if _akin(job, one)
+    ]
     # Sorting keeps the order among equals: the newest is first.
     arms = {arm.name for arm in job.arms}
-    kin.sort(key=lambda one: (len(arms - {*one[0].record["arms"]}), len(one[1])))
+    kin.sort(
+        key=lambda one: (KIND in one[1], len(arms - {*one[0].record["arms"]}), len(one[1]))
+    )
     return two_that_tell(
         kin,
         _read,
-        lambda one: on_such_a_machine(one.record) and _seconds(one.folder) is not None,
+        lambda one: (
+            _alike(job, one)
+            and on_such_a_machine(one.record)
+            and _seconds(one.folder) is not None
+        ),
     )
 
 
@@ -122,8 +133,14 @@ def _akin(job: Job, one: Found) -> bool:
     served = {*one.record.get("schedule", ())}
     served |= {name for arm in defined.values() for name in arm["versions"]}
     same = suite.get("name") == job.suite.name
-    kind = one.settings.get("engine.kind") == job.config.engine.kind
-    return same and kind and set(job.versions) <= served | set(job.suite.judges)
+    # What is paid for may be told by the stand-in, which costs nothing.
+    kind = _alike(job, one) or (one.settings.get(KIND) == "surrogate" and remote_of(job))
+    return same and bool(kind) and set(job.versions) <= served | set(job.suite.judges)
+
+
+def _alike(job: Job, one: Found) -> bool:
+    """Whether a run was on the same kind of engine: else it tells no time, and other tokens."""
+    return bool(one.settings.get(KIND) == job.config.engine.kind)
 
 
 def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:

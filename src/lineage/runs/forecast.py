@@ -6,13 +6,16 @@ Pure: earlier runs are read by `lineage.runs.earlier`.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lineage.core.config import Config
-from lineage.core.config_engine import CheckpointConfig, EngineConfig
+from lineage.core.config_engine import OPENAI, CheckpointConfig, EngineConfig
 from lineage.core.curriculum import plans
+from lineage.models.factory import behind_api
+from lineage.models.purse import usd
 from lineage.models.versions import lookup, registry
 from lineage.runs.plan import Job
 
@@ -59,6 +62,7 @@ class Forecast:
     that there are at any rate, one an episode and probe. What follows is told by the run `source`
     with its `n` generations, and None where there is none; `seconds` by `timed`, which was on a
     machine of this kind. `guessed` are the arms that `source` has not: they are taken for its mean.
+    `priced`: versions behind an API have a price, all of them; `usd` is what they cost by that.
     """
 
     overrides: tuple[str, ...]
@@ -78,6 +82,8 @@ class Forecast:
     seconds: float | None = None
     timed: str = ""
     others: float | None = None
+    priced: bool = False
+    usd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ def forecast(
         episodes=whole[EPISODE],
         probes=whole[PROBE],
         least=whole[EPISODE] + whole[PROBE] - lessons * len(arms),
+        priced=any(job.config.model.versions[name].price for name in remote_of(job)),
     )
     if earlier is None:
         return counted
@@ -135,6 +142,7 @@ def forecast(
         n=earlier.generations,
         differs=earlier.differs,
         guessed=tuple(arm for arm in arms if arm not in known),
+        usd=spending(job, earlier) if counted.priced else None,
         seconds=seconds,
         timed=timed.folder if timed is not None and seconds is not None else "",
         others=timed.others if timed is not None and seconds is not None else None,
@@ -155,6 +163,39 @@ def least_of(job: Job) -> dict[str, int]:
                 version = arm.versions[generation]
                 found[version] = found.get(version, 0) + asked * times
     return found
+
+
+def remote_of(job: Job) -> frozenset[str]:
+    """Return the versions of `job` that are behind an API."""
+    return behind_api(job.config) & {*job.versions}
+
+
+def spending(job: Job, earlier: Earlier) -> float | None:
+    """Return what the versions of `job` behind an API cost in USD, by their prices.
+
+    As much as `earlier` took, arm by arm; None where one of them has no price. Judges are left out.
+    """
+    whole, remote = 0.0, remote_of(job)
+    pairs = job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]
+    times, length = len(job.start.pairs) // len(pairs), len(job.config.schedule.versions)
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for pair in pairs:
+        made = plans(job.suite, job.config.experiment, length, pair)
+        for arm in job.arms:
+            for generation in range(job.start.generation, length):
+                key, plan = (arm.name, arm.versions[generation]), made[generation]
+                units = {GENERATION: 1, EPISODE: len(plan.work), PROBE: len(plan.probes)}
+                counts.update({(*key, unit): count * times for unit, count in units.items()})
+    for (name, version, unit), count in counts.items():
+        if version not in remote:
+            continue
+        price = job.config.model.versions[version].price
+        if price is None:
+            return None
+        spent = earlier.spent.get((name, unit)) or _mean(earlier, name, unit)
+        _, prompt, completion = scaled([(count, spent)])
+        whole += usd(price, prompt, completion)
+    return whole
 
 
 def _units(job: Job) -> tuple[dict[str, int], int]:
@@ -242,11 +283,12 @@ def engines(
                 points.append(number)
     return tuple(
         EnginePlan(
-            kind=config.engine.kind,
+            kind=OPENAI if {*versions} <= behind_api(config) else config.engine.kind,
             checkpoint=checkpoint,
             versions=tuple(versions),
             points=tuple(points),
-            replicas=config.engine.bounds.max,
+            # What is behind an API is there already.
+            replicas=0 if {*versions} <= behind_api(config) else config.engine.bounds.max,
             config=config.engine,
             least=sum(least[point].get(name, 0) for point in points for name in versions)
             if least
@@ -261,6 +303,8 @@ def price(
 ) -> float | None:
     """Return what it costs by the price of an hour and of a million tokens, read or written.
 
+    And what versions behind an API cost by their own, in USD, beside any of the others.
+
     None where there is no price, or where what it is a price of is not known.
     """
     whole, tokens = total(forecasts, "seconds"), _tokens(forecasts)
@@ -269,6 +313,8 @@ def price(
         parts.append(None if whole is None else whole / HOUR * an_hour)
     if a_million_tokens is not None:
         parts.append(None if tokens is None else tokens / MILLION * a_million_tokens)
+    if any(getattr(one, "priced", False) for one in forecasts):
+        parts.append(total(forecasts, "usd"))
     known = [one for one in parts if one is not None]
     return sum(known) if parts and len(known) == len(parts) else None
 

@@ -68,6 +68,10 @@ def migration(config: Config, source: Path, version: str, allow_drop: bool = Fal
         ),
     )
     job, kind = prepare(made), config.migration.kind
+    if config.run.most_usd is not None:
+        raise LineageError(
+            "run.most_usd is of a run, which goes on later; a migration begins anew: leave it null"
+        )
     if kind not in WITHOUT_HISTORY:
         raise LineageError(
             f"migration {kind!r} needs the raw episodes of a run: "

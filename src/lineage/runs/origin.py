@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from lineage.core.config_engine import OPENAI
 from lineage.core.installed import SERVING, installed
 
 SOURCE = ("src", "conf", "pyproject.toml")
@@ -67,7 +68,8 @@ def libraries(kind: str) -> dict[str, str]:
 
     Those that are not installed are left out.
     """
-    return installed(*LIBRARIES, *(SERVING if kind == "vllm" else ()))
+    serving = {"vllm": SERVING, OPENAI: (OPENAI,)}.get(kind, ())
+    return installed(*LIBRARIES, *serving)
 
 
 def machine() -> dict[str, Any]:

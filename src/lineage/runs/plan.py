@@ -9,12 +9,15 @@ from functools import lru_cache
 from lineage import compose
 from lineage.agent.prompt import template
 from lineage.core.config import Config
+from lineage.core.config_engine import OPENAI
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError, nearest
 from lineage.core.tasks import Suite, Task, World
 from lineage.models import shelf
+from lineage.models.protocol import CHARS_PER_TOKEN
 from lineage.models.versions import lookup, registry
 from lineage.runs.arms import Arm, begins_with, donor_arm, donor_of, find_arm
+from lineage.runs.remote import check_remote
 from lineage.runs.start import Start, start_of
 from lineage.search import check_ranking
 from lineage.suites import make_suite
@@ -23,8 +26,6 @@ RULES = (
     *("act", "append", "edit", "rewrite-all", "document", "compress", "restate"),
     *("summarise", "judge"),
 )
-CHARS_PER_TOKEN = 3
-"""A cautious guess, for a check before any tokenizer is loaded."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def prepare(config: Config) -> Job:
     job = Job(config, compose.config_hash(config), arms, start, make_suite(config.suite))
     _check_trained(job)
     _check_windows(job)
+    check_remote(config, job.versions, arms)
     _check_tools(job)
     check_ranking(config.agent.ranking, config.agent.embedding_model)
     if any(arm.poisoned for arm in arms) and not (
@@ -229,7 +231,8 @@ def _check_tools(job: Job) -> None:
         return
     versions = registry(job.config.model)
     for name in job.versions:
-        if not lookup(versions, name).tool_parser:
+        one = lookup(versions, name)
+        if one.checkpoint.kind != OPENAI and not one.tool_parser:
             raise LineageError(
                 f"agent.opening=native, but {name} has no tool_parser: set it in conf/model/ to "
                 "vLLM's name of its format, or use agent.opening=choice"

@@ -15,6 +15,7 @@ from lineage.agent import schemas
 from lineage.agent.history import Experience
 from lineage.agent.toolcalls import TOOLS
 from lineage.core.config import AgentConfig, Config
+from lineage.core.config_engine import OPENAI
 from lineage.core.errors import LineageError, first_line
 from lineage.core.knowledge import EMPTY, Memory, Origin
 from lineage.models import layers
@@ -80,7 +81,10 @@ async def _asked(config: Config, name: str) -> tuple[Finding, ...]:
         await engine.start([name])
         seconds = time.monotonic() - began
         return await _Asking(engine, name, config.agent).findings(
-            seconds, version.tool_parser, version.context_window
+            seconds,
+            # Behind an API the server knows the format.
+            version.tool_parser or (OPENAI if version.checkpoint.kind == OPENAI else ""),
+            version.context_window,
         )
     finally:
         await engine.close()
@@ -125,7 +129,7 @@ class _Asking:
     def _loads(self, seconds: float, window: int) -> Finding:
         folder = self.folder
         if folder is None:
-            return Finding("load", None, "a surrogate stands in for it, which loads nothing")
+            return Finding("load", None, "nothing is loaded here: a stand-in, or behind an API")
         longest = _positions(folder)
         told = f"{_millions(folder)} weights, ready in {seconds:.0f} s; window of {window} tokens"
         if longest is not None and window > longest:
@@ -185,7 +189,7 @@ class _Asking:
             return Finding("call a tool", False, got.error, needs=False)
         if got.calls:
             return Finding("call a tool", True, f"it called {got.calls[0].name}", needs=False)
-        if not all(name in got.prompt for name in names):
+        if parser != OPENAI and not all(name in got.prompt for name in names):
             told = "its chat template shows it no tools"
         else:
             told = f"{parser} found no call in: {_end(got.text)}"

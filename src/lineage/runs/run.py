@@ -22,7 +22,7 @@ from lineage.log.publish import Mirror
 from lineage.log.reader import check_finished, read_records
 from lineage.log.record import read_record
 from lineage.log.sittings import Timer
-from lineage.models.factory import make_engine
+from lineage.models.factory import behind_api, make_engine
 from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
 from lineage.runs.code import check_code, code
@@ -102,6 +102,11 @@ async def _alone(
     engine = make_engine(job.config, bool(job.config.schedule.trained), display.note)
     try:
         if missing(job, folder):
+            if behind_api(job.config):
+                from lineage.runs.spending import foretold_cost
+
+                for line in foretold_cost(job):
+                    display.note(line)
             display.note("starting the engine")
             began = time.monotonic()
             await engine.start(job.versions)
@@ -182,6 +187,10 @@ async def work(
         display.completed(tokens, requests)
         timer.worked()
 
+    if behind_api(job.config):
+        from lineage.runs.spending import purse_of
+
+        served = purse_of(job, folder, served)
     engine = Meter(served, tell, job.config.engine.max_failures)
     unfinished = missing(job, folder)
     before, since = Load.now(), time.monotonic()
@@ -200,6 +209,8 @@ async def work(
         # On a cluster engines are no children of this process, and all they do would be others'.
         alone = job.config.run.ray_address is None
         load = Load.now().others_since(before, time.monotonic() - since) if alone else None
+        if behind_api(job.config) and "usd" in (found := engine.describe()):
+            display.note(f"{found['usd']:.4f} USD by the price list, from the run's beginning")
         _note_served(folder, engine, load, shards.left_out if shards is not None else ())
 
 

@@ -46,6 +46,7 @@ from lineage.runs.folder import (
 )
 from lineage.runs.plan import prepare
 from lineage.runs.progress import Display
+from lineage.runs.remote import check_learner
 from lineage.suites import make_suite
 from lineage.training.heldout import measure_gain
 from lineage.training.histories import TRAIN_ON
@@ -72,6 +73,7 @@ def check(config: Config) -> tuple[str, ...]:
     versions = tuple(dict.fromkeys((config.train.parent, *_judges(config))))
     for version in versions:
         lookup(known, version, on_shelf)
+    check_learner(config, config.train.parent)
     check_learning(config)
     return versions
 
