@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lineage import compose
 from lineage.commands import (
+    check,
     compact,
     compare,
     export,
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     compact.register(commands)
     provenance.register(commands, run.execute)
     export.register(commands)
+    check.register(commands)
     migrate.register(commands)
     suites.register(commands)
     train.register(commands)
