@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lineage import compose
@@ -12,6 +12,7 @@ from lineage.core.config import Config
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError, nearest
 from lineage.core.tasks import Suite, Task, World
+from lineage.markdown.history import pinned
 from lineage.models import shelf
 from lineage.models.versions import lookup, registry
 from lineage.runs.arms import Arm, donor_arm, donor_of, find_arm
@@ -91,6 +92,9 @@ def prepare(config: Config) -> Job:
 
     Raises LineageError where it could not work.
     """
+    if config.start.folder:
+        # By its full id: a branch goes on, and a run that is gone on with begins where it began.
+        config = replace(config, start=replace(config.start, folder=pinned(config.start.folder)))
     arms = tuple(find_arm(config, name) for name in config.arms.names)
     for arm in arms:
         donor_arm(config, arm)

@@ -11,6 +11,7 @@ from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.log.reader import knowledge_of, read_snapshots
 from lineage.markdown.folder import read_folder
+from lineage.markdown.history import at_commit, read_at
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def start_of(config: Config) -> Start:
     if start.folder and start.run:
         raise LineageError("start.folder and start.run are both set: leave one null")
     if start.folder:
-        return from_folder(Path(start.folder), start, every)
+        return from_folder(start.folder, start, every)
     if not start.run:
         return Start(pairs=every)
     if start.generation + 1 >= len(config.schedule.versions):
@@ -63,12 +64,13 @@ def start_of(config: Config) -> Start:
     return Start(chain[0], tuple(chain[1:]), start.generation + 1, (start.pair,))
 
 
-def from_folder(folder: Path, start: StartConfig, pairs: tuple[int, ...]) -> Start:
+def from_folder(folder: str, start: StartConfig, pairs: tuple[int, ...]) -> Start:
     """Return the start with what `folder` holds, without the credentials in it unless kept.
 
-    Raises LineageError as `read_folder` does.
+    REPO@COMMIT is what it held there. Raises LineageError as `read_folder` and `read_at` do.
     """
-    found = read_folder(folder)
+    named = at_commit(folder)
+    found = read_at(*named).reading if named else read_folder(Path(folder))
     redacted = redact(found.knowledge)
     if start.secrets == "keep":
         redacted = Redacted(found.knowledge, redacted.kinds)
