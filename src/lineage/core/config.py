@@ -100,7 +100,7 @@ class PoisonConfig:
 class StartConfig:
     """What lineages begin with: nothing, a folder of Markdown, or a fork of another run."""
 
-    folder: str | None = key("see `lineage.markdown.folder`", default=None)
+    folder: str | None = key("or REPO@COMMIT; see `lineage.markdown.folder`", default=None)
     run: str | None = key("fork: the folder of the run", default=None)
     knowledge: str = key("fork: the id of the snapshot", default="")
     pair: Whole = key("fork: the one that goes on", "counted from 0", default=0, ge=0)

@@ -174,7 +174,7 @@ def median_life(
     Where not all is `known`, those of the first snapshot were written nobody knows when, and do
     not count.
     """
-    ended, lasting = [], []
+    ended, lasting = list[float](), list[float]()
     for life in found:
         if known or life.born > 0:
             until = end if life.gone is None else snapshots[life.gone].at

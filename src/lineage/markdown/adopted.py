@@ -92,6 +92,8 @@ def parts_by(
     What was `seen` of a file is not read again, and what is read now goes there.
     """
 
+    names = frozenset(names)  # a union with the keys of a mapping is a set
+
     def read(form: Form, path: str) -> Found:
         key = (path, texts[path], names)
         if key not in seen or seen[key][0] != form:

@@ -60,7 +60,7 @@ def interpret(
     convention, or by the likeliest one. `names` are all files of the folder, for links to lead to.
     Raises LineageError naming the file, and the line where there is one, of what we wrote.
     """
-    names = names.union(files)
+    names = names | files.keys()
     if format in ("", OURS) and any(is_ours(text) for text in files.values()):
         return _Folder(files, place, names).read()
     texts = {path: text for path, text in files.items() if path != SIDECAR}
