@@ -107,6 +107,10 @@ class StartConfig:
     # That the snapshot is from; the next one is the first of the fork.
     generation: Whole = key("fork: that left it", "-1: from the start", default=0, ge=-1)
     allow_drop: bool = key("folder: begin where entries of it would be lost", default=False)
+    replays: Literal["commits", "models"] = key(
+        "arm replay: snapshots evenly over commits, or over runs of commits by one model",
+        default="commits",
+    )
     secrets: Literal["redact", "keep"] = key("folder: credentials in it", default="redact")
 
 

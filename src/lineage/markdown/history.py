@@ -173,7 +173,7 @@ def _states(
     texts: dict[str, str] = {}
     known: dict[str, str | None] = {}
     before: dict[str, str] | None = None
-    found = []
+    found = list[tuple[Commit, Mapping[str, str]]]()
     for commit in commits:
         ids = {
             path: id

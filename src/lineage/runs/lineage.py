@@ -29,6 +29,7 @@ from lineage.runs.arms import Arm, inputs_of
 from lineage.runs.finetune import tune
 from lineage.runs.plan import Job
 from lineage.runs.poison import plant
+from lineage.runs.replay import replay
 from lineage.search import Library, make_ranker
 
 
@@ -68,7 +69,8 @@ async def run_lineage(
     """
     all_plans = setting.plans(pair)
     lineage = _Lineage(setting, arm, pair, donor, await _libraries(setting.job.config))
-    state = State(setting.job.start.knowledge if arm.receives.hands_over else EMPTY)
+    begins = arm.receives.hands_over and not arm.receives.replayed
+    state = State(setting.job.start.knowledge if begins else EMPTY)
     for generation in range(setting.job.start.generation, span.stop):
         place, plan = place_of(arm.name, pair, generation), all_plans[generation]
         left = finished(setting.folder, place)
@@ -161,7 +163,10 @@ class _Lineage:
         )
         past = (*state.past, *_past(context, plan, attempts))
         inherited, own = knowledge, past[len(state.past) :]
-        if arm.receives.hands_over:
+        if arm.receives.replayed:
+            snapshot = self.setting.job.start.replayed[generation]
+            inherited = await replay(context, knowledge, snapshot)
+        elif arm.receives.hands_over:
             used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
             told = [p.experience for p in own]
             memories = arm.receives.memories

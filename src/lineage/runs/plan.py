@@ -98,7 +98,8 @@ def prepare(config: Config) -> Job:
     arms = tuple(find_arm(config, name) for name in config.arms.names)
     for arm in arms:
         donor_arm(config, arm)
-    job = Job(config, compose.config_hash(config), arms, start_of(config), make_suite(config.suite))
+    start = start_of(config, any(arm.receives.replayed for arm in arms))
+    job = Job(config, compose.config_hash(config), arms, start, make_suite(config.suite))
     _check_trained(job)
     _check_windows(job)
     _check_tools(job)
