@@ -6,17 +6,22 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import surrogate
+from helpers import run, steps, surrogate
 from histories import AIDER, NOTES, OPUS, SONNET, Step, commit, git, repository
 from test_carry import code, reading
 
+from lineage.commands.foretold import check_start
 from lineage.core.errors import LineageError
+from lineage.core.knowledge import EMPTY, Knowledge, Origin
 from lineage.core.lives import Said, Snapshot, lives, matched, median_life
+from lineage.log.reader import finished
 from lineage.markdown.folder import read_folder
 from lineage.markdown.git import Place, Repository, place_of
 from lineage.markdown.history import at_commit, pinned, read_at, read_history
 from lineage.markdown.writers import model_key, undone, writers
+from lineage.runs.lineage import place_of as generation_of
 from lineage.runs.plan import prepare
+from lineage.runs.replay import changes_to
 
 DAY = 86_400
 
@@ -338,3 +343,126 @@ def test_a_run_begins_with_a_commit_and_names_it_in_full(repo: Path, tmp_path: P
     )
     with pytest.raises(LineageError, match="has no commit 'nope'"):
         prepare(surrogate(tmp_path, f"start.folder={notes}@nope"))
+
+
+def says(knowledge: Knowledge) -> list[tuple[str, str]]:
+    memories = [("", one.text) for one in knowledge.memories]
+    return sorted([*memories, *((one.title, one.body) for one in knowledge.docs)])
+
+
+def test_the_edits_to_a_snapshot_keep_ids_and_name_who_wrote_them(repo: Path) -> None:
+    place = place_of(repo / ".claude" / "memory")
+    assert place is not None
+    found = read_history(place)
+    assert found is not None
+    knowledge, ops = EMPTY, []
+    for generation, snapshot in enumerate(found.snapshots):
+        changes = list(changes_to(knowledge, snapshot, generation))
+        for change in changes:
+            assert change.before.id == knowledge.id == change.after.parent
+            knowledge = change.after
+        ops.append([(one.outcome.edit.op, one.outcome.entry) for one in changes])
+        assert says(knowledge) == sorted((one.title, one.text) for one in snapshot.entries)
+    assert ops == [
+        [("add", "m1"), ("add", "m2")],
+        [("write", "d3")],
+        [("revise", "m1"), ("add", "m4")],
+        [],
+        [("drop", "m2"), ("revise", "m1")],
+    ]
+    first, second = (found.snapshots[n].commit[:12] for n in (0, 4))
+    m1 = next(one for one in knowledge.memories if one.id == "m1")
+    assert m1.created == Origin(
+        0, "import", f"MEMORY.md, commit {first} by Claude Opus 4.5"
+    ) and m1.edited == Origin(4, "import", f"MEMORY.md, commit {second}")
+
+
+def test_a_doc_that_is_replayed_keeps_its_lines() -> None:
+    body = "Run:\n\n```\nif x:\n    y()\n```\n"
+    (snapshot,) = told([page(body, "a.md", "A")])
+    (change,) = changes_to(EMPTY, snapshot, 0)
+    (doc,) = change.after.docs
+    assert (doc.title, doc.body) == ("A", body)
+
+
+WILD = ("experiment=wild", "experiment.lineages=1", "experiment.probes.similar=1")
+
+
+@pytest.fixture
+def wild(repo: Path, tmp_path: Path) -> tuple[str, ...]:
+    tasks = tmp_path / "tasks.jsonl"
+    rows = ({"id": f"q{n}", "world": "w", "prompt": f"{n}?", "answer": "x"} for n in range(4))
+    tasks.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return (*WILD, f"suite.path={tasks}", f"start.folder={repo}/.claude/memory@main")
+
+
+def test_a_history_is_replayed_as_a_lineage(
+    repo: Path, wild: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "wild"
+    config = surrogate(tmp_path, *wild)
+    job = prepare(config)
+    run(job.config, folder)
+    ids = git(repo, "rev-list", "--reverse", "main").split()
+    # Of five commits four, evenly, to the newest of the memory.
+    assert [one.commit for one in job.start.replayed] == [ids[n] for n in (1, 2, 3, 4)]
+    for generation, snapshot in enumerate(job.start.replayed):
+        left = finished(folder, generation_of("replay", 0, generation))
+        assert left is not None
+        assert says(left) == sorted((one.title, one.text) for one in snapshot.entries)
+    log = [row for row in steps(folder) if row["arm"] == "replay"]
+    asked = [row for row in log if row["prompt"]]
+    assert {row["kind"] for row in asked} <= {"act", "search", "open", "probe"}, "no handoff"
+    probes = [row["prompt"] for row in asked if row["episode"].startswith("p")]
+    assert any("builds run with bazel now" in one for one in probes)
+    (dropped,) = (row for row in log if row["detail"] == "drop: applied")
+    assert (dropped["generation"], dropped["entry"], dropped["kind"]) == (3, "m2", "edit")
+    shown = {row["detail"] for row in log if row["kind"] == "handoff"}
+    assert f"{ids[2][:12]} by claude-sonnet-4-6" in shown
+
+
+def test_what_cannot_be_replayed_is_one_line(wild: tuple[str, ...], tmp_path: Path) -> None:
+    by_model = prepare(surrogate(tmp_path, *wild, "start.replays=models")).start.replayed
+    assert [one.by for one in by_model] == [
+        *[("Claude Opus 4.5",), ("claude-sonnet-4-6",), ("gpt-4o",), ()]
+    ]
+    six = f"schedule.versions=[{','.join(['smollm2-135m@r1'] * 6)}]"
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "MEMORY.md").write_text("- a\n")
+    for overrides, words in (
+        ((six,), "has 5 snapshots by start.replays=commits, and schedule.versions 6"),
+        ((f"start.folder={plain}",), "has none: set start.folder=REPO@COMMIT"),
+        (("start.folder=null",), "replays the git history of a memory folder"),
+    ):
+        with pytest.raises(LineageError, match=words):
+            prepare(surrogate(tmp_path, *wild, *overrides))
+
+
+def test_a_snapshot_that_the_budget_does_not_hold_is_refused(
+    wild: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Also where the newest one fits."""
+    long = "".join(f"- {'word ' * 40}{n}\n" for n in range(9))
+    made = [Step(n, "A", {"MEMORY.md": long if n == 2 else f"- note {n}\n"}) for n in range(4)]
+    repository(tmp_path / "long", made)
+    folder = f"start.folder={tmp_path / 'long'}"
+    for more, lost in ((("agent.memory_budget=100",), True), (("agent.memory_budget=900",), False)):
+        job = prepare(surrogate(tmp_path, *wild, folder, *more))
+        if lost:
+            with pytest.raises(LineageError, match="of 9 entries would be lost"):
+                check_start(job)
+        else:
+            check_start(job)
+
+
+def test_credentials_of_a_history_are_not_replayed(wild: tuple[str, ...], tmp_path: Path) -> None:
+    key = "ghp_" + "a1B2" * 9
+    made = [Step(n, "A", {"MEMORY.md": f"- note {n}\n- the token is {key}\n"}) for n in range(4)]
+    repository(tmp_path / "keys", made)
+    folder = f"start.folder={tmp_path / 'keys'}"
+    for kept in (False, True):
+        more = ("start.secrets=keep",) if kept else ()
+        start = prepare(surrogate(tmp_path, *wild, folder, *more)).start
+        texts = [one.text for snapshot in start.replayed for one in snapshot.entries]
+        assert len(texts) == 8 and any(key in text for text in texts) == kept

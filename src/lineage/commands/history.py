@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 NOT_SAID = "n/a"
 CONFIDENCE = 0.95
-MOST_ROWS = 1000
-"""Entries in a table, unless all are asked for."""
 SHOWN = 40
 """Characters of an entry in a table."""
 
@@ -58,9 +56,9 @@ def sentence(history: History) -> str:
 
 
 def show_history(
-    console: Console, history: History, each: bool = False, most: int | None = MOST_ROWS
+    console: Console, history: History, each: bool, most: int | None
 ) -> None:
-    """Print who wrote what and how long it lives; `each`: and what became of every entry."""
+    """Print who wrote what and how long it lives; `each`: and what became of `most` entries."""
     table = new_table()
     table.add_column("model", no_wrap=True)
     for name in ("written", "still there", "revised", "dropped", "reverted"):

@@ -57,6 +57,11 @@ def replayed(config: Config) -> tuple[Snapshot, ...]:
     return tuple(chosen if config.start.secrets == "keep" else map(_redacted, chosen))
 
 
+def as_knowledge(snapshot: Snapshot) -> Knowledge:
+    """Return what `snapshot` says as if all of it were read at once."""
+    return after(EMPTY, tuple(changes_to(EMPTY, snapshot, 0)))
+
+
 async def replay(context: Context, knowledge: Knowledge, snapshot: Snapshot) -> Knowledge:
     """Return what `snapshot` says, within the budget, as the successor of `knowledge`."""
     changes = tuple(changes_to(knowledge, snapshot, context.ids.generation))
