@@ -100,8 +100,9 @@ def changes_to(knowledge: Knowledge, snapshot: Snapshot, generation: int) -> Ite
             continue
         op = "revise" if known is not None else "add" if is_memory else "write"
         id = ids[known] if known is not None else f"{'m' if is_memory else 'd'}{knowledge.next_id}"
-        text = {"text": said.text} if is_memory else {"title": said.title, "body": said.text}
-        edit = Edit(op, id=id if known is not None else "", **text)
+        edit = Edit(op, id=id if known is not None else "", text=said.text)
+        if not is_memory:
+            edit = replace(edit, text="", title=said.title, body=said.text)
         change = _change(knowledge, edit, id, _entry(id, said, origin))
         yield change
         knowledge = change.after
