@@ -330,7 +330,9 @@ def test_credentials_of_old_commits_are_not_shown(
         assert key not in reading(capsys, "check", str(tmp_path), *more)
 
 
-def test_a_run_begins_with_a_commit_and_names_it_in_full(repo: Path, tmp_path: Path) -> None:
+def test_a_run_begins_with_a_commit_and_names_it_in_full(
+    repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     notes = repo / ".claude" / "memory"
     job = prepare(surrogate(tmp_path, f"start.folder='{notes}@main~3'", "agent.memory_budget=320"))
     full = git(repo, "rev-parse", "main~3")
@@ -341,6 +343,8 @@ def test_a_run_begins_with_a_commit_and_names_it_in_full(repo: Path, tmp_path: P
         prepare(surrogate(tmp_path, f"start.folder={notes}@{full}")).hash
         == prepare(surrogate(tmp_path, f"start.folder='{notes}@main~3'")).hash
     )
+    assert code("migrate", f"{notes}@main", str(tmp_path / "out"), "--to", "smollm2-135m@r1") == 1
+    assert "is a commit, and files that come back need a folder" in capsys.readouterr().err
     with pytest.raises(LineageError, match="has no commit 'nope'"):
         prepare(surrogate(tmp_path, f"start.folder={notes}@nope"))
 
