@@ -327,7 +327,8 @@ def test_credentials_of_old_commits_are_not_shown(
     repository(tmp_path, [Step(0, "A", {"MEMORY.md": f"- the token is {key}\n- b\n"})])
     commit(tmp_path, Step(1, "B", {"MEMORY.md": "- b\n"}))
     for more in (["--history"], ["--json"]):
-        assert key not in reading(capsys, "check", str(tmp_path), *more)
+        shown = reading(capsys, "check", str(tmp_path), *more)
+        assert key not in shown and ", none of which names a model: " in shown
 
 
 def test_a_run_begins_with_a_commit_and_names_it_in_full(

@@ -44,10 +44,11 @@ def sentence(history: History) -> str:
     models = {name for one in history.snapshots for name in one.by}
     undone = sum(life.undone for life in history.lives)
     days = [_date(history.snapshots[0].at), _date(history.end)]
+    by = f" by {_many(len(models), 'model')}" if models else ", none of which names a model"
     parts = [
         f"history: {_many(len(history.lives), 'entry', 'entries')} over "
-        f"{_many(len(history.commits), 'commit')} from {days[0]} to {days[1]} by "
-        f"{_many(len(models), 'model')}: {_half(_median(history, history.lives))}",
+        f"{_many(len(history.commits), 'commit')} from {days[0]} to {days[1]}{by}: "
+        f"{_half(_median(history, history.lives))}",
         f"{_many(undone, 'change')} {'was' if undone == 1 else 'were'} reverted",
     ]
     if not history.whole:
