@@ -56,9 +56,7 @@ def sentence(history: History) -> str:
     return "; ".join(parts)
 
 
-def show_history(
-    console: Console, history: History, each: bool, most: int | None
-) -> None:
+def show_history(console: Console, history: History, each: bool, most: int | None) -> None:
     """Print who wrote what and how long it lives; `each`: and what became of `most` entries."""
     table = new_table()
     table.add_column("model", no_wrap=True)
