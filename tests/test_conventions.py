@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lineage.core.errors import LineageError
-from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.markdown.adopted import SIDECAR, Reading
 from lineage.markdown.blocks import blocks, lines_of, without_comments
 from lineage.markdown.conventions import CONVENTIONS
@@ -540,3 +540,35 @@ def test_no_file_is_written_through_a_link(tmp_path: Path) -> None:
 def test_a_convention_that_is_none_is_named() -> None:
     with pytest.raises(LineageError, match="did you mean claude"):
         interpret({"a.md": "x"}, format="cluade")
+
+
+def test_a_second_line_about_a_file_that_says_something_else_is_a_memory() -> None:
+    index = "- [A](a.md): one\n- [[a]] asks for tabs\n- [A](a.md): one\n- [A](a.md)\n"
+    texts = {"MEMORY.md": index, "a.md": "Text.\n"}
+    found = interpret(texts)
+    assert [one.text for one in found.knowledge.memories] == ["[[a]] asks for tabs"]
+    assert [one.title for one in found.knowledge.docs] == ["A: one"]
+    gone = written(found, found.knowledge.evolve(docs=()))
+    assert gone.texts["MEMORY.md"] == "- [[a]] asks for tabs\n" and gone.texts["a.md"] is None
+
+
+def test_a_doc_with_several_first_headings_is_one_chapter() -> None:
+    body = "---\nname: pdf\n---\n# PDF\n```\n# not one\n```\nOther\n=====\nText."
+    doc = Doc("d1", "pdf", body, Origin(0, "v", ""), Origin(0, "v", ""))
+    files = converted(EMPTY.evolve(docs=(doc,), next_id=2), "codex")
+    assert not files.findings
+    chapter = files.texts["MEMORY.md"]
+    assert chapter is not None and "\n## PDF\n" in chapter and "\nOther\n-----\n" in chapter
+    assert "\n# not one\n" in chapter
+    again = interpret({path: text or "" for path, text in files.texts.items()}).knowledge
+    assert again.docs == (doc,)
+
+
+def test_a_rule_of_claude_for_some_paths_is_not_in_every_prompt() -> None:
+    rules = {
+        ".claude/rules/all.md": "Be brief.\n",
+        ".claude/rules/ts.md": '---\npaths: "**/*.ts"\n---\nUse strict.\n',
+    }
+    found = interpret(rules)
+    assert [one.text for one in found.knowledge.memories] == ["Be brief."]
+    assert [one.body.splitlines()[-1] for one in found.knowledge.docs] == ["Use strict."]

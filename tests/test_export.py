@@ -675,7 +675,7 @@ def test_check_shows_what_a_folder_holds(
 def test_check_lists_so_many_entries_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lineage.commands.export.MOST_ROWS", 3)
+    monkeypatch.setattr("lineage.commands.check.MOST_ROWS", 3)
     write(tmp_path, {"MEMORY.md": "- a\n- b\n", "x.md": "# x", "y.md": "# y"})
     assert ends("check", tmp_path) == 0
     out = capsys.readouterr().out

@@ -16,6 +16,7 @@ from rich.console import Console
 from lineage import compose
 from lineage.commands import (
     advise,
+    check,
     compact,
     compare,
     export,
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     compact.register(commands)
     provenance.register(commands, run.execute)
     export.register(commands)
+    check.register(commands)
     migrate.register(commands)
     advise.register(commands)
     suites.register(commands)

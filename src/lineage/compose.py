@@ -233,6 +233,8 @@ def identity(config: Config) -> dict[str, Any]:
     del start["allow_drop"]  # what is lost is lost by the budget
     if start["secrets"] == "redact":
         del start["secrets"]
+    if start["replays"] == "commits":
+        del start["replays"]
     if config.agent.memory_budget != AUTO:
         del wanted["agent"]["memory_share"]
     return wanted

@@ -1,4 +1,4 @@
-"""`lineage export` and `lineage check`: Knowledge as a folder of Markdown files."""
+"""`lineage export`: Knowledge as a folder of Markdown files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 
 from lineage.commands import Commands, add_command
-from lineage.commands.foretold import oddities
 from lineage.commands.runs import add_run, find_run
 from lineage.core.errors import LineageError
 from lineage.core.text import one_line, say
-from lineage.report.terminal import new_table
 
 if TYPE_CHECKING:
     from lineage.core.knowledge import Knowledge
@@ -23,10 +20,6 @@ if TYPE_CHECKING:
 
 PREFERRED = "inherit"
 """The arm whose Knowledge is exported where none is named."""
-SHOWN = 40
-"""Characters of an entry in a table."""
-MOST_ROWS = 1000
-"""Entries in a table, unless all are asked for: rich takes a millisecond for each."""
 
 EXPORT = """\
 examples:
@@ -38,20 +31,9 @@ examples:
 A folder of another agent that the run began with (start.folder) gets its own files back, of which
 only what a changed entry says is another.
 """
-CHECK = """\
-examples:
-  lineage check notes/
-  lineage check notes/ --all
-  lineage check notes/ --format claude       not as what it seems to be
-  lineage check notes/ --strict              any warning fails, and all are listed
-
-What an agent has in every prompt is a memory, what it opens on demand a doc.
-"""
-FORMAT = "read it as this kind of folder: lineage, claude, agents, cursor and so on"
-
 
 def register(commands: Commands[argparse.ArgumentParser]) -> None:
-    """Add the commands."""
+    """Add the command."""
     export = add_command(
         commands, "export", "write a run's Knowledge as a folder of Markdown", EXPORT
     )
@@ -63,16 +45,6 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     export.add_argument("--format", default="", metavar="NAME", help="of a new FOLDER; see check")
     export.add_argument("--patch", type=Path, metavar="FILE", help="what would change in FOLDER")
     export.set_defaults(command=_export)
-    check = add_command(
-        commands, "check", "show what a folder of Markdown holds as Knowledge", CHECK
-    )
-    check.add_argument("folder", type=Path, metavar="FOLDER")
-    check.add_argument(
-        "--all", action="store_true", help=f"list every entry, not the first {MOST_ROWS:,}"
-    )
-    check.add_argument("--format", default="", metavar="NAME", help=FORMAT)
-    check.add_argument("--strict", action="store_true", help="a warning is an error")
-    check.set_defaults(command=_check)
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:
@@ -182,45 +154,3 @@ def _exported(snapshots: Snapshots, arms: list[str], at: str, lineage: str) -> t
 def _is_empty(snapshots: Snapshots, id: str) -> bool:
     knowledge = snapshots.get(id)
     return knowledge is None or not (knowledge.memories or knowledge.docs)
-
-
-def _check(options: argparse.Namespace, console: Console) -> None:
-    from lineage.core.credentials import redact
-    from lineage.markdown.folder import read_folder, summary
-
-    found = read_folder(options.folder, options.format)
-    redacted = redact(found.knowledge)
-    knowledge = redacted.knowledge
-    say(console, summary(found))
-    table = new_table()
-    table.add_column("id", no_wrap=True)
-    table.add_column("memory, or title of a doc", overflow="ellipsis", no_wrap=True)
-    table.add_column("characters", justify="right", no_wrap=True)
-    table.add_column("written by", overflow="fold")
-    most = None if options.all else MOST_ROWS
-    memories = knowledge.memories[:most]
-    docs = knowledge.docs[: None if most is None else most - len(memories)]
-    for memory in memories:
-        table.add_row(*_cells(memory.id, memory.text, len(memory.text), memory.edited.version))
-    if memories and docs:
-        table.add_row()
-    for doc in docs:
-        table.add_row(*_cells(doc.id, doc.title, len(doc.body), doc.edited.version))
-    if table.row_count:
-        console.print(table)
-    shown, entries = len(memories) + len(docs), len(knowledge.memories) + len(knowledge.docs)
-    if shown < entries:
-        say(console, f"the first {shown:,} of {entries:,} entries; all of them with --all")
-    for warning in (*found.warnings, *oddities(redacted)):
-        say(console, f"warning: {one_line(warning)}")
-    counts = f"{len(knowledge.memories)} memories, {len(knowledge.docs)} docs"
-    say(console, f"{counts}, Knowledge {found.knowledge.id}")
-    if options.strict and found.warnings:
-        many = "1 warning" if len(found.warnings) == 1 else f"{len(found.warnings):,} warnings"
-        raise LineageError(f"{many} of {options.folder}: mend them, or leave out --strict")
-
-
-def _cells(id: str, text: str, characters: int, version: str) -> tuple[str, ...]:
-    line = one_line(text)
-    shown = line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
-    return escape(one_line(id)), escape(shown), f"{characters:,}", escape(one_line(version))

@@ -73,14 +73,22 @@ def document(found: Foresight, warnings: Sequence[str]) -> dict[str, Any]:
 
 
 def start_told(job: Job) -> tuple[tuple[Foresight, ...], list[str]]:
-    """Return what becomes of the folder that `job` begins with, and what is odd about it."""
-    from lineage.runs.foresee import foreseen
+    """Return what becomes of the folder that `job` begins with, and what is odd about it.
+
+    Of snapshots that are replayed those follow of which something would be lost.
+    """
+    from lineage.runs.foresee import CUT, foreseen
+    from lineage.runs.replay import as_knowledge
 
     if not job.config.start.folder:
         return (), []
     start = job.start
     taken_out = start.redacted.kinds if start.redacted.marks else {}
     found = foreseen(job.config, job.arms, start.knowledge, taken_out)
+    replaying = [arm for arm in job.arms if arm.receives.replayed]
+    for snapshot in start.replayed:
+        ones = foreseen(job.config, replaying, as_knowledge(snapshot), {})
+        found += tuple(one for one in ones if one.of(CUT))
     return found, [*start.warnings, *oddities(start.redacted)]
 
 

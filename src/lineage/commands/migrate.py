@@ -62,11 +62,17 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 def _migrate(options: argparse.Namespace, console: Console) -> None:
     from lineage.log.views.connect import connect
     from lineage.markdown.folder import read_folder
+    from lineage.markdown.history import at_commit
     from lineage.metrics import summarise_all
     from lineage.runs.folder import new_folder
     from lineage.runs.foresee import check_kept
     from lineage.runs.migrate import NAME, carry, migration
 
+    if (named := at_commit(str(options.source))) and named[0].is_dir():
+        raise LineageError(
+            f"{options.source} is a commit, and files that come back need a folder: check it out "
+            f"first, by git -C {named[0]} worktree add"
+        )
     came = read_folder(options.source)
     _check_target(options, came)
     version, *overrides = options.to

@@ -103,13 +103,17 @@ class PoisonConfig:
 class StartConfig:
     """What lineages begin with: nothing, a folder of Markdown, or a fork of another run."""
 
-    folder: str | None = key("see `lineage.markdown.folder`", default=None)
+    folder: str | None = key("or REPO@COMMIT; see `lineage.markdown.folder`", default=None)
     run: str | None = key("fork: the folder of the run", default=None)
     knowledge: str = key("fork: the id of the snapshot", default="")
     pair: Whole = key("fork: the one that goes on", "counted from 0", default=0, ge=0)
     # That the snapshot is from; the next one is the first of the fork.
     generation: Whole = key("fork: that left it", "-1: from the start", default=0, ge=-1)
     allow_drop: bool = key("folder: begin where entries of it would be lost", default=False)
+    replays: Literal["commits", "models"] = key(
+        "arm replay: snapshots evenly over commits, or over runs of commits by one model",
+        default="commits",
+    )
     secrets: Literal["redact", "keep"] = key("folder: credentials in it", default="redact")
 
 

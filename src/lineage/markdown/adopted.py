@@ -21,6 +21,7 @@ from lineage.markdown.conventions.interface import (
     Convention,
     Finding,
     Form,
+    Found,
     Line,
     Part,
     Source,
@@ -32,6 +33,8 @@ from lineage.markdown.frontmatter import ODD, plain
 
 SIDECAR = ".lineage/entries.json"
 SIDECAR_FORMAT = 1
+Seen = dict[tuple[str, str, frozenset[str]], tuple[Form, Found]]
+"""By path and text of a file, and what files there were: the form that read it, what it found."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +80,40 @@ def read_parts(texts: Texts, names: frozenset[str], format: str = "") -> Folder:
     """
     likely = recognised(texts) or [PLAIN]
     chosen = convention(format) if format else likely[0]
+    others = tuple(one.name for one in likely if one is not chosen and one is not PLAIN)
+    return replace(parts_by(chosen, texts, names, {}), others=others)
+
+
+def parts_by(
+    chosen: Convention, texts: Texts, names: frozenset[str], seen: Seen
+) -> Folder:
+    """Return `texts` as the convention `chosen` reads them, which may be others than it is of.
+
+    What was `seen` of a file is not read again, and what is read now goes there.
+    """
+
+    names = frozenset(names)  # a union with the keys of a mapping is a set
+
+    def read(form: Form, path: str) -> Found:
+        key = (path, texts[path], names)
+        if key not in seen or seen[key][0] != form:
+            seen[key] = form, form.read(path, texts[path], names)
+        return seen[key][1]
+
     layout = chosen.layout(texts)
     findings, forms = list(layout.findings), dict(layout.forms)
     lines: dict[str, list[Line]] = {}
     found = {}
     for path, form in forms.items():
         if not form.whole:
-            found[path] = form.read(path, texts[path], names)
+            found[path] = read(form, path)
             for target, listed in found[path].lines.items():
                 lines.setdefault(target, []).extend(listed)
     for path, form in forms.items():
         if isinstance(form, Whole):
             # Its title may come from an index, and what its own one says would be lost.
             forms[path] = replace(form, keeps=True) if path in lines else form
-            found[path] = forms[path].read(path, texts[path], names)
+            found[path] = read(forms[path], path)
     memories: list[Part] = []
     docs: list[Part] = []
     for path in forms:
@@ -102,8 +125,7 @@ def read_parts(texts: Texts, names: frozenset[str], format: str = "") -> Folder:
     dangling = _unclaimed(lines, forms)
     memories += [_of_line(line, texts) for line in dangling]
     docs.sort(key=lambda part: (part.source.path, part.span))
-    others = tuple(one.name for one in likely if one is not chosen and one is not PLAIN)
-    return Folder(chosen, texts, forms, (*memories, *docs), tuple(findings), others, names)
+    return Folder(chosen, texts, forms, (*memories, *docs), tuple(findings), (), names)
 
 
 def control_in(path: str, text: str) -> Finding | None:

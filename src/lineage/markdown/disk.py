@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lineage.core.errors import LineageError
 from lineage.markdown.adopted import SIDECAR
@@ -24,6 +24,7 @@ NAMES = frozenset({".cursorrules", ".clinerules"})
 """Names of such files without an end."""
 SKIPPED = frozenset({".git", Path(SIDECAR).parts[0]})
 """Folders that are not read."""
+TOO_LONG = f"is over {SIZE_LIMIT:,} bytes: split it"
 BOM = b"\xef\xbb\xbf"
 _HEADS = tuple(f"{FENCE}{end}{MARK}:".encode() for end in ("\n", "\r\n"))
 _OTHERS = {
@@ -66,11 +67,11 @@ def gather(folder: Path) -> Held:
     for path in _walk(folder, findings):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            if _may_be_memory(path) or path.is_dir():
+            if may_be_memory(name) or path.is_dir():
                 findings.append(Finding(name, _why_not_followed(path, inside)))
             continue
         names.add(name)
-        if not _may_be_memory(path):
+        if not may_be_memory(name):
             continue
         if not stat.S_ISREG(path.lstat().st_mode):
             findings.append(Finding(name, "is no regular file and not read"))
@@ -93,13 +94,17 @@ def read_text(path: Path, limit: bool = True) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(SIZE_LIMIT + 1)
-            ours = data.removeprefix(BOM).startswith(_HEADS) or not limit
-            if len(data) > SIZE_LIMIT and ours:
+            if len(data) > SIZE_LIMIT and not (limit and _too_long(data)):
                 data += file.read()
     except OSError as error:
         raise Unread(f"cannot be read: {error.strerror}") from error
-    if len(data) > SIZE_LIMIT and not ours:
-        raise Unread(f"is over {SIZE_LIMIT:,} bytes: split it")
+    return text_of(data, limit)
+
+
+def text_of(data: bytes, limit: bool = True) -> str:
+    """Return the text of a file that holds `data`. Raises Unread as `read_text` does."""
+    if limit and _too_long(data):
+        raise Unread(TOO_LONG)
     for mark, name in _OTHERS.items():
         if data.startswith(mark):
             raise Unread(f"is {name}: save it as UTF-8")
@@ -108,6 +113,12 @@ def read_text(path: Path, limit: bool = True) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise Unread("not UTF-8: save it as UTF-8", line) from error
+
+
+def may_be_memory(name: str) -> bool:
+    """Whether a file of that `name`, or path, is one that some agent may keep memory in."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES or path.name in NAMES
 
 
 def is_export(path: Path) -> bool:
@@ -143,8 +154,8 @@ def _walk(folder: Path, findings: list[Finding]) -> Iterator[Path]:
             yield Path(parent, name)
 
 
-def _may_be_memory(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES or path.name in NAMES
+def _too_long(data: bytes) -> bool:
+    return len(data) > SIZE_LIMIT and not data.removeprefix(BOM).startswith(_HEADS)
 
 
 def _why_not_followed(path: Path, inside: str) -> str:

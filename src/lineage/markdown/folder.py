@@ -66,10 +66,14 @@ def read_folder(folder: Path, format: str = "", strict: bool = False) -> Reading
     `format` is the name of the convention by which it is to be read; "" is the likeliest. With
     `strict` any finding is a LineageError, which names them all.
     """
+    return as_read(gather(folder), shown(folder), format, strict)
+
+
+def as_read(held: Held, where: str, format: str = "", strict: bool = False) -> Reading:
+    """Return what the files `held` say, as `read_folder` does; errors name `where` they are."""
     if format not in ("", OURS):
         convention(format)
-    held = gather(folder)
-    place = f"{shown(folder)}/"
+    place = f"{where}/"
     found = interpret(held.texts, place, held.names, format)
     reads = found.folder.convention if found.folder else PLAIN
     bad = [
@@ -78,7 +82,7 @@ def read_folder(folder: Path, format: str = "", strict: bool = False) -> Reading
         if Path(one.path).suffix.lower() not in SPECIAL or one.path in _read_by(reads, one.path)
     ]
     if not found.knowledge.entries and not bad and not _any_read(found, held):
-        raise LineageError(f"{shown(folder)} holds no Markdown: put {INDEX} or *.md files in it")
+        raise LineageError(f"{where} holds no Markdown: put {INDEX} or *.md files in it")
     found = replace(found, findings=(*bad, *found.findings))
     if strict and found.findings:
         raise LineageError("; ".join(spaced(f"{place}{finding}") for finding in found.findings))

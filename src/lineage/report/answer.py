@@ -23,6 +23,7 @@ RECEIVES = {
     "retrieval": "reads the raw episodes that a search finds",
     "finetune": "reads nothing, but its weights were trained on the episodes",
     "shuffled": "reads what was handed over in another world",
+    "replay": "reads the snapshots of a git history, one a generation",
     "cold": "receives nothing",
     "oracle": "reads the facts that the task asks for",
 }
@@ -37,6 +38,7 @@ INHERITING = {
     "inherit": "Inheriting memories and docs",
     "memories": "Inheriting memories",
     "docs": "Inheriting docs",
+    "replay": "Reading the snapshots of a git history",
 }
 COMPARED = ("memories", "transcript")
 """Kinds that `inherit` is compared with, where they are among the arms."""

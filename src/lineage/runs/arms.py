@@ -28,6 +28,7 @@ class Receives:
     weights: bool = False  # an adapter that was trained on the history
     borrowed: bool = False  # the Knowledge of another pair, of another world
     facts: bool = False  # the facts that the task asks for
+    replayed: bool = False  # no handoff: each generation leaves a snapshot of a git history
 
     @property
     def hands_over(self) -> bool:
@@ -43,6 +44,7 @@ RECEIVES = {
     "retrieval": Receives(retrieval=True),
     "finetune": Receives(weights=True),
     "shuffled": Receives(borrowed=True),
+    "replay": Receives(memories=True, docs=True, replayed=True),
     "cold": Receives(),
     "oracle": Receives(facts=True),
 }
@@ -157,7 +159,7 @@ def begins_with(arm: Arm, knowledge: Knowledge) -> Knowledge:
 
     Raises LineageError where it is to lack an entry that is not there.
     """
-    if not arm.receives.hands_over:
+    if not arm.receives.hands_over or arm.receives.replayed:
         return EMPTY
     known = [entry.id for entry in knowledge.entries]
     for id in arm.without:

@@ -29,6 +29,7 @@ from lineage.runs.arms import Arm, begins_with, inputs_of
 from lineage.runs.finetune import tune
 from lineage.runs.plan import Job
 from lineage.runs.poison import plant
+from lineage.runs.replay import replay
 from lineage.search import Library, make_ranker
 
 
@@ -163,7 +164,10 @@ class _Lineage:
         )
         past = (*state.past, *_past(context, plan, attempts))
         inherited, own = knowledge, past[len(state.past) :]
-        if arm.receives.hands_over:
+        if arm.receives.replayed:
+            snapshot = self.setting.job.start.replayed[generation]
+            inherited = await replay(context, knowledge, snapshot)
+        elif arm.receives.hands_over:
             used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
             told = [p.experience for p in own]
             memories = arm.receives.memories

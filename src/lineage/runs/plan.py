@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lineage import compose
@@ -13,6 +13,7 @@ from lineage.core.config_engine import OPENAI
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError, nearest
 from lineage.core.tasks import Suite, Task, World
+from lineage.markdown.history import pinned
 from lineage.models import shelf
 from lineage.models.protocol import CHARS_PER_TOKEN
 from lineage.models.versions import lookup, registry
@@ -92,10 +93,13 @@ def prepare(config: Config) -> Job:
 
     Raises LineageError where it could not work.
     """
+    if config.start.folder:
+        # By its full id: a branch goes on, and a run that is gone on with begins where it began.
+        config = replace(config, start=replace(config.start, folder=pinned(config.start.folder)))
     arms = tuple(find_arm(config, name) for name in config.arms.names)
     for arm in arms:
         donor_arm(config, arm)
-    start = start_of(config)
+    start = start_of(config, any(arm.receives.replayed for arm in arms))
     for arm in arms:
         begins_with(arm, start.knowledge)
     job = Job(config, compose.config_hash(config), arms, start, make_suite(config.suite))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lineage.core.config import Config, StartConfig
 from lineage.core.credentials import Redacted, redact
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Knowledge
+from lineage.core.lives import Snapshot
 from lineage.log.reader import knowledge_of, read_snapshots
 from lineage.markdown.folder import read_folder
+from lineage.markdown.history import at_commit, read_at
+from lineage.runs.replay import replayed
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,12 @@ class Start:
     pairs: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     redacted: Redacted = field(default_factory=lambda: Redacted(EMPTY))
+    replayed: tuple[Snapshot, ...] = ()
+    """What each generation of an arm that replays a git history leaves."""
 
 
-def start_of(config: Config) -> Start:
-    """Return where the lineages of `config` begin.
+def start_of(config: Config, replays: bool = False) -> Start:
+    """Return where the lineages of `config` begin; `replays`: with the history of the folder.
 
     Raises LineageError where a fork's run or snapshot is not there, or a folder is no Knowledge.
     """
@@ -38,7 +43,12 @@ def start_of(config: Config) -> Start:
     if start.folder and start.run:
         raise LineageError("start.folder and start.run are both set: leave one null")
     if start.folder:
-        return from_folder(Path(start.folder), start, every)
+        begun = from_folder(start.folder, start, every)
+        return replace(begun, replayed=replayed(config)) if replays else begun
+    if replays:
+        raise LineageError(
+            "arm 'replay' replays the git history of a memory folder: set start.folder=REPO@COMMIT"
+        )
     if not start.run:
         return Start(pairs=every)
     if start.generation + 1 >= len(config.schedule.versions):
@@ -63,12 +73,13 @@ def start_of(config: Config) -> Start:
     return Start(chain[0], tuple(chain[1:]), start.generation + 1, (start.pair,))
 
 
-def from_folder(folder: Path, start: StartConfig, pairs: tuple[int, ...]) -> Start:
+def from_folder(folder: str, start: StartConfig, pairs: tuple[int, ...]) -> Start:
     """Return the start with what `folder` holds, without the credentials in it unless kept.
 
-    Raises LineageError as `read_folder` does.
+    REPO@COMMIT is what it held there. Raises LineageError as `read_folder` and `read_at` do.
     """
-    found = read_folder(folder)
+    named = at_commit(folder)
+    found = read_at(*named).reading if named else read_folder(Path(folder))
     redacted = redact(found.knowledge)
     if start.secrets == "keep":
         redacted = Redacted(found.knowledge, redacted.kinds)

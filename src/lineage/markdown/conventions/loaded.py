@@ -238,8 +238,12 @@ class _Reading:
         if line and target and target != self.path:
             hook = _HOOK.sub("", line["hook"], count=1).strip()
             label = ": ".join(filter(None, (line["label"] or line["wiki"], hook)))
-            self.listed.setdefault(target, []).append(Line(self.path, self._chars(span), label))
-        elif self._is_said(said):
+            listed = self.listed.setdefault(target, [])
+            # The first is the title of the file; what another says beside it would be lost.
+            if not listed or not hook or label in (one.label for one in listed):
+                listed.append(Line(self.path, self._chars(span), label))
+                return
+        if self._is_said(said):
             self._add(said, span, lead, " ")
 
     def _add(self, said: str, span: tuple[int, int], lead: str, gap: str) -> None:

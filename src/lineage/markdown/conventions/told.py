@@ -24,6 +24,7 @@ _CLAUDE = Loaded(INDEX_TITLES | {"claude.md", "claude.local.md"}, loads=_IMPORT)
 _TOPIC = replace(
     DESCRIBED, new=(("name", "{title}"), ("description", "{title}"), ("type", "project"))
 )
+_RULE = re.compile(r"\.claude/rules/.*\.md")
 _SECTION = "§"
 
 
@@ -48,6 +49,12 @@ class Claude(Named):
                 index = str(PurePosixPath(path).with_name("MEMORY.md"))
                 sure = max(sure, 0.7 if index in texts else 0.35)
         return sure or None
+
+    def form_of(self, path: str, text: str) -> Form | None:
+        """Return as others do; a rule that is only for some `paths` is not in every prompt."""
+        if _RULE.fullmatch(path) and "paths" in head_of(text).names:
+            return DESCRIBED
+        return super().form_of(path, text)
 
     def layout(self, texts: Texts) -> Layout:
         """Return what each file is; what `CLAUDE.md` imports is in the prompt as well."""

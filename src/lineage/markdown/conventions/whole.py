@@ -124,7 +124,8 @@ class Chapters:
     def rewritten(self, text: str, part: Part, title: str, words: str) -> str:
         """Return the chapter with other words, as far from the next one as it was."""
         old, end = text[slice(*part.span)], "\r\n" if "\r\n" in text else "\n"
-        return ENDS.sub(end, words.strip("\n")) + (old[len(old.rstrip("\r\n")) :] or end)
+        words = _one_chapter(words.strip("\n"))
+        return ENDS.sub(end, words) + (old[len(old.rstrip("\r\n")) :] or end)
 
     def removed(self, text: str, part: Part) -> tuple[Span, str]:
         """Return its own characters."""
@@ -135,7 +136,18 @@ class Chapters:
         head = "" if first_heading(words) == title else f"# {_line(title)}\n\n"
         end = "\r\n" if "\r\n" in text else "\n"
         gap = "" if not text or text.endswith(end * 2) else end if text.endswith(end) else end * 2
-        return text + gap + ENDS.sub(end, f"{head}{words}\n")
+        return text + gap + ENDS.sub(end, f"{_one_chapter(head + words)}\n")
+
+
+def _one_chapter(words: str) -> str:
+    """Return `words` with no first heading but the first: another would begin a chapter."""
+    lines = lines_of(words)
+    for block in [b for b in blocks(lines) if b.kind == "heading" and b.level == 1][1:]:
+        if lines[block.first].lstrip().startswith("#"):
+            lines[block.first] = lines[block.first].replace("#", "##", 1)
+        else:  # it is underlined
+            lines[block.end - 1] = lines[block.end - 1].replace("=", "-")
+    return "".join(lines)
 
 
 def _lines(text: str) -> str:
