@@ -170,8 +170,11 @@ def test_what_kin_may_tell_is_asked_of_nobody() -> None:
 
 
 def test_a_library_grows_from_ideal_to_own() -> None:
-    shares = [sum(reads_own(number, step, 5) for number in range(8)) for step in range(5)]
-    assert shares == [0, 2, 4, 6, 8]
+    shares = [sum(reads_own(number, step, 5) for number in range(24)) for step in range(5)]
+    assert shares == [0, 6, 12, 18, 24]
+    # Balanced tasks come by turns: of each source as many are asked in an own library.
+    turns = Counter(number % len(SOURCES) for number in range(24) if reads_own(number, 1, 5))
+    assert turns == {0: 2, 1: 2, 2: 2}
     assert all(reads_own(number, 0, 1) for number in range(3))
 
 

@@ -33,7 +33,8 @@ class Dice(Random):
 
     def succeeds(self, skill: SkillConfig, name: str) -> bool:
         """Draw whether the skill `name` succeeds, and remember it."""
-        success = self.random() < getattr(skill, name)
+        chance: float = getattr(skill, name)
+        success = self.random() < chance
         self.note(skill, name, success)
         return success
 

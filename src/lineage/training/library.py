@@ -51,10 +51,12 @@ def reads_own(number: int, step: int, steps: int) -> bool:
     """Whether group `number` of a `step` reads what a version wrote, as its library grows.
 
     Of the first step's groups none does, of the last one's all do, in between a share that rises
-    evenly. Where there is one step alone, all do.
+    evenly. Where there is one step alone, all do. Groups decide in rounds, as long as there are
+    sources, so that each source is asked in libraries of both kinds.
     """
     share = Fraction(step, steps - 1) if steps > 1 else Fraction(1)
-    return int((number + 1) * share) > int(number * share)
+    turn = number // len(SOURCES)
+    return int((turn + 1) * share) > int(turn * share)
 
 
 def by_source(knowledge: Knowledge, world: World) -> dict[str, tuple[Task, ...]]:
