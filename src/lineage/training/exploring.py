@@ -144,7 +144,8 @@ def _decisive(samples: list[Sample]) -> tuple[Sample, ...]:
 
     What follows that token is no decision: a grammar writes it. A learner takes the mean over the
     tokens of a sample, and a choice is worth the sum over its tokens, so that the advantage of one
-    with fewer tokens than the longest is less by as much. Empty where they do not part.
+    with fewer tokens than the longest is less by as much: what adds up to 0 is advantage / tokens.
+    Empty where they do not part.
     """
     cut = [
         replace(one, tokens=one.tokens[:end], logprobs=one.logprobs[:end])

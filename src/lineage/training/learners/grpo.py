@@ -91,7 +91,10 @@ def learn(
     from lineage.training.learners.given import learn_given
 
     for group in batch.groups:
-        if abs(math.fsum(one.advantage for one in group)) > ZERO:
+        even = math.fsum(one.advantage for one in group)
+        # Choices are centred by their log-probabilities: see `exploring`.
+        decided = math.fsum(one.advantage / max(len(one.tokens), 1) for one in group)
+        if min(abs(even), abs(decided)) > ZERO:
             raise ValueError("the advantages of a group do not sum to zero")
     return learn_given(
         model, tokenizer, batch, method, parent, folder, loss_type="grpo", epsilon=method.clip
