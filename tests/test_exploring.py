@@ -140,6 +140,47 @@ def test_a_doc_that_answers_half_of_the_time_is_worth_opening() -> None:
     assert pulls[7, 5] > 0 > pulls[9,]
 
 
+ANSWERED = {"memory": {"none": 0.4, "d4": 0.4, "d5": 0.4}, "doc": {"d5": 0.4}, "neither": {}}
+"""What a choice earns, by what answers the task; a doc costs PRICE."""
+PRICE = 0.05
+
+
+@pytest.mark.parametrize("explores", [True, False])
+def test_a_policy_that_always_opens_learns_when_not_to(explores: bool) -> None:
+    # A table of logits, a row a source; d5 is opened all but once in 10,000 times.
+    logits = {source: {"none": 0.0, "d4": 0.0, "d5": 10.0} for source in SOURCES}
+
+    def likely(source: str) -> dict[str, float]:
+        whole = sum(math.exp(z) for z in logits[source].values())
+        return {choice: math.exp(z) / whole for choice, z in logits[source].items()}
+
+    for step in range(12):
+        draw, groups = rng("always", step), []
+        for number, source in enumerate(SOURCES * 4):
+            policy = likely(source)
+            free = draw.choices(list(policy), weights=list(policy.values()), k=5)
+            made = ["none", "d4", "d5", *free[3:]] if explores else free
+            worth = {c: ANSWERED[source].get(c, 0.0) - PRICE * (c != "none") for c in policy}
+            rollouts = (rollout(c, worth[c], explores and n < 3) for n, c in enumerate(made))
+            groups.append(group(*rollouts, number=number))
+        for samples in grpo.advantages(groups, 999, SHARES):
+            source = SOURCES[int(samples[0].rollout.split("/")[2]) % 3]
+            policy = likely(source)
+            for one in samples:
+                chosen = next(
+                    c for c, ids in TOKENS.items() if ids[: len(one.tokens)] == one.tokens
+                )
+                for choice in policy:
+                    slope = (choice == chosen) - policy[choice]
+                    logits[source][choice] += one.advantage / len(one.tokens) * slope
+    opens = {source: 1 - likely(source)["none"] for source in SOURCES}
+    assert opens["doc"] >= 0.85
+    if explores:
+        assert max(opens["memory"], opens["neither"]) <= 0.3
+    else:
+        assert min(opens["memory"], opens["neither"]) > 0.99
+
+
 def test_tasks_are_balanced_by_what_answers_them() -> None:
     kinds: Counter[str] = Counter()
     for seed in range(12):
