@@ -211,6 +211,26 @@ def test_a_first_step_is_adam_s_on_the_gradient_by_hand(
     assert (said.out, said.err) == ("", "")
 
 
+def test_choices_of_unequal_length_weigh_alike(tiny: str, tmp_path: Path) -> None:
+    # As `exploring` has them: advantage / tokens adds up to zero, advantages do not.
+    choices = (
+        sample("which", (40,), 0.5),
+        *(sample("which", (50, 51), -0.4), sample("which", (50, 52), -0.6)),
+    )
+    one = batch(tmp_path / "a", groups=(choices, GROUPS[0]))
+    (learnt,) = learn(tiny, one)
+    transformers.set_seed(7)
+    model = sft.with_adapter(transformers.AutoModelForCausalLM.from_pretrained(tiny), 4, None)
+    reader = tokenizer(tiny)
+    gains = [s.advantage * tokens_of(model, reader, s, TEMPERATURE).mean() for s in one.samples]
+    (-torch.stack(gains).mean()).backward()
+    slopes = [w.grad for w in model.parameters() if w.requires_grad]
+    norm = math.sqrt(sum(float((slope**2).sum()) for slope in slopes))
+    assert learnt.grad_norm == pytest.approx(norm, rel=1e-4)
+    with pytest.raises(LineageError, match="do not sum to zero"):
+        learn(tiny, batch(tmp_path / "b", groups=(choices[:2],)))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_steps_raise_what_was_better_and_lower_what_was_worse(
     tiny: str, tmp_path: Path, dtype: str

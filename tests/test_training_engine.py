@@ -37,7 +37,7 @@ ALIKE = {"bfloat16": 0.1, "float32": 0.001}
 other kernels. Numbers of bfloat16 are 1/256 apart; logits are about 20."""
 
 
-def small(root: Path) -> Config:
+def small(root: Path, *overrides: str) -> Config:
     """Return two steps of GRPO from the plain model, without a warm start."""
     return compose.load(
         [
@@ -45,6 +45,7 @@ def small(root: Path) -> Config:
             *("method.warm_steps=0", "method.steps=2", "method.groups=4", "method.group=4"),
             *("method.temperature=0.8", "method.most=16", "method.batch=4"),
             *(f"run.root={root}", f"run.cache={CACHE}", f"model.shelf={root / 'shelf'}"),
+            *overrides,
         ]
     )
 
@@ -98,6 +99,30 @@ def test_the_version_is_on_the_shelf_and_small(made: tuple[Path, Path | None]) -
     assert "a GPU" in record["device"] or torch.cuda.get_device_name() in record["device"]
     config = compose.load([f"model.shelf={shelf.parent}", f"schedule.versions=[{R0},{MINE}]"])
     assert config.model.versions[MINE].parent == R0
+
+
+def test_the_choice_of_a_doc_is_forced_by_the_grammar_and_told_as_the_policy_s(
+    tmp_path: Path,
+) -> None:
+    one = ("method.steps=1", "method.groups=3", "method.group=5", "method.most=30")
+    explored = ("curricula.open.explore=true", "curricula.open.tasks=balanced", *one)
+    folder = tmp_path / "explored"
+    execute(small(tmp_path, *explored), folder, Console(quiet=True))
+    table = pq.read_table(folder / "steps", partitioning="hive").to_pylist()
+    offered = {row["pair"]: row["results"] for row in table if row["kind"] == "search"}
+    opened = [row for row in table if row["kind"] == "open"]
+    assert len(opened) == 15
+    for row in opened:
+        choices = ["", *offered[row["pair"]]]
+        number = int(row["episode"][1:3])
+        if number < len(choices):
+            assert row["entry"] == choices[number]
+            assert row["completion"] == (choices[number] or prompts.NO_DOC)
+        # A forced token has the probability that the model gave it, not 1.
+        assert len(row["logprobs"]) == len(row["tokens"]) > 0
+    assert min(min(row["logprobs"]) for row in opened) < -0.1
+    (curve,) = pq.read_table(folder / "curve" / "step=000.parquet", partitioning=None).to_pylist()
+    assert curve["samples"] >= 4 and curve["grad_norm"] > 0
 
 
 def test_no_process_is_left_after_a_training(made: tuple[Path, Path | None]) -> None:

@@ -29,7 +29,7 @@ from lineage.conftree import one_line as one_line
 from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
-from lineage.core.config import IDENTITY, TRAINING, Config
+from lineage.core.config import IDENTITY, LATER_COURSES, TRAINING, Config
 from lineage.core.config_engine import ASKED, EXTRA, LATER_KEYS, LATER_SKILLS
 from lineage.core.errors import LineageError
 from lineage.core.fields import AUTO, checked
@@ -221,7 +221,7 @@ def identity(config: Config) -> dict[str, Any]:
         if name in config.arms.defined:
             used |= {*(config.arms.defined[name].versions or ())}
     if config.schedule.trained:
-        wanted |= {node: tree[node] for node in TRAINING}
+        wanted |= _of_training(tree)
         used |= set(config.schedule.trained.values())
     else:
         del wanted["schedule"]["trained"]
@@ -260,10 +260,20 @@ def _of_surrogate(surrogate: dict[str, Any]) -> Any:
     return {**surrogate, "skills": skills}
 
 
+def _of_training(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the nodes of a training, of the later keys of curricula those that say something."""
+    found = {node: tree[node] for node in TRAINING}
+    found["curricula"] = {
+        name: {k: v for k, v in course.items() if k not in LATER_COURSES or v != LATER_COURSES[k]}
+        for name, course in tree["curricula"].items()
+    }
+    return found
+
+
 def training_hash(config: Config) -> str:
     """Return the first 8 hex digits of the hash of all that decides what a training makes."""
     tree = plain(config)
-    wanted = identity(config) | {node: tree[node] for node in TRAINING}
+    wanted = identity(config) | _of_training(tree)
     wanted["model"] = _contents(tree, {config.train.parent, *_suite_versions(tree)})
     return _hash(wanted)
 

@@ -54,7 +54,9 @@ class Context:
     `docs` and `past` find docs and raw episodes. `window` is the version's context window in
     tokens (0: not known). `serving` is the engine's name of the version where it is not that of
     `ids`: an adapter that was trained on this lineage alone. A training samples at a `temperature`
-    of its own and wants the tokens of each completion.
+    of its own and wants the tokens of each completion. `forced`, for an instance of a training that
+    explores: the choice that it has at its first decision on a doc, counted from 0: to open none,
+    then the docs as the search ranks them. Beyond the last one it is free, as where it is None.
     """
 
     ids: Ids
@@ -68,6 +70,7 @@ class Context:
     window: int = 0
     serving: str = ""
     temperature: float | None = None
+    forced: int | None = None
     shelves: dict[str, tuple[tuple[Entry, ...], dict[str, Doc]]] = field(default_factory=dict)
     read: dict[str, Passages] = field(default_factory=dict)
     cuts: dict[Doc, Doc] = field(default_factory=dict)

@@ -101,6 +101,8 @@ async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
         left = [doc for doc in found if doc not in opened]
         choices = (*(doc.id for doc in left), prompts.NO_DOC)
         longest = max(context.count(choice) for choice in choices) + 1
+        if not opened:
+            choices = _left_open(choices, context.forced)
         turns = prompts.open_turns(knowledge, prompt, left, opened)
         completion, columns = await steps.ask(turns, longest, choices=choices)
         doc = next((d for d in left if d.id == completion.text), None)
@@ -114,6 +116,15 @@ async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
         opened.append(doc)
     turns = _act_turns(context, knowledge, prompt, opened)
     return Read(turns, _tokens(context, opened), _ids(opened))
+
+
+def _left_open(choices: tuple[str, ...], forced: int | None) -> tuple[str, ...]:
+    """Return the choices that an instance has: those that are offered, or the one of `forced`.
+
+    The last that is offered is to open none; see `Context`.
+    """
+    *docs, none = choices
+    return choices if forced is None or forced > len(docs) else ((none, *docs)[forced],)
 
 
 async def _native(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:

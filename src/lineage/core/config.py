@@ -152,8 +152,30 @@ class CurriculumConfig:
     drift: Share = key("that a fact changes, where the suite has that", "chance a generation")
     docs: bool = key("whether docs are written and read")
     opening: Opening = key("as agent.opening")
-    library: Literal["own", "ideal"] = key("what is read: the history's; made of the facts")
+    library: Literal["own", "ideal", "growing"] = key(
+        "what is read: the history's; made of the facts; first these, then ever more of those"
+    )
     stale: Number = key("handoff", "price of memories that contradict the world", ge=0)
+    tasks: Literal["families", "balanced"] = key(
+        "episode: as many of each family as train.probes says; by turns what a memory answers, a "
+        "doc, and neither",
+        default="families",
+    )
+    explore: bool = key("episode: see `lineage.training.exploring`", default=False)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.explore and (self.trains, self.docs, self.opening) != ("episode", True, "choice"):
+            raise wrong(
+                "curricula: explore tries each choice of a doc: it needs trains=episode, docs=true "
+                "and opening=choice"
+            )
+        if self.library == "growing" and self.generations < 2:
+            raise wrong(
+                "curricula: library=growing reads what a generation inherits: generations must be "
+                "2 or more"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=NODE)
@@ -313,6 +335,8 @@ class Config:
     run: RunConfig = key()
 
 
+LATER_COURSES = {"tasks": "families", "explore": False}
+"""Keys of a curriculum that count in no hash while they are so: as it was before they were."""
 TRAINING = ("train", "method", "curricula")
 """The nodes that decide, with those of `IDENTITY`, what a training makes."""
 APART = (*TRAINING, "log", "run", "advise")

@@ -21,6 +21,7 @@ UNKNOWN = "I do not know."
 ORDER = "Whatever is asked"
 """How a note begins that is an order; a version obeys it by its skill `obey`."""
 ASKS_FOR_DOC = "Which document do you open? Reply with its id, or none."
+NONE = "none"
 COMMON = frozenset(("what", "is", "the", "of", "a", "an", "in", "which", "for", "to", "and"))
 
 
@@ -237,6 +238,12 @@ def _compress(notes: list[str], most: int) -> str:
 def _open(skill: SkillConfig, request: Request, text: str, draw: Dice) -> str:
     asked = request.turns[-1].content
     question, none = asked.partition("\n<docs")[0].splitlines()[-1], request.choices[-1]
+    if len(request.choices) == 1:
+        # What it would not have chosen is to its skill a failure.
+        best = "" if _find(_known(text), question)[0] else _best(_block(asked, "docs"), question)
+        (chosen,) = request.choices
+        draw.note(skill, "open", chosen == (best or NONE))
+        return chosen
     if _find(_known(text), question)[0] and draw.succeeds(skill, "open"):
         return none
     if not draw.succeeds(skill, "open"):

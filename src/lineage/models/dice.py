@@ -15,6 +15,9 @@ from lineage.core.seeds import derive
 SKILLS = ("write", "edit", "open")
 """The skills that training shifts; decision 2 i + 1 is a success of skill i, 2 i a failure."""
 
+LEAST = 1e-9
+"""The chance of what a skill never does by itself, and yet was made to do."""
+
 
 class Dice(Random):
     """Draws of the thing named by `ids`; `decisions` and `logprobs` are those of `SKILLS`."""
@@ -32,6 +35,11 @@ class Dice(Random):
         """Draw whether the skill `name` succeeds, and remember it."""
         chance: float = getattr(skill, name)
         success = self.random() < chance
-        self.decisions.append(2 * SKILLS.index(name) + success)
-        self.logprobs.append(math.log(chance if success else 1.0 - chance))
+        self.note(skill, name, success)
         return success
+
+    def note(self, skill: SkillConfig, name: str, success: bool) -> None:
+        """Remember that the skill `name` succeeded or failed, drawn or not."""
+        chance: float = getattr(skill, name)
+        self.decisions.append(2 * SKILLS.index(name) + success)
+        self.logprobs.append(math.log(max(chance if success else 1.0 - chance, LEAST)))

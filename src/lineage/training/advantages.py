@@ -1,7 +1,8 @@
 """Advantages: how much each rollout is worth beside the others of its group. Pure.
 
 All completions of a rollout share its advantage, those that choose and open docs with those that
-answer. Which of them a step learns from is the algorithm's affair: see `lineage.training.learners`.
+answer, unless its group explored (`lineage.training.exploring`). Which of them a step learns from
+is the algorithm's affair: see `lineage.training.learners`.
 
 A curriculum gets of the samples of a step what its `share` says. Spreads of rewards do not compare
 between curricula: an episode is paid for one answer, right or wrong, a handoff for the mean over
@@ -23,21 +24,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from lineage.core.reward import advantages
+from lineage.training.exploring import credit_of, explored
 from lineage.training.syllabus import quotas
 from lineage.training.values import Group, Sample, Samples
 
 
 def group_advantages(group: Group) -> list[float | None]:
-    """Return the advantage of each rollout; None for one that failed."""
+    """Return the advantage of each rollout; None for one that failed.
+
+    Where the group explored it is the credit of what the rollout chose, in units of the reward.
+    """
+    if explored(group):
+        return [credit_of(group, number) for number in range(len(group.rollouts))]
     rewards = [None if one.reward is None else one.reward.total for one in group.rollouts]
     values = iter(advantages([reward for reward in rewards if reward is not None]))
     return [None if reward is None else next(values) for reward in rewards]
-
-
-def sample(group: Group, number: int, place: str, advantage: float) -> Sample:
-    """Return the completion at `place` of rollout `number`, to be learnt with `advantage`."""
-    one = group.rollouts[number].completions[place]
-    return Sample(one.prompt, one.tokens, one.logprobs, advantage, group.rollout_id(number))
 
 
 def shared_out(

@@ -45,6 +45,7 @@ WRITTEN = "signal density", "staleness"
 RANGES: dict[str, tuple[Range, Range]] = {
     "reward": (FREE, FREE),
     "memory tokens": (AMOUNT, FREE),
+    "doc tokens": (AMOUNT, FREE),
     "signal density": (AMOUNT, FREE),
 }
 """By measure: which values it can have, and its gain; all others are shares."""
@@ -121,7 +122,7 @@ async def _episodes(sampling: Sampling, course: str, place: Path, arm: str) -> V
     config, train = sampling.config, sampling.config.train
     source = worlds_only(school(config, course, held_out=True))
     probes = train.probes.same + train.probes.similar + train.probes.dissimilar
-    ideal = replace(config.curricula[course], library="ideal")
+    ideal = replace(config.curricula[course], library="ideal", explore=False)
     sampling = replace(
         sampling,
         # The same draws for both versions: nothing in their ids tells them apart.
@@ -157,7 +158,7 @@ def _acted(rollout: Rollout) -> dict[str, float]:
     attempt, opened = rollout.attempt, rollout.diagnostics.opened
     if attempt is None or attempt.score is None:
         return {}
-    found = {"score": attempt.score}
+    found = {"score": attempt.score, "doc tokens": float(attempt.doc_tokens)}
     if opened:
         found["opened rightly"] = OPENED[opened]
         kind = "needed" if opened in ("needed", "missed") else "not needed"

@@ -21,6 +21,7 @@ from lineage.agent.inputs import Inputs
 from lineage.agent.prompt import episodes_turn
 from lineage.core.config import AgentConfig, Config, CurriculumConfig
 from lineage.core.curriculum import Plan, TaskInstance, draw_probes
+from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.reward import Reward, episode_reward, handoff_reward, over_horizon
 from lineage.core.seeds import rng
@@ -34,7 +35,7 @@ from lineage.models.versions import window_of
 from lineage.search import Library, make_ranker
 from lineage.training.diagnostics import Diagnostics, diagnose, opening
 from lineage.training.histories import Source
-from lineage.training.library import ideal_library
+from lineage.training.library import balanced, ideal_library, reads_own
 from lineage.training.values import Group, Rollout
 
 
@@ -79,6 +80,7 @@ class Room(ABC):
         config, step = sampling.config, sampling.step
         self.group, self.history = group, group.history
         self.train, self.reward_weights = config.train, config.reward
+        self.step, self.steps = step, config.method.steps
         self.course: CurriculumConfig = config.curricula[group.curriculum]
         self.temperature = sampling.temperature
         self.suite = sampling.sources[group.curriculum].suite
@@ -123,7 +125,7 @@ class Room(ABC):
 
     async def roll_out(self, size: int) -> None:
         """Sample what is to be trained."""
-        rollouts = await asyncio.gather(*(self._rollout(f"a{i:02d}") for i in range(size)))
+        rollouts = await asyncio.gather(*(self._rollout(number) for number in range(size)))
         self.group = replace(self.group, rollouts=tuple(rollouts))
 
     async def reward(self) -> None:
@@ -132,9 +134,12 @@ class Room(ABC):
         judged = await asyncio.gather(*(self._judged(f"a{i:02d}", one) for i, one in rollouts))
         self.group = replace(self.group, rollouts=tuple(judged))
 
-    async def _rollout(self, prefix: str) -> Rollout:
-        recorder = Recorder(self.context.engine)
-        context = replace(self.context, engine=recorder, temperature=self.temperature)
+    async def _rollout(self, number: int) -> Rollout:
+        prefix, recorder = f"a{number:02d}", Recorder(self.context.engine)
+        forced = number if self.course.explore else None
+        context = replace(
+            self.context, engine=recorder, temperature=self.temperature, forced=forced
+        )
         made = await self._sampled(context, prefix)
         completions = recorder.completions(prefix, context.serving)
         return replace(made, completions=completions, error="; ".join(recorder.errors))
@@ -229,8 +234,12 @@ class Episodes(Room):
     async def _sampled(self, context: Context, prefix: str) -> Rollout:
         library, task_instance = self.library, self.task_instance
         attempt = await probe(context, f"{prefix}p000", Inputs(library), task_instance)
+        offered = len(context.find_docs(library, task_instance.task.prompt))
+        forced = context.forced is not None and bool(offered) and context.forced <= offered
+        # What was forced says nothing about when a version opens a doc.
         what = opening(library, attempt.opened, task_instance.task, self.plan.world)
-        return Rollout({}, library, replace(self._diagnosed(library), opened=what), attempt)
+        told = replace(self._diagnosed(library), opened="" if forced else what)
+        return Rollout({}, library, told, attempt, forced=forced)
 
     async def _judged(self, prefix: str, rollout: Rollout) -> Rollout:
         attempt = rollout.attempt
@@ -251,6 +260,14 @@ class Episodes(Room):
     @cached_property
     def task_instances(self) -> Sequence[TaskInstance]:
         """The tasks that the groups of the curriculum take turns in."""
+        if self.course.tasks == "balanced":
+            found = balanced(self.library, self.plan.world, rng("balanced", *self.ids))
+            if not found:
+                raise LineageError(
+                    f"curriculum {self.group.curriculum!r} has no task that asks for a fact: "
+                    "tasks=balanced needs a suite with hidden facts"
+                )
+            return found
         return draw_probes(self.suite, self._open_plan(), self.train.probes, *self.ids)
 
     @property
@@ -258,16 +275,23 @@ class Episodes(Room):
         """The task of this group: groups walk through the families."""
         return self.task_instances[self.group.turn % len(self.task_instances)]
 
+    @property
+    def own(self) -> bool:
+        """Whether an episode reads what a version wrote, not what is made of the facts."""
+        if self.course.library == "growing":
+            return reads_own(self.group.number, self.step, self.steps)
+        return self.course.library == "own"
+
     @cached_property
     def library(self) -> Knowledge:
         """What an episode may read."""
-        if self.course.library == "own":
+        if self.own:
             return self.history.knowledge
         return ideal_library(self.plan.world, self.train.parent, rng("library", *self.ids))
 
     def _open_plan(self) -> Plan:
         """Return the plan with everything in the library counted as met."""
-        if self.course.library == "own":
+        if self.own:
             return self.plan
         world, library = self.plan.world, self.library
         texts = (*(note.text for note in library.memories), *(doc.body for doc in library.docs))

@@ -99,12 +99,28 @@ async def read_course(config: Config, course: str, folder: Path, engine: Engine)
     curriculum, horizon = config.curricula[course], config.train.horizon
     suites = (str(config.suite.get("_target_")),)
     if config.train.log is not None:
-        return read_source(Path(config.train.log), horizon, suites)
-    run = school(config, course)
-    if curriculum.trains == "episode" and curriculum.library == "ideal":
-        return worlds_only(run)
-    await live(run, folder, engine)
-    return read_source(folder, horizon, suites)
+        source = read_source(Path(config.train.log), horizon, suites)
+    else:
+        run = school(config, course)
+        if curriculum.trains == "episode" and curriculum.library == "ideal":
+            return worlds_only(run)
+        await live(run, folder, engine)
+        source = read_source(folder, horizon, suites)
+    return with_docs(source, course) if curriculum.library == "growing" else source
+
+
+def with_docs(source: Source, course: str) -> Source:
+    """Return `source` without the histories that inherited no doc: there is nothing to open.
+
+    Raises LineageError where none did.
+    """
+    found = tuple(history for history in source.histories if history.knowledge.docs)
+    if not found:
+        raise LineageError(
+            f"no generation that curriculum {course!r} learns from inherited a doc: raise "
+            f"curricula.{course}.generations or train.episodes, or set its library to ideal"
+        )
+    return replace(source, histories=found)
 
 
 async def live(config: Config, folder: Path, engine: Engine) -> None:

@@ -29,7 +29,7 @@ class Rollout:
 
     `completions` are those to be trained, by episode and step. `knowledge` is what a handoff left,
     or what an episode read; only an episode has an `attempt`. `reward` is None where it failed, and
-    as long as it is not known.
+    as long as it is not known. One that was `forced` did not choose by itself: see `exploring`.
     """
 
     completions: Mapping[str, Completion]
@@ -38,6 +38,7 @@ class Rollout:
     attempt: Attempt | None = None
     reward: Reward | None = None
     error: str = ""
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,12 @@ class Sample:
     logprobs: tuple[float, ...]
     advantage: float
     rollout: str = ""
+
+
+def sample(group: Group, number: int, place: str, advantage: float) -> Sample:
+    """Return the completion at `place` of rollout `number`, to be learnt with `advantage`."""
+    one = group.rollouts[number].completions[place]
+    return Sample(one.prompt, one.tokens, one.logprobs, advantage, group.rollout_id(number))
 
 
 Samples = tuple[tuple[Sample, ...], ...]

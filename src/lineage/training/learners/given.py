@@ -26,6 +26,8 @@ from lineage.training.values import Batch, Learnt, Sample
 
 MAX_GRAD_NORM = 1.0
 """Longer gradients are cut to it. Adam undoes a scale common to all steps, not one odd step's."""
+EVEN = 1e-6
+"""So near to zero is a sum of advantages, which are float sums themselves."""
 STATE = Path("trainer") / "optimizer.safetensors"
 REFERENCE = "ref"
 """The name by which TRL knows the adapter that the KL divergence is taken to."""
@@ -119,7 +121,8 @@ def learn_given(
     adapter. `method.beta` weighs the KL divergence to the policy of `parent`.
     """
     samples, processes = batch.samples, workers()
-    passes, size = cut(len(samples), method.batch, processes)
+    # Where advantages are not centred, a row is wanted that bears the rest: see `rows_of`.
+    passes, size = cut(len(samples) + (_rest(samples) != 0), method.batch, processes)
     total = passes * size * processes
     rows = rows_of(samples, tokenizer, total)
 
@@ -152,7 +155,7 @@ def learn_given(
             beta=method.beta * total / len(samples),
             use_vllm=False,
         ),
-        # All rows are one group to TRL: it takes off a mean, and ours is zero.
+        # All rows are one group to TRL: it takes off a mean, and that of `rows_of` is zero.
         train_dataset=Dataset.from_dict({"prompt": [""]}),
         processing_class=tokenizer,
         reward_funcs=reward,
@@ -179,13 +182,22 @@ def learn_given(
 def rows_of(samples: Sequence[Sample], tokenizer: Any, total: int) -> list[dict[str, Any]]:
     """Return `total` rows as TRL wants them: the samples, longest first, then weightless ones.
 
-    Advantages are scaled so that a mean over all rows is the mean over the samples.
+    Advantages are scaled so that a mean over all rows is the mean over the samples. Those
+    that are weightless, of which no token is learnt from, have what is left to a sum of zero.
     """
     encoded = [(tokenizer.encode(one.prompt, add_special_tokens=False), one) for one in samples]
     encoded.sort(key=lambda pair: len(pair[0]) + len(pair[1].tokens), reverse=True)
     scale, pad = total / len(samples), tokenizer.pad_token_id
     rows = [_row(ids, one.tokens, one.logprobs, one.advantage * scale, 1) for ids, one in encoded]
-    return rows + [_row([pad], [pad], [0.0], 0.0, 0)] * (total - len(samples))
+    spare = total - len(samples)
+    fill = _rest(samples) * scale / max(spare, 1)
+    return rows + [_row([pad], [pad], [0.0], fill, 0)] * spare
+
+
+def _rest(samples: Sequence[Sample]) -> float:
+    """Return what the advantages of `samples` lack to a sum of zero; 0.0 where that is rounding."""
+    rest = -math.fsum(one.advantage for one in samples)
+    return rest if abs(rest) > EVEN else 0.0
 
 
 def _row(

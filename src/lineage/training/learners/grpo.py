@@ -37,9 +37,10 @@ from typing import Any
 
 from lineage.core.config import MethodConfig
 from lineage.core.reward import EQUAL, differ
-from lineage.training.advantages import group_advantages, sample, shared_out
+from lineage.training.advantages import group_advantages, shared_out
+from lineage.training.exploring import explored, samples_of
 from lineage.training.learners.toy import climbed, gradient
-from lineage.training.values import Batch, Group, Learnt, Sample, Samples
+from lineage.training.values import Batch, Group, Learnt, Sample, Samples, sample
 
 ZERO = 1e-6
 """So near to zero must the advantages of a group sum, which are float sums themselves."""
@@ -50,14 +51,16 @@ def advantages(groups: Sequence[Group], most: int, shares: Mapping[str, float]) 
 
     A place that some rollouts lack (one compressed, another had no need to) is left out, and so are
     groups with a failed rollout or without any difference in reward. Of each curriculum come first
-    those groups, all of one size, that have its largest spread of rewards.
+    those groups, all of one size, that have its largest spread of rewards. Before them come
+    those that explored, as `lineage.training.exploring` says: what a doc costs in vain is a small
+    spread, and must be learnt as well.
     """
+    found = samples_of(groups)
     telling = sorted(
-        (group for group in groups if _spread(group) > 0),
+        (group for group in groups if not explored(group) and _spread(group) > 0),
         # Spreads that only rounding tells apart are equal: then ids decide.
         key=lambda group: (-round(_spread(group) / EQUAL), group.id),
     )
-    found: list[tuple[str, tuple[Sample, ...]]] = []
     for group in telling:
         values = [value for value in group_advantages(group) if value is not None]
         first, *others = (rollout.completions for rollout in group.rollouts)
@@ -88,7 +91,10 @@ def learn(
     from lineage.training.learners.given import learn_given
 
     for group in batch.groups:
-        if abs(math.fsum(one.advantage for one in group)) > ZERO:
+        even = math.fsum(one.advantage for one in group)
+        # Choices are centred by their log-probabilities: see `exploring`.
+        decided = math.fsum(one.advantage / max(len(one.tokens), 1) for one in group)
+        if min(abs(even), abs(decided)) > ZERO:
             raise ValueError("the advantages of a group do not sum to zero")
     return learn_given(
         model, tokenizer, batch, method, parent, folder, loss_type="grpo", epsilon=method.clip

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core.config import MethodConfig
-from lineage.training.advantages import sample, shared_out
+from lineage.training.advantages import shared_out
 from lineage.training.learners.toy import imitated, surprise
-from lineage.training.values import Batch, Group, Learnt, Sample, Samples
+from lineage.training.values import Batch, Group, Learnt, Sample, Samples, sample
 
 
 def advantages(groups: Sequence[Group], most: int, shares: Mapping[str, float]) -> Samples:
