@@ -25,7 +25,7 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import Container, DictConfig, OmegaConf, open_dict, read_write
 
 NODE = {"_target_": "hydra_plugins.lineage_fleet.FleetLauncher"}
 """hydra.launcher: how many points run at once is run.points_in_flight."""
@@ -130,7 +130,7 @@ class KeptFiles(ConfigSource):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=MOST_FILES)
-def _read(file: Path, changed: int, size: int) -> tuple[DictConfig, str | None]:
+def _read(file: Path, changed: int, size: int) -> tuple[Container, str | None]:
     """Return what `file` holds, and the package that its first lines name: `# @package _global_`.
 
     `changed` (nanoseconds) and `size` are those of the file: of another state it is read again.
