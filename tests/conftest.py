@@ -1,13 +1,16 @@
-"""Before any test imports anything: no model hub, Ray on the loopback interface, and matplotlib's
-files in a folder of their own. Then what several files share: how much is tried, and in what order.
+"""Before any test imports anything: no model hub, Ray on the loopback interface, matplotlib's files
+in a folder of their own, and what is compiled is kept. Then what several files share: how much is
+tried, and in what order.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,9 @@ from hypothesis import settings
 import lineage.models  # noqa: F401 - what Ray reads when it is first imported
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Each of the many processes that tests start would compile all of lineage again, most of a second.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # The workers have the folder of who started them: looking for fonts takes a second.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _matplotlib = tempfile.mkdtemp(prefix="lineage-matplotlib-")
@@ -66,6 +72,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {f"test_{name}": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look again through what is there as long as the tests are:
+    modules, and the tests themselves. That took a tenth of a composition's time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let an interpreter that ends find all of it: some libraries complain of what they do not."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

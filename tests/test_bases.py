@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gguf import GGUFWriter, TokenType
+from helpers import Late
 from tokenizers import pre_tokenizers
-from transformers import AutoTokenizer
 
 import lineage
 from lineage import compose
@@ -23,10 +23,11 @@ from lineage.models import gguf, layers
 from lineage.models.chat_template import SAMPLE, check, learnable, render, with_template
 from lineage.models.checkpoint import locate, weights_in
 from lineage.models.gguf import base_name
-from lineage.models.sft import IGNORED, encode
 from lineage.models.versions import ModelVersion, registry
 from lineage.models.vllm_arguments import changed_layers
 
+sft = Late("lineage.models.sft")
+transformers = Late("transformers")
 ADAPTERS = Path(lineage.__file__).parent / "adapters"
 R0, G0 = "smollm2-135m@r0", "gemma3-270m@g0"
 TEMPLATE = compose.load(["model=bases"]).model.versions[G0].checkpoint.chat_template
@@ -218,7 +219,7 @@ def test_what_a_checkpoint_cannot_be_is_one_line(
 
 
 def test_every_reader_of_the_folder_sees_the_template(folder: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     check(tokenizer)
     assert render(tokenizer, SAMPLE[:2], ask=True) == (
         "<s>Answer.\n\nQuestion:\nWhat is the code of it?\n\nAnswer:\n"
@@ -241,8 +242,8 @@ def test_a_template_in_place_of_the_checkpoints_own(folder: Path, tmp_path: Path
     held = CheckpointConfig("folder", str(other))
     assert locate(version(held), tmp_path).checkpoint == other
     made = locate(version(replace(held, chat_template=CHATML)), tmp_path).checkpoint
-    assert AutoTokenizer.from_pretrained(made).chat_template == CHATML
-    assert AutoTokenizer.from_pretrained(other).chat_template == "own"
+    assert transformers.AutoTokenizer.from_pretrained(made).chat_template == CHATML
+    assert transformers.AutoTokenizer.from_pretrained(other).chat_template == "own"
     (other / "tokenizer_config.json").write_text("{")
     with pytest.raises(LineageError, match=r"tokenizer_config\.json is no JSON"):
         locate(version(held), tmp_path)
@@ -259,7 +260,8 @@ def test_a_template_in_place_of_the_checkpoints_own(folder: Path, tmp_path: Path
 def test_a_template_that_fails_is_one_line(
     template: str, said: str, folder: Path, tmp_path: Path
 ) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(with_template(folder, template, tmp_path))
+    made = with_template(folder, template, tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(made)
     with pytest.raises(LineageError, match=said) as raised:
         check(tokenizer)
     assert "\n" not in str(raised.value)
@@ -269,7 +271,8 @@ def test_a_template_that_changes_what_was_said_serves_but_teaches_nothing(
     folder: Path, tmp_path: Path
 ) -> None:
     template = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}"
-    tokenizer = AutoTokenizer.from_pretrained(with_template(folder, template, tmp_path))
+    made = with_template(folder, template, tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(made)
     check(tokenizer)
     with pytest.raises(LineageError, match="changes earlier turns"):
         learnable(tokenizer, SAMPLE)
@@ -277,15 +280,16 @@ def test_a_template_that_changes_what_was_said_serves_but_teaches_nothing(
 
 @pytest.mark.parametrize("template", [CHATML, TEMPLATE])
 def test_only_what_a_model_writes_is_learnt(template: str, folder: Path, tmp_path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(with_template(folder, template, tmp_path))
+    made = with_template(folder, template, tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(made)
     end = "<|im_end|>" if template == CHATML else END
     turns = (*SAMPLE[:3], SAMPLE[1], SAMPLE[2])
     pieces = learnable(tokenizer, turns)
     assert "".join(text for text, _ in pieces) == render(tokenizer, turns, ask=False)
     answer = f"{SAMPLE[2].content}{end}"
     assert [text for text, learnt in pieces if learnt] == [answer, answer]
-    encoded = encode(tokenizer, turns)
-    learnt = [one for one in encoded["labels"] if one != IGNORED]
+    encoded = sft.encode(tokenizer, turns)
+    learnt = [one for one in encoded["labels"] if one != sft.IGNORED]
     assert tokenizer.decode(learnt) == answer * 2
     assert len(encoded["labels"]) == len(encoded["input_ids"]) == len(encoded["attention_mask"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, asdict, replace
@@ -12,9 +13,13 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from hydra import compose as hydra_compose
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigLoadError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hydra_plugins.lineage_fleet import KEPT, KeptFiles
 from lineage import compose
 from lineage.agent.policies import POLICIES
 from lineage.commands.flags import with_folder
@@ -227,6 +232,42 @@ def test_values_are_set_as_hydra_sets_them(overrides: list[str]) -> None:
     assert compose.resolved(compose.composed(overrides)) == expected
     # What is kept of a choice is nobody's to change.
     assert compose.resolved(compose.composed(overrides)) == expected
+
+
+@pytest.mark.parametrize(
+    "overrides", [[], ["experiment=arms", "model=bases", "engine=surrogate", "suite=cladder"]]
+)
+def test_files_that_are_kept_make_what_hydra_makes_of_them(overrides: list[str]) -> None:
+    with compose.hydra_tree():  # not as lineage asks: Hydra reads them itself
+        expected = compose.resolved(hydra_compose("config", overrides=overrides))
+    assert compose.resolved(compose.composed_by_hydra(overrides)) == expected
+
+
+def test_a_kept_file_is_read_again_once_it_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "group").mkdir()
+    (tmp_path / "notes.md").write_text("no conf")
+    file = tmp_path / "group" / "one.yaml"
+    file.write_text("# @package _global_\n# words\nkey: {below: 1}\n")
+    source = KeptFiles("main", f"{KEPT}://{tmp_path}")
+    first = source.load_config("group/one")
+    assert first.config == {"key": {"below": 1}} and first.header == {"package": "_global_"}
+    first.config.key.below = 2
+    assert source.load_config("group/one.yaml").config == {"key": {"below": 1}}
+    file.write_text("key: {below: 3}\n")
+    again = source.load_config("group/one")
+    assert again.config == {"key": {"below": 3}} and again.header == {"package": None}
+    file.write_text("key: {below: 4}\n")
+    os.utime(file, ns=(0, 0))
+    assert source.load_config("group/one").config == {"key": {"below": 4}}
+    file.unlink()
+    with pytest.raises(ConfigLoadError, match=r"one\.yaml"):
+        source.load_config("group/one")
+    assert source.available() and source.is_group("group") and not source.is_config("group/one")
+    (tmp_path / "two.yaml").touch()
+    assert source.load_config("two").config == {}
+    assert source.list("", None) == ["group", "two"]
+    assert source.list("", ObjectType.GROUP) == ["group"]
+    assert source.list("", ObjectType.CONFIG) == ["two"]
 
 
 def saved(folder: Path, **changes: Any) -> Path:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from lineage.core.errors import LineageError
 from lineage.core.tasks import Family, Task
 from lineage.suites.reasoning import Reasoning, answer_in
 
-pytest.importorskip("reasoning_gym")
+pytestmark = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="not installed")
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(2, 2, 2))
 SUITE = load_suite("reasoning")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
@@ -22,7 +23,7 @@ from lineage.core.tasks import Family, Observation, Suite, Task, World
 from lineage.suites import houses
 from lineage.suites.textworld import start
 
-pytest.importorskip("textworld")
+pytestmark = pytest.mark.skipif(find_spec("textworld") is None, reason="not installed")
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
 SUITE = load_suite("textworld")

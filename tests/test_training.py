@@ -302,6 +302,10 @@ def test_opening_is_right_where_a_doc_alone_holds_the_answer() -> None:
     assert opening(both, ["d2"], task, world) == "vain"
     assert opening(both, [], task, world) == "spared"
     assert opening(EMPTY, [], task, world) == ""
+    # Another doc than the one that holds it.
+    other = Doc("d3", "Another doc", "It says nothing.", ORIGIN, ORIGIN)
+    assert opening(only_doc.evolve(docs=(doc, other)), ["d3"], task, world) == "missed"
+    assert opening(EMPTY.evolve(docs=(other,)), ["d3"], task, world) == "vain"
 
 
 # Whole trainings of the toy policy.

@@ -1,5 +1,5 @@
 """Plugins of Hydra: the launcher `fleet`, for all points of a sweep at once on engines that they
-share, and where files of one's own are looked for.
+share, where files of one's own are looked for, and files that are read once.
 
 Hydra looks for plugins in this package, and imports all of them whenever it composes anything: so
 nothing of lineage is imported here. What is run together is the task's own affair
@@ -11,24 +11,36 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import Container, DictConfig, OmegaConf, open_dict, read_write
 
 NODE = {"_target_": "hydra_plugins.lineage_fleet.FleetLauncher"}
 """hydra.launcher: how many points run at once is run.points_in_flight."""
 
 
 SEARCHED = "LINEAGE_SEARCHPATH"
-"""The variable with folders that are searched too (see `lineage.conftree.searched`)."""
+"""The variable with folders that are searched too (see `lineage.conftree.searched`).
+
+It is there, if empty, whenever lineage composes; another's application does not have it.
+"""
+ON_DISK, KEPT = "file://", "kept"
+"""What a path of Hydra's own way of reading a folder begins with, and the scheme of ours."""
+SUFFIX = ".yaml"
+MOST_FILES = 1024
+"""Files that are kept."""
 
 
 BASIC = "basic"
@@ -57,9 +69,80 @@ class OwnFolders(SearchPathPlugin):  # type: ignore[misc]
     """Lets the file that all is composed from lie in a conf folder of one's own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append the folders that lineage names, if it does."""
-        for folder in filter(None, os.environ.get(SEARCHED, "").split(os.pathsep)):
-            search_path.append("lineage", f"file://{folder}")
+        """Append the folders that lineage names, if it does; keep what is read of all."""
+        if SEARCHED not in os.environ:
+            return
+        for folder in filter(None, os.environ[SEARCHED].split(os.pathsep)):
+            search_path.append("lineage", ON_DISK + folder)
+        for element in search_path.get_path():
+            folder = element.path.removeprefix(ON_DISK)
+            if "://" not in folder:
+                element.path = f"{KEPT}://{folder}"
+
+
+class KeptFiles(ConfigSource):  # type: ignore[misc]
+    """A folder whose files are read and parsed again only where they have changed.
+
+    Hydra composes the same tree several times a command, and twice more for each point of a sweep;
+    two fifths of that is parsing.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        """Return what the path of such a folder begins with."""
+        return KEPT
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return what the file `config_path` holds. Raises ConfigLoadError where there is none."""
+        file = self._file(config_path)
+        try:
+            stamp = file.stat()
+        except OSError as error:
+            raise ConfigLoadError(f"Config not found : {file}") from error
+        tree, package = _read(file, stamp.st_mtime_ns, stamp.st_size)
+        header = {"package": package}
+        return ConfigResult(self.provider, self.full_path(), deepcopy(tree), header)
+
+    def is_group(self, config_path: str) -> bool:
+        """Return whether `config_path` is a folder."""
+        return Path(self.path, config_path).is_dir()
+
+    def is_config(self, config_path: str) -> bool:
+        """Return whether `config_path`, with or without its suffix, is a file."""
+        return self._file(config_path).is_file()
+
+    def available(self) -> bool:
+        """Return whether there is such a folder."""
+        return self.is_group("")
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the names of the groups and files in `config_path`, or of those of one kind."""
+        found = set()
+        for entry in Path(self.path, config_path).iterdir():
+            if entry.is_dir() and results_filter in (None, ObjectType.GROUP):
+                found.add(entry.name)
+            elif entry.suffix == SUFFIX and results_filter in (None, ObjectType.CONFIG):
+                found.add(entry.stem)
+        return sorted(found - {"__pycache__"})
+
+    def _file(self, config_path: str) -> Path:
+        return Path(self.path, config_path.removesuffix(SUFFIX) + SUFFIX)
+
+
+@lru_cache(maxsize=MOST_FILES)
+def _read(file: Path, changed: int, size: int) -> tuple[Container, str | None]:
+    """Return what `file` holds, and the package that its first lines name: `# @package _global_`.
+
+    `changed` (nanoseconds) and `size` are those of the file: of another state it is read again.
+    """
+    package = None
+    for line in file.read_text(encoding="utf-8").splitlines():
+        words = line.strip().lstrip("#").split()
+        if words and (not line.strip().startswith("#") or not words[0].startswith("@")):
+            break
+        if len(words) == 2 and words[0] == "@package":
+            package = words[1]
+    return OmegaConf.load(file), package
 
 
 class FleetLauncher(Launcher):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lineage.conftree import PRIMARY, explain
@@ -190,10 +190,11 @@ def resolved(tree: DictConfig) -> dict[str, Any]:
     """Return what Hydra composed as plain dicts, lists and scalars; raises LineageError."""
     try:
         OmegaConf.resolve(tree)
-        missing = OmegaConf.missing_keys(tree)
-        if missing:
+        found = cast(dict[str, Any], OmegaConf.to_container(tree))
+        # Plain values are looked through faster than a tree of OmegaConf.
+        if MISSING in _strings(found) and (missing := OmegaConf.missing_keys(tree)):
             raise LineageError(f"conf key {min(missing)!r} has no value: set it")
-        return cast(dict[str, Any], OmegaConf.to_container(tree))
+        return found
     except OmegaConfBaseException as error:
         raise LineageError(explain(error, tree)) from error
 

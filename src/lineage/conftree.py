@@ -37,7 +37,7 @@ SEARCHPATH = "hydra.searchpath"
 """The key of the folders that are searched after the shipped tree."""
 ON_DISK = "file://"
 SEARCHED = "LINEAGE_SEARCHPATH"
-"""The variable that tells our plugin of Hydra the same (`hydra_plugins.lineage_fleet`)."""
+"""The variable that tells our plugins of Hydra the same (`hydra_plugins.lineage_fleet`)."""
 PLUGINS = {
     "hydra/launcher": "pip install hydra-{}-launcher",
     "hydra/sweeper": "pip install hydra-{}-sweeper",

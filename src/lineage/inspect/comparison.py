@@ -46,21 +46,24 @@ SELECT arm, pair, generation, episode FROM steps
 SEMI JOIN shared USING (arm, family, pair, generation) WHERE kind = 'probe' AND score IS NOT NULL
 """
 APART = """\
-CREATE TEMP VIEW steps AS
-SELECT * REPLACE (pair::VARCHAR AS folder) FROM memory.main.steps
+CREATE TEMP TABLE steps AS
+SELECT * EXCLUDE (prompt, completion) REPLACE (pair::VARCHAR AS folder) FROM memory.main.steps
 SEMI JOIN shared USING (arm, pair, generation) WHERE phase <> 'probe'
-UNION ALL SELECT * REPLACE (pair::VARCHAR AS folder) FROM memory.main.steps
+UNION ALL
+SELECT * EXCLUDE (prompt, completion) REPLACE (pair::VARCHAR AS folder)
+FROM memory.main.steps
 SEMI JOIN answered_a USING (arm, pair, generation, episode)
 SEMI JOIN answered_b USING (arm, pair, generation, episode) WHERE phase = 'probe';
 CREATE TEMP VIEW knowledge AS
 SELECT * REPLACE (pair::VARCHAR AS folder) FROM memory.main.knowledge;
-CREATE TEMP VIEW runs AS
+CREATE TEMP TABLE runs AS
 SELECT r.* REPLACE (p.pair::VARCHAR AS folder) FROM memory.main.runs r
 CROSS JOIN (SELECT DISTINCT pair FROM shared) p;
 """
-"""Views that stand before those of the log: of what is shared alone, and each pair a run by itself.
+"""What stands before the views of the log: of what is shared alone, and each pair a run by itself.
 
-A metric of a run of one pair is what the pair has, which is what differences are made of."""
+The steps are read once for all metrics, without their texts, of which no figure here is made. A
+metric of a run of one pair is what the pair has, which is what differences are made of."""
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Annotated, ClassVar
 
@@ -24,6 +25,8 @@ from lineage.suites.words import KEYS, KINDS, NAMES, ZONES
 FREE_ATTRIBUTE = "code"
 RULE_ATTRIBUTES = ("zone", "key")
 VOCABULARY = {"zone": ZONES, "key": KEYS}
+WORLDS_KEPT = 512
+"""Worlds that need not be drawn again: shards, points of a sweep and trainings share theirs."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Codebook(Suite):
 
     def world(self, seed: int, generation: int) -> World:
         """Return the world of `seed` in `generation`: the same machines, their values drifted."""
+        return _world(self, seed, generation)
+
+    def _drawn(self, seed: int, generation: int) -> World:
         draw = rng("codebook", seed)
         kinds = draw.sample(KINDS, self.kinds)
         names = draw.sample(NAMES, self.kinds * self.machines_per_kind)
@@ -111,3 +117,8 @@ class Codebook(Suite):
             low = 10 ** (self.code_digits - 1)
             return str(draw.randrange(low, 10 * low))
         return draw.choice(VOCABULARY[attribute])
+
+
+@lru_cache(maxsize=WORLDS_KEPT)
+def _world(suite: Codebook, seed: int, generation: int) -> World:
+    return suite._drawn(seed, generation)
