@@ -65,7 +65,7 @@ def test_handoff_policies_are_those_there_are() -> None:
 
 WRONG: list[tuple[str, Any, str]] = [
     ("engine.max_failures", 0, "it must be 1 or more (failed requests in a row)"),
-    ("experiment.working_generations", 0, "it must be null or 1 or more (generations)"),
+    ("experiment.working_generations", -1, "it must be null or 0 or more (generations)"),
     ("engine.vllm.gpus", 1.5, "it must be a fraction up to 1, or a whole number (GPUs)"),
     ("engine.vllm.gpus", -1, "it must be null or 0 or more (GPUs)"),
     ("train.gpus", 0, "it must be more than 0 (GPUs)"),
@@ -144,7 +144,7 @@ def test_a_wrong_value_is_said_in_so_many_words(key: str, value: Any, must: str)
         ("arms.baseline=cld", "arms.baseline is 'cld', which is not among arms.names"),
         (
             "agent=5",
-            "conf group 'agent' takes the name of an option, not 5: choose from small, writer",
+            "conf group 'agent' takes the name of an option, not 5: choose from large, small, writer",
         ),
     ],
 )
