@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lineage import compose
 from lineage.commands import (
+    calibrate,
     compact,
     compare,
     export,
@@ -118,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     show.register(commands)
     compare.register(commands)
     gate.register(commands)
+    calibrate.register(commands)
     compact.register(commands)
     provenance.register(commands, run.execute)
     export.register(commands)

@@ -6,6 +6,7 @@ views of one run. It returns None where there is nothing to show, never an empty
 """
 
 from lineage.report.canvas import panels_svg, picture_bytes, use_cache
+from lineage.report.figures.calibration import predicted_and_real
 from lineage.report.figures.crossed import upgrade_matrix
 from lineage.report.figures.gate import opening_by_threshold
 from lineage.report.figures.memory import memory_growth, memory_turnover
@@ -25,6 +26,7 @@ __all__ = [
     "opening_by_threshold",
     "panels_svg",
     "picture_bytes",
+    "predicted_and_real",
     "retention_matrix",
     "reward_by_generation",
     "reward_by_step",
