@@ -25,6 +25,7 @@ from lineage.commands import (
     provenance,
     run,
     show,
+    simulate,
     submit,
     suites,
     sweeps,
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.register(commands)
     gate.register(commands)
     calibrate.register(commands)
+    simulate.register(commands)
     compact.register(commands)
     provenance.register(commands, run.execute)
     export.register(commands)
