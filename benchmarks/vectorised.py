@@ -20,7 +20,7 @@ from rich.table import Table
 
 from lineage import compose
 from lineage.surrogate import chunks
-from lineage.surrogate.vectorised import Setting
+from lineage.surrogate.setting import Setting
 
 MILLION, PROCESSORS = 1_000_000, 2
 

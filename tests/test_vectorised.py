@@ -16,7 +16,8 @@ from lineage.core.intervals import AMOUNT, FREE, SHARE, Interval, interval
 from lineage.surrogate import chunks
 from lineage.surrogate.chunks import Sweep, chunk_table
 from lineage.surrogate.notes import CODE, ZONE, Note, Notes, fit, restate, tokens
-from lineage.surrogate.vectorised import Setting, simulate
+from lineage.surrogate.setting import Setting
+from lineage.surrogate.vectorised import simulate
 
 ALONE = ("agent.docs=false", "arms.names=[inherit]", "arms.baseline=inherit")
 ALONE = (*ALONE, "arms.ceiling=inherit")

@@ -62,7 +62,7 @@ def _simulate(options: argparse.Namespace, console: Console) -> None:
     from lineage import compose
     from lineage.log.views.open import new_connection
     from lineage.surrogate import chunks
-    from lineage.surrogate.vectorised import Setting
+    from lineage.surrogate.setting import Setting
 
     for name in ("lineages", "workers"):
         if getattr(options, name) < 1:

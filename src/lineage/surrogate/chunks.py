@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
 from lineage.core.seeds import derive
-from lineage.surrogate.vectorised import Setting, simulate
+from lineage.surrogate.setting import Setting
+from lineage.surrogate.vectorised import simulate
 
 CHUNK = 4096
 """Lineages that are held at once: their notes stay in a processor's cache."""
