@@ -27,6 +27,7 @@ PURE = (
         "core.config",
         "core.config_agent",
         "core.config_engine",
+        "core.config_trajectory",
         "core.fields",
         "core.names",
     ),

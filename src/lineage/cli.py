@@ -30,6 +30,7 @@ from lineage.commands import (
     suites,
     sweeps,
     train,
+    trajectory,
     versions,
 )
 from lineage.commands.application import complete
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     gate.register(commands)
     calibrate.register(commands)
     simulate.register(commands)
+    trajectory.register(commands)
     compact.register(commands)
     provenance.register(commands, run.execute)
     export.register(commands)

@@ -16,6 +16,7 @@ from lineage.core.config_agent import AgentConfig as AgentConfig
 from lineage.core.config_agent import Opening as Opening
 from lineage.core.config_agent import Policy as Policy
 from lineage.core.config_engine import EngineConfig, FinetuneConfig, ModelConfig, Precision
+from lineage.core.config_trajectory import TrajectoryConfig
 from lineage.core.errors import LineageError
 from lineage.core.fields import NODE, Gpus, Number, Share, Whole, key, wrong
 from lineage.core.names import check_names, check_run_name
@@ -298,11 +299,13 @@ class Config:
     curricula: dict[str, CurriculumConfig] = key(factory=dict)
     log: LogConfig = key()
     run: RunConfig = key()
+    trajectory: TrajectoryConfig | None = key("of lineage trajectory alone", default=None)
 
 
 TRAINING = ("train", "method", "curricula")
 """The nodes that decide, with those of `IDENTITY`, what a training makes."""
-IDENTITY = tuple(node.name for node in fields(Config) if node.name not in (*TRAINING, "log", "run"))
+APART = (*TRAINING, "log", "run", "trajectory")
+IDENTITY = tuple(node.name for node in fields(Config) if node.name not in APART)
 """The nodes that decide what a run logs; of `engine`, only the kind and its own node.
 
 Of vLLM's node that is the precision, and what else is set that may change an answer: see

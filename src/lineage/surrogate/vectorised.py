@@ -43,17 +43,50 @@ class Generation:
     memory_tokens: Ints
 
 
-def simulate(setting: Setting, lineages: int, draw: Generator) -> Iterator[Generation]:
-    """Yield the generations of so many lineages, one after another."""
-    run = _Lineages(setting, lineages, draw)
+def simulate(
+    setting: Setting,
+    lineages: int,
+    draw: Generator,
+    skills: Sequence[Sequence[SkillConfig]] | None = None,
+) -> Iterator[Generation]:
+    """Yield the generations of so many lineages, one after another.
+
+    `skills`, in place of those of the setting, are several a version, as many of each: lineage i
+    has those at i modulo that number.
+    """
+    several = [(skill,) for skill in setting.skills] if skills is None else skills
+    run = _Lineages(setting, lineages, draw, several)
     for number in range(len(setting.versions)):
         yield run.generation(number)
+
+
+class _Chances:
+    """The skills of one version, by lineage; `recall` by number of notes too."""
+
+    def __init__(self, skills: Sequence[SkillConfig], lineages: int, notes: int) -> None:
+        of = np.arange(lineages) % len(skills)
+        self.infer, self.write, self.edit = (
+            np.array([getattr(skill, name) for skill in skills])[of]
+            for name in ("infer", "write", "edit")
+        )
+        self._of = of
+        self._recall = np.array([[recall(s, held) for held in range(notes + 1)] for s in skills])
+
+    def recall(self, notes: NDArray[np.intp]) -> Shares:
+        found: Shares = self._recall[self._of, notes]
+        return found
 
 
 class _Lineages:
     """The state of lineages between two generations."""
 
-    def __init__(self, setting: Setting, lineages: int, draw: Generator) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        lineages: int,
+        draw: Generator,
+        skills: Sequence[Sequence[SkillConfig]],
+    ) -> None:
         self.setting, self.draw, self.rows = setting, draw, np.arange(lineages)
         count, machines = lineages, setting.machines
         self.kinds = self._shuffled(len(KINDS), setting.kinds)
@@ -77,15 +110,12 @@ class _Lineages:
         room = most + setting.episodes
         self.notes = Notes.empty(count, room)
         self.authors = np.array(setting.authors, dtype=np.int32)
-        longest = room + 1
-        self.recall = [
-            np.array([recall(skill, notes) for notes in range(longest)]) for skill in setting.skills
-        ]
+        self.chances = [_Chances(its, count, room) for its in skills]
 
     def generation(self, number: int) -> Generation:
         """Let one generation pass: migration, work, handoff, probes."""
         setting, by = self.setting, self.setting.versions[number]
-        skill = setting.skills[by]
+        skill = self.chances[by]
         if number:
             self._drift()
             if setting.versions[number - 1] != by:
@@ -126,12 +156,12 @@ class _Lineages:
             drifts = self.draw.random(values.shape) < self.setting.drift
             values[drifts] = again(values.shape)[drifts]
 
-    def _migrate(self, skill: SkillConfig, now: int, by: int) -> None:
+    def _migrate(self, skill: _Chances, now: int, by: int) -> None:
         notes, none_used = self.notes, np.zeros(self.notes.id.shape, dtype=bool)
         if self.setting.migration == "none":
             notes.id[:] = -1
         elif self.setting.migration == "rewrite":
-            kept = self.draw.random(notes.id.shape) < skill.write
+            kept = self.draw.random(notes.id.shape) < skill.write[:, None]
             memory.restate(notes, kept, now, by)
         memory.fit(notes, none_used, self.setting.budget, self.authors)
 
@@ -184,9 +214,9 @@ class _Lineages:
         hits = whole & (notes.value == fact.value[:, None])
         share = hits.sum(axis=1) / np.maximum(whole.sum(axis=1), 1)
         by_chance = GUESS * share
-        skill = self.setting.skills[by]
+        skill = self.chances[by]
         chance = by_chance.copy()
-        for found, used in ((kin, skill.infer), (direct, self.recall[by][held])):
+        for found, used in ((kin, skill.infer), (direct, skill.recall(held))):
             some = found.any(axis=1)
             last = np.argmax(np.where(found, notes.id, -1), axis=1)
             told = some & hits[self.rows, last]
@@ -208,7 +238,7 @@ class _Lineages:
         facts: Sequence[Note],
         right: Flags,
         used: Flags,
-        skill: SkillConfig,
+        skill: _Chances,
         now: int,
         by: int,
     ) -> None:

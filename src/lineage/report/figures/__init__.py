@@ -16,6 +16,7 @@ from lineage.report.figures.scores import score_by_generation
 from lineage.report.figures.search import doc_search_reliability
 from lineage.report.figures.sweep import sweep_interactions, sweep_scores
 from lineage.report.figures.training import training_by_step
+from lineage.report.figures.trajectory import score_over_releases
 from lineage.report.figures.tree import lineage_tree
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "reward_by_generation",
     "reward_by_step",
     "score_by_generation",
+    "score_over_releases",
     "sweep_interactions",
     "sweep_scores",
     "training_by_step",
