@@ -54,7 +54,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "metrics": ("log",),
     "report": ("log", "metrics"),
     "inspect": ("log", "metrics", "report", "search"),
-    "surrogate": ("log", "models"),
+    "surrogate": ("log", "models", "suites"),
     "conftree": (),
     "compose": ("conftree", "models", "suites"),
     "runs": RUNNING,
