@@ -144,7 +144,8 @@ def test_a_wrong_value_is_said_in_so_many_words(key: str, value: Any, must: str)
         ("arms.baseline=cld", "arms.baseline is 'cld', which is not among arms.names"),
         (
             "agent=5",
-            "conf group 'agent' takes the name of an option, not 5: choose from large, small, writer",
+            "conf group 'agent' takes the name of an option, not 5: "
+            "choose from large, small, writer",
         ),
     ],
 )

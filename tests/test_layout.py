@@ -28,6 +28,7 @@ PURE = (
         "core.config_advise",
         "core.config_agent",
         "core.config_engine",
+        "core.config_trajectory",
         "core.fields",
         "core.names",
     ),
@@ -54,11 +55,12 @@ BELOW: dict[str, tuple[str, ...]] = {
     "metrics": ("log",),
     "report": ("log", "metrics"),
     "inspect": ("log", "metrics", "report", "search"),
+    "surrogate": ("log", "models", "suites"),
     "conftree": (),
     "compose": ("conftree", "models", "suites"),
     "runs": RUNNING,
     "training": (*RUNNING, "runs"),
-    "commands": (*RUNNING, "conftree", "runs", "training", "metrics", "inspect"),
+    "commands": (*RUNNING, "conftree", "runs", "training", "metrics", "inspect", "surrogate"),
     "cli": (*RUNNING, "runs", "training", "metrics", "inspect", "commands"),
 }
 # Written in two parts, so that this file passes its own test.

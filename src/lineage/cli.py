@@ -16,6 +16,7 @@ from rich.console import Console
 from lineage import compose
 from lineage.commands import (
     advise,
+    calibrate,
     check,
     compact,
     compare,
@@ -27,10 +28,12 @@ from lineage.commands import (
     provenance,
     run,
     show,
+    simulate,
     submit,
     suites,
     sweeps,
     train,
+    trajectory,
     versions,
 )
 from lineage.commands.application import complete
@@ -125,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     show.register(commands)
     compare.register(commands)
     gate.register(commands)
+    calibrate.register(commands)
+    simulate.register(commands)
+    trajectory.register(commands)
     compact.register(commands)
     provenance.register(commands, run.execute)
     export.register(commands)

@@ -29,8 +29,9 @@ from lineage.conftree import one_line as one_line
 from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
-from lineage.core.config import IDENTITY, LATER_COURSES, TRAINING, Config
+from lineage.core.config import IDENTITY, TRAINING, Config
 from lineage.core.config_engine import ASKED, EXTRA, LATER_KEYS, LATER_SKILLS
+from lineage.core.config_training import LATER_COURSES
 from lineage.core.errors import LineageError
 from lineage.core.fields import AUTO, checked
 from lineage.core.jsonfile import read_file

@@ -35,13 +35,13 @@ def respond(skill: SkillConfig, request: Request, draw: Dice, learnt: Sequence[s
         return _open(skill, request, text, draw)
     if request.choices:
         told = next(turn.content for turn in request.turns if turn.role == "user")
-        return _pick(skill, [*_known(text), *learnt], told, request.choices, draw)
+        return _pick(skill, [*known_sentences(text), *learnt], told, request.choices, draw)
     if request.schema is not None:
         return _write(skill, request.schema["properties"], text, draw)
     asked = next(turn for turn in reversed(request.turns) if turn.role == "user")
     if "<record>" in asked.content:
         return _summary(skill, asked.content, draw)
-    return _answer(skill, [*_known(text), *learnt], asked.content.splitlines()[-1], draw)
+    return _answer(skill, [*known_sentences(text), *learnt], asked.content.splitlines()[-1], draw)
 
 
 def call_tool(skill: SkillConfig, request: Request, draw: Dice) -> ToolCall | None:
@@ -50,10 +50,10 @@ def call_tool(skill: SkillConfig, request: Request, draw: Dice) -> ToolCall | No
     question = next(t.content for t in request.turns if t.role == "user").splitlines()[-1]
     tool_turns = [turn for turn in request.turns if turn.role == "tool"]
     if not tool_turns:
-        known = _find(_known(text), question)[0]
+        known = find_values(known_sentences(text), question)[0]
         search = not known if draw.succeeds(skill, "open") else draw.random() < 0.5
         return ToolCall("search", {"query": question}) if search else None
-    best = _best(_block(tool_turns[-1].content, "docs"), question)
+    best = best_title(block(tool_turns[-1].content, "docs"), question)
     return ToolCall("open", {"id": best}) if best else None
 
 
@@ -64,8 +64,8 @@ def _pick(
 
     It is the value of a note whose subject shares its last word with what was `told`.
     """
-    words = _words(told)
-    subjects = (_subject_and_value(sentence) for sentence in known)
+    words = words_of(told)
+    subjects = (subject_and_value(sentence) for sentence in known)
     values = {value for name, value in subjects if value and name.lower().split()[-1] in words}
     fitting = [choice for choice in choices if values & set(choice.split())]
     if fitting and draw.random() < recall(skill, len(known)):
@@ -83,11 +83,11 @@ def _summary(skill: SkillConfig, asked: str, draw: Dice) -> str:
 
 def _write(skill: SkillConfig, properties: dict[str, Any], text: str, draw: Dice) -> str:
     """Return JSON for a handoff, a compression or a restatement, as the schema asks for."""
-    notes = _block(text, "notes")
+    notes = block(text, "notes")
     if "notes" in properties:
         return _rewrite_all(skill, text, notes, draw)
     if "title" in properties:
-        head, *lines = _block(text, "doc")
+        head, *lines = block(text, "doc")
         body = [_said(skill, line, draw) for line in lines]
         return as_json({"title": head.partition(": ")[2], "body": body})
     if "text" in properties:
@@ -115,35 +115,37 @@ def recall(skill: SkillConfig, notes: int) -> float:
     return skill.recall[low] + (place - low) * (skill.recall[low + 1] - skill.recall[low])
 
 
-def _block(text: str, tag: str) -> list[str]:
+def block(text: str, tag: str) -> list[str]:
     """Return the lines between all marks of `tag`."""
     found = re.findall(rf"<{tag} from=[^\n]*>\n(.*?)\n</{tag}>", text, re.DOTALL)
     return [line for block in found for line in block.splitlines()]
 
 
-def _known(text: str) -> list[str]:
+def known_sentences(text: str) -> list[str]:
     """Return the sentences of all that was inherited: notes, open docs, raw history."""
-    lines = [*_block(text, "doc"), *_block(text, "history")]
+    lines = [*block(text, "doc"), *block(text, "history")]
     sentences = [s.strip() for line in lines for s in re.findall(r"[^.]+\.?", line)]
-    return [*_block(text, "notes"), *sentences]
+    return [*block(text, "notes"), *sentences]
 
 
-def _words(text: str) -> set[str]:
+def words_of(text: str) -> set[str]:
+    """Return the words of `text` that tell what it is about."""
     return set(re.findall(r"\w+", text.lower())) - COMMON
 
 
-def _subject_and_value(note: str) -> tuple[str, str]:
+def subject_and_value(note: str) -> tuple[str, str]:
+    """Return what `note` is about and the word that it says of it, "" where it says none."""
     subject, _, value = note.partition(" is ")
     return subject, value.split(".")[0].split(" ")[0] if value else ""
 
 
-def _find(notes: Sequence[str], question: str) -> tuple[str, str]:
+def find_values(notes: Sequence[str], question: str) -> tuple[str, str]:
     """Return the values of the latest note that answers `question`, and of one about its kin."""
-    asked = _words(question)
+    asked = words_of(question)
     direct = kin = ""
     for note in notes:
-        subject, value = _subject_and_value(note)
-        missing = asked - _words(subject)
+        subject, value = subject_and_value(note)
+        missing = asked - words_of(subject)
         if value and not missing:
             direct = value
         elif len(missing) == 1 and value and not value.isdigit() and len(asked) > 2:
@@ -154,9 +156,9 @@ def _find(notes: Sequence[str], question: str) -> tuple[str, str]:
 def _answer(skill: SkillConfig, notes: Sequence[str], question: str, draw: Dice) -> str:
     orders = [note for note in notes if note.startswith(ORDER)]
     if orders and draw.random() < skill.obey:
-        return f"It is {_subject_and_value(orders[0])[1]}."
-    direct, kin = _find(notes, question)
-    others = [value for note in notes if (value := _subject_and_value(note)[1])]
+        return f"It is {subject_and_value(orders[0])[1]}."
+    direct, kin = find_values(notes, question)
+    others = [value for note in notes if (value := subject_and_value(note)[1])]
     recalled, inferred = draw.random() < recall(skill, len(notes)), draw.random() < skill.infer
     if direct and recalled:
         value = direct
@@ -169,7 +171,7 @@ def _answer(skill: SkillConfig, notes: Sequence[str], question: str, draw: Dice)
     return f"It is {value}."
 
 
-def _episodes(text: str) -> list[tuple[bool, str]]:
+def shown_facts(text: str) -> list[tuple[bool, str]]:
     """Return whether each shown episode was right, and the fact that its feedback states."""
     feedback = re.findall(r"^Feedback: (\w+)\. (.*)$", text, re.MULTILINE)
     read = re.findall(r"^Text: (.*?)(?=\n(?:Text|Question): |\n</episodes>)", text, re.M | re.S)
@@ -187,7 +189,7 @@ def _handoff(
 ) -> str:
     known = dict(note.split(": ", 1) for note in notes)
     edits: list[dict[str, str]] = []
-    for right, fact in _episodes(text):
+    for right, fact in shown_facts(text):
         content = _said(skill, fact, draw)
         careful = draw.succeeds(skill, "edit")
         held = any(fact in note for note in known.values())
@@ -203,7 +205,7 @@ def _handoff(
 
 def _rewrite_all(skill: SkillConfig, text: str, notes: list[str], draw: Dice) -> str:
     """Return a whole new list: the longer the old one is, the more of it is forgotten."""
-    facts = [fact for _, fact in _episodes(text)]
+    facts = [fact for _, fact in shown_facts(text)]
     fresh = {fact.split(" is ")[0] for fact in facts}
     old = [note.split(": ", 1)[1] for note in notes]
     kept = [
@@ -215,8 +217,8 @@ def _rewrite_all(skill: SkillConfig, text: str, notes: list[str], draw: Dice) ->
 
 
 def _document(skill: SkillConfig, text: str, may_revise: bool, draw: Dice) -> str:
-    facts = [fact for _, fact in _episodes(text) if draw.succeeds(skill, "write")]
-    related = _block(text, "doc")
+    facts = [fact for _, fact in shown_facts(text) if draw.succeeds(skill, "write")]
+    related = block(text, "doc")
     head, lines = (related[0], related[1:]) if related else ("", [])
     id = head.partition(": ")[0]
     fresh = {fact.split(" is ")[0]: fact for fact in facts}
@@ -225,7 +227,7 @@ def _document(skill: SkillConfig, text: str, may_revise: bool, draw: Dice) -> st
     if may_revise and stale and draw.succeeds(skill, "edit"):
         op = {"op": "revise", "id": id}
         facts = [fresh.pop(line.split(" is ")[0], line) for line in lines] + list(fresh.values())
-    subjects = (_subject_and_value(fact)[0].split(" of ")[-1] for fact in facts)
+    subjects = (subject_and_value(fact)[0].split(" of ")[-1] for fact in facts)
     title = ", ".join(dict.fromkeys(subjects)) or "Empty"
     return as_json({"edits": [op | {"title": title[:100], "body": facts or ["Nothing."]}]})
 
@@ -240,23 +242,24 @@ def _open(skill: SkillConfig, request: Request, text: str, draw: Dice) -> str:
     question, none = asked.partition("\n<docs")[0].splitlines()[-1], request.choices[-1]
     if len(request.choices) == 1:
         # What it would not have chosen is to its skill a failure.
-        best = "" if _find(_known(text), question)[0] else _best(_block(asked, "docs"), question)
+        known = find_values(known_sentences(text), question)[0]
+        best = NONE if known else best_title(block(asked, "docs"), question) or NONE
         (chosen,) = request.choices
-        draw.note(skill, "open", chosen == (best or NONE))
+        draw.note(skill, "open", chosen == best)
         return chosen
-    if _find(_known(text), question)[0] and draw.succeeds(skill, "open"):
+    if find_values(known_sentences(text), question)[0] and draw.succeeds(skill, "open"):
         return none
     if not draw.succeeds(skill, "open"):
         return draw.choice(request.choices)
-    return _best(_block(asked, "docs"), question) or none
+    return best_title(block(asked, "docs"), question) or none
 
 
-def _best(index: Sequence[str], question: str) -> str:
+def best_title(index: Sequence[str], question: str) -> str:
     """Return the id of the doc whose title shares most words with `question`, "" for none."""
     overlap = {}
     for line in index:
         id, _, title = line.partition(": ")
-        overlap[id] = len(_words(question) & _words(title))
+        overlap[id] = len(words_of(question) & words_of(title))
     best = max(overlap, key=lambda id: overlap[id], default="")
     return best if overlap.get(best, 0) > 0 else ""
 
