@@ -28,6 +28,7 @@ PURE = (
         "core.config_advise",
         "core.config_agent",
         "core.config_engine",
+        "core.config_training",
         "core.config_trajectory",
         "core.fields",
         "core.names",
