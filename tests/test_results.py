@@ -50,7 +50,7 @@ def _summary() -> dict[str, Any]:
     versions = ("smollm2-135m@r0", "smollm2-135m@r1", "gemma3-270m@g0", "gemma3-270m@g1")
     arms = (
         *("inherit", "memories", "transcript", "shuffled", "append", "edit", "rewrite-all"),
-        *("verbatim", "rewrite", "distil", "rebuild", "cold", "oracle"),
+        *("verbatim", "rewrite", "distil", "verify", "rebuild", "cold", "oracle"),
     )
     gained = {"excludes_zero": True, "share_of_possible": 0.5, "share_reason": None}
     ground = ("signal_density", "facts_held", "staleness", "duplication")
@@ -147,6 +147,8 @@ def test_every_table_has_its_figures_and_its_sentence(name: str) -> None:
     assert {row["measure"] for row in record["rows"]} <= {*table.shown, *table.stars.values()}
     lines = [line for line in shown.splitlines() if line.startswith("|")]
     assert len(lines) > 2 and len({line.count(" | ") for line in lines}) == 1
+    found = [line.split(" | ")[len(table.down) :] for line in lines[2:]]
+    assert any(cell.strip(" |") != "n/a" for line in found for cell in line), "no figure is found"
     assert "`lineage run experiment=upgrade`" in shown.splitlines()[-1]
     for said in ("`0123456789ab`", "1970-01-02", "10.0 minutes", "float32", "2 cores", "2% of it"):
         assert said in shown.splitlines()[-1]

@@ -19,7 +19,7 @@ def _version(name: str) -> str:
     return f"smollm2-135m@{name}"
 
 
-R1, G1 = "smollm2-135m@r1", "gemma3-270m@g1"
+R1, G0, G1 = "smollm2-135m@r1", "gemma3-270m@g0", "gemma3-270m@g1"
 
 
 def _bases(experiment: str, what: str) -> tuple[Published, Published]:
@@ -65,8 +65,12 @@ def _bases(experiment: str, what: str) -> tuple[Published, Published]:
     )
 
 
-def _moved(cells: Cells, arm: str) -> str:
-    return cells.at("gain", writer=R1, reader="gemma3-270m@g0", arm=arm)
+def _moved(cells: Cells, writer: str, reader: str) -> str:
+    """Return the gains of each migration by which `reader` had the Knowledge of `writer`."""
+    return ", ".join(
+        f"{cells.at('gain', writer=writer, reader=reader, arm=arm)} by `{arm}`"
+        for arm in ("verbatim", "rewrite", "verify", "rebuild")
+    )
 
 
 def _kept(name: str, what: str, note: str, asks: str = "") -> Published:
@@ -217,13 +221,12 @@ TABLES = (
         name="release",
         experiment="release",
         rows=long.released,
-        down=("reader", "arm"),
+        down=("writer", "reader", "arm"),
         shown=tuple(RELEASED),
         says=lambda cells: (
-            "Moved from SmolLM2 to Gemma, what was learnt before is worth "
-            f"{_moved(cells, 'verbatim')} over cold as it is (`verbatim`), "
-            f"{_moved(cells, 'rewrite')} with `rewrite`, {_moved(cells, 'verify')} with `verify` "
-            f"and {_moved(cells, 'rebuild')} with `rebuild`."
+            f"Moved from SmolLM2 to Gemma as it is (`g0`), what was learnt is worth "
+            f"{_moved(cells, R1, G0)} over cold; to `g1`, which inherits it through `g0`, "
+            f"{_moved(cells, G0, G1)}."
         ),
         note="Same tasks met before the release to that reader. Retention: the gain / that of "
         "`rebuild`. Harm: of all probes solved cold, those failed. Of a lineage: tokens of the "
