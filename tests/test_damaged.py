@@ -297,7 +297,7 @@ def test_a_link_out_of_a_run_s_folder_is_not_followed(
     ("override", "words"),
     [
         ("schedule=1", "'schedule' takes the name of an option, not 1: choose from r0-r1"),
-        ("~engine=1", "takes the name of an option, not 1: choose from surrogate, vllm"),
+        ("~engine=1", "takes the name of an option, not 1: choose from openai, surrogate, vllm"),
         ("~engine", "conf key 'engine' has no value: set it"),
         ("engine.vllm.gpus=1.5", "engine.vllm.gpus is 1.5: it must be a fraction up to 1, or a"),
         ("engine.vllm.gpus=-1", "engine.vllm.gpus is -1"),
