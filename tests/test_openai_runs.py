@@ -20,11 +20,12 @@ from lineage.commands.plan import reckoned
 from lineage.commands.plan_parts import Points
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
+from lineage.log.reader import read_records, read_steps
 from lineage.models.openai_engine import OpenAIEngine
 from lineage.models.pool import ALONE, Pool, Tenant, engine_key
 from lineage.models.purse import Purse
 from lineage.runs.plan import prepare
-from lineage.runs.spending import foretold_cost, purse_of
+from lineage.runs.spending import cost_of, foretold_cost, prices_of, purse_of
 from lineage.training.run import check
 
 KEY = "sk-distinctive-0123456789-ABCDEFGHIJ"
@@ -214,8 +215,11 @@ def test_a_free_run_tells_what_a_paid_one_costs(tmp_path: Path) -> None:
         document = reckoned(points)
         (told,) = foretold_cost(job)
         run(config, tmp_path / "runs" / "paid")
-    record = json.loads((tmp_path / "runs" / "paid" / "run.json").read_text())["engine"]
-    assert document["total"]["cost"] == pytest.approx(record["usd"], rel=0.01)
+    folder = tmp_path / "runs" / "paid"
+    usd = json.loads((folder / "run.json").read_text())["engine"]["usd"]
+    assert document["total"]["cost"] == pytest.approx(usd, rel=0.01)
+    answers = (one for record in read_records(folder) for one in read_steps(folder, record.place))
+    assert cost_of(answers, prices_of(config, frozenset({OLD, NEW}))) == pytest.approx(usd)
     assert document["total"]["seconds"] is None and document["total"]["currency"] == "USD"
     assert "USD; no engine to start" in document["answer"]
     assert told.startswith(f"about {document['total']['cost']:.4g} USD by the price list (from ")

@@ -133,7 +133,8 @@ def _cost(found: Receipt) -> Sheet:
     head = ("completions", "tokens read", "tokens written", "seconds", "money")
     note = noted(
         "what is asked twice is answered once",
-        "money: by run.price_hour and run.price_million_tokens" if cost["money"] is None else "",
+        "" if cost["money"] is not None else "money: by run.price_hour, run.price_million_tokens "
+        "and the prices of versions behind an API",
     )
     return Sheet("cost of finding out", head, ((*row, f"{cost['seconds']:,.0f}", money),), note, 0)
 

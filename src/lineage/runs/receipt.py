@@ -12,9 +12,11 @@ from lineage.core.knowledge import Doc
 from lineage.core.power import SOURCE
 from lineage.core.verdict import Contrast, Kind, Verdict
 from lineage.core.worth import DROP, KEEP, REVISE
+from lineage.models.factory import behind_api
 from lineage.runs.advise import ADVISED, AS_IT_IS, LEFT_OUT, OLD, OLD_WITHOUT, WITHOUT, Looked
 from lineage.runs.evidence import Probes, scores_of
 from lineage.runs.forecast import HOUR, MILLION
+from lineage.runs.spending import cost_of, prices_of
 
 SCHEMA = 1
 SIZES = ("memory_tokens", "doc_tokens", "prompt_tokens")
@@ -194,6 +196,7 @@ def _cost(looked: Looked) -> dict[str, Any]:
         None
         if run.price_million_tokens is None
         else sum(tokens.values()) / MILLION * run.price_million_tokens,
+        _listed(looked),
     ]
     known = [part for part in parts if part is not None]
     return {
@@ -203,3 +206,10 @@ def _cost(looked: Looked) -> dict[str, Any]:
         "money": sum(known) if known else None,
         "rounds": looked.rounds,
     }
+
+
+def _listed(looked: Looked) -> float | None:
+    """Return what versions behind an API cost in USD; None where none of them has a price."""
+    job = looked.job
+    prices = prices_of(job.config, behind_api(job.config) & {*job.versions})
+    return cost_of(looked.spent.requests.values(), prices) if prices else None

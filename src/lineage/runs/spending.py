@@ -6,6 +6,7 @@ All of it is by the price list in `conf/model/`; what a provider really takes is
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -84,6 +85,15 @@ def paid(folder: Path, prices: dict[str, PriceConfig]) -> float:
     return sum(
         usd(price, tokens[name, 0], tokens[name, 1], tokens[name, 2])
         for name, price in prices.items()
+    )
+
+
+def cost_of(steps: Iterable[Step], prices: Mapping[str, PriceConfig]) -> float:
+    """Return what the answers in `steps` cost in USD, of versions that have one of `prices`."""
+    return sum(
+        usd(prices[name], step.prompt_tokens, step.completion_tokens, step.cached_tokens)
+        for step in steps
+        if (name := _asked(step)) in prices
     )
 
 
