@@ -73,9 +73,10 @@ def serve(port: int, vllm: VllmConfig, log: Path) -> subprocess.Popen[bytes]:
     profile = resolve(config.engine, gpus=False)
     checkpoint = str(located[R0].checkpoint)
     told = arguments(checkpoint, versions, vllm, profile, precision(vllm.dtype, False), False)
-    model = told.pop("model")
     command = [
-        *(str(Path(sys.executable).parent / "vllm"), "serve", model, *flags(told)),
+        # What `vllm serve` runs: that command itself asks for a package named vllm, and the build
+        # for processors has another name.
+        *(sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", *flags(told)),
         *("--lora-modules", f"{R1}={located[R1].adapter}", "--served-model-name", R0),
         # What a model's folder says of sampling is no part of a request of ours.
         *("--generation-config", "vllm", "--host", "127.0.0.1", "--port", str(port)),
