@@ -130,7 +130,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Any], 
             patch.setenv(VARIABLE, KEY)
             run(remote, root / "remote")
     finally:
-        children = psutil.Process(server.pid).children(recursive=True)
+        alive = server.poll() is None
+        children = psutil.Process(server.pid).children(recursive=True) if alive else []
         server.terminate()
         try:
             server.wait(60)

@@ -18,10 +18,12 @@ from lineage.core.errors import LineageError
 from lineage.models import vllm_extra
 from lineage.models.cluster import Cluster
 from lineage.models.factory import make_engine
+from lineage.models.profile import resolve
 from lineage.models.vllm_engine import environment
 from lineage.models.vllm_extra import CHECK, check, parsed
 
-VLLM = compose.load([]).engine.vllm
+ENGINE = compose.load([]).engine
+VLLM, PROFILE = ENGINE.vllm, resolve(ENGINE, gpus=False)
 
 
 def added(**extra: Any) -> VllmConfig:
@@ -109,7 +111,7 @@ print(json.dumps(found))
 def test_vllm_s_own_parser_decides(tmp_path: Path) -> None:
     import os
 
-    env = {**os.environ, **environment(VLLM, tmp_path, on_gpu=False)}
+    env = {**os.environ, **environment(VLLM, tmp_path, PROFILE)}
     done = subprocess.run(
         [sys.executable, "-c", ASK],
         input=json.dumps([asked for asked, _ in KNOWN]),
@@ -124,5 +126,5 @@ def test_vllm_s_own_parser_decides(tmp_path: Path) -> None:
         else:
             assert found == expected, asked
     with pytest.raises(LineageError, match="did you mean 'seed'"):
-        check(added(sed=3), environment(VLLM, tmp_path, on_gpu=False))
+        check(added(sed=3), environment(VLLM, tmp_path, PROFILE))
     assert CHECK[0] == sys.executable
