@@ -11,14 +11,14 @@ from collections.abc import Callable
 from itertools import count
 
 from lineage.core.errors import LineageError
-from lineage.models.protocol import Completion, Engine, Layer, Request, Turn
+from lineage.models.protocol import Completion, Engine, EngineLayer, Request, Turn
 
 CHECK = (Turn("user", "Say yes."),)
 """What any engine that is well can answer."""
 
 
-class Meter(Layer):
-    """A `Layer` that tells `tell` the tokens of each completion, and an `Engine` itself.
+class Meter(EngineLayer):
+    """An `EngineLayer` that tells `tell` the tokens of each completion.
 
     After `most_failures` failed requests in a row, `generate` raises LineageError for all that
     wait: a row of failures is a broken engine, none of them comes back as a completion, and a
@@ -27,11 +27,6 @@ class Meter(Layer):
 
     def __init__(self, engine: Engine, tell: Callable[[int], None], most_failures: int) -> None:
         self.engine, self.tell, self.most_failures = engine, tell, most_failures
-        # What is no request is the engine's own affair.
-        self.start, self.close, self.describe = engine.start, engine.close, engine.describe
-        self.adapt, self.serve = engine.adapt, engine.serve
-        self.weights, self.spare_gpus = engine.weights, engine.spare_gpus
-        self.faults = engine.faults
         self.failures = 0
         self.gone = ""
         self._open = 0

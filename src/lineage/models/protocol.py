@@ -190,3 +190,43 @@ class Engine(Sampler, Protocol):
     async def close(self) -> None:
         """Stop everything that `start` started; safe to call twice."""
         ...
+
+
+class EngineLayer(Layer):
+    """A `Layer` over an engine, and an `Engine` itself: what is no request is the engine's own."""
+
+    engine: Engine
+
+    async def start(self, versions: Sequence[str]) -> None:
+        """Get the engine behind ready to serve `versions`."""
+        await self.engine.start(versions)
+
+    async def adapt(
+        self, name: str, base: str, examples: Sequence[Example], folder: Path, seed: int
+    ) -> None:
+        """Train an adapter on the engine behind."""
+        await self.engine.adapt(name, base, examples, folder, seed)
+
+    async def serve(self, name: str, base: str, folder: Path) -> None:
+        """Serve what `folder` holds as version `name` on the engine behind."""
+        await self.engine.serve(name, base, folder)
+
+    def weights(self, version: str) -> Located:
+        """Return where the weights of `version` are."""
+        return self.engine.weights(version)
+
+    def spare_gpus(self) -> float:
+        """Return how many GPUs the engine behind leaves."""
+        return self.engine.spare_gpus()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the engine behind tells of itself."""
+        return self.engine.describe()
+
+    def faults(self) -> Mapping[str, int]:
+        """Return the faults of the engine behind."""
+        return self.engine.faults()
+
+    async def close(self) -> None:
+        """Stop the engine behind."""
+        await self.engine.close()

@@ -11,7 +11,7 @@ from typing import Any
 
 from lineage.core.config_engine import PriceConfig
 from lineage.core.errors import LineageError
-from lineage.models.protocol import Completion, Engine, Layer, Request
+from lineage.models.protocol import Completion, Engine, EngineLayer, Request
 
 MILLION = 1e6
 
@@ -23,8 +23,8 @@ def usd(price: PriceConfig, prompt: float, completion: float, cached: float = 0.
     return (fresh * price.prompt + cached * again + completion * price.completion) / MILLION
 
 
-class Purse(Layer):
-    """A `Layer`, and an `Engine`, over one that serves some versions for money.
+class Purse(EngineLayer):
+    """An `EngineLayer` over one that serves some versions for money.
 
     `remote` are the versions behind an API; `prices` those of them whose price is known. `spent`
     is in USD, from what an earlier process `spent` on. A request goes out where it fits in what is
@@ -43,12 +43,9 @@ class Purse(Layer):
         beyond: Mapping[str, int],
         run: str = "RUN",
     ) -> None:
-        self.engine: Engine = engine
+        self.engine = engine
         self.remote, self.prices, self.most, self.spent = remote, prices, most, spent
         self.beyond, self.run = beyond, run
-        self.start, self.close, self.faults = engine.start, engine.close, engine.faults
-        self.adapt, self.serve = engine.adapt, engine.serve
-        self.weights, self.spare_gpus = engine.weights, engine.spare_gpus
         self.gone = ""
         self._open = 0
         self._reserved = 0.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from lineage.models.protocol import Completion, Engine, Layer, Request
+from lineage.models.protocol import Completion, Engine, EngineLayer, Request
 
 
-class Remember(Layer):
-    """A `Layer` that answers what was asked before as it was then, and an `Engine` itself.
+class Remember(EngineLayer):
+    """An `EngineLayer` that answers what was asked before as it was then.
 
     Only a request that is the same in all but its id counts: version, turns, seed and all. So two
     arms with one prompt have one answer, which a batch of another make-up might else change. What
@@ -17,11 +17,6 @@ class Remember(Layer):
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        # What is no request is the engine's own affair.
-        self.start, self.close, self.describe = engine.start, engine.close, engine.describe
-        self.adapt, self.serve = engine.adapt, engine.serve
-        self.weights, self.spare_gpus = engine.weights, engine.spare_gpus
-        self.faults = engine.faults
         self.known: dict[str, asyncio.Future[Completion]] = {}
 
     async def generate(self, request: Request) -> Completion:
