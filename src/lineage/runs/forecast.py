@@ -15,13 +15,13 @@ from lineage.core.config import Config
 from lineage.core.config_engine import OPENAI, CheckpointConfig, EngineConfig
 from lineage.core.curriculum import plans
 from lineage.models.factory import behind_api
-from lineage.models.purse import usd
+from lineage.models.purse import MILLION, usd
 from lineage.models.versions import lookup, registry
 from lineage.runs.plan import Job
 
 UNITS = GENERATION, EPISODE, PROBE = ("generation", "episode", "probe")
 """What costs are told by: a migration, an episode with its share of the handoff, a probe."""
-HOUR, MILLION = 3600, 1e6
+HOUR = 3600
 
 
 @dataclass(frozen=True)

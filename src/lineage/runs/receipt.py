@@ -13,9 +13,11 @@ from lineage.core.power import SOURCE
 from lineage.core.verdict import Contrast, Kind, Verdict
 from lineage.core.worth import DROP, KEEP, REVISE
 from lineage.models.factory import behind_api
+from lineage.models.purse import MILLION
+from lineage.report.sheet import bounds
 from lineage.runs.advise import ADVISED, AS_IT_IS, LEFT_OUT, OLD, OLD_WITHOUT, WITHOUT, Looked
 from lineage.runs.evidence import Probes, scores_of
-from lineage.runs.forecast import HOUR, MILLION
+from lineage.runs.forecast import HOUR
 from lineage.runs.spending import cost_of, prices_of
 
 SCHEMA = 1
@@ -110,9 +112,7 @@ def sentence(verdict: Verdict, old: str, new: str, margin: float, confidence: fl
 
 
 def _figure(found: Interval) -> str:
-    if found.low is None or found.high is None:
-        return f"{found.mean:+.2f}"
-    return f"{found.mean:+.2f} [{found.low:.2f}, {found.high:.2f}]"
+    return bounds(asdict(found), signed=True)
 
 
 def _contrast(one: Contrast) -> dict[str, Any]:

@@ -5,7 +5,6 @@ All of it is by the price list in `conf/model/`; what a provider really takes is
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -69,31 +68,29 @@ def paid(folder: Path, prices: dict[str, PriceConfig]) -> float:
 
     Those that are only journalled count too. Attempts that failed are in no log.
     """
-    tokens: Counter[tuple[str, int]] = Counter()
+    spent = 0.0
     if any(folder.glob("done/*.json")):
         with closing(connect(folder)) as log:
             for version, *counts in log.execute(ANSWERED).fetchall():
-                tokens.update({(version, place): count for place, count in enumerate(counts)})
+                spent += usd(prices[version], *counts) if version in prices else 0.0
     for file in folder.glob("journal/*.jsonl"):
         if (folder / "done" / f"{file.stem}.json").exists():
             continue
         # A step that was held and then written is one answer.
-        for step in {one.step.step_id: one.step for one in answers_in(file)}.values():
-            if step.finish_reason != OVERLONG:
-                counts = (step.prompt_tokens, step.completion_tokens, step.cached_tokens)
-                tokens.update({(_asked(step), place): n for place, n in enumerate(counts)})
-    return sum(
-        usd(price, tokens[name, 0], tokens[name, 1], tokens[name, 2])
-        for name, price in prices.items()
-    )
+        answered = {one.step.step_id: one.step for one in answers_in(file)}
+        spent += cost_of(answered.values(), prices)
+    return spent
 
 
 def cost_of(steps: Iterable[Step], prices: Mapping[str, PriceConfig]) -> float:
-    """Return what the answers in `steps` cost in USD, of versions that have one of `prices`."""
+    """Return what the answers in `steps` cost in USD, of versions that have one of `prices`.
+
+    A prompt that was over-long was refused, and is not paid for.
+    """
     return sum(
         usd(prices[name], step.prompt_tokens, step.completion_tokens, step.cached_tokens)
         for step in steps
-        if (name := _asked(step)) in prices
+        if (name := _asked(step)) in prices and step.finish_reason != OVERLONG
     )
 
 

@@ -6,7 +6,6 @@ processes there are, nor on what was written before. Files that are there are no
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
 from lineage.core.seeds import derive
+from lineage.log.writer import parquet_bytes
 from lineage.surrogate.setting import Setting
 from lineage.surrogate.vectorised import simulate
 
@@ -97,9 +96,8 @@ def chunk_table(sweep: Sweep, number: int) -> pa.Table:
 
 
 def _write(sweep: Sweep, folder: Path, number: int) -> int:
-    table, buffer = chunk_table(sweep, number), io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    atomic_write(_file(folder, number), buffer.getvalue())
+    table = chunk_table(sweep, number)
+    atomic_write(_file(folder, number), parquet_bytes(table))
     return int(table.num_rows) // len(sweep.setting.versions)
 
 
