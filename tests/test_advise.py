@@ -295,6 +295,7 @@ def test_planted_notes_are_found(tmp_path: Path, bench: ModuleType) -> None:
     assert len(looked.left.entries) == len(found["entries"]) - len(dropped)
     page = receipt_html(found)
     assert found["verdict"]["sentence"].replace(">", "&gt;") in page and "STAND-IN" in page
+    assert page.count("<figure>") == 1 and "migrated by rewrite" in page
 
 
 def lineage(*words: str) -> int:

@@ -19,6 +19,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
     "form-action 'none'"  # fmt: skip
 """Nothing is loaded and nothing runs. Styles are inline, as the pictures' are; they load nothing
 either. `data:` is for the icon, which a browser would else ask a server for."""
+ONE_LINE = 36
+"""Characters that a cell of a table has in one line; longer ones fold."""
 
 
 def page(title: str, *parts: str) -> str:
@@ -45,14 +47,17 @@ def warned(warning: str) -> str:
 def drawn(sheet: Sheet) -> str:
     """Return `sheet` as HTML."""
     head = "".join(f"<th>{text(name)}</th>" for name in sheet.head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in sheet.rows
-    )
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in sheet.rows)
     note = f"<p><small>{text(sheet.note)}</small></p>" if sheet.note else ""
     return (
         f'<h3>{text(sheet.title)}</h3><div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>{note}"
     )
+
+
+def _cell(value: str) -> str:
+    folds = ' class="words"' if len(value) > ONE_LINE else ""
+    return f"<td{folds}>{text(value)}</td>"
 
 
 def pictured(figures: Sequence[Figure | None], prefix: str = "p") -> str:

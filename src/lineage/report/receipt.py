@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lineage.report.figures import memory_by_version
 from lineage.report.headline import banner
-from lineage.report.page import drawn, page, text, warned
+from lineage.report.page import drawn, page, pictured, text, warned
 from lineage.report.sheet import NOT_COMPUTED, Sheet, bounds, gained, noted
 
 LABEL = 60
@@ -38,11 +39,13 @@ def receipt_html(found: Receipt) -> str:
     """Return the page of a receipt: one file, all text escaped."""
     verdict = found["verdict"]
     names = (found["from"], found["to"])
+    scores = [(arm["version"], _received(arm), arm["score"]) for arm in found["arms"]]
     return page(
         f"receipt: {found['folder']}, {found['from']} to {found['to']}",
         warned(banner(found["engine"], names)),
         f'<p class="answer">{text(verdict["sentence"])}</p>',
         f"<p>{text(advice_words(found))}</p>",
+        pictured([memory_by_version(scores)]),
         *(drawn(sheet) for sheet in receipt_sheets(found)),
         f"<p><small>{text(_how(found))}</small></p>",
         f"<p><small>{text(_origin(found))}</small></p>",
@@ -61,7 +64,7 @@ def _arms(found: Receipt) -> Sheet:
     rows = tuple(
         (
             row["version"],
-            ARMS.get(row["arm"], f"migrated by {row['arm']}"),
+            _received(row),
             bounds(row["score"]) if row["score"] else NOT_COMPUTED,
             bounds(row["gain"], signed=True) if row["gain"] else NOT_COMPUTED,
             _tokens(row["memory_tokens"]),
@@ -80,27 +83,27 @@ def _entries(found: Receipt) -> Sheet:
     entries = sorted(found["entries"], key=lambda one: ORDER.index(one["advice"]))
     rows = tuple(
         (
+            one["advice"],
             one["id"],
             _cut(one["text"]),
-            one["advice"],
             one["why"],
-            ", ".join(mark for mark in MARKS if one[mark]) or "-",
-            _few(one["about"]),
             NOT_COMPUTED if one["worth"] is None else f"{one['worth']:+.2f}",
             gained(_starred(one)).strip() if one["overall"] else NOT_COMPUTED,
             f"{one['tokens']:,}",
+            ", ".join(mark for mark in MARKS if one[mark]) or "-",
+            _few(one["about"]),
         )
         for one in entries
     )
     head = (
-        *("id", "memory, or title of a doc", "advice", "why", "marks"),
-        *("tasks about it", "worth on them", "worth on all", "tokens"),
+        *("advice", "id", "memory, or title of a doc", "why"),
+        *("worth on its tasks", "worth on all", "tokens", "marks", "its tasks"),
     )
     note = noted(
         "worth: what the score loses without the entry",
         "n/a: left out only in a group, which moved nothing",
         "* beyond chance, of all entries together (Benjamini and Hochberg 1995)",
-        "few tasks are about one entry: look before you drop",
+        "its tasks: those that its words are about, few of them: look before you drop",
     )
     return Sheet("what each entry is worth", head, rows, note, left=4)
 
@@ -117,7 +120,7 @@ def _starred(one: Mapping[str, Any]) -> dict[str, Any]:
 def _price(found: Receipt) -> Sheet:
     price = found["price"]
     rows = tuple(
-        (when, ARMS.get(row["arm"], f"migrated by {row['arm']}"))
+        (when, _received(row))
         + tuple(_tokens(row[name]) for name in ("memory_tokens", "doc_tokens", "prompt_tokens"))
         for when, row in (("before", price["before"]), ("after", price["after"]))
     )
@@ -159,6 +162,10 @@ def _origin(found: Receipt) -> str:
         f"{machine.get('cores', NOT_COMPUTED)} cores; engine {found['engine']}; "
         f"command: {found['command'] or NOT_COMPUTED}"
     )
+
+
+def _received(row: Mapping[str, Any]) -> str:
+    return ARMS.get(row["arm"], f"migrated by {row['arm']}")
 
 
 def _tokens(value: float | None) -> str:

@@ -54,12 +54,15 @@ def origin(arguments: list[str] | None = None) -> dict[str, Any]:
     """
     known = _COMMAND.get(tuple(sys.argv)) if arguments is None else arguments
     name, *rest = known
+    program = Path(name)
+    if program.name == "__main__.py":  # asked for by python -m: the package is the command
+        program = program.parent
     commit, dirty = _checkout(Path(__file__).resolve().parents[3])
     return {
         "commit": commit,
         "dirty": dirty,
         "machine": machine(),
-        "command": shlex.join([Path(name).name, *rest]),
+        "command": shlex.join([program.name, *rest]),
     }
 
 

@@ -10,6 +10,7 @@ from lineage.report.figures.calibration import predicted_and_real
 from lineage.report.figures.crossed import upgrade_matrix
 from lineage.report.figures.gate import opening_by_threshold
 from lineage.report.figures.memory import memory_growth, memory_turnover
+from lineage.report.figures.receipt import memory_by_version
 from lineage.report.figures.retention import retention_matrix
 from lineage.report.figures.rewards import reward_by_generation, reward_by_step
 from lineage.report.figures.scores import score_by_generation
@@ -22,6 +23,7 @@ from lineage.report.figures.tree import lineage_tree
 __all__ = [
     "doc_search_reliability",
     "lineage_tree",
+    "memory_by_version",
     "memory_growth",
     "memory_turnover",
     "opening_by_threshold",
