@@ -84,17 +84,16 @@ def learn(
     """Make `method.epochs` passes over `batch`: see `lineage.training.learners.Algorithm`.
 
     Each pass is one step of the optimiser. The KL divergence is taken to the policy of `parent`.
-    Raises ValueError where the advantages of a group do not sum to zero: TRL would move them so
-    that they do.
+    Raises ValueError where the advantages of a group that has worse samples too do not sum to zero:
+    no group is so (one that explored has better ones alone).
     """
     # Imported here: TRL takes seconds to load and warns of a vLLM that is not used.
     from lineage.training.learners.given import learn_given
 
     for group in batch.groups:
         even = math.fsum(one.advantage for one in group)
-        # Choices are centred by their log-probabilities: see `exploring`.
-        decided = math.fsum(one.advantage / max(len(one.tokens), 1) for one in group)
-        if min(abs(even), abs(decided)) > ZERO:
+        worse = any(one.advantage < 0 for one in group)
+        if worse and abs(even) > ZERO:
             raise ValueError("the advantages of a group do not sum to zero")
     return learn_given(
         model, tokenizer, batch, method, parent, folder, loss_type="grpo", epsilon=method.clip
