@@ -212,7 +212,7 @@ def identity(config: Config) -> dict[str, Any]:
     tree = plain(config)
     engine = tree["engine"]
     wanted = {node: tree[node] for node in IDENTITY}
-    if tree["agent"]["opening"] != GATE:
+    if GATE not in _openings(tree):
         del wanted["agent"]["gate"]
     kind = engine["kind"]
     of_kind = {"vllm": _of_vllm, "surrogate": _of_surrogate}.get(kind)
@@ -230,8 +230,9 @@ def identity(config: Config) -> dict[str, Any]:
     wanted["model"] = _contents(tree, used)
     start = wanted["start"]
     for arm in wanted["arms"]["defined"].values():
-        if not arm["without"]:
-            del arm["without"]
+        for later in ("without", "opening"):
+            if not arm[later]:
+                del arm[later]
     del start["allow_drop"]  # what is lost is lost by the budget
     if start["secrets"] == "redact":
         del start["secrets"]
@@ -240,6 +241,13 @@ def identity(config: Config) -> dict[str, Any]:
     if config.agent.memory_budget != AUTO:
         del wanted["agent"]["memory_share"]
     return wanted
+
+
+def _openings(tree: dict[str, Any]) -> set[str]:
+    """Return the ways in which docs are opened: that of the agent, and those of single arms."""
+    arms = tree["arms"]
+    named = (arms["defined"].get(name) or {} for name in arms["names"])
+    return {tree["agent"]["opening"], *(arm.get("opening") or "" for arm in named)}
 
 
 def _of_vllm(vllm: dict[str, Any]) -> Any:
@@ -294,7 +302,7 @@ def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
     for name, version in tree["model"]["versions"].items():
         if name in used or version["digest"]:
             content = {k: v for k, v in version.items() if k not in ("digest", "price")}
-            if content["gate"] is None or tree["agent"]["opening"] != GATE:
+            if content["gate"] is None or GATE not in _openings(tree):
                 del content["gate"]
             held = version["checkpoint"].items()
             content["checkpoint"] = {k: v for k, v in held if v or k not in LATER_KEYS}

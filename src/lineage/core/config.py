@@ -59,6 +59,7 @@ class ArmConfig:
 
     receives: str = key("see `lineage.runs.arms`")
     policy: Policy | None = key("handoff policy", default=None)
+    opening: Opening | None = key("how it opens docs", default=None)
     migration: str | None = key("", default=None)
     versions: list[str] | None = key("its own schedule, as long as the run's", default=None)
     poisoned: bool = key("see PoisonConfig", default=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lineage.agent.history import Past
 from lineage.agent.inputs import NOTHING, Inputs
 from lineage.agent.migrations import check_migration
-from lineage.core.config import ArmConfig, Config, Policy
+from lineage.core.config import ArmConfig, Config, Opening, Policy
 from lineage.core.curriculum import TaskInstance
 from lineage.core.errors import LineageError, nearest
 from lineage.core.knowledge import EMPTY, Knowledge, Memory, Origin
@@ -52,7 +52,10 @@ RECEIVES = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm of a run, with all that it does not share with the others."""
+    """One arm of a run, with all that it does not share with the others.
+
+    `opening` is None where it opens docs as `agent.opening` says.
+    """
 
     name: str
     kind: str
@@ -62,11 +65,14 @@ class Arm:
     versions: tuple[str, ...]
     poisoned: bool
     without: tuple[str, ...] = ()
+    opening: Opening | None = None
 
     @property
     def record(self) -> dict[str, object]:
         """The arm as `run.json` holds it."""
-        more = {"without": list(self.without)} if self.without else {}
+        more: dict[str, object] = {"without": list(self.without)} if self.without else {}
+        if self.opening:
+            more["opening"] = self.opening
         return {
             "receives": self.kind,
             "policy": self.policy,
@@ -103,6 +109,7 @@ def find_arm(config: Config, name: str) -> Arm:
         tuple(versions),
         found.poisoned,
         tuple(found.without or ()),
+        found.opening,
     )
     check_migration(arm.migration)
     return arm

@@ -128,7 +128,12 @@ class _Lineage:
             version,
         )
         reach = arm.receives.docs or arm.receives.borrowed
-        agent = replace(config.agent, policy=arm.policy, docs=config.agent.docs and reach)
+        agent = replace(
+            config.agent,
+            policy=arm.policy,
+            docs=config.agent.docs and reach,
+            opening=arm.opening or config.agent.opening,
+        )
         own = config.model.versions.get(version)
         if own is not None and own.gate is not None:
             agent = replace(agent, gate=own.gate)

@@ -231,7 +231,8 @@ def _told(suite: Suite, task: Task, world: World) -> int:
 
 def _check_tools(job: Job) -> None:
     """Raise LineageError where a version that shall call tools has no format for it."""
-    if job.config.agent.opening != "native" or job.config.engine.kind != "vllm":
+    ways = {arm.opening or job.config.agent.opening for arm in job.arms}
+    if "native" not in ways or job.config.engine.kind != "vllm":
         return
     versions = registry(job.config.model)
     for name in job.versions:

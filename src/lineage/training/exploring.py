@@ -20,14 +20,14 @@ much as an answer elsewhere: a doc that is needed and answers half of the time w
 much harm as good (the bias that Dr. GRPO, arXiv 2503.20783, finds in that division). How much is
 made of a doc that was opened in vain is what `reward.docs` says, alone.
 
-A choice that was forced is off the policy. Each choice whose credit A is above 0 is learnt from once,
-however likely it is, with no importance weight. With A+ for those credits the gradient in the
+A choice that was forced is off the policy. Each choice whose credit A is above 0 is learnt from
+once, however likely it is, with no importance weight. With A+ for those credits the gradient in the
 choices' logits z is then
 
     d/dz(k) of sum over c of A+(c) log p(c)  =  A+(k) - p(k) x sum of A+
 
-which is 0 where p is A+ divided by its sum. A group so pulls towards what was best in it, as hard as
-something was at stake, and lets go once it is chosen: cross-entropy weighted by costs, and the
+which is 0 where p is A+ divided by its sum. A group so pulls towards what was best in it, as hard
+as something was at stake, and lets go once it is chosen: cross-entropy weighted by costs, and the
 imitation of what went better than expected (Oh et al. 2018, arXiv 1806.05635) over all choices
 instead of those that the policy happened to make. It does not vanish for what the policy never
 does, as it would with a weight of p(c) / (chance that c was forced), which makes it the vanilla
