@@ -232,7 +232,7 @@ class _Lineage:
         config = context.config
 
         def tokens(shown: Sequence[Past]) -> int:
-            return context.count(history_block(shown, config.wrong_answers))
+            return context.count(history_block(context.texts, shown, config.wrong_answers))
 
         return newest(past, config.transcript_tokens, tokens)
 

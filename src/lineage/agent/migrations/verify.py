@@ -62,7 +62,8 @@ async def _attempt(
 ) -> float | None:
     alone = EMPTY.evolve(memories=(entry,)) if isinstance(entry, Memory) else EMPTY
     opened = (context.shown(entry),) if isinstance(entry, Doc) else ()
-    turns = prompts.act_turns(alone, task.prompt, opened, instructions=context.suite.instructions)
+    instructions = context.suite.instructions
+    turns = prompts.act_turns(context.texts, alone, task.prompt, opened, instructions=instructions)
     name = f"verify-{entry.id}-{number:02d}"
     about: dict[str, Any] = {
         "entry": entry.id,
