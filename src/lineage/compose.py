@@ -241,6 +241,9 @@ def identity(config: Config) -> dict[str, Any]:
     for arm in wanted["arms"]["defined"].values():
         if not arm["without"]:
             del arm["without"]
+    del start["history"]  # what it holds counts, not where
+    if not start["history_hash"]:
+        del start["history_hash"]
     del start["allow_drop"]  # what is lost is lost by the budget
     if start["secrets"] == "redact":
         del start["secrets"]
