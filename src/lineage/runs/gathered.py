@@ -22,8 +22,6 @@ from lineage.runs.told import keep, settled
 from lineage.suites import make_suite
 
 SUITES = "its tasks cannot be read without that"
-PAIRS = ("exchanges", "asked")
-"""Fields of an episode that hold pairs of texts."""
 
 
 def gathered(config: Config, files: Sequence[Path]) -> tuple[Config, tuple[str, ...]]:
@@ -106,9 +104,19 @@ def _of_past(past: Past, session: str) -> Told:
 
 def _without_secrets(told: Told) -> Told:
     """Return `told` with a mark for each credential, without a number: those are of the folder."""
-    texts = {key: _bare(getattr(told, key)) for key in ("prompt", "answer", "feedback", "context")}
-    pairs = {key: tuple((_bare(a), _bare(b)) for a, b in getattr(told, key)) for key in PAIRS}
-    return replace(told, **texts, **pairs)
+    return replace(
+        told,
+        prompt=_bare(told.prompt),
+        answer=_bare(told.answer),
+        feedback=_bare(told.feedback),
+        context=_bare(told.context),
+        exchanges=_each_bare(told.exchanges),
+        asked=_each_bare(told.asked),
+    )
+
+
+def _each_bare(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((_bare(a), _bare(b)) for a, b in pairs)
 
 
 def _bare(text: str) -> str:
