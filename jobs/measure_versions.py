@@ -81,19 +81,19 @@ async def measure(
         return (await engine.generate(request)).text
 
     async def answer(name: str, knowledge: Knowledge, task: Task, place: int) -> None:
-        turns = prompts.act_turns(knowledge, task.prompt, knowledge.docs)
+        turns = prompts.act_turns(agent.texts, knowledge, task.prompt, knowledge.docs)
         text = await ask(name, place, turns, agent.act_tokens)
         found[name].append(suite.score(task, text))
 
     async def choose(name: str, knowledge: Knowledge, task: Task, right: str, place: int) -> None:
-        turns = prompts.open_turns(knowledge, task.prompt, knowledge.docs)
+        turns = prompts.open_turns(agent.texts, knowledge, task.prompt, knowledge.docs)
         ids = tuple(doc.id for doc in knowledge.docs)
         text = await ask(name, place, turns, CHOICE_TOKENS, choices=(*ids, prompts.NO_DOC))
         found[name].append(float(text == right))
 
     async def write(task: Task, place: int) -> None:
         experience = Experience(task.prompt, "", suite.feedback(task, world, 0.0), right=False)
-        turns = prompts.handoff_turns("edit", EMPTY, [experience], agent.wrong_answers)
+        turns = prompts.handoff_turns(agent.texts, "edit", EMPTY, [experience], agent.wrong_answers)
         schema = schemas.memory_edits(EMPTY, 1, agent)
         text = await ask("write", place, turns, agent.edit_tokens, schema=schema)
         with suppress(ValueError):
@@ -106,7 +106,7 @@ async def measure(
             Experience(task.prompt, "", suite.feedback(task, world, 0.0), right=False)
             for task in tasks
         ]
-        turns = prompts.document_turns((), told, agent.wrong_answers)
+        turns = prompts.document_turns(agent.texts, (), told, agent.wrong_answers)
         schema = schemas.doc_edits((), len(tasks), agent)
         text = await ask("file", 0, turns, agent.document_tokens, schema=schema)
         facts = [world.fact_texts(task.facts)[0].rstrip(".") for task in tasks]

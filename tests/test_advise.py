@@ -342,6 +342,8 @@ def test_a_newcomer_has_a_receipt_in_three_commands(
     )
     assert found["advice"]["drop"] == ["m4"]
     assert found["cost"]["completions"] > 0 and found["cost"]["money"] is None
+    assert {"verify", "rebuild"}.isdisjoint(row["arm"] for row in found["arms"])
+    assert "migrations verify and rebuild" in found["left_out"] and found["history"] == 0
     assert lineage("ls") == 0 and lineage("show", "runs/first") == 0
     subprocess.run(["git", "apply", "../p.patch"], cwd=notes, check=True)
     assert "Tea" not in (notes / "MEMORY.md").read_text()

@@ -19,6 +19,7 @@ from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.toolcalls import TOOLS
 from lineage.core.knowledge import EMPTY, Memory, Origin
+from lineage.core.prompts import OURS
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Completion, Request, ToolCall
@@ -103,7 +104,7 @@ def ask(name: str, version: str, number: int, **more: Any) -> Request:
         for i, (n, code) in enumerate(CODES.items())
     )
     knowledge = EMPTY.evolve(memories=memories)
-    turns = prompts.act_turns(knowledge, f"What is the code of pump {name}?")
+    turns = prompts.act_turns(OURS, knowledge, f"What is the code of pump {name}?")
     given: dict[str, Any] = {"max_tokens": 24, **more}
     return Request(f"{version}-{name}-{number}", version, turns, temperature=0.0, seed=1, **given)
 
@@ -120,9 +121,7 @@ async def _serve() -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
     async def all_of(version: str, number: int) -> list[Completion]:
-        return list(
-            await asyncio.gather(*(made.generate(ask(n, version, number)) for n in CODES))
-        )
+        return list(await asyncio.gather(*(made.generate(ask(n, version, number)) for n in CODES)))
 
     try:
         await made.start([R0, R1])

@@ -18,9 +18,9 @@ from helpers import answering, run, steps, surrogate, timeless
 from test_training import QUIET, toy
 
 from lineage import prompts
-from lineage.agent import prompt as prompt_module
 from lineage.cli import main
 from lineage.core import files as files_module
+from lineage.core import prompts as prompt_module
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.models.protocol import Completion, Request
@@ -65,7 +65,7 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget() -> None:
     """Let prompts be read anew, as a new process reads them."""
-    prompt_module.template.cache_clear()
+    prompt_module.ours.cache_clear()
 
 
 def edit(folder: Path) -> None:

@@ -21,6 +21,7 @@ from lineage import compose
 from lineage.agent import prompt as prompts
 from lineage.core.config import Config
 from lineage.core.knowledge import EMPTY
+from lineage.core.prompts import OURS
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.precision import precision
@@ -136,7 +137,7 @@ async def _ask(config: Config, adapter: Path) -> tuple[Completion, str]:
     try:
         await engine.start([R0])
         await engine.serve(MINE, R0, adapter)
-        turns = prompts.act_turns(EMPTY, "What is the code of pump Birch?")
+        turns = prompts.act_turns(OURS, EMPTY, "What is the code of pump Birch?")
         asked = Request("x", MINE, turns, 24, 0.0, 0, logprobs=True)
         return await engine.generate(asked), str(engine.located[R0].checkpoint)
     finally:

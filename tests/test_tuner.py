@@ -16,6 +16,7 @@ from lineage import compose
 from lineage.agent import prompt as prompts
 from lineage.core.config_engine import FinetuneConfig
 from lineage.core.knowledge import EMPTY
+from lineage.core.prompts import OURS
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Example, Request, Turn
@@ -41,7 +42,7 @@ def examples(names: list[str]) -> list[Example]:
     return [
         Example(
             (
-                *prompts.act_turns(EMPTY, question(name)),
+                *prompts.act_turns(OURS, EMPTY, question(name)),
                 Turn("assistant", f"The code of {name} is {CODES[name]}."),
             )
         )
@@ -53,7 +54,7 @@ async def known(engine: Any, version: str, names: list[str]) -> list[bool]:
     """Return which codes `version` knows without any note."""
 
     async def knows(name: str) -> bool:
-        turns = prompts.act_turns(EMPTY, question(name))
+        turns = prompts.act_turns(OURS, EMPTY, question(name))
         request = Request(f"{version}/{name}", version, turns, 24, 0.0, 0)
         return CODES[name] in (await engine.generate(request)).text
 

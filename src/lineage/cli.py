@@ -25,6 +25,7 @@ from lineage.commands import (
     ls,
     migrate,
     plan,
+    prompts,
     provenance,
     run,
     show,
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     check.register(commands)
     migrate.register(commands)
     advise.register(commands)
+    prompts.register(commands)
     suites.register(commands)
     train.register(commands)
     plan.register(commands)

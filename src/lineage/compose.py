@@ -36,6 +36,7 @@ from lineage.core.errors import LineageError
 from lineage.core.fields import AUTO, checked
 from lineage.core.jsonfile import read_file
 from lineage.core.names import SAFE
+from lineage.core.prompts import check_prompts, read_prompts
 from lineage.core.tasks import Suite
 from lineage.models import shelf
 from lineage.models.profile import MODEL_OWN
@@ -201,9 +202,17 @@ def resolved(tree: DictConfig) -> dict[str, Any]:
 
 
 def typed(tree: Any) -> Config:
-    """Return the configuration that plain values describe, checked; raises LineageError."""
+    """Return the configuration that plain values describe, checked; raises LineageError.
+
+    A folder of prompts is read: what the configuration has is their texts.
+    """
     config = checked(Config, tree)
     make_suite(config.suite)
+    prompts = config.agent.prompts
+    if isinstance(prompts, str):
+        read = read_prompts(Path(prompts)) or None
+        return replace(config, agent=replace(config.agent, prompts=read))
+    check_prompts(prompts or {})
     return config
 
 
@@ -233,11 +242,16 @@ def identity(config: Config) -> dict[str, Any]:
         for later in ("without", "opening"):
             if not arm[later]:
                 del arm[later]
+    del start["history"]  # what it holds counts, not where
+    if not start["history_hash"]:
+        del start["history_hash"]
     del start["allow_drop"]  # what is lost is lost by the budget
     if start["secrets"] == "redact":
         del start["secrets"]
     if start["replays"] == "commits":
         del start["replays"]
+    if not config.agent.prompts:
+        del wanted["agent"]["prompts"]
     if config.agent.memory_budget != AUTO:
         del wanted["agent"]["memory_share"]
     return wanted

@@ -73,6 +73,6 @@ async def _compressed(context: Context, phase: str, knowledge: Knowledge, prefix
         knowledge, config.compress_edits, config, ("revise", "merge", "drop")
     )
     tokens = config.edit_tokens * config.compress_edits
-    turns = prompts.compress_turns(knowledge)
+    turns = prompts.compress_turns(context.texts, knowledge)
     proposal = await propose(context, f"{prefix}{phase}-fit", turns, tokens, schema)
     return after(knowledge, enact(context, phase, knowledge, proposal))

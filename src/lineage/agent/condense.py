@@ -29,7 +29,7 @@ class Fault:
 
 async def condense(steps: Steps, prompt: str, text: str) -> tuple[str, Fault | None]:
     """Return the instance's summary of `text`, the record of its work on `prompt`, or why not."""
-    turns = prompts.summary_turns(prompt, text)
+    turns = prompts.summary_turns(steps.context.texts, prompt, text)
     completion, columns = await steps.ask(turns, steps.context.config.summary_tokens)
     error = completion.error or ("" if completion.text.strip() else "the summary is empty")
     steps.write("summary", **columns | {"error": error})

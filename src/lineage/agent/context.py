@@ -16,6 +16,7 @@ from lineage.core.config import AgentConfig
 from lineage.core.edits import Limits
 from lineage.core.knowledge import Doc, Knowledge, Origin
 from lineage.core.plaintext import clean
+from lineage.core.prompts import Texts
 from lineage.core.seeds import derive
 from lineage.core.tasks import Suite
 from lineage.log.schema import Step, step_id
@@ -79,6 +80,11 @@ class Context:
     def memory_budget(self) -> int:
         """The most tokens that the memory block may take with this version."""
         return self.config.budget(self.window)
+
+    @property
+    def texts(self) -> Texts:
+        """The user's own prompts, which stand in place of ours."""
+        return self.config.texts
 
     @property
     def limits(self) -> Limits:

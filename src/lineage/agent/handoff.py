@@ -65,7 +65,7 @@ async def _documents(
         related = _related(context, knowledge, group)[:RELATED] if may_revise else []
         lines = len(group) + max((len(doc.body.splitlines()) for doc in related), default=0)
         schema = schemas.doc_edits(related, lines, config)
-        turns = prompts.document_turns(related, group, config.wrong_answers)
+        turns = prompts.document_turns(context.texts, related, group, config.wrong_answers)
         return await propose(
             context, f"{prefix}d{number:03d}", turns, config.document_tokens, schema
         )

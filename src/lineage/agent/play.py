@@ -96,7 +96,7 @@ async def _answer(steps: Steps, found: Read, task: Task) -> Played:
 async def _judged(steps: Steps, referral: Referral) -> tuple[float | None, str]:
     """Return the judge's score, or None and why there is none."""
     completion, columns = await steps.ask(
-        prompts.judge_turns(referral.prompt),
+        prompts.judge_turns(steps.context.texts, referral.prompt),
         max(steps.context.count(word) for word in (YES, NO)) + 1,
         choices=(YES, NO),
         version=referral.version,

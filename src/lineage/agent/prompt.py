@@ -3,28 +3,21 @@
 What is shared by a generation's episodes comes first (rules, memories), what differs comes last
 (docs that were opened, the task), so that the prefix cache serves them all. Inherited text is
 data: it is escaped, stands between marks that name its authors, and is never part of the rules.
+`texts` are the user's own prompts, which stand in place of ours (`OURS`: none).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
-from string import Template
 
 from lineage.agent.history import Experience, Past, Trace
 from lineage.agent.inert import escape as escape
 from lineage.agent.inert import inert
 from lineage.core.knowledge import Doc, Knowledge, Memory
+from lineage.core.prompts import Texts, said
 from lineage.models.protocol import Turn
 
 NO_DOC = "none"
-
-
-@cache
-def template(name: str) -> Template:
-    """Return the prompt template `name` of the prompts folder, without its last line break."""
-    return Template(files("lineage.prompts").joinpath(f"{name}.md").read_text().rstrip("\n"))
 
 
 def fence(tag: str, versions: Sequence[str], lines: Sequence[str]) -> str:
@@ -63,27 +56,28 @@ def doc_block(doc: Doc, with_id: bool = False) -> str:
     return fence("doc", _authors([doc]), [*head, *lines])
 
 
-def history_block(past: Sequence[Past], wrong_answers: bool) -> str:
+def history_block(texts: Texts, past: Sequence[Past], wrong_answers: bool) -> str:
     """Return raw episodes of earlier generations, "" where there are none."""
     if not past:
         return ""
-    lines = [_episode(p.experience, wrong_answers) for p in past]
+    lines = [_episode(texts, p.experience, wrong_answers) for p in past]
     return fence("history", [p.version for p in past], lines)
 
 
-def system_turn(rules: str, *inherited: str, instructions: str = "") -> Turn:
+def system_turn(texts: Texts, rules: str, *inherited: str, instructions: str = "") -> Turn:
     """Return the system turn: the rules named `rules`, then the inherited blocks that exist.
 
     A suite's own `instructions` stand in place of the rules.
     """
     blocks = [block for block in inherited if block]
-    head = [instructions or template(rules).template]
+    head = [instructions or said(texts, rules)]
     if blocks:
-        head.append(template("inherited").template)
+        head.append(said(texts, "inherited"))
     return Turn("system", "\n".join((*head, *blocks)))
 
 
 def act_turns(
+    texts: Texts,
     knowledge: Knowledge,
     prompt: str,
     opened: Sequence[Doc] = (),
@@ -96,7 +90,8 @@ def act_turns(
     `opened` are the docs that stand before the task; `transcript` and `recalled` are blocks of
     raw history, the first shared by all tasks and the second found for this one.
     """
-    system = system_turn("act", memory_block(knowledge), transcript, instructions=instructions)
+    shared = (memory_block(knowledge), transcript)
+    system = system_turn(texts, "act", *shared, instructions=instructions)
     blocks = [doc_block(doc) for doc in opened]
     if recalled:
         blocks.append(recalled)
@@ -130,15 +125,15 @@ def record(trace: Trace) -> str:
     return "\n".join(lines)
 
 
-def summary_turns(prompt: str, text: str) -> tuple[Turn, ...]:
+def summary_turns(texts: Texts, prompt: str, text: str) -> tuple[Turn, ...]:
     """Return the turns that ask to sum up `text`, the record of work on the task `prompt`."""
-    asked = template("summary").substitute(prompt=_inert(prompt), record=text)
-    return (system_turn("summarise"), Turn("user", asked))
+    asked = said(texts, "summary", prompt=_inert(prompt), record=text)
+    return (system_turn(texts, "summarise"), Turn("user", asked))
 
 
-def judge_turns(prompt: str) -> tuple[Turn, ...]:
+def judge_turns(texts: Texts, prompt: str) -> tuple[Turn, ...]:
     """Return the turns that ask a judge for yes or no."""
-    return (system_turn("judge"), Turn("user", _inert(prompt)))
+    return (system_turn(texts, "judge"), Turn("user", _inert(prompt)))
 
 
 def quoted(text: str) -> str:
@@ -152,62 +147,73 @@ def _inert(text: str) -> str:
 
 
 def open_turns(
-    knowledge: Knowledge, prompt: str, found: Sequence[Doc], opened: Sequence[Doc] = ()
+    texts: Texts,
+    knowledge: Knowledge,
+    prompt: str,
+    found: Sequence[Doc],
+    opened: Sequence[Doc] = (),
 ) -> tuple[Turn, ...]:
     """Return the turns that ask which of `found` to open; the answer is an id or `NO_DOC`."""
-    asked = template("open").substitute(prompt=prompt, docs=doc_index(found))
+    asked = said(texts, "open", prompt=prompt, docs=doc_index(found))
     blocks = [doc_block(doc) for doc in opened]
-    system = system_turn("act", memory_block(knowledge))
+    system = system_turn(texts, "act", memory_block(knowledge))
     return (system, Turn("user", "\n".join((*blocks, asked))))
 
 
 def handoff_turns(
-    rules: str, knowledge: Knowledge, experiences: Sequence[Experience], wrong_answers: bool
+    texts: Texts,
+    rules: str,
+    knowledge: Knowledge,
+    experiences: Sequence[Experience],
+    wrong_answers: bool,
 ) -> tuple[Turn, ...]:
     """Return the turns that ask, by `rules`, for new memories after `experiences`."""
-    system = system_turn(rules, memory_block(knowledge, with_ids=True))
-    return (system, episodes_turn(experiences, wrong_answers))
+    system = system_turn(texts, rules, memory_block(knowledge, with_ids=True))
+    return (system, episodes_turn(texts, experiences, wrong_answers))
 
 
 def document_turns(
-    related: Sequence[Doc], experiences: Sequence[Experience], wrong_answers: bool
+    texts: Texts, related: Sequence[Doc], experiences: Sequence[Experience], wrong_answers: bool
 ) -> tuple[Turn, ...]:
     """Return the turns that ask for an edit of the docs; `related` are those it may revise."""
-    system = system_turn("document", *(doc_block(doc, with_id=True) for doc in related))
-    return (system, episodes_turn(experiences, wrong_answers))
+    shown = (doc_block(doc, with_id=True) for doc in related)
+    system = system_turn(texts, "document", *shown)
+    return (system, episodes_turn(texts, experiences, wrong_answers))
 
 
-def compress_turns(knowledge: Knowledge) -> tuple[Turn, ...]:
+def compress_turns(texts: Texts, knowledge: Knowledge) -> tuple[Turn, ...]:
     """Return the turns that ask to bring memories that are over budget back under it."""
-    system = system_turn("compress", memory_block(knowledge, with_ids=True))
-    return (system, Turn("user", template("write").template))
+    system = system_turn(texts, "compress", memory_block(knowledge, with_ids=True))
+    return (system, Turn("user", said(texts, "write")))
 
 
-def restate_turns(entry: Memory | Doc) -> tuple[Turn, ...]:
+def restate_turns(texts: Texts, entry: Memory | Doc) -> tuple[Turn, ...]:
     """Return the turns that ask a successor to say one entry in its own words."""
     if isinstance(entry, Memory):
         block = memory_block(Knowledge(memories=(entry,)))
     else:
         block = doc_block(entry, with_id=True)
-    return (system_turn("restate", block), Turn("user", template("write").template))
+    return (system_turn(texts, "restate", block), Turn("user", said(texts, "write")))
 
 
-def episodes_turn(experiences: Sequence[Experience], wrong_answers: bool) -> Turn:
+def episodes_turn(texts: Texts, experiences: Sequence[Experience], wrong_answers: bool) -> Turn:
     """Return the user turn that shows finished episodes; their answers are escaped data.
 
     Answers that were wrong are shown only where `wrong_answers`.
     """
-    shown = "\n".join(_episode(e, wrong_answers) for e in experiences)
-    return Turn("user", template("episodes").substitute(episodes=shown))
+    shown = "\n".join(_episode(texts, e, wrong_answers) for e in experiences)
+    return Turn("user", said(texts, "episodes", episodes=shown))
 
 
-def _episode(experience: Experience, wrong_answers: bool) -> str:
+def _episode(texts: Texts, experience: Experience, wrong_answers: bool) -> str:
     context, turns = quoted(experience.context), record(experience.trace)
     if not experience.prompt:
-        return template("episode-lesson").substitute(context=context)
+        return said(texts, "episode-lesson", context=context)
     name = "episode" if experience.right or wrong_answers else "episode-wrong"
     parts = (context, experience.prompt, turns)
-    return template(name).substitute(
+    return said(
+        texts,
+        name,
         prompt="\n".join(part for part in parts if part),
         answer=escape(experience.answer),
         feedback=experience.feedback,

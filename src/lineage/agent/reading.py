@@ -46,10 +46,12 @@ async def read(steps: Steps, inputs: Inputs, prompt: str) -> Read:
     if config.docs and knowledge.docs:
         ways = {"first": _first, "gate": _gate, "choice": _choose, "native": _native}
         return await ways[config.opening](steps, knowledge, prompt)
+    transcript = prompts.history_block(context.texts, inputs.transcript, config.wrong_answers)
     turns = prompts.act_turns(
+        context.texts,
         knowledge,
         prompt,
-        transcript=prompts.history_block(inputs.transcript, config.wrong_answers),
+        transcript=transcript,
         recalled=_recall(steps, inputs.pool, prompt),
         instructions=context.suite.instructions,
     )
@@ -66,7 +68,7 @@ def _recall(steps: Steps, pool: Sequence[Past], prompt: str) -> str:
     ids = tuple(hit.id for hit in hits)
     steps.write("search", detail=prompt, results=ids)
     near = [past for past in pool if past.id in set(ids)]
-    return prompts.history_block(near, context.config.wrong_answers)
+    return prompts.history_block(context.texts, near, context.config.wrong_answers)
 
 
 def _search(steps: Steps, knowledge: Knowledge, prompt: str) -> tuple[Doc, ...]:
@@ -103,7 +105,7 @@ async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
         longest = max(context.count(choice) for choice in choices) + 1
         if not opened:
             choices = _left_open(choices, context.forced)
-        turns = prompts.open_turns(knowledge, prompt, left, opened)
+        turns = prompts.open_turns(context.texts, knowledge, prompt, left, opened)
         completion, columns = await steps.ask(turns, longest, choices=choices)
         doc = next((d for d in left if d.id == completion.text), None)
         entry, title = (doc.id, doc.title) if doc else ("", "")
@@ -138,7 +140,8 @@ async def _native(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
 def _act_turns(
     context: Context, knowledge: Knowledge, prompt: str, opened: Sequence[Doc]
 ) -> tuple[Turn, ...]:
-    return prompts.act_turns(knowledge, prompt, opened, instructions=context.suite.instructions)
+    instructions = context.suite.instructions
+    return prompts.act_turns(context.texts, knowledge, prompt, opened, instructions=instructions)
 
 
 def _ids(docs: Sequence[Doc]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from lineage.core.errors import LineageError
 from lineage.core.fields import AUTO
 from lineage.core.files import atomic_write
 from lineage.core.text import one_line, say, say_json, unfolded
+from lineage.suites import make_suite
 
 if TYPE_CHECKING:
     from lineage.core.knowledge import Knowledge
@@ -32,6 +33,7 @@ examples:
   lineage advise notes/ --tasks notes.tasks.jsonl --from smollm2-135m@r0 --to smollm2-135m@r1
   lineage advise notes/ --tasks t.jsonl --from OLD --to NEW --apply notes.patch
   lineage advise notes/ --tasks t.jsonl --from OLD --to NEW advise.margin=0.05
+  lineage advise notes/ --tasks t.jsonl --from OLD --to NEW --history sessions/*.jsonl
 
 Both versions are asked every task without memory and with it as it is, the new one with each
 migration, and then with entries left out. It leaves a run, with receipt.html and receipt.json.
@@ -53,6 +55,14 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
     parser.add_argument("--tasks", type=Path, metavar="FILE", help="what is asked; see docs")
     parser.add_argument("--from", dest="old", metavar="OLD", help="the version that is replaced")
     parser.add_argument("--to", dest="new", metavar="NEW", help="the version that takes over")
+    parser.add_argument(
+        "--history",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="session logs (JSONL), or runs: for migrations verify and rebuild",
+    )
     parser.add_argument("--draft", type=Path, metavar="FILE", help="without --tasks: where to")
     parser.add_argument("--apply", type=Path, metavar="FILE", help="write the advice as a patch")
     parser.add_argument("--dry-run", action="store_true", help="say what would be asked")
@@ -64,6 +74,10 @@ def register(commands: Commands[argparse.ArgumentParser]) -> None:
 def _advise(options: argparse.Namespace, console: Console) -> None:
     from lineage.markdown.folder import read_folder
 
+    # After --history an override looks like one more file.
+    over = [word for word in options.history if "=" in word and not Path(word).exists()]
+    options.more = [*options.more, *over]
+    options.history = [Path(word) for word in options.history if word not in over]
     for word in options.more:
         if word[:1] == "-" or "=" not in word:
             raise LineageError(f"unrecognized argument {word}: overrides of conf/ are KEY=VALUE")
@@ -144,10 +158,33 @@ def _prepared(options: argparse.Namespace) -> Job:
     config = replace(config, suite={**config.suite, "path": str(options.tasks)})
     if not named:
         _check_tasks(config)
+    options.told = ()
+    if options.history:
+        config, options.told = _with_history(config, options.history)
     config = advised(config, options.source, options.old, options.new)
     if not any(one.key_or_group == BUDGET for one in parsed):
         config = _with_room(config, options)
     return prepare(config)
+
+
+def _with_history(config: Config, files: list[Path]) -> tuple[Config, tuple[str, ...]]:
+    """Return `config` with the history in `files`, and what to say of it.
+
+    A run that was begun goes on with what it has read: logs grow meanwhile.
+    """
+    from lineage.runs.folder import new_folder
+    from lineage.runs.gathered import gathered
+    from lineage.suites.filesuite import FileSuite
+
+    if not isinstance(make_suite(config.suite), FileSuite):
+        raise LineageError("--history is for tasks of a file: leave it out, or use suite=jsonl")
+    saved = new_folder(config) / "config.yaml"
+    if config.run.name and saved.exists():
+        start = compose.load_file(saved).start
+        if start.history:
+            kept = replace(config.start, history=start.history, history_hash=start.history_hash)
+            return replace(config, start=kept), ("history: as this run has read it before",)
+    return gathered(config, files)
 
 
 def _check_tasks(config: Config) -> None:
@@ -182,12 +219,14 @@ def _tell(job: Job, options: argparse.Namespace, console: Console) -> None:
     Raises LineageError where the memory as it is would not be whole.
     """
     from lineage.commands.foretold import start_told
-    from lineage.runs.advise import LEFT_OUT, questions_of
+    from lineage.runs.advise import left_out, questions_of
     from lineage.runs.foresee import check_kept
     from lineage.suites.filesuite import FileSuite
 
     foreseen, warnings = start_told(job)
-    check_kept(foreseen, "name a version with a larger window", unsure=False)
+    # What is written anew from the history keeps none of the entries, and is to be compared.
+    kept = [one for one in foreseen if one.kind != "rebuild"]
+    check_kept(kept, "name a version with a larger window", unsure=False)
     if options.json:
         return
     config, entries = job.config, len(job.start.knowledge.entries)
@@ -199,7 +238,9 @@ def _tell(job: Job, options: argparse.Namespace, console: Console) -> None:
         f"then up to {(entries + 1) * tasks:,} to leave entries out, each asked once; "
         f"{BUDGET}={config.agent.memory_budget}",
     )
-    say(console, LEFT_OUT)
+    say(console, left_out(config))
+    for line in options.told:
+        say(console, one_line(line))
     if isinstance(job.suite, FileSuite):
         held = sum(place.questions for place in job.suite.index.worlds.values())
         if held > tasks:

@@ -119,6 +119,8 @@ class StartConfig:
         default="commits",
     )
     secrets: Literal["redact", "keep"] = key("folder: credentials in it", default="redact")
+    history: str | None = key("file of episodes, by lineage advise --history", default=None)
+    history_hash: str = key("of what that file holds", default="")
 
 
 @dataclass(frozen=True, config=NODE)

@@ -18,6 +18,9 @@ class AdviseConfig:
     )
     about: Share = key("that an entry about a task covers", "share of its words", default=0.5)
     group: Whole = key("left out together at first", "entries", default=8, ge=1)
+    history_episodes: Whole = key(
+        "of --history, the newest", "episodes", default=200, ge=1, le=100_000
+    )
     singly: Whole = key(
         "about some task, and left out one by one; more go by groups", "entries", default=64, ge=0
     )

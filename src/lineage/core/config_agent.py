@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
+from pydantic import Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
-from lineage.core.fields import AUTO, NODE, Automatic, Number, Share, Whole, key
+from lineage.core.errors import LineageError
+from lineage.core.fields import AUTO, KEYS, NODE, PLAIN, Automatic, Number, Share, Whole, key, which
 
 Policy = Literal["append", "edit", "rewrite-all"]
 Opening = Literal["first", "gate", "choice", "native"]
+Prompts = Annotated[
+    Annotated[str, Tag(PLAIN)] | Annotated[dict[str, str], Tag(KEYS)], Discriminator(which)
+]
 
 
 @dataclass(frozen=True, config=NODE)
@@ -62,6 +68,23 @@ class AgentConfig:
     edit_tokens: Whole = key("longest single edit", "tokens", ge=1)
     document_tokens: Whole = key("longest doc as written", "tokens", ge=1)
     temperature: Number = key("of sampling", "0: the likeliest token", ge=0, le=10)
+    # A saved configuration has the texts: what a run was asked in outlives the folder.
+    prompts: Prompts | None = key(
+        "of your own: a folder, or texts by name; see lineage.core.prompts; null: all ours",
+        default=None,
+    )
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The texts of the user's own prompts by name.
+
+        Raises LineageError for a folder: `lineage.compose.typed` reads it, before anything runs.
+        """
+        if isinstance(self.prompts, str):
+            raise LineageError(
+                f"agent.prompts is {self.prompts!r}: what is saved has the texts, not their folder"
+            )
+        return self.prompts or {}
 
     def budget(self, window: int) -> int:
         """Return the memory budget (tokens) of a reader with a context `window` (tokens)."""

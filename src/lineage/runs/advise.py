@@ -45,11 +45,8 @@ OLD_WITHOUT, OLD, WITHOUT, AS_IT_IS = "old-without", "old-as-it-is", "without", 
 ADVISED = "advised"
 OURS = ("verbatim", "none")
 """Migrations that are arms of their own: the memory as it is, and no memory."""
-LEFT_OUT = (
-    "left out, as a folder has no raw episodes: arms transcript, retrieval and finetune, "
-    "migrations verify and rebuild; as it is one world: arm shuffled, dissimilar probes"
-)
-"""What of other experiments is not asked here, and why."""
+FROM_HISTORY = ("verify", "rebuild")
+"""Migrations that need raw episodes, which a history has."""
 ROUNDS = "left-out"
 """The folder of the rounds in which entries are left out, below the first run's."""
 
@@ -92,10 +89,11 @@ def advised(config: Config, source: Path, old: str, new: str) -> Config:
 
     Raises LineageError where a migration needs more than the folder.
     """
+    more = FROM_HISTORY if config.start.history else ()
     for kind in config.advise.migrations:
-        if kind not in WITHOUT_HISTORY:
+        if kind not in (*WITHOUT_HISTORY, *more):
             raise LineageError(
-                f"advise.migrations names {kind!r}, which needs the raw episodes of a run: "
+                f"advise.migrations names {kind!r}, which needs raw episodes: give --history, or "
                 f"choose from {', '.join(WITHOUT_HISTORY)}"
             )
     if old == new:
@@ -106,7 +104,8 @@ def advised(config: Config, source: Path, old: str, new: str) -> Config:
         suite |= {"pooled": True}
         # A model says more than the bare answer.
         suite |= {"scorer": suite.get("scorer", "contains")} if hasattr(made, "scorer") else {}
-    tried = [kind for kind in dict.fromkeys(config.advise.migrations) if kind not in OURS]
+    wanted = dict.fromkeys((*config.advise.migrations, *more))
+    tried = [kind for kind in wanted if kind not in OURS]
     defined = {
         OLD_WITHOUT: ArmConfig(receives="cold", versions=[old]),
         OLD: _inherits(old, "verbatim"),
@@ -128,6 +127,15 @@ def advised(config: Config, source: Path, old: str, new: str) -> Config:
         schedule=ScheduleConfig([new]),
         arms=ArmsConfig(list(defined), WITHOUT, AS_IT_IS, defined),
         start=replace(config.start, folder=str(source), run=None, allow_drop=True),
+    )
+
+
+def left_out(config: Config) -> str:
+    """Return what of other experiments is not asked here, and why."""
+    needing = "" if config.start.history else ", migrations verify and rebuild (see --history)"
+    return (
+        f"left out, as a folder has no raw episodes: arms transcript, retrieval and finetune"
+        f"{needing}; as it is one world: arm shuffled, dissimilar probes"
     )
 
 

@@ -32,7 +32,8 @@ async def tune(
     learnt = [p for p in past if config.history == "all" or p.generation == generation]
 
     def asked(p: Past) -> tuple[Turn, ...]:
-        return act_turns(EMPTY, p.task.prompt, instructions=context.suite.instructions)
+        instructions = context.suite.instructions
+        return act_turns(context.texts, EMPTY, p.task.prompt, instructions=instructions)
 
     examples = [
         Example((*asked(p), Turn("assistant", p.solution)))

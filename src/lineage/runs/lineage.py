@@ -209,8 +209,9 @@ class _Lineage:
         changed = arm.versions[max(generation - 1, 0)] != arm.versions[generation]
         begun = generation == self.setting.job.start.generation
         due = changed or begun or config.migration.when == "always"
-        memories = arm.receives.memories
-        legacy = Legacy(knowledge, state.past, plan.world, config.migration, memories)
+        memories, told = arm.receives.memories, self.setting.job.start.history
+        past = (*told.past, *state.past)
+        legacy = Legacy(knowledge, past, plan.world, config.migration, memories, told.asked)
         # Between generations of one version Knowledge is handed on as it is.
         return await migrate(context, arm.migration if due else "verbatim", legacy)
 
@@ -237,7 +238,7 @@ class _Lineage:
         config = context.config
 
         def tokens(shown: Sequence[Past]) -> int:
-            return context.count(history_block(shown, config.wrong_answers))
+            return context.count(history_block(context.texts, shown, config.wrong_answers))
 
         return newest(past, config.transcript_tokens, tokens)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lineage import compose
-from lineage.agent.prompt import template
 from lineage.core.config import Config
 from lineage.core.config_engine import OPENAI
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError, nearest
+from lineage.core.prompts import check_prompts, said
 from lineage.core.tasks import Suite, Task, World
 from lineage.markdown.history import pinned
 from lineage.models import shelf
@@ -96,6 +96,7 @@ def prepare(config: Config) -> Job:
     if config.start.folder:
         # By its full id: a branch goes on, and a run that is gone on with begins where it began.
         config = replace(config, start=replace(config.start, folder=pinned(config.start.folder)))
+    check_prompts(config.agent.texts)
     arms = tuple(find_arm(config, name) for name in config.arms.names)
     for arm in arms:
         donor_arm(config, arm)
@@ -160,8 +161,11 @@ def _check_windows(job: Job) -> None:
     """Raise LineageError where the budgets of what a prompt may hold exceed a context window."""
     versions, agent, arms = registry(job.config.model), job.config.agent, job.arms
     on_shelf = shelf.names(shelf.folder_of(job.config.model))
-    texts = [job.suite.instructions, *(template(name).template for name in RULES)]
-    rules = max(len(text) for text in texts) // CHARS_PER_TOKEN
+    own = agent.texts
+    texts = [job.suite.instructions, *(said(own, name) for name in RULES)]
+    # What of ours stands around the rules is a few words; what is the user's may be long.
+    around = sum(len(text) for name, text in own.items() if name not in RULES)
+    rules = (max(len(text) for text in texts) + around) // CHARS_PER_TOKEN
     docs = agent.doc_tokens * agent.docs_opened if agent.docs else 0
     edits = max(agent.compress_edits, agent.edits_per_episode * agent.episodes_per_handoff)
     answer = max(agent.act_tokens, agent.edit_tokens * edits, agent.document_tokens)
@@ -210,7 +214,7 @@ def _check_retrieval(job: Job, world: World) -> None:
             past.append(shown + agent.act_tokens + _told(suite, task, world))
             asked.append(shown + agent.act_tokens)
     past.sort(reverse=True)
-    rules = len(suite.instructions or template("act").template) // CHARS_PER_TOKEN
+    rules = len(suite.instructions or said(agent.texts, "act")) // CHARS_PER_TOKEN
     needed = rules + max(asked) + sum(past[: agent.retrieved_episodes])
     for name in (name for arm in job.arms if arm.receives.retrieval for name in arm.versions):
         window = lookup(versions, name, on_shelf).context_window

@@ -99,7 +99,7 @@ class _Asking:
     agent: AgentConfig
 
     async def findings(self, seconds: float, parser: str, window: int) -> tuple[Finding, ...]:
-        asked = prompts.act_turns(EMPTY, QUESTION)
+        asked = prompts.act_turns(self.agent.texts, EMPTY, QUESTION)
         first = await self._ask("generate", asked, TOKENS)
         counter = await self.engine.counter(self.name)
         return (
@@ -137,7 +137,7 @@ class _Asking:
         return Finding("load", True, told)
 
     async def _ends(self) -> Finding:
-        turns = prompts.act_turns(EMPTY, QUESTION)
+        turns = prompts.act_turns(self.agent.texts, EMPTY, QUESTION)
         got = await self._ask("end", turns, self.agent.act_tokens)
         most = f"agent.act_tokens={self.agent.act_tokens}"
         if got.error:
@@ -152,7 +152,8 @@ class _Asking:
         The second finds the prompt in the engine's prefix cache.
         """
         shown = Experience(QUESTION, "", f"Wrong. {FACT}", right=False)
-        turns = prompts.handoff_turns("edit", NOTED, [shown], self.agent.wrong_answers)
+        agent = self.agent
+        turns = prompts.handoff_turns(agent.texts, "edit", NOTED, [shown], agent.wrong_answers)
         schema = schemas.memory_edits(NOTED, 1, self.agent)
         took: list[float] = []
         for number in range(2):
@@ -174,7 +175,7 @@ class _Asking:
         return writes, Finding("reuse a prompt", reuses, cached, needs=False)
 
     async def _picks(self) -> Finding:
-        turns = prompts.act_turns(EMPTY, QUESTION)
+        turns = prompts.act_turns(self.agent.texts, EMPTY, QUESTION)
         got = await self._ask("choose", turns, CHOICE_TOKENS, choices=CHOICES)
         return Finding("choose", got.text in CHOICES, got.error or _end(got.text))
 
@@ -182,7 +183,7 @@ class _Asking:
         if not parser:
             told = "no tool_parser is named: agent.opening=native is not for it"
             return Finding("call a tool", None, told, needs=False)
-        turns = prompts.act_turns(EMPTY, QUESTION)
+        turns = prompts.act_turns(self.agent.texts, EMPTY, QUESTION)
         got = await self._ask("call", turns, self.agent.edit_tokens, tools=TOOLS)
         names = [one["function"]["name"] for one in TOOLS]
         if got.error:

@@ -15,7 +15,7 @@ from lineage.core.worth import DROP, KEEP, REVISE
 from lineage.models.factory import behind_api
 from lineage.models.purse import MILLION
 from lineage.report.sheet import bounds
-from lineage.runs.advise import ADVISED, AS_IT_IS, LEFT_OUT, OLD, OLD_WITHOUT, WITHOUT, Looked
+from lineage.runs.advise import ADVISED, AS_IT_IS, OLD, OLD_WITHOUT, WITHOUT, Looked, left_out
 from lineage.runs.evidence import Probes, scores_of
 from lineage.runs.forecast import HOUR
 from lineage.runs.spending import cost_of, prices_of
@@ -43,6 +43,7 @@ def receipt(looked: Looked, source: str, old: str, record: Mapping[str, Any]) ->
         "from": old,
         "to": new,
         "tasks": len(looked.tasks),
+        "history": len(looked.job.start.history.past),
         "confidence": confidence,
         "margin": config.advise.margin,
         "power": config.advise.power,
@@ -53,7 +54,7 @@ def receipt(looked: Looked, source: str, old: str, record: Mapping[str, Any]) ->
             word: [one.of.entry for one in looked.worths if one.advice == word]
             for word in (KEEP, REVISE, DROP)
         },
-        "left_out": LEFT_OUT,
+        "left_out": left_out(config),
         "price": _price(rows, looked),
         "cost": _cost(looked),
         "commit": record.get("commit"),

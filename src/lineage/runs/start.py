@@ -14,6 +14,7 @@ from lineage.log.reader import knowledge_of, read_snapshots
 from lineage.markdown.folder import read_folder
 from lineage.markdown.history import at_commit, read_at
 from lineage.runs.replay import replayed
+from lineage.runs.told import History, history_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Start:
     redacted: Redacted = field(default_factory=lambda: Redacted(EMPTY))
     replayed: tuple[Snapshot, ...] = ()
     """What each generation of an arm that replays a git history leaves."""
+    history: History = field(default_factory=History)
+    """What migrations may read beside it: episodes that lived elsewhere."""
 
 
 def start_of(config: Config, replays: bool = False) -> Start:
@@ -44,6 +47,7 @@ def start_of(config: Config, replays: bool = False) -> Start:
         raise LineageError("start.folder and start.run are both set: leave one null")
     if start.folder:
         begun = from_folder(start.folder, start, every)
+        begun = replace(begun, history=history_of(start))
         return replace(begun, replayed=replayed(config)) if replays else begun
     if replays:
         raise LineageError(

@@ -15,6 +15,7 @@ from random import Random
 from lineage.agent import prompt as prompts
 from lineage.agent.history import Experience, Past
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
+from lineage.core.prompts import OURS
 from lineage.core.seeds import derive, rng
 from lineage.core.tasks import Suite, Task, World
 from lineage.models.protocol import Turn
@@ -72,7 +73,7 @@ def _memories(world: World, tasks: Sequence[Task], draw: Random, first: int = 1)
 def _act(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     known = draw.sample(world.tasks, draw.randrange(MAX_NOTES + 1))
     asked = _questions(suite, world, known, draw)
-    first = prompts.act_turns(_memories(world, known, draw), asked[0].prompt)
+    first = prompts.act_turns(OURS, _memories(world, known, draw), asked[0].prompt)
     return _answered(first, world, known, asked)
 
 
@@ -142,7 +143,7 @@ def _open(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         pool = draw.choices((noted, shelved, world.tasks), weights=(0.35, 0.5, 0.15))[0]
         task = draw.choice(pool)
         found = _found(knowledge.docs, task, draw)
-        asked = prompts.open_turns(knowledge, task.prompt, found)
+        asked = prompts.open_turns(OURS, knowledge, task.prompt, found)
         choice = prompts.NO_DOC
         if ideal_answer(world, noted, task) == UNKNOWN and _promises(found[0].title, task):
             choice = found[0].id
@@ -158,7 +159,7 @@ def _read(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         doc, shelf = knowledge.docs[place], shelves[place]
         pool = draw.choices((shelf, noted, world.tasks), weights=(0.65, 0.2, 0.15))[0]
         task = draw.choice(pool)
-        asked = prompts.act_turns(knowledge, task.prompt, [doc])
+        asked = prompts.act_turns(OURS, knowledge, task.prompt, [doc])
         answer = ideal_answer(world, [*noted, *shelf], task)
         turns += (*(asked if not turns else asked[1:]), Turn("assistant", answer))
     return tuple(turns)
@@ -173,15 +174,15 @@ def _history(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         solution = _truth(world, task)
         past.append(Past(f"g00/w{place:03d}", 0, version, task, shown, solution))
     if draw.random() < 0.5:
-        block = prompts.history_block(past, wrong_answers=False)
+        block = prompts.history_block(OURS, past, wrong_answers=False)
         asked = _questions(suite, world, met, draw)
-        first = prompts.act_turns(Knowledge(), asked[0].prompt, transcript=block)
+        first = prompts.act_turns(OURS, Knowledge(), asked[0].prompt, transcript=block)
         return _answered(first, world, met, asked)
     near = past[:4]
-    block = prompts.history_block(near, wrong_answers=False)
+    block = prompts.history_block(OURS, near, wrong_answers=False)
     known = [p.task for p in near]
     task = draw.choice(known) if draw.random() < 0.7 else draw.choice(world.tasks)
-    asked_turns = prompts.act_turns(Knowledge(), task.prompt, recalled=block)
+    asked_turns = prompts.act_turns(OURS, Knowledge(), task.prompt, recalled=block)
     return (*asked_turns, Turn("assistant", ideal_answer(world, known, task)))
 
 
@@ -228,7 +229,7 @@ def _handoff(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     # The append-only rules do not allow to change an entry.
     only_adds = all(edit["op"] == "add" for edit in edits)
     rules = draw.choice(("edit", "edit", "append")) if only_adds else "edit"
-    return (*prompts.handoff_turns(rules, knowledge, experiences, False), _reply(edits=edits))
+    return (*prompts.handoff_turns(OURS, rules, knowledge, experiences, False), _reply(edits=edits))
 
 
 def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
@@ -252,10 +253,10 @@ def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         else:
             held = [task for task in met if task not in held]
     if not held:
-        return (*prompts.document_turns(related, shown, False), _reply(edits=[]))
+        return (*prompts.document_turns(OURS, related, shown, False), _reply(edits=[]))
     body = [_truth(world, t) for t in held]
     edit |= {"title": title_of(held), "body": body}
-    return (*prompts.document_turns(related, shown, False), _reply(edits=[edit]))
+    return (*prompts.document_turns(OURS, related, shown, False), _reply(edits=[edit]))
 
 
 def _compress(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
@@ -274,7 +275,7 @@ def _compress(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
             edits.append({"op": "merge", "ids": ids, "text": text})
     if not edits:
         edits = [{"op": "drop", "id": knowledge.memories[0].id}]
-    return (*prompts.compress_turns(knowledge), _reply(edits=edits))
+    return (*prompts.compress_turns(OURS, knowledge), _reply(edits=edits))
 
 
 def _rewrite(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
@@ -283,7 +284,8 @@ def _rewrite(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     shown = [_experience(suite, world, task, draw.random() < 0.4, draw) for task in met]
     knowledge = _memories(world, noted, draw)
     notes = [_truth(world, t) for t in (*noted, *met)]
-    return (*prompts.handoff_turns("rewrite-all", knowledge, shown, False), _reply(notes=notes))
+    turns = prompts.handoff_turns(OURS, "rewrite-all", knowledge, shown, False)
+    return (*turns, _reply(notes=notes))
 
 
 def _restate(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
@@ -291,10 +293,10 @@ def _restate(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     facts = [_truth(world, t) for t in draw.sample(world.tasks, 4)]
     if draw.random() < 0.7:
         memory = Memory("m1", facts[0], origin, origin)
-        return (*prompts.restate_turns(memory), _reply(text=facts[0]))
+        return (*prompts.restate_turns(OURS, memory), _reply(text=facts[0]))
     doc = Doc("d2", draw.choice(("Notes", facts[0])), "\n".join(facts), origin, origin)
     title = title_of([t for t in world.tasks if _truth(world, t) in facts])
-    return (*prompts.restate_turns(doc), _reply(title=title, body=facts))
+    return (*prompts.restate_turns(OURS, doc), _reply(title=title, body=facts))
 
 
 def _reply(**value: object) -> Turn:

@@ -109,9 +109,7 @@ class Room(ABC):
             config=agent,
             count=sampling.count,
             log=self.log,
-            docs=Library(
-                make_ranker(agent.ranking, agent.embedding_model, Path(config.run.cache))
-            ),
+            docs=Library(make_ranker(agent.ranking, agent.embedding_model, Path(config.run.cache))),
             past=Library(make_ranker("bm25")),
             window=window_of(sampling.config, self.train.parent),
             serving=sampling.serving,
@@ -177,7 +175,7 @@ class Handoffs(Room):
     async def _sampled(self, context: Context, prefix: str) -> Rollout:
         past = self.history
         left = await hand_over(context, past.knowledge, past.experiences, past.used, prefix=prefix)
-        shown = episodes_turn(past.experiences, context.config.wrong_answers).content
+        shown = episodes_turn(context.texts, past.experiences, context.config.wrong_answers).content
         return Rollout({}, left, self._diagnosed(left, shown))
 
     async def _judged(self, prefix: str, rollout: Rollout) -> Rollout:

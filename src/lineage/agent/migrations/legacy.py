@@ -14,7 +14,8 @@ from lineage.core.tasks import World
 class Legacy:
     """Knowledge and raw episodes of the lineage, its world as it is now, and the settings.
 
-    `memories` says whether the lineage keeps memories at all.
+    `memories` says whether the lineage keeps memories at all. `asked` are the past tasks that may
+    be asked again where that is not those of `past`.
     """
 
     knowledge: Knowledge
@@ -22,3 +23,9 @@ class Legacy:
     world: World
     config: MigrationConfig
     memories: bool = True
+    asked: tuple[Past, ...] = ()
+
+    @property
+    def askable(self) -> tuple[Past, ...]:
+        """The past tasks that may be asked again."""
+        return self.asked or self.past

@@ -43,5 +43,5 @@ async def _restate(context: Context, entry: Memory | Doc) -> Proposal:
         unchanged = isinstance(entry, Memory) and edits[0].text == entry.text
         return () if unchanged else edits
 
-    turns = prompts.restate_turns(entry)
+    turns = prompts.restate_turns(context.texts, entry)
     return await propose(context, f"rewrite-{entry.id}", turns, most, schema, parse)

@@ -49,9 +49,10 @@ async def _test(context: Context, legacy: Legacy, entry: Memory | Doc) -> bool:
 def _tasks(context: Context, legacy: Legacy, entry: Memory | Doc) -> list[Task]:
     """Return the past tasks that `entry` is about, as they are in the world now."""
     now = {task.id: task for task in legacy.world.tasks}
-    past = {p.id: p for p in legacy.past}
+    now |= {p.task.id: p.task for p in legacy.asked}
+    past = {p.id: p for p in legacy.askable}
     text = entry.text if isinstance(entry, Memory) else f"{entry.title} {entry.body}"
-    entries = tuple(p.entry for p in legacy.past)
+    entries = tuple(p.entry for p in legacy.askable)
     hits = context.past.search(entries, text, legacy.config.verify_tasks) if entries else ()
     ids = dict.fromkeys(past[hit.id].task.id for hit in hits)
     return [now[id] for id in ids if id in now and not now[id].lesson]
@@ -62,7 +63,8 @@ async def _attempt(
 ) -> float | None:
     alone = EMPTY.evolve(memories=(entry,)) if isinstance(entry, Memory) else EMPTY
     opened = (context.shown(entry),) if isinstance(entry, Doc) else ()
-    turns = prompts.act_turns(alone, task.prompt, opened, instructions=context.suite.instructions)
+    instructions = context.suite.instructions
+    turns = prompts.act_turns(context.texts, alone, task.prompt, opened, instructions=instructions)
     name = f"verify-{entry.id}-{number:02d}"
     about: dict[str, Any] = {
         "entry": entry.id,

@@ -34,7 +34,8 @@ async def by_group(
     async def ask(number: int, group: Sequence[Experience]) -> Proposal:
         most = config.edits_per_episode * len(group)
         schema = schemas.memory_edits(knowledge, most, config, operations)
-        turns = prompts.handoff_turns(rules, knowledge, group, config.wrong_answers)
+        wrong, texts = config.wrong_answers, context.texts
+        turns = prompts.handoff_turns(texts, rules, knowledge, group, wrong)
         name = f"{prefix}h{number:03d}"
         return await propose(context, name, turns, config.edit_tokens * most, schema)
 

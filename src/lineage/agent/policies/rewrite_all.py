@@ -21,7 +21,8 @@ async def rewrite_all(
 ) -> Sequence[Proposal]:
     """Return one proposal: drop each note that the new list lacks, add each that is new."""
     config = context.config
-    turns = prompts.handoff_turns("rewrite-all", knowledge, experiences, config.wrong_answers)
+    wrong, texts = config.wrong_answers, context.texts
+    turns = prompts.handoff_turns(texts, "rewrite-all", knowledge, experiences, wrong)
     proposal = await propose(
         context,
         f"{prefix}hall",
