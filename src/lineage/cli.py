@@ -201,6 +201,7 @@ def _complete(arguments: Sequence[str], options: argparse.Namespace, console: Co
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = behind(find_run(options.run, _worked_on))
+    from lineage.models.shelf import relocated
     from lineage.runs.folder import at_home, locked
 
     if is_sweep(folder):
@@ -223,6 +224,7 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
         compose.check_suite(config, file, remedy, known)
         compose.check_extra(config, file, remedy)
         compose.check_endpoints(config, file, remedy, own=options.config_dir)
+    config = relocated(config)
     if options.most_usd is not None:
         limited = {**asdict(config.run), "most_usd": options.most_usd}
         config = replace(config, run=checked(RunConfig, limited, "run"))
@@ -259,7 +261,7 @@ def _report(options: argparse.Namespace, console: Console) -> None:
     if train.is_training(folder):
         train.report_training(config, folder, console)
         return
-    summary = write_report(folder, Path(config.run.cache))
+    summary = write_report(folder, Path(config.run.cache_folder))
     if (url := url_of_run(options.run)) is not None:
         from lineage.runs.stored import put_report
 

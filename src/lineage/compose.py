@@ -67,7 +67,7 @@ def with_shelf(config: Config, *versions: str) -> Config:
     tree = plain(config)
     del tree["model"]
     del tree["train"]["name"]  # of the version to be made, not of one that is needed
-    found = shelf.named(config.model, {*_strings(tree), *versions})
+    found = shelf.named(config.model, {*_strings(tree), *versions}, shelf.of(config))
     if not found:
         return config
     return replace(config, model=replace(config.model, versions={**config.model.versions, **found}))

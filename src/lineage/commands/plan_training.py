@@ -67,7 +67,7 @@ def reckoned(points: Points) -> dict[str, Any]:
     # Trainings go on in turn: each needs its engine for itself.
     started = engines(list(zip(configs, needed, strict=True)))
     learning = [one for one in started if one.kind != STAND_IN][:1]
-    cache = Path(run.cache)
+    cache = Path(run.cache_folder)
     serving = [engine_plan(one, cache, device, dtype, apart=True) for one in started]
     whole = {name: total(found, name) for name in (*COUNTS, *TAKEN)}
     whole |= {"points": len(found), **costs(found, run)}
@@ -125,7 +125,7 @@ def _notes(
     notes, root = [], configs[0].run.root
     for config in configs:
         name = config.train.name
-        if config.engine.kind != STAND_IN and name in shelf.names(shelf.folder_of(config.model)):
+        if config.engine.kind != STAND_IN and name in shelf.of(config).names():
             notes.append(f"{name} is on the shelf already: choose another train.name")
     if any(one.completions is None for one in found):
         notes.append(

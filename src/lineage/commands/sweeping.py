@@ -23,6 +23,7 @@ from lineage.core.errors import LineageError
 from lineage.core.names import check_name
 from lineage.log.progress import is_done
 from lineage.log.sweep import BASIC, Point, SweepRecord, is_sweep, read_sweep, write_sweep
+from lineage.models.shelf import relocated
 from lineage.report.objective import check_objective, name
 from lineage.runs.code import accept_changes
 from lineage.runs.folder import at_home, locked, only_folders, point_latest
@@ -269,7 +270,7 @@ def _saved(
             compose.check_suite(config, file, remedy, known)
             compose.check_extra(config, file, remedy)
             compose.check_endpoints(config, file, remedy, own=own)
-        return config
+        return relocated(config)
     texts = [*asked.of_hydra, *point.overrides]
     if not trust:
         # The record may be somebody else's: nothing in it is resolved, and no suite imported.

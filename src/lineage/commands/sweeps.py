@@ -33,7 +33,7 @@ def _cache(folder: Path) -> Path:
 
     for file in sorted(folder.glob("*/config.yaml")):
         try:
-            return Path(at_home(compose.load_file(file), file.parent).run.cache)
+            return Path(at_home(compose.load_file(file), file.parent).run.cache_folder)
         except (LineageError, OSError):
             continue
-    return Path(compose.load([]).run.cache)
+    return Path(compose.load([]).run.cache_folder)

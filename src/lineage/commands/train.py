@@ -18,6 +18,7 @@ from lineage.commands.flags import add_flags
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
+from lineage.core.urls import is_url
 from lineage.log.held_out import read_gains
 from lineage.log.record import read_record
 from lineage.report.sheet import STARRED_FROM, Sheet, bounds, gained
@@ -119,7 +120,7 @@ def report_training(config: Config, folder: Path, console: Console) -> None:
     from lineage.report.training_tables import show_training
 
     show_banner(config.engine.kind, [config.train.parent], console)
-    show_training(write_training(folder, Path(config.run.cache), config.log), console)
+    show_training(write_training(folder, Path(config.run.cache_folder), config.log), console)
     if gains := read_gains(folder):
         show_gains(gains, console)
     console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
@@ -132,7 +133,9 @@ def run_training(config: Config, folder: Path, console: Console, latest: bool = 
     shelf = execute(config, folder, console, latest)
     report_training(config, folder, console)
     if shelf is not None:
-        text = f"{config.train.name} is on the shelf, {shelf}: name it in any schedule"
+        place = config.model.shelf
+        where = f"{place}/{config.train.name}" if is_url(place) else shelf
+        text = f"{config.train.name} is on the shelf, {where}: name it in any schedule"
         console.print(text, highlight=False, markup=False)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lineage.core.errors import LineageError
@@ -137,7 +136,7 @@ class Mirror:
         self._remove(filter(vouches, gone))
         due = (name for name, stamp in found.items() if self.known.get(name) != stamp)
         for group in in_order(due):
-            _at_once(group, lambda name: self._put(name, found[name]), self.store)
+            self.store.each(group, lambda name: self._put(name, found[name]))
         self._remove(name for name in gone if not vouches(name))
 
     def _is_here(self, name: str) -> bool:
@@ -203,7 +202,7 @@ def fetch(
     theirs = {name for name in sizes if is_published(name) and wanted(name)}
     mine = stamps(folder)
     records = sorted(name for name in theirs if vouches(name))
-    held = dict(zip(records, _at_once(records, store.read, store), strict=True))
+    held = dict(zip(records, store.each(records, store.read), strict=True))
     other = [
         name for name in records if name in mine and (folder / name).read_bytes() != held[name]
     ]
@@ -222,7 +221,7 @@ def fetch(
     def bring(name: str) -> None:
         atomic_write(folder / name, store.read(name))
 
-    _at_once(missing, bring, store)
+    store.each(missing, bring)
     for name in records:
         if name not in mine or name in other:
             atomic_write(folder / name, held[name])
@@ -237,17 +236,3 @@ def fetch(
 def _of_log(name: str) -> bool:
     """Whether the file `name` is one of a dataset, which never changes once it is vouched for."""
     return name.endswith(".parquet")
-
-
-def _at_once(names: Sequence[str], call: Callable[[str], object], store: Store) -> list[bytes]:
-    """Return what `call` gives for each of `names`, by as many threads as there are connections."""
-    if not names:
-        return []
-    with ThreadPoolExecutor(store.config.connections, "store") as threads:
-        found = [threads.submit(call, name) for name in names]
-        try:
-            return [one.result() for one in found]  # type: ignore[misc]
-        except BaseException:
-            for one in found:
-                one.cancel()
-            raise

@@ -7,6 +7,8 @@
                    training.json              the record of its training
                    ...                        the pictures that the card shows
 
+Where the shelf is a URL (`models.shared_shelf`) a folder of the cache stands for it.
+
 A version never changes. A configuration holds the ones that it names, with the digest of their
 adapters, so that what is trained later changes no other configuration.
 """
@@ -25,12 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core import names as names_of_paths
+from lineage.core.config import Config
 from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.core.errors import LineageError, first_line
 from lineage.core.fields import checked
 from lineage.core.files import NONCE, sync_folder, sync_tree
 from lineage.core.jsonfile import read_file
 from lineage.core.plainyaml import dump, parse
+from lineage.core.urls import is_url
 from lineage.models.checkpoint import ADAPTER_FILES, digest
 from lineage.models.gguf import base_name
 
@@ -41,6 +45,39 @@ LENGTH_BYTES = 8
 """Of a safetensors file, at its start: how long its header is."""
 HERE = "."
 """The adapter's place in version.yaml: so a version can be moved and copied."""
+
+
+class Shelf:
+    """A shelf in a `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of its versions."""
+        return names(self.folder)
+
+    def refresh(self, name: str) -> None:
+        """Have in the folder what the shelf has as `name`: that version, or nothing."""
+
+    def offer(self, name: str) -> None:
+        """Put the version `name`, which the folder has, on the shelf.
+
+        Raises LineageError where that has another one by now.
+        """
+
+
+def of(config: Config) -> Shelf:
+    """Return the shelf that `config` names."""
+    if not is_url(config.model.shelf):
+        return Shelf(folder_of(config.model))
+    # Arrow takes a moment to load, which folders need not wait for.
+    from lineage.models.shared_shelf import SharedShelf
+
+    return SharedShelf(config.model.shelf, config.run)
 
 
 def names(shelf: Path) -> tuple[str, ...]:
@@ -76,14 +113,17 @@ def read_version(shelf: Path, name: str) -> VersionConfig:
     return replace(version, adapter=str(adapter))
 
 
-def named(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConfig]:
+def named(
+    config: ModelConfig, wanted: Collection[str], shelf: Shelf | None = None
+) -> dict[str, VersionConfig]:
     """Return the versions on the shelf of `config` that are among `wanted`, and their ancestors.
 
-    Left out is what `config` holds already, as the saved configuration of a run does. Raises
-    LineageError where a name is one of conf too, or as `read_version` does.
+    `shelf` is that shelf, where it may be no folder. Left out is what `config` holds already, as
+    the saved configuration of a run does. Raises LineageError where a name is one of conf too, or
+    as `read_version` does.
     """
-    shelf = folder_of(config)
-    on_shelf = set(names(shelf))
+    shelf = shelf or Shelf(folder_of(config))
+    on_shelf = set(shelf.names())
     found: dict[str, VersionConfig] = {}
     left = sorted(on_shelf & set(wanted), reverse=True)
     while left:
@@ -97,7 +137,8 @@ def named(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConf
                     "rename the folder on the shelf"
                 )
             continue
-        found[name] = read_version(shelf, name)
+        shelf.refresh(name)
+        found[name] = read_version(shelf.folder, name)
         parent = found[name].parent
         # One of conf with the name of a folder on the shelf is an error only where it is named.
         if parent in on_shelf and parent not in config.versions:
@@ -105,8 +146,33 @@ def named(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConf
     return found
 
 
+def relocated(config: Config) -> Config:
+    """Return the saved `config` with its adapters where this machine has them.
+
+    They may have been saved elsewhere, and the shelf that they are on is a URL. Raises as `named`.
+    """
+    lost = {
+        name
+        for name, one in config.model.versions.items()
+        if one.digest and not Path(one.adapter).is_dir()
+    }
+    if not lost or not is_url(config.model.shelf):
+        return config
+    others = {name: one for name, one in config.model.versions.items() if name not in lost}
+    here = named(replace(config.model, versions=others), lost, of(config))
+    # What the shelf has otherwise by now stays as it is named, and is missing.
+    same = {
+        name: replace(one, adapter=here[name].adapter)
+        for name in lost & here.keys()
+        if (one := config.model.versions[name]).digest == here[name].digest
+    }
+    return replace(
+        config, model=replace(config.model, versions={**config.model.versions, **same})
+    )
+
+
 def folder_of(config: ModelConfig) -> Path:
-    """Return the folder of the shelf."""
+    """Return the folder of a shelf that is no URL."""
     return Path(config.shelf).expanduser()
 
 

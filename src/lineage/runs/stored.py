@@ -51,7 +51,7 @@ def read_from(run: RunConfig, url: str) -> Path:
     Raises StorageError, and LineageError where nothing is there.
     """
     check_url("the URL", url)
-    return _fetched(Path(run.cache, READ, *parts_of(url)), run, url, whole=True)
+    return _fetched(Path(run.cache_folder, READ, *parts_of(url)), run, url, whole=True)
 
 
 def resumed_from(run: RunConfig, url: str) -> Path:

@@ -69,7 +69,7 @@ def check(config: Config) -> tuple[str, ...]:
     """
     only_folders(config, "a training")
     shelf.check_name(config.model, config.train.name)
-    known, on_shelf = registry(config.model), shelf.names(shelf.folder_of(config.model))
+    known, on_shelf = registry(config.model), shelf.of(config).names()
     versions = tuple(dict.fromkeys((config.train.parent, *_judges(config))))
     for version in versions:
         lookup(known, version, on_shelf)
@@ -111,7 +111,7 @@ def _judges(config: Config) -> tuple[str, ...]:
 def _check_shelf(config: Config, folder: Path) -> None:
     """Raise LineageError where the shelf has another version of the name, before an hour's work."""
     name, last = config.train.name, config.method.steps - 1
-    taken = name in shelf.names(shelf.folder_of(config.model))
+    taken = name in shelf.of(config).names()
     if taken and config.engine.kind != "surrogate" and not curve_file(folder, last).exists():
         raise LineageError(f"{name} is on the shelf already: choose another train.name")
 
@@ -125,9 +125,9 @@ def execute(config: Config, folder: Path, console: Console, latest: bool = True)
     """
     versions = check(config)
     _check_shelf(config, folder)
-    mark(Path(config.run.cache))
+    mark(Path(config.run.cache_folder))
     if config.engine.kind != "surrogate":
-        mark(shelf.folder_of(config.model))
+        mark(shelf.of(config).folder)
     check_vacant(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with Stoppable() as stoppable, locked(folder):
@@ -142,7 +142,7 @@ def execute(config: Config, folder: Path, console: Console, latest: bool = True)
                 f"{', '.join(train.curricula)} in {folder}"
             )
             adapter, gains = stoppable.run(_train(config, versions, folder, display))
-        figures = write_training(folder, Path(config.run.cache), config.log)
+        figures = write_training(folder, Path(config.run.cache_folder), config.log)
         if config.engine.kind == "surrogate":
             return None
         return ship(config, folder, adapter, gains, minutes=figures["time"]["seconds"] / 60)
