@@ -20,6 +20,7 @@ from lineage.core.errors import LineageError
 from lineage.core.plainyaml import dump
 from lineage.core.urls import check_url, url_in, url_of
 from lineage.log.blobs import bring, put
+from lineage.log.lease import FOLDER, Holder, Lease
 from lineage.log.publish import Mirror, fetch, in_order, is_published
 from lineage.log.store import StorageError, Store
 from lineage.models.checkpoint import digest, locate, shared_cache
@@ -347,3 +348,69 @@ def test_a_shelf_at_a_url_is_read_where_it_is_named(
         main(words)
     said = capsys.readouterr().err
     assert "permission is denied" in said and said.count("\n") == 1
+
+
+LONG = replace(QUICK, lease_s=3600.0)
+"""In which no lease is renewed by itself."""
+
+
+def hold(store: Store, holder: Holder) -> None:
+    """Put the lease of another one."""
+    store.write(f"{FOLDER}/other", json.dumps(asdict(holder)).encode())
+
+
+def never(seconds: float) -> None:
+    raise AssertionError("nobody is waited for")
+
+
+def test_one_process_at_a_time_holds_a_url(between: Between, url: str) -> None:
+    store, said = Store(url, LONG), list[str]()
+    with Lease(store, said.append, never) as first:
+        with pytest.raises(LineageError, match="is being written by process"):
+            Lease(store, said.append, never).__enter__()
+        assert said == []
+        # On another machine it is one that is renewed while it is looked at.
+        first.holder = replace(first.holder, space="elsewhere")
+        first.renew()
+        with pytest.raises(LineageError, match="is being written by process") as told:
+            Lease(store, said.append, lambda seconds: first.renew()).__enter__()
+        assert "\n" not in str(told.value) and len(said) == 1 and "which may be dead" in said[0]
+        assert store.below(FOLDER) == [first.name.rpartition("/")[2]]
+        first.check()
+        # One that ends while it is waited for.
+        waiting = Lease(store, said.append, lambda seconds: first.__exit__(None, None, None))
+        with waiting:
+            assert store.below(FOLDER) == [waiting.name.rpartition("/")[2]]
+    assert store.below(FOLDER) == []
+
+
+def test_a_dead_one_s_lease_ends(between: Between, url: str, tmp_path: Path) -> None:
+    store = Store(url, LONG)
+    mine = Lease(store, print, never).holder
+    # On this machine it is known at once, also where another process has its number now.
+    for process, started in ((mine.process, mine.started - 60), (2**30, mine.started)):
+        hold(store, replace(mine, process=process, started=started))
+        with Lease(store, print, never):
+            pass
+        assert store.below(FOLDER) == []
+    # Of another machine it is waited for; should it only sleep, it publishes nothing afterwards.
+    with Lease(store, print, never) as asleep:
+        asleep.holder = replace(asleep.holder, space="elsewhere", lasts_s=0.05)
+        asleep.renew()
+        waited: list[float] = []
+        with Lease(store, print, waited.append):
+            assert waited and set(waited) == {0.05 / 6}
+            asleep.renew()
+            with pytest.raises(LineageError, match="was taken over by another process"):
+                asleep.check()
+            folder = written(tmp_path / "run")
+            with (
+                pytest.raises(LineageError, match="nothing more is published"),
+                Mirror(folder, store, print, check=asleep.check),
+            ):
+                pass
+            assert MARK not in store.sizes()
+    assert store.below(FOLDER) == []
+    store.write(f"{FOLDER}/other", b"{}")
+    with pytest.raises(LineageError, match="other is damaged"):
+        Lease(store, print, never).__enter__()

@@ -197,6 +197,9 @@ class StorageConfig:
     timeout_s: Number = key("to connect", "seconds", default=10.0, gt=0, le=600)
     every_s: Number = key("between two rounds", "seconds", default=2.0, gt=0, le=3600)
     connections: Whole = key("at the same time", "objects", default=8, ge=1, le=256)
+    lease_s: Number = key(
+        "that a process which died keeps a URL from others", "seconds", default=30.0, ge=1, le=3600
+    )
     copy: str = key("folder that stands for a `cache` that is a URL", default=".cache")
 
     @model_validator(mode="after")

@@ -69,6 +69,7 @@ class Mirror:
 
     On entering, what is there already is fetched, of it what is `wanted` by its name. A store that
     errs for a while keeps nobody from working: `tell` is told, and the next round has it all.
+    Nothing is published once `check` raises LineageError, as where the lease is lost.
     Raises StorageError on entering where nothing can be read there, and on leaving where the last
     round failed.
     """
@@ -79,8 +80,10 @@ class Mirror:
         store: Store,
         tell: Callable[[str], None],
         wanted: Callable[[str], bool] = lambda name: True,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder, self.store, self.tell, self.wanted = folder, store, tell, wanted
+        self.check = check
         self.known: dict[str, Stamp] = {}
         self.lock = threading.Lock()
         self.stop = threading.Event()
@@ -98,10 +101,12 @@ class Mirror:
         self.thread.join()
         try:
             self.publish()
-        except (StorageError, OSError) as reason:
+        except (LineageError, OSError) as reason:
             if error is not None:
                 self.tell(f"not all is published: {reason}")
                 return
+            if not isinstance(reason, (StorageError, OSError)):
+                raise
             raise StorageError(
                 f"{reason}; all is kept in {self.folder}, publish it by lineage resume "
                 f"{self.store.url}"
@@ -123,7 +128,11 @@ class Mirror:
                     self.known[name] = (state.st_size, state.st_mtime_ns)
 
     def publish(self) -> None:
-        """Put what is new or changed, and remove what is gone. Raises StorageError."""
+        """Put what is new or changed, and remove what is gone.
+
+        Raises StorageError, and LineageError as `check`.
+        """
+        self.check()
         with self.lock:
             self._publish()
 
@@ -164,6 +173,9 @@ class Mirror:
                 if self.failed == 1:
                     self.tell(f"{error}; the run goes on, and all is tried again")
                 continue
+            except LineageError as error:
+                self.tell(str(error))
+                return
             if self.failed:
                 self.tell(f"{self.store.url} is written again, after {self.failed} failed rounds")
                 self.failed = 0

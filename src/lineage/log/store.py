@@ -86,12 +86,16 @@ class Store:
 
     def size(self, name: str) -> int | None:
         """Return how many bytes an object has; None where it is not there."""
-
-        def look() -> list[fs.FileInfo]:
-            return list(self.files.get_file_info([f"{self.place}/{name}"]))
-
-        (found,) = self._tried("read", look, name)
+        (found,) = self._tried("read", lambda: self._look(name), name)
         return int(found.size) if found.type == fs.FileType.File else None
+
+    def changed(self, name: str) -> float | None:
+        """Return when an object was last put, by the store's clock (s); None where it is not."""
+        (found,) = self._tried("read", lambda: self._look(name), name)
+        return None if found.mtime_ns is None else found.mtime_ns / 1e9
+
+    def _look(self, name: str) -> list[fs.FileInfo]:
+        return list(self.files.get_file_info([f"{self.place}/{name}"]))
 
     def read(self, name: str) -> bytes:
         """Return the bytes of an object."""
