@@ -35,6 +35,7 @@ from lineage.models.versions import lookup, registry
 from lineage.report.headline import STAND_IN
 from lineage.report.sheet import NOT_COMPUTED, Sheet
 from lineage.runs.earlier import finished
+from lineage.runs.folder import root_of
 from lineage.runs.forecast import engines, total
 from lineage.training.earlier import telling
 from lineage.training.forecast import Forecast, forecast
@@ -57,7 +58,7 @@ def reckoned(points: Points) -> dict[str, Any]:
         check_kind(config)
     needed = [check(config) for config in configs]
     run = configs[0].run
-    earlier = finished(Path(run.root), trainings=True)
+    earlier = finished(root_of(run), trainings=True)
     known = [telling(config, earlier) for config in configs]
     found = [
         forecast(config, point, *kin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -114,8 +115,8 @@ def is_training(folder: Path) -> bool:
     )
 
 
-def report_training(config: Config, folder: Path, console: Console) -> None:
-    """Write the report of a training again and show its tables."""
+def report_training(config: Config, folder: Path, console: Console, where: str = "") -> None:
+    """Write the report of a training again and show its tables; it is known as `where`."""
     from lineage.report.training_page import write_training
     from lineage.report.training_tables import show_training
 
@@ -123,15 +124,18 @@ def report_training(config: Config, folder: Path, console: Console) -> None:
     show_training(write_training(folder, Path(config.run.cache_folder), config.log), console)
     if gains := read_gains(folder):
         show_gains(gains, console)
-    console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
+    console.print(f"{where or folder}/training.html", highlight=False, markup=False)
 
 
 def run_training(config: Config, folder: Path, console: Console, latest: bool = True) -> None:
     """Train, show what came of it and where it is; without `latest` the link of that name stays."""
+    from lineage.runs.stored import stored
     from lineage.training.run import execute
 
-    shelf = execute(config, folder, console, latest)
-    report_training(config, folder, console)
+    # What is swept is published with its sweep.
+    with stored(config.run, folder, console) if latest else nullcontext():
+        shelf = execute(config, folder, console, latest)
+        report_training(config, folder, console)
     if shelf is not None:
         place = config.model.shelf
         where = f"{place}/{config.train.name}" if is_url(place) else shelf

@@ -52,10 +52,7 @@ def published_to(folder: Path) -> str | None:
 def only_folders(config: Config, what: str) -> None:
     """Raise LineageError where `what`, which is not published, would have a URL as its root."""
     if is_url(config.run.root):
-        raise LineageError(
-            f"run.root is a URL, which single runs are published to: {what} is written to a "
-            "folder, name one"
-        )
+        raise LineageError(f"run.root is a URL, and {what} is written to a folder: name one")
 
 
 def new_folder(config: Config) -> Path:
@@ -84,8 +81,10 @@ def check_vacant(folder: Path) -> None:
         )
 
 
-def at_home(config: Config, folder: Path) -> Config:
+def at_home(config: Config, folder: Path, url: str | None = None) -> Config:
     """Return the saved `config` of the run in `folder`, to be gone on with where it lies.
+
+    `url` is that of the run where `folder` is but a copy of it.
 
     It may be somebody else's: where it says that runs, cache and shelf are is taken for that only
     where lineage has put the link to the latest run, or its mark; a URL also where it is of the
@@ -94,22 +93,22 @@ def at_home(config: Config, folder: Path) -> Config:
     """
     roots = (root for root in folder.absolute().parents[:2] if (root / LATEST).is_symlink())
     run, model = replace(config.run, root=str(next(roots, folder))), config.model
+    url = url or published_to(folder)
     here = marked(Path(run.cache_folder))
-    if not here or (is_url(run.cache) and not _beside(run.cache, folder)):
+    if not here or (is_url(run.cache) and not _beside(run.cache, url)):
         ours = compose.load([]).run
-        cache = run.cache if _beside(run.cache, folder) else ours.cache
+        cache = run.cache if _beside(run.cache, url) else ours.cache
         copy = run.storage.copy if here else ours.cache_folder
         run = replace(run, cache=cache, storage=replace(run.storage, copy=copy))
     shelf = of(replace(config, run=run)).folder
-    known = marked(shelf) or any(shelf.glob(f"*/{VERSION_FILE}")) or _beside(model.shelf, folder)
+    known = marked(shelf) or any(shelf.glob(f"*/{VERSION_FILE}")) or _beside(model.shelf, url)
     if not known:
         model = replace(model, shelf=compose.load([]).model.shelf)
     return replace(config, model=model, run=run)
 
 
-def _beside(place: str, folder: Path) -> bool:
-    """Whether `place` is a URL of the bucket that the run in `folder` is published to."""
-    url = published_to(folder)
+def _beside(place: str, url: str | None) -> bool:
+    """Whether `place` is a URL of the bucket of the `url` that a run has."""
     return url is not None and is_url(place) and parts_of(place)[0] == parts_of(url)[0]
 
 

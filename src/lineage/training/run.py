@@ -40,8 +40,8 @@ from lineage.runs.folder import (
     check_vacant,
     locked,
     lost,
-    only_folders,
     point_latest,
+    root_of,
     write_described,
 )
 from lineage.runs.plan import prepare
@@ -67,7 +67,6 @@ def check(config: Config) -> tuple[str, ...]:
 
     Raises LineageError where it could not work, before anything is started.
     """
-    only_folders(config, "a training")
     shelf.check_name(config.model, config.train.name)
     known, on_shelf = registry(config.model), shelf.of(config).names()
     versions = tuple(dict.fromkeys((config.train.parent, *_judges(config))))
@@ -134,7 +133,7 @@ def execute(config: Config, folder: Path, console: Console, latest: bool = True)
         describe(config, folder)
         check_finished(folder)
         if latest:
-            point_latest(Path(config.run.root), folder)
+            point_latest(root_of(config.run), folder)
         with Display(console, config.method.steps, "steps") as display:
             train, method = config.train, config.method
             display.note(
