@@ -25,7 +25,8 @@ from lineage.log.publish import Mirror, fetch, in_order, is_published
 from lineage.log.store import StorageError, Store
 from lineage.models.checkpoint import digest, locate, shared_cache
 from lineage.models.gguf import converted
-from lineage.models.shelf import Shelf, of, relocated
+from lineage.models.shelf import Shelf
+from lineage.models.shelves import of, relocated
 from lineage.models.versions import version
 
 R0 = "smollm2-135m@r0"

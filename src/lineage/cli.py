@@ -201,7 +201,7 @@ def _complete(arguments: Sequence[str], options: argparse.Namespace, console: Co
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = behind(find_run(options.run, _worked_on))
-    from lineage.models.shelf import relocated
+    from lineage.models.shelves import relocated
     from lineage.runs.folder import at_home, locked
 
     if is_sweep(folder):

@@ -37,7 +37,7 @@ from lineage.core.fields import AUTO, checked
 from lineage.core.jsonfile import read_file
 from lineage.core.names import SAFE
 from lineage.core.tasks import Suite
-from lineage.models import shelf
+from lineage.models import shelf, shelves
 from lineage.models.profile import MODEL_OWN
 from lineage.suites import make_suite
 
@@ -67,7 +67,7 @@ def with_shelf(config: Config, *versions: str) -> Config:
     tree = plain(config)
     del tree["model"]
     del tree["train"]["name"]  # of the version to be made, not of one that is needed
-    found = shelf.named(config.model, {*_strings(tree), *versions}, shelf.of(config))
+    found = shelf.named(config.model, {*_strings(tree), *versions}, shelves.of(config))
     if not found:
         return config
     return replace(config, model=replace(config.model, versions={**config.model.versions, **found}))

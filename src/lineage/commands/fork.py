@@ -21,7 +21,7 @@ from lineage.core.plainyaml import literal
 from lineage.inspect.snapshots import Snapshots
 from lineage.log.sweep import is_sweep
 from lineage.log.views.settings import leaves
-from lineage.models.shelf import relocated
+from lineage.models.shelves import relocated
 from lineage.runs.folder import at_home
 from lineage.runs.stored import root_beside
 

@@ -29,7 +29,7 @@ from lineage.commands.plan_parts import (
 )
 from lineage.commands.train import with_log
 from lineage.core.config import Config
-from lineage.models import shelf
+from lineage.models import shelves
 from lineage.models.factory import check_kind
 from lineage.models.versions import lookup, registry
 from lineage.report.headline import STAND_IN
@@ -126,7 +126,7 @@ def _notes(
     notes, root = [], configs[0].run.root
     for config in configs:
         name = config.train.name
-        if config.engine.kind != STAND_IN and name in shelf.of(config).names():
+        if config.engine.kind != STAND_IN and name in shelves.of(config).names():
             notes.append(f"{name} is on the shelf already: choose another train.name")
     if any(one.completions is None for one in found):
         notes.append(

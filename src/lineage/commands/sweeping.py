@@ -24,7 +24,7 @@ from lineage.core.names import check_name
 from lineage.core.urls import is_url
 from lineage.log.progress import is_done
 from lineage.log.sweep import BASIC, Point, SweepRecord, is_sweep, read_sweep, write_sweep
-from lineage.models.shelf import relocated
+from lineage.models.shelves import relocated
 from lineage.report.objective import check_objective, name
 from lineage.runs.code import accept_changes
 from lineage.runs.folder import at_home, locked, point_latest, root_of

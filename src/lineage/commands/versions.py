@@ -13,7 +13,7 @@ from lineage.commands import Commands, add_command
 from lineage.core.console import busy
 from lineage.core.errors import LineageError
 from lineage.core.text import say, say_json
-from lineage.models import shelf
+from lineage.models import shelf, shelves
 from lineage.models.versions import ModelVersion, registry, version
 from lineage.report.sheet import NOT_COMPUTED, Sheet
 from lineage.report.terminal import drawn, show_sheet
@@ -70,7 +70,7 @@ def _versions(options: argparse.Namespace, console: Console) -> None:
         _check(options, console)
         return
     whole = compose.load(options.overrides)
-    config, place = whole.model, shelf.of(whole)
+    config, place = whole.model, shelves.of(whole)
     on_shelf = shelf.named(config, place.names(), place)
     listed = [*registry(config).values(), *(version(name, v) for name, v in on_shelf.items())]
     found = [_plain(one, str(place)) for one in listed]

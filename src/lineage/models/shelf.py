@@ -7,7 +7,7 @@
                    training.json              the record of its training
                    ...                        the pictures that the card shows
 
-Where the shelf is a URL (`models.shared_shelf`) a folder of the cache stands for it.
+Where the shelf is a URL a folder of the cache stands for it (`models.shelves`).
 
 A version never changes. A configuration holds the ones that it names, with the digest of their
 adapters, so that what is trained later changes no other configuration.
@@ -27,14 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from lineage.core import names as names_of_paths
-from lineage.core.config import Config
 from lineage.core.config_engine import CheckpointConfig, ModelConfig, VersionConfig
 from lineage.core.errors import LineageError, first_line
 from lineage.core.fields import checked
 from lineage.core.files import NONCE, sync_folder, sync_tree
 from lineage.core.jsonfile import read_file
 from lineage.core.plainyaml import dump, parse
-from lineage.core.urls import is_url
 from lineage.models.checkpoint import ADAPTER_FILES, digest
 from lineage.models.gguf import base_name
 
@@ -68,16 +66,6 @@ class Shelf:
 
         Raises LineageError where that has another one by now.
         """
-
-
-def of(config: Config) -> Shelf:
-    """Return the shelf that `config` names."""
-    if not is_url(config.model.shelf):
-        return Shelf(folder_of(config.model))
-    # Arrow takes a moment to load, which folders need not wait for.
-    from lineage.models.shared_shelf import SharedShelf
-
-    return SharedShelf(config.model.shelf, config.run)
 
 
 def names(shelf: Path) -> tuple[str, ...]:
@@ -144,31 +132,6 @@ def named(
         if parent in on_shelf and parent not in config.versions:
             left.append(parent)
     return found
-
-
-def relocated(config: Config) -> Config:
-    """Return the saved `config` with its adapters where this machine has them.
-
-    They may have been saved elsewhere, and the shelf that they are on is a URL. Raises as `named`.
-    """
-    lost = {
-        name
-        for name, one in config.model.versions.items()
-        if one.digest and not Path(one.adapter).is_dir()
-    }
-    if not lost or not is_url(config.model.shelf):
-        return config
-    others = {name: one for name, one in config.model.versions.items() if name not in lost}
-    here = named(replace(config.model, versions=others), lost, of(config))
-    # What the shelf has otherwise by now stays as it is named, and is missing.
-    same = {
-        name: replace(one, adapter=here[name].adapter)
-        for name in lost & here.keys()
-        if (one := config.model.versions[name]).digest == here[name].digest
-    }
-    return replace(
-        config, model=replace(config.model, versions={**config.model.versions, **same})
-    )
 
 
 def folder_of(config: ModelConfig) -> Path:

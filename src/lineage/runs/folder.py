@@ -19,7 +19,8 @@ from lineage.core.files import atomic_write, mark, marked, odd_files
 from lineage.core.names import LATEST, check_name
 from lineage.core.urls import WORKED, check_url, is_url, parts_of, url_of
 from lineage.log.sweep import is_sweep
-from lineage.models.shelf import VERSION_FILE, of
+from lineage.models.shelf import VERSION_FILE
+from lineage.models.shelves import of
 
 LOST = ("commit", "dirty", "machine", "command", "code")
 """What only the record of a run knows of those who made it."""

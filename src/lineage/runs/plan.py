@@ -14,7 +14,7 @@ from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError, nearest
 from lineage.core.tasks import Suite, Task, World
 from lineage.markdown.history import pinned
-from lineage.models import shelf
+from lineage.models import shelves
 from lineage.models.protocol import CHARS_PER_TOKEN
 from lineage.models.versions import lookup, registry
 from lineage.runs.arms import Arm, begins_with, donor_arm, donor_of, find_arm
@@ -159,7 +159,7 @@ def _check_trained(job: Job) -> None:
 def _check_windows(job: Job) -> None:
     """Raise LineageError where the budgets of what a prompt may hold exceed a context window."""
     versions, agent, arms = registry(job.config.model), job.config.agent, job.arms
-    on_shelf = shelf.of(job.config).names()
+    on_shelf = shelves.of(job.config).names()
     texts = [job.suite.instructions, *(template(name).template for name in RULES)]
     rules = max(len(text) for text in texts) // CHARS_PER_TOKEN
     docs = agent.doc_tokens * agent.docs_opened if agent.docs else 0
@@ -199,7 +199,7 @@ def _check_retrieval(job: Job, world: World) -> None:
     prompt they make over-long scores 0, and is counted.
     """
     versions, agent, suite = registry(job.config.model), job.config.agent, job.suite
-    on_shelf = shelf.of(job.config).names()
+    on_shelf = shelves.of(job.config).names()
     asked, past = [0], list[int]()
     for task in world.tasks:
         shown = len(task.prompt) // CHARS_PER_TOKEN

@@ -28,7 +28,7 @@ from lineage.core.files import atomic_write, mark
 from lineage.core.signals import Stoppable
 from lineage.log.reader import check_finished
 from lineage.log.record import read_record
-from lineage.models import shelf
+from lineage.models import shelf, shelves
 from lineage.models.factory import make_engine
 from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
@@ -68,7 +68,7 @@ def check(config: Config) -> tuple[str, ...]:
     Raises LineageError where it could not work, before anything is started.
     """
     shelf.check_name(config.model, config.train.name)
-    known, on_shelf = registry(config.model), shelf.of(config).names()
+    known, on_shelf = registry(config.model), shelves.of(config).names()
     versions = tuple(dict.fromkeys((config.train.parent, *_judges(config))))
     for version in versions:
         lookup(known, version, on_shelf)
@@ -110,7 +110,7 @@ def _judges(config: Config) -> tuple[str, ...]:
 def _check_shelf(config: Config, folder: Path) -> None:
     """Raise LineageError where the shelf has another version of the name, before an hour's work."""
     name, last = config.train.name, config.method.steps - 1
-    taken = name in shelf.of(config).names()
+    taken = name in shelves.of(config).names()
     if taken and config.engine.kind != "surrogate" and not curve_file(folder, last).exists():
         raise LineageError(f"{name} is on the shelf already: choose another train.name")
 
@@ -126,7 +126,7 @@ def execute(config: Config, folder: Path, console: Console, latest: bool = True)
     _check_shelf(config, folder)
     mark(Path(config.run.cache_folder))
     if config.engine.kind != "surrogate":
-        mark(shelf.of(config).folder)
+        mark(shelves.of(config).folder)
     check_vacant(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with Stoppable() as stoppable, locked(folder):
