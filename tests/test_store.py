@@ -17,6 +17,7 @@ from lineage.cli import main
 from lineage.core.config import StorageConfig
 from lineage.core.config_engine import CheckpointConfig, VersionConfig
 from lineage.core.errors import LineageError
+from lineage.core.files import mark
 from lineage.core.plainyaml import dump
 from lineage.core.urls import check_url, url_in, url_of
 from lineage.log.blobs import bring, put
@@ -28,6 +29,7 @@ from lineage.models.gguf import converted
 from lineage.models.shelf import Shelf
 from lineage.models.shelves import of, relocated
 from lineage.models.versions import version
+from lineage.runs.folder import at_home
 
 R0 = "smollm2-135m@r0"
 PATIENT = ("run.storage.backoff_s=0.01",)
@@ -349,6 +351,26 @@ def test_a_shelf_at_a_url_is_read_where_it_is_named(
         main(words)
     said = capsys.readouterr().err
     assert "permission is denied" in said and said.count("\n") == 1
+
+
+def test_a_saved_url_is_trusted_in_the_bucket_of_its_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    copy = tmp_path / "copy"
+    config = compose.load(["run.cache=s3://bucket/cache", f"run.storage.copy={copy}"])
+    config = replace(config, model=replace(config.model, shelf="s3://bucket/shelf"))
+    for marks in (False, True):
+        if marks:
+            mark(copy)
+        kept = str(copy) if marks else ".cache"
+        mine = at_home(config, tmp_path, "s3://bucket/runs/first")
+        assert (mine.run.cache, mine.model.shelf) == ("s3://bucket/cache", "s3://bucket/shelf")
+        for url in ("s3://other/runs/first", None):
+            theirs = at_home(config, tmp_path, url)
+            assert (theirs.run.cache, theirs.model.shelf) == (".cache", "versions")
+        assert mine.run.cache_folder == theirs.run.storage.copy == kept
 
 
 LONG = replace(QUICK, lease_s=3600.0)
