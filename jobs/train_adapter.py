@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from lineage import compose
-from lineage.models.checkpoint import locate
+from lineage.models.checkpoint import locate, shared_cache
 from lineage.models.precision import AUTO, PRECISIONS
 from lineage.models.sft import Conversations, LabelledTrainer, load_base, with_adapter
 from lineage.models.versions import lookup, registry
@@ -54,7 +54,8 @@ def main() -> None:
 
     config = compose.load(args.overrides, args.version)
     version = lookup(registry(config.model), args.version)
-    checkpoint = locate(version, Path(config.run.cache)).checkpoint
+    cache = Path(config.run.cache_folder)
+    checkpoint = locate(version, cache, shared_cache(config.run)).checkpoint
     args.base = args.base or args.version
     set_seed(0)
     suite = compose.load_suite("codebook")

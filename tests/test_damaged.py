@@ -309,7 +309,9 @@ def test_a_link_out_of_a_run_s_folder_is_not_followed(
         ("suite=[1]", "takes the name of an option, not [1]: choose from cladder"),
         ("run.root=gs://bucket/runs", "run.root is a URL that is not of s3://"),
         ("run.root='s3://me:secret@bucket/runs'", "run.root is a URL with something else"),
-        ("run.cache=s3://bucket/runs", "run.cache is a URL"),
+        ("run.cache=gs://bucket/runs", "run.cache is a URL that is not of s3://"),
+        ("model.shelf=gs://bucket/shelf", "model.shelf is a URL that is not of s3://"),
+        ("run.storage.copy=s3://bucket/x", "run.storage.copy is a URL"),
         ("run.storage.attempts=0", "run.storage.attempts is 0: it must be between 1 and 100"),
     ],
 )

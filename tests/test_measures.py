@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -323,6 +325,23 @@ def test_no_room_for_the_log_of_a_report_is_said(
     monkeypatch.setattr(gathering.tempfile, "TemporaryDirectory", lambda **_: missing)
     with pytest.raises(LineageError, match=r"the log cannot be gathered in .*: IO Error"):
         summarise(folder)
+
+
+def test_what_a_killed_reader_gathered_is_removed_by_the_next(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering.tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    prefix = gathering.PREFIX
+    dead, living, other = f"{prefix}{ended.pid}-a", f"{prefix}{os.getpid()}-b", f"{prefix}none"
+    for name in (dead, living, other):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.duckdb").touch()
+    with gathering.gathered(folder):
+        found = {one.name for one in tmp_path.glob(f"{prefix}*")}
+        assert found > {living, other} and dead not in found and len(found) == 3
+    assert {one.name for one in tmp_path.glob(f"{prefix}*")} == {living, other}
 
 
 @pytest.mark.usefixtures("unpictured")

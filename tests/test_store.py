@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from s3 import KEYS, Between, make_bucket, serving
 
+from lineage import compose
+from lineage.cli import main
 from lineage.core.config import StorageConfig
+from lineage.core.config_engine import CheckpointConfig, VersionConfig
 from lineage.core.errors import LineageError
+from lineage.core.files import mark
+from lineage.core.plainyaml import dump
 from lineage.core.urls import check_url, url_in, url_of
+from lineage.log.blobs import bring, put
+from lineage.log.lease import FOLDER, Holder, Lease
 from lineage.log.publish import Mirror, fetch, in_order, is_published
 from lineage.log.store import StorageError, Store
+from lineage.models.checkpoint import digest, locate, shared_cache
+from lineage.models.gguf import converted
+from lineage.models.shelf import Shelf
+from lineage.models.shelves import of, relocated
+from lineage.models.versions import version
+from lineage.runs.folder import at_home
 
+R0 = "smollm2-135m@r0"
+PATIENT = ("run.storage.backoff_s=0.01",)
 QUICK = StorageConfig(attempts=4, backoff_s=0.0, every_s=3600.0)
 DONE = {"arm": "cold", "lineage": "000-cold", "generation": 0}
 DATA = [f"{name}/arm=cold/generation=0/000-cold.parquet" for name in ("steps", "knowledge")]
@@ -194,3 +212,228 @@ def test_of_two_that_finished_one_generation_the_first_counts(
     fetch(late, store)
     assert (late / MARK).read_bytes() == (tmp_path / "a" / MARK).read_bytes()
     assert {(late / name).read_bytes() for name in DATA} == {b"rows"}
+
+
+def checkpoint(folder: Path) -> Path:
+    """Return `folder` as what a checkpoint is converted to."""
+    (folder / "more").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / "more" / "model.safetensors").write_bytes(b"weights" * 1000)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (one for one in folder.rglob("*") if one.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+def test_a_folder_is_put_once_and_comes_back_whole(
+    between: Between, url: str, tmp_path: Path
+) -> None:
+    store, folder = Store(url, QUICK), checkpoint(tmp_path / "a")
+    assert not bring(store, "x/one.json", tmp_path / "b")
+    between.refuse = lambda method, path: (500, "X") if path.endswith(".json") else None
+    with pytest.raises(StorageError):
+        put(store, "x/one.json", folder)
+    # Its files are there, and nothing says so.
+    assert store.below("x") == [] and len(store.below("blobs")) == 3
+    between.refuse = lambda method, path: None
+    between.seen.clear()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: put(store, "x/one.json", folder), range(4)))
+    assert {path.rpartition("/")[2] for method, path in between.seen if method == "PUT"} == {
+        "one.json"
+    }
+    assert bring(store, "x/one.json", tmp_path / "b") and store.below("x") == ["one.json"]
+    assert contents(tmp_path / "b") == contents(folder)
+    blob = store.below("blobs")[0]
+    store.write(f"blobs/{blob}", b"other")
+    with pytest.raises(StorageError, match=f"{blob} is damaged: remove it") as told:
+        bring(store, "x/one.json", tmp_path / "c")
+    assert "\n" not in str(told.value) and not (tmp_path / "c").exists()
+    put(store, "x/one.json", folder)
+    assert bring(store, "x/one.json", tmp_path / "c")
+
+
+def test_a_manifest_names_nothing_outside_its_folder(
+    between: Between, url: str, tmp_path: Path
+) -> None:
+    store = Store(url, QUICK)
+    for name in ("../out", "/out", "a//b", ".hidden"):
+        store.write("one.json", json.dumps({"files": {name: "0" * 64}}).encode())
+        with pytest.raises(LineageError, match="which is not safe"):
+            bring(store, "one.json", tmp_path / "b")
+    store.write("one.json", b"{")
+    with pytest.raises(LineageError, match=r"no whole JSON file.*remove it"):
+        bring(store, "one.json", tmp_path / "b")
+
+
+def test_a_cache_at_a_url_has_what_was_converted_elsewhere(
+    between: Between, url: str, tmp_path: Path
+) -> None:
+    source, content = tmp_path / "model.gguf", b"GGUF"
+    source.write_bytes(content)
+    known = CheckpointConfig("gguf", str(source), sha256=hashlib.sha256(content).hexdigest())
+    first = VersionConfig(known, context_window=64)
+    run = replace(
+        compose.load([]).run, cache=url, storage=replace(QUICK, copy=str(tmp_path / "here"))
+    )
+    here, elsewhere = Path(run.cache_folder), tmp_path / "elsewhere"
+    assert here == tmp_path / "here"
+    made = checkpoint(converted(known, [source], here))
+    shared = shared_cache(run)
+    assert locate(version("a@0", first), here, shared).checkpoint == made
+    assert Store(url, QUICK).below("checkpoints") == [f"{known.sha256}.json"]
+    # There the file is told by its content alone, or by its checksum where it is not at all.
+    other = replace(known, path=str(tmp_path / "other.gguf"), sha256="")
+    Path(other.path).write_bytes(content)
+    source.unlink()
+    for one in (other, known):
+        found = locate(version("a@0", replace(first, checkpoint=one)), elsewhere, shared)
+        assert found.checkpoint.is_relative_to(elsewhere)
+        assert contents(found.checkpoint) == contents(made)
+    with pytest.raises(LineageError, match="is missing"):
+        locate(version("a@0", first), tmp_path / "third", None)
+
+
+def trained(shelf: Path, name: str, weights: bytes) -> Path:
+    """Return the folder of a version of smollm2-135m@r0 on a `shelf`, as it is registered."""
+    folder = shelf / name
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    parent = compose.load([]).model.versions[R0]
+    made = replace(parent, parent=R0, adapter=".", digest=digest(folder))
+    (folder / "version.yaml").write_bytes(dump(asdict(made)).encode())
+    return folder
+
+
+def test_a_shelf_at_a_url_is_read_where_it_is_named(
+    between: Between, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def at(machine: str) -> Shelf:
+        where = (f"run.cache={tmp_path / machine}", f"model.shelf={url}", *PATIENT)
+        return of(compose.load(["engine=surrogate", *where]))
+
+    here = at("here")
+    trained(here.folder, "mine@1", b"weights")
+    trained(here.folder, "mine@2", b"others")
+    here.offer("mine@1")
+    here.offer("mine@1")
+    here.offer("mine@2")
+    assert here.names() == ("mine@1", "mine@2")
+    # Elsewhere only what is named comes.
+    there = at("there")
+    scheduled = [f"schedule.versions=[{R0},mine@1]", "engine=surrogate", f"model.shelf={url}"]
+    named = compose.load([*scheduled, f"run.cache={tmp_path / 'there'}", *PATIENT])
+    found = Path(named.model.versions["mine@1"].adapter)
+    assert found.is_relative_to(there.folder.resolve()) and not (there.folder / "mine@2").exists()
+    assert (found / "adapter_model.safetensors").read_bytes() == b"weights"
+    # A configuration that was saved on another machine finds its adapter again.
+    moved = {"mine@1": replace(named.model.versions["mine@1"], adapter="/nowhere")}
+    saved = replace(named, model=replace(named.model, versions={**named.model.versions, **moved}))
+    assert relocated(saved) == named
+    # Of two that register one name the second is told, and the first stays.
+    third = at("third")
+    trained(third.folder, "mine@1", b"later")
+    with pytest.raises(LineageError, match="holds another version 'mine@1': choose another") as one:
+        third.offer("mine@1")
+    assert "\n" not in str(one.value)
+    third.refresh("mine@1")
+    assert (third.folder / "mine@1" / "adapter_model.safetensors").read_bytes() == b"weights"
+    words = ["versions", f"model.shelf={url}", f"run.cache={tmp_path / 'x'}", *PATIENT]
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    assert f"2 of them on the shelf, {url}" in " ".join(capsys.readouterr().out.split())
+    between.refuse = lambda method, path: (403, "AccessDenied")
+    with pytest.raises(SystemExit, match="1"):
+        main(words)
+    said = capsys.readouterr().err
+    assert "permission is denied" in said and said.count("\n") == 1
+
+
+def test_a_saved_url_is_trusted_in_the_bucket_of_its_run_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    copy = tmp_path / "copy"
+    config = compose.load(["run.cache=s3://bucket/cache", f"run.storage.copy={copy}"])
+    config = replace(config, model=replace(config.model, shelf="s3://bucket/shelf"))
+    for marks in (False, True):
+        if marks:
+            mark(copy)
+        kept = str(copy) if marks else ".cache"
+        mine = at_home(config, tmp_path, "s3://bucket/runs/first")
+        assert (mine.run.cache, mine.model.shelf) == ("s3://bucket/cache", "s3://bucket/shelf")
+        for url in ("s3://other/runs/first", None):
+            theirs = at_home(config, tmp_path, url)
+            assert (theirs.run.cache, theirs.model.shelf) == (".cache", "versions")
+        assert mine.run.cache_folder == theirs.run.storage.copy == kept
+
+
+LONG = replace(QUICK, lease_s=3600.0)
+"""In which no lease is renewed by itself."""
+
+
+def hold(store: Store, holder: Holder) -> None:
+    """Put the lease of another one."""
+    store.write(f"{FOLDER}/other", json.dumps(asdict(holder)).encode())
+
+
+def never(seconds: float) -> None:
+    raise AssertionError("nobody is waited for")
+
+
+def test_one_process_at_a_time_holds_a_url(between: Between, url: str) -> None:
+    store, said = Store(url, LONG), list[str]()
+    with Lease(store, said.append, never) as first:
+        with pytest.raises(LineageError, match="is being written by process"):
+            Lease(store, said.append, never).__enter__()
+        assert said == []
+        # On another machine it is one that is renewed while it is looked at.
+        first.holder = replace(first.holder, space="elsewhere")
+        first.renew()
+        with pytest.raises(LineageError, match="is being written by process") as told:
+            Lease(store, said.append, lambda seconds: first.renew()).__enter__()
+        assert "\n" not in str(told.value) and len(said) == 1 and "which may be dead" in said[0]
+        assert store.below(FOLDER) == [first.name.rpartition("/")[2]]
+        first.check()
+        # One that ends while it is waited for.
+        waiting = Lease(store, said.append, lambda seconds: first.__exit__(None, None, None))
+        with waiting:
+            assert store.below(FOLDER) == [waiting.name.rpartition("/")[2]]
+    assert store.below(FOLDER) == []
+
+
+def test_a_dead_one_s_lease_ends(between: Between, url: str, tmp_path: Path) -> None:
+    store = Store(url, LONG)
+    mine = Lease(store, print, never).holder
+    # On this machine it is known at once, also where another process has its number now.
+    for process, started in ((mine.process, mine.started - 60), (2**30, mine.started)):
+        hold(store, replace(mine, process=process, started=started))
+        with Lease(store, print, never):
+            pass
+        assert store.below(FOLDER) == []
+    # Of another machine it is waited for; should it only sleep, it publishes nothing afterwards.
+    with Lease(store, print, never) as asleep:
+        asleep.holder = replace(asleep.holder, space="elsewhere", lasts_s=0.05)
+        asleep.renew()
+        waited: list[float] = []
+        with Lease(store, print, waited.append):
+            assert waited and set(waited) == {0.05 / 6}
+            asleep.renew()
+            with pytest.raises(LineageError, match="was taken over by another process"):
+                asleep.check()
+            folder = written(tmp_path / "run")
+            with (
+                pytest.raises(LineageError, match="nothing more is published"),
+                Mirror(folder, store, print, check=asleep.check),
+            ):
+                pass
+            assert MARK not in store.sizes()
+    assert store.below(FOLDER) == []
+    store.write(f"{FOLDER}/other", b"{}")
+    with pytest.raises(LineageError, match="other is damaged"):
+        Lease(store, print, never).__enter__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,10 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from helpers import run, timeless
+from rich.console import Console
 from s3 import KEYS, Between, make_bucket, serving
 
 import lineage
@@ -21,9 +26,21 @@ from lineage.cli import main
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.log.store import Store
-from lineage.runs.folder import published_to
-from lineage.runs.stored import read_from
+from lineage.log.sweep import Point, SweepRecord, read_sweep, write_sweep
+from lineage.runs.folder import published_to, worked_on
+from lineage.runs.stored import read_from, stored
 
+TOY = (
+    *("engine=surrogate", "method.steps=2", "method.warm_steps=1", "train.held_out=0"),
+    *("train.worlds=1", "train.curricula=[edit]", "train.episodes=2", "method.group=2"),
+    *(
+        "method.groups=2",
+        "method.warm_groups=2",
+        "train.probes={same: 1, similar: 0, dissimilar: 0}",
+    ),
+)
+STEP = "curve/step%3D{:03d}.parquet"
+"""As a path of a request names it."""
 TINY = ("engine=surrogate", "experiment=tiny", "experiment.lineages=2", "agent.docs=true")
 
 
@@ -102,6 +119,12 @@ def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
         assert main_code(*words) == 0, words
     said = capsys.readouterr().out
     assert "finished" in said and f"{root}/first/report.html" in said
+    # A fork lies beside it, and another machine goes on with that too.
+    assert main_code("fork", first, "--at", "000-inherit@0", "run.name=branch") == 0
+    settings = Store(f"{root}/branch", here(root).run.storage).read("config.yaml").decode()
+    assert f"run: {first}" in settings
+    shutil.rmtree(tmp_path / ".cache")
+    assert main_code("resume", f"{root}/branch") == 0
     for words in (("compact", f"{root}/first"), ("show", f"{root}/nothing"), ("ls", f"{root}/no")):
         assert main_code(*words) == 1
         assert capsys.readouterr().err.count("\n") == 1
@@ -162,8 +185,11 @@ def test_what_cannot_be_stored_is_said_before_anything_is_begun(
     assert "permission is denied" in refused(*arguments(root))
     between.refuse = lambda method, path: None
     assert "hydra.run.dir" in refused(*arguments(root, f"hydra.run.dir={tmp_path / 'x'}"))
-    assert "a sweep" in refused(*arguments(root, "-m", "suite.drift=0,0.1"))
-    assert "a training" in refused("train", "engine=surrogate", f"run.root={root}")
+    swept = f"hydra.sweep.dir={tmp_path / 'x'}"
+    assert "hydra.sweep.dir" in refused(*arguments(root, "-m", swept, "suite.drift=0,0.1"))
+    assert "hydra.run.dir" in refused(
+        "train", *TOY, f"run.root={root}", f"hydra.run.dir={tmp_path}"
+    )
     assert not list(tmp_path.rglob("run.json"))
 
 
@@ -190,5 +216,100 @@ def test_from_python_too(between: Between, root: str, local: Path, tmp_path: Pat
         with pytest.raises(LineageError) as told:
             lineage.open(nothing)
         assert "\n" not in str(told.value) and nothing in str(told.value)
-    with pytest.raises(LineageError, match="a training"):
-        lineage.train(["engine=surrogate", f"run.root={root}"], progress=False)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_sweep_is_at_its_url_point_by_point(
+    between: Between, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+    where = (f"run.root={root}", "run.name=all")
+    assert main_code("run", "-m", *small, *where, "suite.drift=0,0.2") == 0
+    url = f"{root}/all"
+    assert f"published to {url}" in capsys.readouterr().out
+    assert not (tmp_path / "s3:").exists()
+    store = Store(url, here(root).run.storage)
+    whole = read_from(here(root).run, url)
+    expected = {name: timeless(whole / name) for name in ("000", "001")}
+    assert len(read_sweep(whole).points) == 2 and expected["000"] != expected["001"]
+    # What a machine leaves that is lost while the second point goes on.
+    kept = [name for name in store.sizes() if name.startswith("001/done/")]
+    for name in (*kept[1:], "001/metrics.json", "001/report.html"):
+        store.remove(name)
+    record = json.loads(store.read("sweep.json"))
+    record["points"][1] |= {"objective": None}
+    store.write("sweep.json", json.dumps(record).encode())
+    shutil.rmtree(tmp_path / ".cache")
+    assert main_code("resume", url) == 0
+    assert "1 of 2 points are to be run" in capsys.readouterr().out
+    copy = read_from(here(root).run, url)
+    assert {name: timeless(copy / name) for name in expected} == expected
+    assert all(one.objective is not None for one in read_sweep(copy).points)
+    # On a machine that never saw it.
+    shutil.rmtree(tmp_path / ".cache")
+    for words in (("ls", root), ("show", url), ("show", f"{url}/001"), ("compare", url, "0", "1"),
+                  ("report", url)):  # fmt: skip
+        assert main_code(*words) == 0, words
+    said = capsys.readouterr().out
+    assert "all/001" in said and f"{url}/sweep.html" in said and store.has("sweep.html")
+    log = lineage.open(url)
+    assert log.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+
+
+def test_what_two_machines_noted_of_a_sweep_is_in_its_record(
+    between: Between, root: str, tmp_path: Path
+) -> None:
+    def noted(*points: Point) -> SweepRecord:
+        return SweepRecord("run", 1.0, ("a=1,2,3",), ("a",), "basic", "fleet", points=points)
+
+    run, url = here(root).run, f"{root}/all"
+    done, failed, open = (Point(0, "000", ("a=1",), "", 0.5), Point(1, "001", ("a=2",), "x"),
+                          Point(2, "002", ("a=3",)))  # fmt: skip
+    folder = worked_on(run, url)
+    write_sweep(folder, noted(done, replace(failed, failed=""), open))
+    with stored(run, folder, Console(quiet=True)):
+        pass
+    write_sweep(folder, noted(replace(done, objective=None), failed, open))
+    with stored(run, folder, Console(quiet=True)):
+        assert read_sweep(folder).points == (done, failed, open)
+        assert len(Store(url, run.storage).below(".lease")) == 1
+    assert read_sweep(read_from(run, url)).points == (done, failed, open)
+    assert Store(url, run.storage).below(".lease") == []
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_training_is_at_its_url_step_by_step(
+    between: Between, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", *TOY, f"run.root={root}", "run.name=toy")
+    assert main_code(*words) == 0
+    url = f"{root}/toy"
+    assert f"published to {url}" in capsys.readouterr().out
+    whole, store = read_from(here(root).run, url), Store(url, here(root).run.storage)
+    expected = [_rows(whole, name) for name in ("curve", "training")]
+    order = [path.rpartition("/toy/")[2] for method, path in between.seen if method == "PUT"]
+    assert order.index("adapters/step-000/skills.json") < order.index(STEP.format(0))
+    # What a machine leaves that is lost during the second step.
+    for name in store.sizes():
+        if "step=001" in name or "step-001" in name or name.startswith("training."):
+            store.remove(name)
+    shutil.rmtree(tmp_path / ".cache")
+    between.seen.clear()
+    assert main_code("resume", url) == 0
+    put = [path.rpartition("/toy/")[2] for method, path in between.seen if method == "PUT"]
+    assert STEP.format(1) in put and STEP.format(0) not in put
+    copy = read_from(here(root).run, url)
+    assert [_rows(copy, name) for name in ("curve", "training")] == expected
+    shutil.rmtree(tmp_path / ".cache")
+    for command in (("ls", root), ("show", url), ("report", url)):
+        assert main_code(*command) == 0, command
+    assert f"{url}/training.html" in capsys.readouterr().out
+    log = lineage.open(url)
+    assert log.execute("SELECT count(*) FROM curve").fetchone() == (2,)
+
+
+def _rows(folder: Path, dataset: str) -> list[dict[str, Any]]:
+    """Return the rows of a training's dataset, without its clock columns."""
+    files = sorted((folder / dataset).glob("*.parquet"))
+    found = [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
+    return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in found]

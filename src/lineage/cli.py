@@ -203,6 +203,7 @@ def _complete(arguments: Sequence[str], options: argparse.Namespace, console: Co
 
 def _resume(options: argparse.Namespace, console: Console) -> None:
     folder = behind(find_run(options.run, _worked_on))
+    from lineage.models.shelves import relocated
     from lineage.runs.folder import at_home, locked
 
     if is_sweep(folder):
@@ -225,6 +226,7 @@ def _resume(options: argparse.Namespace, console: Console) -> None:
         compose.check_suite(config, file, remedy, known)
         compose.check_extra(config, file, remedy)
         compose.check_endpoints(config, file, remedy, own=options.config_dir)
+    config = relocated(config)
     if options.most_usd is not None:
         limited = {**asdict(config.run), "most_usd": options.most_usd}
         config = replace(config, run=checked(RunConfig, limited, "run"))
@@ -249,25 +251,32 @@ def _worked_on(run: RunConfig, url: str) -> Path:
 
 
 def _report(options: argparse.Namespace, console: Console) -> None:
+    folder, url = find_run(options.run), url_of_run(options.run)
+    if url is None:
+        _reported(folder, str(folder), console)
+        return
+    from lineage.runs.stored import reported
+
+    with reported(compose.load([]).run, folder, url):
+        _reported(folder, url, console)
+
+
+def _reported(folder: Path, where: str, console: Console) -> None:
+    """Report on what is in `folder`, which the user knows as `where`."""
     from lineage.report.run_text import show_summary
     from lineage.report.write import write_report
     from lineage.runs.folder import at_home
 
-    folder = find_run(options.run)
     if is_sweep(folder):
-        sweeps.report_sweep(folder, console)
+        sweeps.report_sweep(folder, where, console)
         return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if train.is_training(folder):
-        train.report_training(config, folder, console)
+        train.report_training(config, folder, console, where)
         return
-    summary = write_report(folder, Path(config.run.cache))
-    if (url := url_of_run(options.run)) is not None:
-        from lineage.runs.stored import put_report
-
-        put_report(compose.load([]).run, folder, url)
+    summary = write_report(folder, Path(config.run.cache_folder))
     show_summary(summary, console)
-    console.print(f"{url or folder}/report.html", highlight=False, markup=False)
+    console.print(f"{where}/report.html", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from lineage.core.jsonfile import read_file
 from lineage.core.names import SAFE
 from lineage.core.prompts import check_prompts, read_prompts
 from lineage.core.tasks import Suite
-from lineage.models import shelf
+from lineage.models import shelf, shelves
 from lineage.models.profile import MODEL_OWN
 from lineage.suites import make_suite
 
@@ -68,7 +68,7 @@ def with_shelf(config: Config, *versions: str) -> Config:
     tree = plain(config)
     del tree["model"]
     del tree["train"]["name"]  # of the version to be made, not of one that is needed
-    found = shelf.named(config.model, {*_strings(tree), *versions})
+    found = shelf.named(config.model, {*_strings(tree), *versions}, shelves.of(config))
     if not found:
         return config
     return replace(config, model=replace(config.model, versions={**config.model.versions, **found}))

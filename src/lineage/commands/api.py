@@ -47,8 +47,13 @@ def train(overrides: Sequence[str], progress: bool) -> duckdb.DuckDBPyConnection
     _check_list(overrides)
     config, console = with_log(compose.load(overrides)), _console(progress)
     folder = _folder(config, "train")
+
+    def work() -> None:
+        with stored(config.run, folder, console):
+            execute_training(config, folder, console)
+
     with _resumable(folder):
-        _apart_from_a_loop(lambda: execute_training(config, folder, console))
+        _apart_from_a_loop(work)
     return open_log(folder)
 
 
@@ -79,7 +84,7 @@ def _run_one(config: Config, folder: Path, console: Console, *command: str) -> N
         announce(job, console)
 
     def work() -> None:
-        with commanded(*command), stored(config, folder, console) as mirror:
+        with commanded(*command), stored(config.run, folder, console) as mirror:
             execute(config, folder, console, release, job=job, mirror=mirror)
 
     with _resumable(folder):

@@ -21,7 +21,9 @@ from lineage.core.plainyaml import literal
 from lineage.inspect.snapshots import Snapshots
 from lineage.log.sweep import is_sweep
 from lineage.log.views.settings import leaves
+from lineage.models.shelves import relocated
 from lineage.runs.folder import at_home
+from lineage.runs.stored import root_beside
 
 WORLD = ("experiment.name", "experiment.seed", "suite.")
 """Keys that decide the worlds; `suite.` stands for all that begin with it."""
@@ -61,17 +63,22 @@ def find_fork(snapshots: Snapshots, at: str) -> Fork:
     return Fork(id, first.pair, last, (note,))
 
 
-def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
+def configured(
+    run: Path, fork: Fork, overrides: Sequence[str], url: str | None = None
+) -> Config:
     """Return the configuration of `run` with `overrides` (Hydra's grammar) and `fork`'s start.
+
+    Where the run has a `url`, and `run` is a copy of it, so has the fork.
 
     Options are those of `conf/` and of the folders that `overrides` set hydra.searchpath to.
     """
     run, within = behind(run), compose.folders(overrides)
-    saved = compose.plain(at_home(compose.load_file(run / "config.yaml"), run))
+    home = at_home(compose.load_file(run / "config.yaml"), run, url)
+    saved = compose.plain(home)
     tree: Any = OmegaConf.create(literal(saved))
     # It lies beside the run that it is forked from: a name of its own would be that one's folder.
     beside = run.parent if is_sweep(run.parent) else run
-    tree.run.name, tree.run.root = None, str(beside.parent)
+    tree.run.name, tree.run.root = None, root_beside(home.run, url) if url else str(beside.parent)
     parsed = _parsed(overrides)
     with compose.one_line():
         for group, option in parsed:
@@ -82,7 +89,7 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
                 OmegaConf.update(tree, key, value, force_add=True)
     start = {
         "folder": None,
-        "run": str(run),
+        "run": url or str(run),
         "knowledge": fork.knowledge,
         "pair": fork.pair,
         "generation": fork.generation,
@@ -97,7 +104,7 @@ def configured(run: Path, fork: Fork, overrides: Sequence[str]) -> Config:
     remedy = "to fork it all the same, set that key yourself"
     compose.check_extra(checked(Config, values), run / "config.yaml", remedy, given)
     compose.check_endpoints(checked(Config, values), run / "config.yaml", remedy, given)
-    return compose.with_shelf(compose.typed(values))
+    return compose.with_shelf(relocated(compose.typed(values)))
 
 
 def changes(run: Path, config: Config) -> list[tuple[str, Any, Any]]:

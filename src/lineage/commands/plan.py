@@ -127,7 +127,7 @@ def reckoned(points: Points) -> dict[str, Any]:
     ]
     device, dtype = machine_of(known)
     needed = [(job.config, job.versions) for job in jobs]
-    cache = Path(config.run.cache)
+    cache = Path(config.run.cache_folder)
     started = engines(needed, [least_of(job) for job in jobs])
     serving = [engine_plan(one, cache, device, dtype, points.apart) for one in started]
     order = orders(started, cache, device, dtype, points.apart)

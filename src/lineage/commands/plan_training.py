@@ -29,12 +29,13 @@ from lineage.commands.plan_parts import (
 )
 from lineage.commands.train import with_log
 from lineage.core.config import Config
-from lineage.models import shelf
+from lineage.models import shelves
 from lineage.models.factory import check_kind
 from lineage.models.versions import lookup, registry
 from lineage.report.headline import STAND_IN
 from lineage.report.sheet import NOT_COMPUTED, Sheet
 from lineage.runs.earlier import finished
+from lineage.runs.folder import root_of
 from lineage.runs.forecast import engines, total
 from lineage.training.earlier import telling
 from lineage.training.forecast import Forecast, forecast
@@ -57,7 +58,7 @@ def reckoned(points: Points) -> dict[str, Any]:
         check_kind(config)
     needed = [check(config) for config in configs]
     run = configs[0].run
-    earlier = finished(Path(run.root), trainings=True)
+    earlier = finished(root_of(run), trainings=True)
     known = [telling(config, earlier) for config in configs]
     found = [
         forecast(config, point, *kin)
@@ -67,7 +68,7 @@ def reckoned(points: Points) -> dict[str, Any]:
     # Trainings go on in turn: each needs its engine for itself.
     started = engines(list(zip(configs, needed, strict=True)))
     learning = [one for one in started if one.kind != STAND_IN][:1]
-    cache = Path(run.cache)
+    cache = Path(run.cache_folder)
     serving = [engine_plan(one, cache, device, dtype, apart=True) for one in started]
     whole = {name: total(found, name) for name in (*COUNTS, *TAKEN)}
     whole |= {"points": len(found), **costs(found, run)}
@@ -125,7 +126,7 @@ def _notes(
     notes, root = [], configs[0].run.root
     for config in configs:
         name = config.train.name
-        if config.engine.kind != STAND_IN and name in shelf.names(shelf.folder_of(config.model)):
+        if config.engine.kind != STAND_IN and name in shelves.of(config).names():
             notes.append(f"{name} is on the shelf already: choose another train.name")
     if any(one.completions is None for one in found):
         notes.append(

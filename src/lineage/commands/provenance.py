@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lineage.commands import Commands, add_command
-from lineage.commands.runs import add_run, find_run, only_in_folders
+from lineage.commands.runs import add_run, find_run, url_of_run
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 
@@ -177,11 +177,11 @@ def _fork(options: argparse.Namespace, console: Console, execute: Execute) -> No
     from lineage.runs.folder import new_folder
     from lineage.runs.plan import prepare
 
-    refuse = only_in_folders("lineage fork")
-    options.run, (at, *more) = find_run(options.run, refuse), options.at
+    url, (at, *more) = url_of_run(options.run), options.at
+    options.run = find_run(options.run)
     fork = forks.find_fork(_snapshots(options.run), at)
     overrides = with_folder([*options.overrides, *more], options.config_dir)
-    config = forks.configured(options.run, fork, overrides)
+    config = forks.configured(options.run, fork, overrides, url)
     changed = forks.changes(options.run, config)
     notes = list(fork.notes)
     if elsewhere := forks.other_world(changed):

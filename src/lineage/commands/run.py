@@ -102,7 +102,7 @@ def execute(
 
     options.folder = folder
     job = job or check(config, console)
-    with stored(config, folder, console) as mirror:
+    with stored(config.run, folder, console) as mirror:
         summary = execute_run(config, folder, console, release, job=job, mirror=mirror)
     show_summary(summary, console)
     console.print(f"{folder / 'report.html'}", highlight=False, markup=False)

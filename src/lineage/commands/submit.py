@@ -155,6 +155,8 @@ def _places(config: Config) -> list[str]:
     It runs in a folder of Ray's choice, which goes with it.
     """
     folders = {"run.root": config.run.root, "run.cache": config.run.cache}
+    if is_url(config.run.cache):
+        folders["run.storage.copy"] = config.run.storage.copy
     away = {
         key: str(Path(folder).absolute())
         for key, folder in folders.items()

@@ -18,17 +18,20 @@ from lineage.commands.application import hand_over
 from lineage.commands.flags import Asked, setting
 from lineage.commands.overrides import sweep, values_of
 from lineage.commands.points import NUMBERED, Single, Sweep, configured
-from lineage.core.config import Config
+from lineage.core.config import Config, RunConfig
 from lineage.core.errors import LineageError
 from lineage.core.names import check_name
+from lineage.core.urls import is_url
 from lineage.log.progress import is_done
 from lineage.log.sweep import BASIC, Point, SweepRecord, is_sweep, read_sweep, write_sweep
+from lineage.models.shelves import relocated
 from lineage.report.objective import check_objective, name
 from lineage.runs.code import accept_changes
-from lineage.runs.folder import at_home, locked, only_folders, point_latest
+from lineage.runs.folder import at_home, locked, point_latest, root_of
 from lineage.runs.origin import origin
 from lineage.runs.points import Together
 from lineage.runs.run import Release
+from lineage.runs.stored import stored
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,6 @@ def wanted(asked: Asked, kind: Kind) -> Wanted:
     points = _points(sweep(task)) if listed else ()
     configs = tuple(configured(asked.of_hydra, one, asked.name) for one in points)
     first = configs[0] if configs else compose.load(_base(asked), name=asked.name)
-    only_folders(first, "a sweep")
     check_objective(first.log.objective)
     return Wanted(asked, node, task, points, configs, first)
 
@@ -108,11 +110,11 @@ def run_sweep(asked: Asked, kind: Kind, console: Console, begun: Callable[[Path]
         origin=origin(),
         config_name=asked.name,
     )
-    record = _kept(folder, record)
-    begun(folder)
-    with locked(folder):
+    with stored(first.run, folder, console), locked(folder):
+        record = _kept(folder, record)
+        begun(folder)
         write_sweep(folder, record)
-        point_latest(Path(first.run.root), folder)
+        point_latest(root_of(first.run), folder)
         more = [setting("hydra.sweep.dir", str(folder))]
         more += [setting("hydra.job.name", kind.folder)] if _named_by(asked, kind) else []
         with _group(kind, console) as group:
@@ -143,7 +145,8 @@ def resume_sweep(
     asked = Asked(record.overrides, record.config_name)
     if not record.points:
         raise LineageError(f"{folder} has no point yet: begin again, with the same lineage run -m")
-    with locked(folder):
+    with stored(_saved_run(folder, record), folder, console), locked(folder):
+        record = read_sweep(folder)
         todo, configs = list[Point](), dict[int, Config | Exception]()
         for point in record.points:
             place = folder / point.folder
@@ -156,7 +159,7 @@ def resume_sweep(
                 configs[point.number] = config
         if todo:
             some = next(one for one in configs.values() if isinstance(one, Config))
-            point_latest(Path(some.run.root), folder)
+            point_latest(root_of(some.run), folder)
             console.print(f"{len(todo)} of {len(record.points)} points are to be run in {folder}")
         with _group(kind, console) as group:
             Sweep(asked, folder, kind.single, group).outcomes(todo, configs)
@@ -215,9 +218,12 @@ def _named_by(asked: Asked, kind: Kind) -> bool:
 def _folder(asked: Asked, node: DictConfig, first: Config) -> Path:
     """Return the folder of the sweep: hydra.sweep.dir, which `run.name` sets where it is given."""
     if first.run.name and not asked.sets("hydra.sweep.dir"):
-        return Path(first.run.root, first.run.name)
+        return root_of(first.run) / first.run.name
     check_name("hydra.job.name", str(node.hydra.job.name))
-    return Path(str(node.hydra.sweep.dir))
+    place = Path(str(node.hydra.sweep.dir))
+    # Hydra knows the URL, and not the folder that stands for it.
+    at_url = is_url(first.run.root) and not asked.sets("hydra.sweep.dir")
+    return root_of(first.run) / place.name if at_url else place
 
 
 def _points(overrides: list[list[str]]) -> tuple[Point, ...]:
@@ -257,6 +263,13 @@ def _kept(folder: Path, record: SweepRecord) -> SweepRecord:
     return found
 
 
+def _saved_run(folder: Path, record: SweepRecord) -> RunConfig:
+    """Return how a point of the sweep in `folder` runs, or as conf says where none has begun."""
+    files = (folder / one.folder / "config.yaml" for one in record.points)
+    file = next((one for one in files if one.exists()), None)
+    return at_home(compose.load_file(file), file.parent).run if file else compose.load([]).run
+
+
 def _saved(
     asked: Asked, point: Point, place: Path, folder: Path, trust: bool, own: Path | None
 ) -> Config:
@@ -269,7 +282,7 @@ def _saved(
             compose.check_suite(config, file, remedy, known)
             compose.check_extra(config, file, remedy)
             compose.check_endpoints(config, file, remedy, own=own)
-        return config
+        return relocated(config)
     texts = [*asked.of_hydra, *point.overrides]
     if not trust:
         # The record may be somebody else's: nothing in it is resolved, and no suite imported.

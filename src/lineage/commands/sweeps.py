@@ -13,8 +13,8 @@ from lineage.core.text import one_line
 from lineage.report.terminal import show_banner, show_sheet
 
 
-def report_sweep(folder: Path, console: Console) -> None:
-    """Write the page of the sweep in `folder` and show its tables."""
+def report_sweep(folder: Path, where: str, console: Console) -> None:
+    """Write the page of the sweep in `folder`, known as `where`, and show its tables."""
     from lineage.report.sweep_page import PAGE, write_sweep_report
     from lineage.report.sweep_tables import sweep_about, sweep_answer, sweep_sheets
 
@@ -24,7 +24,7 @@ def report_sweep(folder: Path, console: Console) -> None:
     console.print(Text(one_line(sweep_about(sweep))), style="dim", highlight=False)
     for sheet in sweep_sheets(sweep, more=False):
         show_sheet(sheet, console)
-    console.print(f"{folder / PAGE}", highlight=False, markup=False)
+    console.print(f"{where}/{PAGE}", highlight=False, markup=False)
 
 
 def _cache(folder: Path) -> Path:
@@ -33,7 +33,7 @@ def _cache(folder: Path) -> Path:
 
     for file in sorted(folder.glob("*/config.yaml")):
         try:
-            return Path(at_home(compose.load_file(file), file.parent).run.cache)
+            return Path(at_home(compose.load_file(file), file.parent).run.cache_folder)
         except (LineageError, OSError):
             continue
-    return Path(compose.load([]).run.cache)
+    return Path(compose.load([]).run.cache_folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -18,6 +19,7 @@ from lineage.commands.flags import add_flags
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.files import behind
+from lineage.core.urls import is_url
 from lineage.log.held_out import read_gains
 from lineage.log.record import read_record
 from lineage.report.sheet import STARRED_FROM, Sheet, bounds, gained
@@ -113,26 +115,31 @@ def is_training(folder: Path) -> bool:
     )
 
 
-def report_training(config: Config, folder: Path, console: Console) -> None:
-    """Write the report of a training again and show its tables."""
+def report_training(config: Config, folder: Path, console: Console, where: str = "") -> None:
+    """Write the report of a training again and show its tables; it is known as `where`."""
     from lineage.report.training_page import write_training
     from lineage.report.training_tables import show_training
 
     show_banner(config.engine.kind, [config.train.parent], console)
-    show_training(write_training(folder, Path(config.run.cache), config.log), console)
+    show_training(write_training(folder, Path(config.run.cache_folder), config.log), console)
     if gains := read_gains(folder):
         show_gains(gains, console)
-    console.print(f"{folder / 'training.html'}", highlight=False, markup=False)
+    console.print(f"{where or folder}/training.html", highlight=False, markup=False)
 
 
 def run_training(config: Config, folder: Path, console: Console, latest: bool = True) -> None:
     """Train, show what came of it and where it is; without `latest` the link of that name stays."""
+    from lineage.runs.stored import stored
     from lineage.training.run import execute
 
-    shelf = execute(config, folder, console, latest)
-    report_training(config, folder, console)
+    # What is swept is published with its sweep.
+    with stored(config.run, folder, console) if latest else nullcontext():
+        shelf = execute(config, folder, console, latest)
+        report_training(config, folder, console)
     if shelf is not None:
-        text = f"{config.train.name} is on the shelf, {shelf}: name it in any schedule"
+        place = config.model.shelf
+        where = f"{place}/{config.train.name}" if is_url(place) else shelf
+        text = f"{config.train.name} is on the shelf, {where}: name it in any schedule"
         console.print(text, highlight=False, markup=False)
 
 

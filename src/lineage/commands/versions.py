@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from lineage.commands import Commands, add_command
 from lineage.core.console import busy
 from lineage.core.errors import LineageError
 from lineage.core.text import say, say_json
-from lineage.models import shelf
+from lineage.models import shelf, shelves
 from lineage.models.versions import ModelVersion, registry, version
 from lineage.report.sheet import NOT_COMPUTED, Sheet
 from lineage.report.terminal import drawn, show_sheet
@@ -70,11 +69,11 @@ def _versions(options: argparse.Namespace, console: Console) -> None:
     if options.check:
         _check(options, console)
         return
-    config = compose.load(options.overrides).model
-    place = shelf.folder_of(config)
-    on_shelf = shelf.named(config, shelf.names(place))
+    whole = compose.load(options.overrides)
+    config, place = whole.model, shelves.of(whole)
+    on_shelf = shelf.named(config, place.names(), place)
     listed = [*registry(config).values(), *(version(name, v) for name, v in on_shelf.items())]
-    found = [_plain(one, place) for one in listed]
+    found = [_plain(one, str(place)) for one in listed]
     if options.json:
         say_json(console, {"shelf": str(place), "versions": found})
         return
@@ -86,10 +85,10 @@ def _versions(options: argparse.Namespace, console: Console) -> None:
     say(console, f"{len(listed)} versions, {len(on_shelf)} of them on the shelf, {place}")
 
 
-def _plain(one: ModelVersion, place: Path) -> dict[str, Any]:
+def _plain(one: ModelVersion, place: str) -> dict[str, Any]:
     """Return a version as JSON has it."""
     of_shelf = bool(one.digest)
-    adapter = str(place / one.name) if of_shelf else one.adapter
+    adapter = f"{place}/{one.name}" if of_shelf else one.adapter
     return {**asdict(one), "adapter": adapter, "from": "shelf" if of_shelf else "conf"}
 
 

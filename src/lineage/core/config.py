@@ -20,10 +20,9 @@ from lineage.core.config_engine import EngineConfig, FinetuneConfig, ModelConfig
 from lineage.core.config_training import CurriculumConfig as CurriculumConfig
 from lineage.core.config_training import MethodConfig as MethodConfig
 from lineage.core.config_trajectory import TrajectoryConfig
-from lineage.core.errors import LineageError
-from lineage.core.fields import NODE, Gpus, Number, Share, Whole, key, wrong
+from lineage.core.fields import NODE, Gpus, Number, Share, Whole, check_place, key, wrong
 from lineage.core.names import check_names, check_run_name
-from lineage.core.urls import check_url, is_url
+from lineage.core.urls import is_url
 
 Correction = Literal["none", "holm", "bh"]
 
@@ -194,13 +193,23 @@ class LogConfig:
 
 @dataclass(frozen=True, config=NODE)
 class StorageConfig:
-    """How a run is published to a `root` that is a URL."""
+    """How what is at a URL is read and written: `root`, `cache`, and the shelf of `model`."""
 
     attempts: Whole = key("of each call, then it has failed", "attempts", default=6, ge=1, le=100)
     backoff_s: Number = key("to the second, then doubled", "seconds", default=0.5, ge=0, le=60)
     timeout_s: Number = key("to connect", "seconds", default=10.0, gt=0, le=600)
     every_s: Number = key("between two rounds", "seconds", default=2.0, gt=0, le=3600)
     connections: Whole = key("at the same time", "objects", default=8, ge=1, le=256)
+    lease_s: Number = key(
+        "that a process which died keeps a URL from others", "seconds", default=30.0, ge=1, le=3600
+    )
+    copy: str = key("folder that stands for a `cache` that is a URL", default=".cache")
+
+    @model_validator(mode="after")
+    def _here(self) -> Self:
+        if is_url(self.copy):
+            raise wrong("run.storage.copy is a URL: it is the folder that stands for one")
+        return self
 
 
 @dataclass(frozen=True, config=NODE)
@@ -209,7 +218,7 @@ class RunConfig:
 
     name: str | None = key("folder under `root`; null: time and experiment", default=None)
     root: str = key("folder, or URL such as s3://bucket/runs")
-    cache: str = key()
+    cache: str = key("folder, or URL: what is made once is shared there, by a copy in a folder")
     lineages_in_flight: Whole = key("that work at the same time", "lineages", ge=1)
     shards: Whole | None = key(
         "of its pairs, each in an actor; 1: all in this process; null: that in a Ray of our own, "
@@ -240,14 +249,14 @@ class RunConfig:
 
     @model_validator(mode="after")
     def _placed(self) -> Self:
-        if is_url(self.root):
-            try:
-                check_url("run.root", self.root)
-            except LineageError as error:
-                raise wrong(str(error)) from error
-        if is_url(self.cache):
-            raise wrong("run.cache is a URL: what is cached lies in a folder, name one")
+        check_place("run.root", self.root)
+        check_place("run.cache", self.cache)
         return self
+
+    @property
+    def cache_folder(self) -> str:
+        """The folder of the cache: `cache`, or what stands for its URL."""
+        return self.storage.copy if is_url(self.cache) else self.cache
 
     @model_validator(mode="after")
     def _named(self) -> Self:

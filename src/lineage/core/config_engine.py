@@ -17,6 +17,7 @@ from lineage.core.fields import (
     Number,
     Share,
     Whole,
+    check_place,
     key,
     which,
     wrong,
@@ -171,12 +172,13 @@ class EndpointConfig:
 class ModelConfig:
     """The registry of versions, by name; those on the `shelf` count where they are named."""
 
-    shelf: str = key("folder that `lineage train` registers its versions in")
+    shelf: str = key("folder or URL that `lineage train` registers its versions in")
     versions: dict[str, VersionConfig] = key(factory=dict)
     endpoints: dict[str, EndpointConfig] = key("that versions are behind", factory=dict)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
+        check_place("model.shelf", self.shelf)
         check_names("model.versions", self.versions)
         check_names("model.endpoints", self.endpoints)
         return self

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from lineage.core.errors import LineageError, nearest
+from lineage.core.urls import check_url, is_url
 
 NODE = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, defer_build=True)
 """How each node is checked, and built when first made, so that `--help` need not wait for it.
@@ -101,6 +102,15 @@ def key(
 def wrong(line: str) -> PydanticCustomError:
     """Return the error that a check of a whole node raises, to be shown as this line."""
     return PydanticCustomError(LINE, "{line}", {"line": line})
+
+
+def check_place(key: str, place: str) -> None:
+    """Raise what a check of a node raises where `place` is a URL that nothing can be stored at."""
+    if is_url(place):
+        try:
+            check_url(key, place)
+        except LineageError as error:
+            raise wrong(str(error)) from error
 
 
 def checked(kind: type[T], values: Any, where: str = "") -> T:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lineage.core.errors import LineageError
@@ -70,6 +69,7 @@ class Mirror:
 
     On entering, what is there already is fetched, of it what is `wanted` by its name. A store that
     errs for a while keeps nobody from working: `tell` is told, and the next round has it all.
+    Nothing is published once `check` raises LineageError, as where the lease is lost.
     Raises StorageError on entering where nothing can be read there, and on leaving where the last
     round failed.
     """
@@ -80,8 +80,10 @@ class Mirror:
         store: Store,
         tell: Callable[[str], None],
         wanted: Callable[[str], bool] = lambda name: True,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder, self.store, self.tell, self.wanted = folder, store, tell, wanted
+        self.check = check
         self.known: dict[str, Stamp] = {}
         self.lock = threading.Lock()
         self.stop = threading.Event()
@@ -99,10 +101,12 @@ class Mirror:
         self.thread.join()
         try:
             self.publish()
-        except (StorageError, OSError) as reason:
+        except (LineageError, OSError) as reason:
             if error is not None:
                 self.tell(f"not all is published: {reason}")
                 return
+            if not isinstance(reason, (StorageError, OSError)):
+                raise
             raise StorageError(
                 f"{reason}; all is kept in {self.folder}, publish it by lineage resume "
                 f"{self.store.url}"
@@ -124,7 +128,11 @@ class Mirror:
                     self.known[name] = (state.st_size, state.st_mtime_ns)
 
     def publish(self) -> None:
-        """Put what is new or changed, and remove what is gone. Raises StorageError."""
+        """Put what is new or changed, and remove what is gone.
+
+        Raises StorageError, and LineageError as `check`.
+        """
+        self.check()
         with self.lock:
             self._publish()
 
@@ -137,7 +145,7 @@ class Mirror:
         self._remove(filter(vouches, gone))
         due = (name for name, stamp in found.items() if self.known.get(name) != stamp)
         for group in in_order(due):
-            _at_once(group, lambda name: self._put(name, found[name]), self.store)
+            self.store.each(group, lambda name: self._put(name, found[name]))
         self._remove(name for name in gone if not vouches(name))
 
     def _is_here(self, name: str) -> bool:
@@ -165,6 +173,9 @@ class Mirror:
                 if self.failed == 1:
                     self.tell(f"{error}; the run goes on, and all is tried again")
                 continue
+            except LineageError as error:
+                self.tell(str(error))
+                return
             if self.failed:
                 self.tell(f"{self.store.url} is written again, after {self.failed} failed rounds")
                 self.failed = 0
@@ -203,7 +214,7 @@ def fetch(
     theirs = {name for name in sizes if is_published(name) and wanted(name)}
     mine = stamps(folder)
     records = sorted(name for name in theirs if vouches(name))
-    held = dict(zip(records, _at_once(records, store.read, store), strict=True))
+    held = dict(zip(records, store.each(records, store.read), strict=True))
     other = [
         name for name in records if name in mine and (folder / name).read_bytes() != held[name]
     ]
@@ -222,7 +233,7 @@ def fetch(
     def bring(name: str) -> None:
         atomic_write(folder / name, store.read(name))
 
-    _at_once(missing, bring, store)
+    store.each(missing, bring)
     for name in records:
         if name not in mine or name in other:
             atomic_write(folder / name, held[name])
@@ -237,17 +248,3 @@ def fetch(
 def _of_log(name: str) -> bool:
     """Whether the file `name` is one of a dataset, which never changes once it is vouched for."""
     return name.endswith(".parquet")
-
-
-def _at_once(names: Sequence[str], call: Callable[[str], object], store: Store) -> list[bytes]:
-    """Return what `call` gives for each of `names`, by as many threads as there are connections."""
-    if not names:
-        return []
-    with ThreadPoolExecutor(store.config.connections, "store") as threads:
-        found = [threads.submit(call, name) for name in names]
-        try:
-            return [one.result() for one in found]  # type: ignore[misc]
-        except BaseException:
-            for one in found:
-                one.cancel()
-            raise

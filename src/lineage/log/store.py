@@ -6,9 +6,13 @@ Who may do what is told by the service's own variables and profile (AWS_ACCESS_K
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pyarrow import fs
@@ -30,6 +34,10 @@ DENIED = (
 """What an error says that no second attempt can mend."""
 LONGEST = 30.0
 """Seconds between two attempts, at most."""
+BLOCK = 2**20
+"""Bytes that are copied at once."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the disk of this machine says, and no store does."""
 
 T = TypeVar("T")
 
@@ -65,14 +73,29 @@ class Store:
         cut = len(self.place) + 1
         return {one.path[cut:]: one.size for one in found if one.type == fs.FileType.File}
 
+    def below(self, name: str = "") -> list[str]:
+        """Return the names of what is right below `name`: objects, and what others are below."""
+        place = f"{self.place}/{name}".rstrip("/")
+        chosen = fs.FileSelector(place, allow_not_found=True)
+        found = self._tried("read", lambda: self.files.get_file_info(chosen))
+        return sorted(one.base_name for one in found)
+
     def has(self, name: str) -> bool:
         """Whether an object is there."""
+        return self.size(name) is not None
 
-        def look() -> list[fs.FileInfo]:
-            return list(self.files.get_file_info([f"{self.place}/{name}"]))
+    def size(self, name: str) -> int | None:
+        """Return how many bytes an object has; None where it is not there."""
+        (found,) = self._tried("read", lambda: self._look(name), name)
+        return int(found.size) if found.type == fs.FileType.File else None
 
-        (found,) = self._tried("read", look, name)
-        return bool(found.type == fs.FileType.File)
+    def changed(self, name: str) -> float | None:
+        """Return when an object was last put, by the store's clock (s); None where it is not."""
+        (found,) = self._tried("read", lambda: self._look(name), name)
+        return None if found.mtime_ns is None else found.mtime_ns / 1e9
+
+    def _look(self, name: str) -> list[fs.FileInfo]:
+        return list(self.files.get_file_info([f"{self.place}/{name}"]))
 
     def read(self, name: str) -> bytes:
         """Return the bytes of an object."""
@@ -91,6 +114,42 @@ class Store:
                 file.write(data)
 
         self._tried("written", put, name)
+
+    def upload(self, name: str, file: Path) -> None:
+        """Put a file of any size as an object: it is there whole, or as it was before."""
+
+        def put() -> None:
+            target = self.files.open_output_stream(f"{self.place}/{name}", compression=None)
+            with file.open("rb") as source, target:
+                shutil.copyfileobj(source, target, BLOCK)
+
+        self._tried("written", put, name)
+
+    def download(self, name: str, file: Path) -> None:
+        """Write the bytes of an object of any size to `file`."""
+
+        def get() -> None:
+            source = self.files.open_input_stream(f"{self.place}/{name}", compression=None)
+            with source, file.open("wb") as target:
+                shutil.copyfileobj(source, target, BLOCK)
+
+        self._tried("read", get, name)
+
+    def each(self, names: Sequence[str], call: Callable[[str], T]) -> list[T]:
+        """Return what `call` gives for each of `names`, as many at once as there are connections.
+
+        Raises what the first of them raises.
+        """
+        if not names:
+            return []
+        with ThreadPoolExecutor(self.config.connections, "store") as threads:
+            found = [threads.submit(call, name) for name in names]
+            try:
+                return [one.result() for one in found]
+            except BaseException:
+                for one in found:
+                    one.cancel()
+                raise
 
     def remove(self, name: str) -> None:
         """Remove an object, where it is there."""
@@ -111,6 +170,8 @@ class Store:
             except FileNotFoundError as error:
                 raise StorageError(f"{where} is not there any more: begin again") from error
             except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise
                 said = first_line(error)
                 if any(one in said for one in NO_BUCKET):
                     line = f"{where}: there is no bucket {self.bucket}: make it first"

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lineage.core.config import RunConfig
 from lineage.core.config_engine import OPENAI, CheckpointConfig
 from lineage.core.errors import LineageError, first_line
+from lineage.core.urls import is_url
 from lineage.models import gguf, layers
 from lineage.models.chat_template import has_template, with_template
 from lineage.models.protocol import Located
 from lineage.models.versions import ModelVersion
 
+if TYPE_CHECKING:
+    from lineage.log.store import Store
+
 OWN_PACKAGE = "package:"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
-def locate(version: ModelVersion, cache: Path) -> Located:
+def shared_cache(run: RunConfig) -> Store | None:
+    """Return the store that `run.cache` is, None where it is a folder."""
+    if not is_url(run.cache):
+        return None
+    # Arrow takes a moment to load, which folders need not wait for.
+    from lineage.log.store import Store
+
+    return Store(run.cache, run.storage)
+
+
+def locate(version: ModelVersion, cache: Path, shared: Store | None = None) -> Located:
     """Return where `version` is, after converting or fetching its checkpoint where need be.
 
-    Raises LineageError, one line that names the remedy, where something is missing.
+    `cache` is a folder; what is converted comes from the `shared` one, or is put there. Raises
+    LineageError, one line that names the remedy, where something is missing.
     """
-    makers = {"folder": _folder, "hub": _hub, "gguf": _gguf, "package_gguf": _gguf}
+
+    def made(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
+        return _gguf(name, checkpoint, cache, shared)
+
+    makers = {"folder": _folder, "hub": _hub, "gguf": made, "package_gguf": made}
     kind = version.checkpoint.kind
     if kind not in makers:
         raise LineageError(
@@ -85,15 +107,42 @@ def _hub(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
         raise _missing(name, f"{checkpoint.path}: {first_line(error)}", checkpoint) from error
 
 
-def _gguf(name: str, checkpoint: CheckpointConfig, cache: Path) -> Path:
+def _gguf(name: str, checkpoint: CheckpointConfig, cache: Path, shared: Store | None) -> Path:
+    sources: tuple[Path, ...] = (Path(checkpoint.path),)
+    missing = ""
     try:
         sources = gguf.files_of(checkpoint)
     except FileNotFoundError as error:
-        raise _missing(name, str(error), checkpoint) from error
+        missing = str(error)
+    # By its checksum alone what was made of a file is known without the file.
+    if missing and not checkpoint.sha256:
+        raise _missing(name, missing, checkpoint)
     folder = gguf.converted(checkpoint, sources, cache)
-    if not folder.exists():
+
+    def make() -> None:
+        if missing:
+            raise _missing(name, missing, checkpoint)
         gguf.convert_once(name, checkpoint, sources, folder)
+
+    if shared is not None:
+        # The folder's name is of this machine.
+        _share(shared, f"checkpoints/{checkpoint.sha256 or gguf.sha256(sources)}", folder, make)
+    elif not folder.exists():
+        make()
     return folder
+
+
+def _share(shared: Store, name: str, folder: Path, make: Callable[[], None]) -> None:
+    """Have `folder`, from `shared` where it has it, else by `make`; then `shared` has it too."""
+    from lineage.log.blobs import MANIFEST, bring, put
+
+    manifest = f"{name}{MANIFEST}"
+    if not folder.exists() and bring(shared, manifest, folder):
+        return
+    if not folder.exists():
+        make()
+    if not shared.has(manifest):
+        put(shared, manifest, folder)
 
 
 def _templated(version: ModelVersion, folder: Path, cache: Path) -> Path:

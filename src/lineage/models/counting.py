@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from lineage.core.config import Config
 from lineage.core.config_engine import OPENAI, CheckpointConfig
 from lineage.core.errors import LineageError, first_line
-from lineage.models.checkpoint import locate
+from lineage.models.checkpoint import locate, shared_cache
 from lineage.models.protocol import CHARS_PER_TOKEN, TokenCounter
 from lineage.models.surrogate import DEFAULT
 from lineage.models.surrogate import counter_of as lettered
@@ -36,7 +36,7 @@ def counter_of(config: Config, version: str) -> TokenCounter | None:
     if config.engine.kind != "vllm":
         return None
     try:
-        found = locate(one, Path(config.run.cache))
+        found = locate(one, Path(config.run.cache_folder), shared_cache(config.run))
         return token_counter((found.checkpoint / TOKENIZER).read_text(encoding="utf-8"))
     except Exception:  # ours where it is missing; the library's is of no kind of its own
         return None

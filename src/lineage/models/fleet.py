@@ -23,7 +23,7 @@ from lineage.core.config import Config
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError, last_line
 from lineage.core.installed import SERVING, installed
-from lineage.models.checkpoint import locate
+from lineage.models.checkpoint import locate, shared_cache
 from lineage.models.cluster import Cluster
 from lineage.models.counting import token_counter
 from lineage.models.elastic import Following, another
@@ -52,7 +52,7 @@ class Fleet:
     def __init__(self, config: Config, adaptable: bool) -> None:
         """`adaptable`: versions may be added while it runs."""
         self.versions, self.config = registry(config.model), config.engine
-        self.cache = Path(config.run.cache).absolute()
+        self.cache, self.shared = Path(config.run.cache_folder).absolute(), shared_cache(config.run)
         self.finetune, self.adaptable = config.finetune, adaptable
         self.tuners: dict[CheckpointConfig, Any] = {}
         self.tuning = asyncio.Lock()
@@ -87,7 +87,7 @@ class Fleet:
             one = lookup(self.versions, name)
             wanted.setdefault(one.checkpoint, []).append(one)
             if self.config.kind == "vllm":
-                self.located[name] = await asyncio.to_thread(locate, one, self.cache)
+                self.located[name] = await asyncio.to_thread(locate, one, self.cache, self.shared)
         self.cluster.join()
         engines = self._resolve(wanted, alone)
         order = list(wanted)

@@ -76,7 +76,7 @@ def convert_once(
         if len(files) > 1:
             source = making.with_name(f"{folder.name}{SUFFIX}")
             _join(files, source)
-        if checkpoint.sha256 and (found := _sha256(source)) != checkpoint.sha256:
+        if checkpoint.sha256 and (found := sha256([source])) != checkpoint.sha256:
             place = ", ".join(checkpoint.packages or [str(source)])
             remedy = f": install it again, {checkpoint.remedy}" if checkpoint.remedy else ""
             raise LineageError(
@@ -112,9 +112,14 @@ def _join(files: Sequence[Path], target: Path) -> None:
                 shutil.copyfileobj(part, joined, BLOCK)
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def sha256(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of `files` joined, as of the whole that they are parts of."""
+    found = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(BLOCK):
+                found.update(block)
+    return found.hexdigest()
 
 
 def convert(source: Path, folder: Path) -> None:

@@ -27,7 +27,7 @@ def engine_key(config: Config) -> str:
     if in_process(config) and not remote:
         return ALONE
     run = config.run
-    where: list[object] = [run.cache, run.ray_address, run.ray_timeout_s]
+    where: list[object] = [run.cache_folder, run.cache, run.ray_address, run.ray_timeout_s]
     if remote:
         # All points together keep within the limits of an endpoint.
         where.append(asdict(config.model)["endpoints"])

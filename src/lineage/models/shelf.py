@@ -7,6 +7,8 @@
                    training.json              the record of its training
                    ...                        the pictures that the card shows
 
+Where the shelf is a URL a folder of the cache stands for it (`models.shelves`).
+
 A version never changes. A configuration holds the ones that it names, with the digest of their
 adapters, so that what is trained later changes no other configuration.
 """
@@ -43,6 +45,29 @@ HERE = "."
 """The adapter's place in version.yaml: so a version can be moved and copied."""
 
 
+class Shelf:
+    """A shelf in a `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of its versions."""
+        return names(self.folder)
+
+    def refresh(self, name: str) -> None:
+        """Have in the folder what the shelf has as `name`: that version, or nothing."""
+
+    def offer(self, name: str) -> None:
+        """Put the version `name`, which the folder has, on the shelf.
+
+        Raises LineageError where that has another one by now.
+        """
+
+
 def names(shelf: Path) -> tuple[str, ...]:
     """Return the names of the versions on `shelf`; none where there is no such folder."""
     if not shelf.is_dir():
@@ -76,14 +101,17 @@ def read_version(shelf: Path, name: str) -> VersionConfig:
     return replace(version, adapter=str(adapter))
 
 
-def named(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConfig]:
+def named(
+    config: ModelConfig, wanted: Collection[str], shelf: Shelf | None = None
+) -> dict[str, VersionConfig]:
     """Return the versions on the shelf of `config` that are among `wanted`, and their ancestors.
 
-    Left out is what `config` holds already, as the saved configuration of a run does. Raises
-    LineageError where a name is one of conf too, or as `read_version` does.
+    `shelf` is that shelf, where it may be no folder. Left out is what `config` holds already, as
+    the saved configuration of a run does. Raises LineageError where a name is one of conf too, or
+    as `read_version` does.
     """
-    shelf = folder_of(config)
-    on_shelf = set(names(shelf))
+    shelf = shelf or Shelf(folder_of(config))
+    on_shelf = set(shelf.names())
     found: dict[str, VersionConfig] = {}
     left = sorted(on_shelf & set(wanted), reverse=True)
     while left:
@@ -97,7 +125,8 @@ def named(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConf
                     "rename the folder on the shelf"
                 )
             continue
-        found[name] = read_version(shelf, name)
+        shelf.refresh(name)
+        found[name] = read_version(shelf.folder, name)
         parent = found[name].parent
         # One of conf with the name of a folder on the shelf is an error only where it is named.
         if parent in on_shelf and parent not in config.versions:
@@ -106,7 +135,7 @@ def named(config: ModelConfig, wanted: Collection[str]) -> dict[str, VersionConf
 
 
 def folder_of(config: ModelConfig) -> Path:
-    """Return the folder of the shelf."""
+    """Return the folder of a shelf that is no URL."""
     return Path(config.shelf).expanduser()
 
 

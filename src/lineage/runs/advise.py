@@ -166,7 +166,7 @@ def investigate(job: Job, folder: Path, console: Console) -> Looked:
 
     Raises LineageError for what the user can mend, and KeyboardInterrupt; what was finished stays.
     """
-    mark(Path(job.config.run.cache))
+    mark(Path(job.config.run.cache_folder))
     check_vacant(folder)
     with Stoppable() as stoppable, locked(folder):
         begin(job, folder)

@@ -28,7 +28,7 @@ KNOWLEDGE = "knowledge"
 
 def own_folder(run: RunConfig, url: str, node: str, number: int) -> Path:
     """Return the folder of the shard of a `number` on a `node`, of the run at `url`."""
-    cache = Path(run.cache).absolute() / APART
+    cache = Path(run.cache_folder).absolute() / APART
     mark(cache)
     return cache / node / f"{number:04d}" / Path(*parts_of(url))
 

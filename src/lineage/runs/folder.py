@@ -19,7 +19,8 @@ from lineage.core.files import atomic_write, mark, marked, odd_files
 from lineage.core.names import LATEST, check_name
 from lineage.core.urls import WORKED, check_url, is_url, parts_of, url_of
 from lineage.log.sweep import is_sweep
-from lineage.models.shelf import VERSION_FILE, folder_of
+from lineage.models.shelf import VERSION_FILE
+from lineage.models.shelves import of
 
 LOST = ("commit", "dirty", "machine", "command", "code")
 """What only the record of a run knows of those who made it."""
@@ -33,8 +34,8 @@ def root_of(run: RunConfig) -> Path:
 def worked_on(run: RunConfig, url: str) -> Path:
     """Return the folder in which the run at `url` is worked on, with the mark above it."""
     check_url("the URL", url)
-    mark(Path(run.cache) / WORKED)
-    return Path(run.cache, WORKED, *parts_of(url))
+    mark(Path(run.cache_folder) / WORKED)
+    return Path(run.cache_folder, WORKED, *parts_of(url))
 
 
 def published_to(folder: Path) -> str | None:
@@ -52,10 +53,7 @@ def published_to(folder: Path) -> str | None:
 def only_folders(config: Config, what: str) -> None:
     """Raise LineageError where `what`, which is not published, would have a URL as its root."""
     if is_url(config.run.root):
-        raise LineageError(
-            f"run.root is a URL, which single runs are published to: {what} is written to a "
-            "folder, name one"
-        )
+        raise LineageError(f"run.root is a URL, and {what} is written to a folder: name one")
 
 
 def new_folder(config: Config) -> Path:
@@ -84,26 +82,35 @@ def check_vacant(folder: Path) -> None:
         )
 
 
-def at_home(config: Config, folder: Path) -> Config:
+def at_home(config: Config, folder: Path, url: str | None = None) -> Config:
     """Return the saved `config` of the run in `folder`, to be gone on with where it lies.
 
+    `url` is that of the run where `folder` is but a copy of it.
+
     It may be somebody else's: where it says that runs, cache and shelf are is taken for that only
-    where lineage has put the link to the latest run, or its mark. Else there is no link to move,
-    and cache and shelf are those of `conf/`.
+    where lineage has put the link to the latest run, or its mark; a URL also where it is of the
+    bucket in which the run is. Else there is no link to move, and cache and shelf are those of
+    `conf/`.
     """
     roots = (root for root in folder.absolute().parents[:2] if (root / LATEST).is_symlink())
-    cache, shelf = config.run.cache, config.model.shelf
-    place = folder_of(config.model)
-    known = marked(Path(cache)), marked(place) or any(place.glob(f"*/{VERSION_FILE}"))
-    if not all(known):
-        ours = compose.load([])
-        cache = cache if known[0] else ours.run.cache
-        shelf = shelf if known[1] else ours.model.shelf
-    return replace(
-        config,
-        model=replace(config.model, shelf=shelf),
-        run=replace(config.run, root=str(next(roots, folder)), cache=cache),
-    )
+    run, model = replace(config.run, root=str(next(roots, folder))), config.model
+    url = url or published_to(folder)
+    here = marked(Path(run.cache_folder))
+    if not here or (is_url(run.cache) and not _beside(run.cache, url)):
+        ours = compose.load([]).run
+        cache = run.cache if _beside(run.cache, url) else ours.cache
+        copy = run.storage.copy if here else ours.cache_folder
+        run = replace(run, cache=cache, storage=replace(run.storage, copy=copy))
+    shelf = of(replace(config, run=run)).folder
+    known = marked(shelf) or any(shelf.glob(f"*/{VERSION_FILE}")) or _beside(model.shelf, url)
+    if not known:
+        model = replace(model, shelf=compose.load([]).model.shelf)
+    return replace(config, model=model, run=run)
+
+
+def _beside(place: str, url: str | None) -> bool:
+    """Whether `place` is a URL of the bucket of the `url` that a run has."""
+    return url is not None and is_url(place) and parts_of(place)[0] == parts_of(url)[0]
 
 
 @contextmanager

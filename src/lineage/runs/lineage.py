@@ -89,7 +89,7 @@ async def _libraries(config: Config) -> tuple[Library, Library]:
     agent = config.agent
     # An embedding model takes seconds to load, during which other lineages go on.
     ranker = await asyncio.to_thread(
-        make_ranker, agent.ranking, agent.embedding_model, Path(config.run.cache)
+        make_ranker, agent.ranking, agent.embedding_model, Path(config.run.cache_folder)
     )
     return Library(ranker), Library(make_ranker("bm25"))
 

@@ -14,7 +14,7 @@ from lineage.core.errors import LineageError, nearest
 from lineage.core.prompts import check_prompts, said
 from lineage.core.tasks import Suite, Task, World
 from lineage.markdown.history import pinned
-from lineage.models import shelf
+from lineage.models import shelves
 from lineage.models.protocol import CHARS_PER_TOKEN
 from lineage.models.versions import lookup, registry
 from lineage.runs.arms import Arm, begins_with, donor_arm, donor_of, find_arm
@@ -160,7 +160,7 @@ def _check_trained(job: Job) -> None:
 def _check_windows(job: Job) -> None:
     """Raise LineageError where the budgets of what a prompt may hold exceed a context window."""
     versions, agent, arms = registry(job.config.model), job.config.agent, job.arms
-    on_shelf = shelf.names(shelf.folder_of(job.config.model))
+    on_shelf = shelves.of(job.config).names()
     own = agent.texts
     texts = [job.suite.instructions, *(said(own, name) for name in RULES)]
     # What of ours stands around the rules is a few words; what is the user's may be long.
@@ -203,7 +203,7 @@ def _check_retrieval(job: Job, world: World) -> None:
     prompt they make over-long scores 0, and is counted.
     """
     versions, agent, suite = registry(job.config.model), job.config.agent, job.suite
-    on_shelf = shelf.names(shelf.folder_of(job.config.model))
+    on_shelf = shelves.of(job.config).names()
     asked, past = [0], list[int]()
     for task in world.tasks:
         shown = len(task.prompt) // CHARS_PER_TOKEN

@@ -154,7 +154,7 @@ class Together:
 
     async def _run(self, point: Ready, display: Display) -> dict[str, Any]:
         job, folder = point.job, point.folder
-        mark(Path(job.config.run.cache))
+        mark(Path(job.config.run.cache_folder))
         check_vacant(folder)
         with locked(folder):
             begin(job, folder)
@@ -166,7 +166,7 @@ class Together:
                 return {}
             from lineage.report.write import write_report
 
-            make = partial(write_report, folder, Path(job.config.run.cache))
+            make = partial(write_report, folder, Path(job.config.run.cache_folder))
             return await asyncio.get_running_loop().run_in_executor(self.reporter, make)
 
 

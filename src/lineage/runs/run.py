@@ -61,7 +61,7 @@ def execute(
     KeyboardInterrupt; whatever was finished stays readable and can be resumed.
     """
     job = job or checked(config, console)
-    mark(Path(config.run.cache))
+    mark(Path(config.run.cache_folder))
     check_vacant(folder)
     with Stoppable() as stoppable, locked(folder):
         begin(job, folder)
@@ -80,7 +80,7 @@ def execute(
             display.note("writing the report")
             from lineage.report.write import write_report
 
-            return write_report(folder, Path(config.run.cache))
+            return write_report(folder, Path(config.run.cache_folder))
 
 
 def checked(config: Config, console: Console) -> Job:

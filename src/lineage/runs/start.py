@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
-from lineage.core.config import Config, StartConfig
+from lineage.core.config import Config, RunConfig, StartConfig
 from lineage.core.credentials import Redacted, redact
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.lives import Snapshot
+from lineage.core.urls import is_url
 from lineage.log.reader import knowledge_of, read_snapshots
 from lineage.markdown.folder import read_folder
 from lineage.markdown.history import at_commit, read_at
@@ -60,10 +62,10 @@ def start_of(config: Config, replays: bool = False) -> Start:
             f"generation {start.generation} left that Knowledge and the schedule ends there: "
             "name more versions in schedule.versions"
         )
-    snapshots = {EMPTY.id: EMPTY}
-    for id, parent, content in read_snapshots(Path(start.run), start.pair):
+    run, snapshots = _folder_of(start.run, config.run), {EMPTY.id: EMPTY}
+    for id, parent, content in read_snapshots(run, start.pair):
         # The first parent counts: content that comes back later would close a circle.
-        snapshots.setdefault(id, knowledge_of(content, parent, Path(start.run)))
+        snapshots.setdefault(id, knowledge_of(content, parent, run))
     if start.knowledge not in snapshots:
         raise LineageError(f"{start.run} has no Knowledge {start.knowledge!r}: see lineage log")
     chain = [snapshots[start.knowledge]]
@@ -75,6 +77,17 @@ def start_of(config: Config, replays: bool = False) -> Start:
             )
         chain.append(snapshots[chain[-1].parent])
     return Start(chain[0], tuple(chain[1:]), start.generation + 1, (start.pair,))
+
+
+@cache
+def _folder_of(start: str, run: RunConfig) -> Path:
+    """Return the folder of the run that `start` names, a copy of one with a URL: made once."""
+    if not is_url(start):
+        return Path(start)
+    # Arrow takes a moment to load, which folders need not wait for.
+    from lineage.runs.stored import read_from
+
+    return read_from(run, start)
 
 
 def from_folder(folder: str, start: StartConfig, pairs: tuple[int, ...]) -> Start:

@@ -8,31 +8,32 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lineage.core.config import Config, RunConfig
+from lineage.core.config import RunConfig
 from lineage.core.errors import LineageError
 from lineage.core.urls import READ, check_url, is_url, parts_of
+from lineage.log.lease import Lease
 from lineage.log.publish import Mirror, fetch, stamps
 from lineage.log.store import Store
+from lineage.log.sweep import SWEEP, is_sweep, parse_sweep, read_sweep, write_sweep
 from lineage.runs.folder import published_to, worked_on
-
-REPORT = ("metrics.json", "scores.png", "scores.svg", "report.html")
-"""What a report is made of, beside the log."""
 
 
 @contextmanager
-def stored(config: Config, folder: Path, console: Console) -> Iterator[Mirror | None]:
+def stored(run: RunConfig, folder: Path, console: Console) -> Iterator[Mirror | None]:
     """Publish what is done meanwhile in `folder`, where it has a URL; what is there is fetched.
 
+    It is that of a run, a training or a sweep with all its points. Nobody else may be doing so.
+
     Yield who does that, for what others put there meanwhile; None where there is no URL.
-    Raises StorageError as `Mirror`, and LineageError where `run.root` is a URL and `folder` is none
-    that stands for one.
+    Raises StorageError as `Mirror`, and LineageError as `Lease`, and where `run.root` is a URL and
+    `folder` is none that stands for one.
     """
     url = published_to(folder)
     if url is None:
-        if is_url(config.run.root):
+        if is_url(run.root):
             raise LineageError(
                 f"run.root is a URL, and {folder} would not be published to it: leave "
-                "hydra.run.dir out, and name the run by run.name"
+                "hydra.run.dir and hydra.sweep.dir out, and name the run by run.name"
             )
         yield None
         return
@@ -40,8 +41,12 @@ def stored(config: Config, folder: Path, console: Console) -> Iterator[Mirror | 
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
-    with Mirror(folder, Store(url, config.run.storage), tell) as mirror:
-        yield mirror
+    store = Store(url, run.storage)
+    store.check()
+    with Lease(store, tell) as lease:
+        _meet(folder, store)
+        with Mirror(folder, store, tell, check=lease.check) as mirror:
+            yield mirror
     tell(f"published to {url}")
 
 
@@ -51,7 +56,7 @@ def read_from(run: RunConfig, url: str) -> Path:
     Raises StorageError, and LineageError where nothing is there.
     """
     check_url("the URL", url)
-    return _fetched(Path(run.cache, READ, *parts_of(url)), run, url, whole=True)
+    return _fetched(Path(run.cache_folder, READ, *parts_of(url)), run, url, whole=True)
 
 
 def resumed_from(run: RunConfig, url: str) -> Path:
@@ -62,12 +67,31 @@ def resumed_from(run: RunConfig, url: str) -> Path:
     return _fetched(worked_on(run, url), run, url, whole=False)
 
 
-def put_report(run: RunConfig, folder: Path, url: str) -> None:
-    """Put at `url` what was reported anew in `folder`, the copy of it. Raises StorageError."""
-    store = Store(url, run.storage)
-    for name in REPORT:
-        if (folder / name).exists():
+@contextmanager
+def reported(run: RunConfig, folder: Path, url: str) -> Iterator[None]:
+    """Put at `url` what is written meanwhile into `folder`, the copy of it. Raises StorageError."""
+    before, store = stamps(folder), Store(url, run.storage)
+    yield
+    for name, stamp in stamps(folder).items():
+        if before.get(name) != stamp:
             store.write(name, (folder / name).read_bytes())
+
+
+def root_beside(run: RunConfig, url: str) -> str:
+    """Return the root of a run that lies beside the one at `url`: of a point, beside its sweep."""
+    above = url.rpartition("/")[0]
+    return above.rpartition("/")[0] if Store(above, run.storage).has(SWEEP) else above
+
+
+def _meet(folder: Path, store: Store) -> None:
+    """Let the record of a sweep in `folder` know what others noted at its URL."""
+    if is_sweep(folder) and store.has(SWEEP):
+        mine, theirs = read_sweep(folder), parse_sweep(store.read(SWEEP), f"{store.url}/{SWEEP}")
+        if (mine.kind, mine.overrides) == (theirs.kind, theirs.overrides):
+            known = [*theirs.points, *mine.points]
+            # What has its figure counts, then what failed: either may have been noted elsewhere.
+            known.sort(key=lambda one: (one.objective is not None, bool(one.failed)))
+            write_sweep(folder, theirs.with_points(known))
 
 
 def _fetched(folder: Path, run: RunConfig, url: str, whole: bool) -> Path:

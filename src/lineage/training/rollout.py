@@ -109,7 +109,9 @@ class Room(ABC):
             config=agent,
             count=sampling.count,
             log=self.log,
-            docs=Library(make_ranker(agent.ranking, agent.embedding_model, Path(config.run.cache))),
+            docs=Library(
+                make_ranker(agent.ranking, agent.embedding_model, Path(config.run.cache_folder))
+            ),
             past=Library(make_ranker("bm25")),
             window=window_of(sampling.config, self.train.parent),
             serving=sampling.serving,

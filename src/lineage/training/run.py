@@ -28,7 +28,7 @@ from lineage.core.files import atomic_write, mark
 from lineage.core.signals import Stoppable
 from lineage.log.reader import check_finished
 from lineage.log.record import read_record
-from lineage.models import shelf
+from lineage.models import shelf, shelves
 from lineage.models.factory import make_engine
 from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
@@ -40,8 +40,8 @@ from lineage.runs.folder import (
     check_vacant,
     locked,
     lost,
-    only_folders,
     point_latest,
+    root_of,
     write_described,
 )
 from lineage.runs.plan import prepare
@@ -67,9 +67,8 @@ def check(config: Config) -> tuple[str, ...]:
 
     Raises LineageError where it could not work, before anything is started.
     """
-    only_folders(config, "a training")
     shelf.check_name(config.model, config.train.name)
-    known, on_shelf = registry(config.model), shelf.names(shelf.folder_of(config.model))
+    known, on_shelf = registry(config.model), shelves.of(config).names()
     versions = tuple(dict.fromkeys((config.train.parent, *_judges(config))))
     for version in versions:
         lookup(known, version, on_shelf)
@@ -111,7 +110,7 @@ def _judges(config: Config) -> tuple[str, ...]:
 def _check_shelf(config: Config, folder: Path) -> None:
     """Raise LineageError where the shelf has another version of the name, before an hour's work."""
     name, last = config.train.name, config.method.steps - 1
-    taken = name in shelf.names(shelf.folder_of(config.model))
+    taken = name in shelves.of(config).names()
     if taken and config.engine.kind != "surrogate" and not curve_file(folder, last).exists():
         raise LineageError(f"{name} is on the shelf already: choose another train.name")
 
@@ -125,16 +124,16 @@ def execute(config: Config, folder: Path, console: Console, latest: bool = True)
     """
     versions = check(config)
     _check_shelf(config, folder)
-    mark(Path(config.run.cache))
+    mark(Path(config.run.cache_folder))
     if config.engine.kind != "surrogate":
-        mark(shelf.folder_of(config.model))
+        mark(shelves.of(config).folder)
     check_vacant(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with Stoppable() as stoppable, locked(folder):
         describe(config, folder)
         check_finished(folder)
         if latest:
-            point_latest(Path(config.run.root), folder)
+            point_latest(root_of(config.run), folder)
         with Display(console, config.method.steps, "steps") as display:
             train, method = config.train, config.method
             display.note(
@@ -142,7 +141,7 @@ def execute(config: Config, folder: Path, console: Console, latest: bool = True)
                 f"{', '.join(train.curricula)} in {folder}"
             )
             adapter, gains = stoppable.run(_train(config, versions, folder, display))
-        figures = write_training(folder, Path(config.run.cache), config.log)
+        figures = write_training(folder, Path(config.run.cache_folder), config.log)
         if config.engine.kind == "surrogate":
             return None
         return ship(config, folder, adapter, gains, minutes=figures["time"]["seconds"] / 60)

@@ -10,7 +10,7 @@ from typing import Any
 
 from lineage.core.config import Config
 from lineage.core.installed import installed
-from lineage.models import shelf
+from lineage.models import shelf, shelves
 from lineage.models.gguf import base_name
 from lineage.training.card import card
 from lineage.training.learners.learner import learnt_of
@@ -36,9 +36,12 @@ def ship(
     )
     record = record_of(config, adapter, gains, minutes)
     pictures = {"curve.png": (folder / "curve.png").read_bytes()}
-    root = shelf.folder_of(config.model)
-    text = card(record, limits(config))
-    return shelf.register(root, config.train.name, made, adapter, text, record, pictures)
+    text, name = card(record, limits(config)), config.train.name
+    root = shelves.of(config)
+    root.refresh(name)
+    found = shelf.register(root.folder, name, made, adapter, text, record, pictures)
+    root.offer(name)
+    return found
 
 
 def limits(config: Config) -> str:

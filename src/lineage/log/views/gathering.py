@@ -6,6 +6,9 @@ they are tables of one file of DuckDB's own, which holds texts compressed and on
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,10 +16,15 @@ from functools import partial
 from pathlib import Path
 
 import duckdb
+import psutil
 
 from lineage.core.errors import LineageError, first_line
 from lineage.log.views.connect import connect
 from lineage.log.views.datasets import SCHEMAS, quoted
+
+PREFIX = "lineage-gathered-"
+"""How the names of folders begin in which logs are gathered; the process follows."""
+LEFT = re.compile(rf"{PREFIX}([0-9]{{1,9}})-.*")
 
 
 @contextmanager
@@ -24,14 +32,23 @@ def gathered(run: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection with the views of `run` (`views.connect`), as the run is at this moment.
 
     What it holds goes with it. Raises LineageError as `connect` does, and where the folder for
-    temporary files has no room for it.
+    temporary files has no room for it. What killed processes left there is removed.
     """
+    _remove_left(Path(tempfile.gettempdir()))
     with (
-        tempfile.TemporaryDirectory(prefix="lineage-gathered-") as folder,
+        tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as folder,
         closing(connect(run, partial(_gather, Path(folder)))) as log,
     ):
         _into_table(log, "snapshots")  # else each query would look for what is distinct anew
         yield log
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove from `folder` what processes gathered that are no more."""
+    for left in folder.glob(f"{PREFIX}*"):
+        found = LEFT.fullmatch(left.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _gather(folder: Path, log: duckdb.DuckDBPyConnection) -> None:
