@@ -53,6 +53,15 @@ RATIOS = (
         Target(0.10), part=True,
     ),
     Ratio("log-pyarrow", WRITER, "pyarrow alone", "s", "log_writer", Target(1.5)),
+    *(
+        Ratio(
+            f"fleet-{size}{kind}", f"{what} through the fleet, {size} in flight",
+            "LLM.generate offline", "tokens/s", "fleet", Target(0.95, more_is_better=True),
+            engine=True,
+        )
+        for kind, what in (("", "free text"), ("-handoffs", "structured handoffs"))
+        for size in (16, 64)
+    ),
     Ratio(
         "shared-prefixes", "cached tokens of prompts", "those that could be", "tokens a pair",
         "real_runs", engine=True, part=True,
