@@ -61,6 +61,7 @@ FLEET, RAW = "fleet", "raw"
 PLAIN, HANDOFFS = "", "-handoffs"
 """Which requests: those of free text, or those whose answer a schema constrains."""
 OF_CORE = ", of a core"
+GPUS = Path("/dev/nvidiactl")
 LAST_LINES = 5
 STOP_SECONDS = 30.0
 """So long an engine may take to stop at a Ctrl-C."""
@@ -162,15 +163,16 @@ def through_fleet(config: Config, batches: Batches) -> dict[str, Any]:
 
 def through_vllm(config: Config, batches: Batches) -> dict[str, Any]:
     """Return by case seconds and tokens of each batch, of `LLM.generate` offline."""
-    import torch
-
     vllm, cache = config.engine.vllm, Path(config.run.cache).absolute()
-    profile = resolve(config.engine, torch.cuda.is_available(), here=True)
+    # torch could tell, but it reads how many threads it shall have when it is imported.
+    profile = resolve(config.engine, GPUS.exists(), here=True)
     prepare_environment(vllm, cache, profile)
     from vllm import LLM
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.lora.request import LoRARequest
     from vllm.usage.usage_lib import UsageContext
+
+    from lineage.models.vllm_extra import parsed
 
     known = registry(config.model)
     located = {name: locate(lookup(known, name), cache) for name in _versions(batches)}
@@ -180,7 +182,8 @@ def through_vllm(config: Config, batches: Batches) -> dict[str, Any]:
     }
     checkpoint = str(next(iter(located.values())).checkpoint)
     dtype = precision(vllm.dtype, profile.on_gpu)
-    told = arguments(checkpoint, served, vllm, profile, dtype, adaptable=False) | further(vllm)
+    told = arguments(checkpoint, served, vllm, profile, dtype, adaptable=False)
+    told |= parsed(further(vllm))
     # Offline, vLLM would take larger batches by default than the engine of a fleet does.
     made = AsyncEngineArgs(**told).create_engine_config(UsageContext.ENGINE_CONTEXT)
     told["max_num_batched_tokens"] = made.scheduler_config.max_num_batched_tokens
