@@ -36,8 +36,8 @@ lint: setup ## ruff and mypy
 	$(bin)/ruff check .
 	$(bin)/mypy
 
-bench: setup ## run every benchmark
-	@for file in $(sort $(wildcard benchmarks/*.py)); do echo "== $$file"; $(bin)/python "$$file"; done
+bench: setup ## measure ratios, for docs/benchmarks.md: make bench ONLY=log-share ARGS=--surrogate
+	@$(bin)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 results: setup ## run the published experiments and make their tables: make results ONLY=arms
 	@$(bin)/python jobs/results.py $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from ratios import Measured, Setup, in_turn
 from rich.console import Console
 from rich.table import Table
 from vllm.lora.ops.torch_ops import lora_ops
@@ -44,6 +45,23 @@ def layer(
     shrink(inputs, a, buffer, indices, 1.0)
     expand(buffer, b, output, indices, 0, WIDTH, True)
     return time.perf_counter() - began
+
+
+def ratios(setup: Setup) -> dict[str, Measured]:
+    """Measure our kernels beside vLLM's, by case: milliseconds of a layer."""
+    found = {}
+    for name, tokens, every in CASES:
+        setup.tick(name)
+
+        def ours(tokens: int = tokens, every: int = every) -> float:
+            return 1e3 * layer(vllm_cpu_lora.shrink, vllm_cpu_lora.expand_slice, tokens, every)
+
+        def theirs(tokens: int = tokens, every: int = every) -> float:
+            return 1e3 * layer(lora_ops.bgmv_shrink, lora_ops.bgmv_expand_slice, tokens, every)
+
+        times = in_turn(ours, theirs, Setup(small=setup.small), repeats=ROUNDS)
+        found[f"lora-{name.partition(',')[0]}"] = Measured(*times)
+    return found
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from itertools import count, islice
 import duckdb
 import psutil
 import pyarrow as pa
+from ratios import Measured, Setup
 from rich.console import Console
 from rich.table import Table
 
@@ -134,6 +135,27 @@ def ask(questions: list[Question], *searches: Search) -> list[Answers]:
             rank = found.index(question.doc) + 1 if question.doc in found else None
             given.append((seconds, rank))
     return [Answers(*zip(*given, strict=True)) for given in answers]
+
+
+def ratios(setup: Setup) -> dict[str, Measured]:
+    """Measure one search beside DuckDB's scan: milliseconds for the same questions, in turn."""
+    docs, draw = setup.size(100_000, 1_000), rng("doc_search", 0, "questions")
+    setup.tick(f"{docs:,} docs")
+    shelved = list(islice(shelf(0), docs))
+    entries = [each.entry for each in shelved]
+    ranker = make_ranker("bm25")
+    ranker.put(entries)
+
+    def search(query: str) -> list[str]:
+        return [hit.id for hit in ranker.search(query, SHOWN)]
+
+    questions = [draw.choice(draw.choice(shelved).questions) for _ in range(SCANNED + 1)]
+    setup.tick(f"{SCANNED} questions")
+    ours, theirs = ask(questions, search, scan(entries))
+    recall = {"docs": float(docs), f"recall@{SHOWN}": ours.recall(SHOWN)}
+    # The first question warms both up.
+    above, below = (tuple(1e3 * one for one in each.seconds[1:]) for each in (ours, theirs))
+    return {"doc-search": Measured(above, below, recall)}
 
 
 def main() -> None:

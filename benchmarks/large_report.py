@@ -25,7 +25,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from log_queries import peak_memory, write
+from log_queries import write
+from ratios import peak_memory
 from rich.console import Console
 from rich.table import Table
 

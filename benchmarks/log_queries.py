@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from ratios import Measured, Setup, in_turn, peak_memory
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -174,13 +175,6 @@ def ask(name: str, run: Path) -> None:
     print(json.dumps({"found": found, "seconds": seconds, "memory": peak_memory()}))
 
 
-def peak_memory() -> int:
-    """Return the most bytes that this process has held (VmHWM in proc(5))."""
-    # getrusage would count what the parent held when it forked.
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(peak) * 1024
-
-
 def asked(name: str, run: Path) -> dict[str, Any]:
     """Let another process answer; what it says."""
     done = subprocess.run(
@@ -190,6 +184,41 @@ def asked(name: str, run: Path) -> dict[str, Any]:
     )
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+RATIO = {
+    "one lineage's history": "query-history",
+    "mean score by arm and family": "query-scores",
+    "full text over prompts": "query-text",
+}
+"""By query the name of the ratio: its seconds over a compacted log and over one as written."""
+
+
+def ratios(setup: Setup) -> dict[str, Measured]:
+    """Measure what compacting a log is worth to each query: seconds in the process that asks."""
+    with tempfile.TemporaryDirectory(prefix="lineage-log-") as name:
+        written, compacted = Path(name) / "written", Path(name) / "compacted"
+        setup.tick("writing")
+        quiet = Console(quiet=True)
+        steps = write(written, template(Path(name)), setup.size(1_000_000, 1), quiet)
+        shutil.copytree(written, compacted)
+        setup.tick("compacting")
+        compact(compacted)
+        sizes = {
+            "steps": float(steps),
+            "files": float(size(written).files),
+            "files, compacted": float(size(compacted).files),
+        }
+        found = {}
+        for query, ratio in RATIO.items():
+            times = (partial(seconds, query, run) for run in (compacted, written))
+            found[ratio] = Measured(*in_turn(*times, setup), sizes)
+    return found
+
+
+def seconds(query: str, run: Path) -> float:
+    """Return how long another process takes to answer."""
+    return float(asked(query, run)["seconds"])
 
 
 def main() -> None:

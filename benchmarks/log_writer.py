@@ -29,6 +29,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ratios import Measured, Setup
 from rich.console import Console
 from rich.table import Table
 
@@ -202,6 +203,29 @@ def compare(console: Console, steps: list[Step], repeat: int) -> None:
     console.print(shown)
 
 
+def taken(lineages: int) -> tuple[float, float, float, list[pa.Table]]:
+    """Return the seconds of a run, of its log, and of pyarrow alone for its tables, and these."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole, ours, tables = run(Path(folder), lineages)
+        return whole, ours, alone(Path(folder), tables), tables
+
+
+def ratios(setup: Setup) -> dict[str, Measured]:
+    """Measure the log's share of a run, and its time over pyarrow's; a first run is left out."""
+    lineages, found = setup.size(32, 2), []
+    for number in range(setup.repeats + 1):
+        setup.tick(f"{number} of {setup.repeats}")
+        *times, tables = taken(lineages)
+        found.append(times)
+    whole, ours, theirs = zip(*found[1:], strict=True)
+    rows = float(sum(one.num_rows for one in tables))
+    each = {"rows": rows, "rows a second": rows * setup.repeats / sum(ours)}
+    return {
+        "log-share": Measured(ours, whole, each),
+        "log-pyarrow": Measured(ours, theirs, each),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the writer of a run's log.")
     parser.add_argument("--steps", type=int, default=200)
@@ -210,9 +234,8 @@ def main() -> None:
     args = parser.parse_args()
     found = []
     for _ in range(args.repeat):
-        with tempfile.TemporaryDirectory() as folder:
-            whole, ours, tables = run(Path(folder), args.lineages)
-            found.append((whole, ours, alone(Path(folder), tables)))
+        whole, ours, theirs, tables = taken(args.lineages)
+        found.append((whole, ours, theirs))
     rows = sum(one.num_rows for one in tables)
     console = Console(width=120)
     logged = (one for one in tables if one.schema.equals(STEP_SCHEMA))

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from ratios import Measured, Setup, in_turn
 from rich.console import Console
 from rich.table import Table
 
@@ -82,6 +83,25 @@ def measured(lineages: int, in_flight: int) -> tuple[dict[str, Most], float]:
         if driver.returncode:
             raise SystemExit(f"the run of {lineages} lineages ended with {driver.returncode}")
         return found, time.monotonic() - began
+
+
+def ratios(setup: Setup) -> dict[str, Measured]:
+    """Measure how the memory of the driver, and of a shard, grows with ten times the lineages."""
+    few, in_flight = setup.size(100, 10), 64
+    held: dict[str, list[float]] = {"driver": [], "shards": []}
+
+    def run(lineages: int) -> float:
+        found, took = measured(lineages, in_flight)
+        for kind, values in held.items():
+            values.append(found[kind].memory / MIB)
+        return took
+
+    times = in_turn(lambda: run(10 * few), lambda: run(few), setup, repeats=min(setup.repeats, 2))
+    sizes = {"lineages": 10.0 * few, "beside": float(few), "seconds": sum(times[0]) / len(times[0])}
+    return {
+        f"{kind}-memory": Measured(tuple(values[2::2]), tuple(values[3::2]), sizes)
+        for kind, values in (("driver", held["driver"]), ("shard", held["shards"]))
+    }
 
 
 def main() -> None:

@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 
+from ratios import Measured, Setup, in_turn
 from rich.console import Console
 from rich.table import Table
 
@@ -34,6 +36,24 @@ def seconds(folder: Path, *arguments: str) -> float:
         capture_output=True,
     )
     return time.monotonic() - began
+
+
+def ratios(setup: Setup) -> dict[str, Measured]:
+    """Measure a point of a sweep beside a run of its own: seconds of each."""
+    points = setup.size(16, 2)
+    seeds = ",".join(map(str, range(points)))
+    with tempfile.TemporaryDirectory() as name:
+        numbers = count()
+
+        def point() -> float:
+            named = f"run.name=all-{next(numbers)}"
+            return seconds(Path(name), "-m", f"experiment.seed={seeds}", named) / points
+
+        def alone() -> float:
+            return seconds(Path(name), f"run.name=alone-{next(numbers)}")
+
+        found = in_turn(point, alone, setup)
+    return {"sweep-point": Measured(*found, {"points": float(points)})}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import threading
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineage.core.errors import LineageError
+from lineage.core.files import atomic_writes
 from lineage.core.knowledge import EMPTY
 from lineage.log.journal import Answer, Journal
 from lineage.log.place import Place
@@ -228,3 +230,31 @@ def test_what_is_asked_otherwise_now_replaces_what_was_logged(tmp_path: Path) ->
     again.finish(EMPTY, NO_WORLD)
     # Two steps of before were not lived again: the episode is shorter now.
     assert read_steps(tmp_path, PLACE) == [new, old[1]]
+
+
+def test_a_record_appears_once_the_files_that_it_is_of_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, record = (tmp_path / name / "file" for name in ("a", "b", "done"))
+    synced: list[tuple[str, bool]] = []
+
+    def noted(handle: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{handle}").readlink().name, record.exists()))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    atomic_writes({first: b"1", second: b"2"}, {record: b"3"})
+    assert [file.read_bytes() for file in (first, second, record)] == [b"1", b"2", b"3"]
+    contents, folders = synced[:3], synced[3:]
+    assert all(name.startswith(".file.") and not there for name, there in contents)
+    assert sorted(folders[:2]) == [("a", False), ("b", False)] and folders[2:] == [("done", True)]
+
+    def full(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink().name == "b":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    record.unlink()
+    with pytest.raises(OSError, match="No space left"):
+        atomic_writes({first: b"4", second: b"5"}, {record: b"6"})
+    assert not record.exists()
+    assert not [file for file in tmp_path.rglob("*") if file.name.endswith(".tmp")]

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineage.core.errors import LineageError
-from lineage.core.files import atomic_write
+from lineage.core.files import atomic_writes
 from lineage.core.knowledge import Knowledge
 from lineage.core.tasks import World
 from lineage.log.journal import Answer, Journal
@@ -128,8 +128,6 @@ def write_generation(
     `compacted`: its rows are in a compacted file, and a file of their own would hold them twice.
     """
     files = {dataset: parquet_bytes(rows) for dataset, rows in tables.items()}
-    for dataset, data in () if compacted else files.items():
-        atomic_write(place.file(run / dataset), data)
     record = {
         "lineage": place.lineage,
         "arm": place.arm,
@@ -140,7 +138,10 @@ def write_generation(
         "knowledge": knowledge,
         "config_hash": config_hash,
     }
-    atomic_write(done_file(run, place), json.dumps(record, indent=1).encode())
+    atomic_writes(
+        {} if compacted else {place.file(run / name): data for name, data in files.items()},
+        {done_file(run, place): json.dumps(record, indent=1).encode()},
+    )
 
 
 def _timed_as(step: Step, other: Step) -> Step:

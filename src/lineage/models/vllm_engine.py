@@ -104,8 +104,6 @@ class VllmEngine:
 
         Raises EngineDied where the engine is gone.
         """
-        from vllm import SamplingParams
-        from vllm.sampling_params import StructuredOutputsParams
         from vllm.v1.engine.exceptions import EngineDeadError
 
         began = time.monotonic()
@@ -123,20 +121,7 @@ class VllmEngine:
                 error=f"over-long prompt: {len(ids)} + {request.max_tokens} tokens in a "
                 f"context window of {window}",
             )
-        structure = None
-        if request.schema is not None:
-            structure = StructuredOutputsParams(json=request.schema)
-        elif request.choices:
-            structure = StructuredOutputsParams(choice=list(request.choices))
-        sampling = SamplingParams(
-            temperature=request.temperature,
-            seed=request.seed if request.temperature > 0 else None,
-            max_tokens=request.max_tokens,
-            stop=list(request.stop),
-            structured_outputs=structure,
-            # The sampled tokens' own, without any alternative.
-            logprobs=0 if request.logprobs else None,
-        )
+        sampling = sampling_of(request)
         last = None
         try:
             async for output in self.engine.generate(
@@ -198,6 +183,27 @@ class VllmEngine:
                 if isinstance(arguments, dict):
                     calls.append(ToolCall(call.function.name, arguments))
         return tuple(calls)
+
+
+def sampling_of(request: Request) -> Any:
+    """Return vLLM's `SamplingParams` of `request`: the one way in which lineage samples."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    structure = None
+    if request.schema is not None:
+        structure = StructuredOutputsParams(json=request.schema)
+    elif request.choices:
+        structure = StructuredOutputsParams(choice=list(request.choices))
+    return SamplingParams(
+        temperature=request.temperature,
+        seed=request.seed if request.temperature > 0 else None,
+        max_tokens=request.max_tokens,
+        stop=list(request.stop),
+        structured_outputs=structure,
+        # The sampled tokens' own, without any alternative.
+        logprobs=0 if request.logprobs else None,
+    )
 
 
 def _sampled(answer: Any) -> tuple[float, ...]:
