@@ -43,7 +43,7 @@ def gathered(config: Config, files: Sequence[Path]) -> tuple[Config, tuple[str, 
             why = f": {notes.pop()}" if notes and notes[-1].startswith(str(file)) else ""
             raise LineageError(f"{file} has no episode: a question, and what was done or said{why}")
     episodes = [one if one.asked else replace(one, asked=settled(one)) for one in kept]
-    place, digits = keep(episodes, Path(config.run.cache))
+    place, digits = keep(episodes, Path(config.run.cache_folder))
     sessions = len({one.session for one in episodes})
     questions = len({question for one in episodes for question, _ in one.asked})
     notes.insert(
