@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,13 +100,17 @@ def unsynced() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def undrawn() -> Iterator[None]:
-    """Let runs and trainings draw nothing, in a file of tests that look at no page.
+    """Let runs and trainings draw nothing, in a file of tests that look at no page, and compute of
+    their metrics those only that a listing, a sweeper and the end of a run ask for.
 
-    Pictures take longer than a small run.
+    Either takes longer than a small run, and each of the many points of sweeps has both.
     """
+    from lineage.inspect.listing import ASKED
+    from lineage.metrics import summarise_all
     from lineage.report import training_page, write
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "summarise_all", partial(summarise_all, names=ASKED))
         patch.setattr(write, "score_by_generation", lambda summary: None)
         patch.setattr(write, "report_html", lambda run, summary, log: "")
         patch.setattr(training_page, "training_by_step", lambda summary: "a picture")

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from lineage.core.config import Config
 from lineage.core.intervals import Interval, Range, optional, ratio_bounds
 from lineage.core.seeds import derive
 from lineage.log.schema import CLOCK_COLUMNS
-from lineage.metrics import summarise
+from lineage.metrics import METRICS, summarise
 from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Engine, Request
 from lineage.runs import run as run_module
@@ -141,10 +141,15 @@ def run(config: Config, folder: Path) -> None:
     execute(config, folder, Console(quiet=True), report=False)
 
 
-def measured(config: Config, folder: Path) -> dict[str, Any]:
-    """Run `config` without a terminal, write its metrics but no page, and return them."""
+def measured(
+    config: Config, folder: Path, names: Collection[str] = tuple(METRICS)
+) -> dict[str, Any]:
+    """Run `config` without a terminal, write its metrics but no page, and return them.
+
+    To compute them all takes longer than a small run: `names` are those that are looked at.
+    """
     run(config, folder)
-    summary = summarise(folder)
+    summary = summarise(folder, names)
     (folder / "metrics.json").write_text(json.dumps(summary, indent=1))
     return summary
 

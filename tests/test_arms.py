@@ -156,7 +156,7 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
 def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
     run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=3"), folder)
-    life = cells(summarise(folder), "poison_life", "arm")
+    life = cells(summarise(folder, ["scores", "poison_life"]), "poison_life", "arm")
     assert "clean" not in life
     assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"
     assert life["verify"]["mean"] <= 1.0
@@ -192,7 +192,8 @@ def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "drift"
     names = ("arms.names=[append,edit,cold]", "arms.ceiling=edit", "agent.docs=false")
     more = ("experiment.lineages=12", "experiment.revisit=0.8", "suite.drift=0.3")
-    summary = measured(surrogate(tmp_path, "experiment=drift", *names, *more), folder)
+    config = surrogate(tmp_path, "experiment=drift", *names, *more)
+    summary = measured(config, folder, ["scores", "staleness"])
     stale = cells(summary, "staleness", "arm", generation=None, entries="memories")
     assert stale["edit"]["high"] < stale["append"]["low"]
 

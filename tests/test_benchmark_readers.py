@@ -261,7 +261,7 @@ def test_a_run_of_each(name: str, tmp_path: Path) -> None:
         tmp_path, f"suite={name}", f"suite.path={path}", *more,
         f"experiment.episodes={episodes}", "experiment.probes.same=2",
     )  # fmt: skip
-    summary = measured(config, tmp_path / "runs" / "one")
+    summary = measured(config, tmp_path / "runs" / "one", ["scores"])
     families = cells(summary, "scores", "family", arm="inherit")
     assert set(families) == {"same", "similar", "dissimilar"}
     log = steps(tmp_path / "runs" / "one")

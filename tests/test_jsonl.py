@@ -199,7 +199,7 @@ def test_records_of_parquet_are_numbered(tmp_path: Path) -> None:
 def test_a_run_on_a_file_and_its_refusal_once_the_file_changed(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
     config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}")
-    summary = measured(config, tmp_path / "runs" / "one")
+    summary = measured(config, tmp_path / "runs" / "one", ["scores"])
     scores = cells(summary, "scores", "arm", family="same")
     assert scores["inherit"]["mean"] > scores["cold"]["mean"] + 0.1
     assert not any(r["error"] for r in steps(tmp_path / "runs" / "one") if r["kind"] == "probe")

@@ -56,7 +56,8 @@ def by_episode(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("turns")
-    measured(small(tmp, "turns", "agent.turns=4"), tmp / "runs" / "whole")
+    asked = ("scores", "scores_by_category")
+    measured(small(tmp, "turns", "agent.turns=4"), tmp / "runs" / "whole", asked)
     return tmp / "runs" / "whole"
 
 
@@ -136,7 +137,8 @@ def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
 def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("lessons")
     more = ("agent.history_tokens=60", "agent.summary_tokens=30")
-    measured(small(tmp, "lessons", *more, noise=12), tmp / "runs" / "whole")
+    asked = ("scores", "summary_fidelity")
+    measured(small(tmp, "lessons", *more, noise=12), tmp / "runs" / "whole", asked)
     return tmp / "runs" / "whole"
 
 
@@ -216,7 +218,7 @@ def test_a_judge_is_asked_and_its_word_is_the_score(tmp_path: Path) -> None:
 
     config = small(tmp_path, "judged", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0]")
     with answering(judge):
-        measured(config, tmp_path / "runs" / "run")
+        measured(config, tmp_path / "runs" / "run", ["scores"])
     episodes = by_episode(steps(tmp_path / "runs" / "run"))
     for episode in episodes:
         kinds = [row["kind"] for row in episode]

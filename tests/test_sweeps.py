@@ -25,10 +25,12 @@ from lineage.commands.sweeping import minimizes
 from lineage.core.errors import LineageError
 from lineage.log.sweep import Point, read_sweep, update_sweep
 from lineage.log.writer import GenerationLog
+from lineage.metrics import METRICS, summarise_all
 from lineage.models import pool as pool_module
 from lineage.models.pool import Pool
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import Surrogate
+from lineage.report import write
 from lineage.runs import points as points_module
 from lineage.runs.run import execute
 from lineage.training.run import release
@@ -172,7 +174,10 @@ def test_the_folders_that_hydra_names_are_honoured(tmp_path: Path) -> None:
 # The points of a sweep
 
 
-def test_the_points_of_a_sweep_are_the_runs_that_they_would_be_alone(tmp_path: Path) -> None:
+def test_the_points_of_a_sweep_are_the_runs_that_they_would_be_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "summarise_all", summarise_all)
     folder = swept(tmp_path, "suite.drift=0,0.5", f"hydra.sweep.dir={tmp_path / 'there'}")
     assert not folder.exists(), "hydra.sweep.dir goes before run.name, as it names the folder"
     folder = tmp_path / "there"
@@ -187,6 +192,7 @@ def test_the_points_of_a_sweep_are_the_runs_that_they_would_be_alone(tmp_path: P
         run(compose.load([*SMALL, *below(tmp_path), f"suite.drift={drift}"]), alone)
         assert timeless(folder / point.folder) == timeless(alone)
         metrics = json.loads((folder / point.folder / "metrics.json").read_bytes())
+        assert metrics["metrics"].keys() == METRICS.keys(), "all that a run alone has"
         (gain,) = (
             row["mean"]
             for row in metrics["metrics"]["gain_by_inheritance"]

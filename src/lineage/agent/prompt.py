@@ -9,6 +9,7 @@ data: it is escaped, stands between marks that name its authors, and is never pa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from lineage.agent.history import Experience, Past, Trace
 from lineage.agent.inert import escape as escape
@@ -18,6 +19,8 @@ from lineage.core.prompts import Texts, said
 from lineage.models.protocol import Turn
 
 NO_DOC = "none"
+BLOCKS = 1024
+"""Blocks of memories that are kept, of some KiB each: those of the generations in flight."""
 
 
 def fence(tag: str, versions: Sequence[str], lines: Sequence[str]) -> str:
@@ -35,11 +38,15 @@ def memory_block(knowledge: Knowledge, with_ids: bool = False) -> str:
 
     This text is what the memory budget counts.
     """
-    if not knowledge.memories:
-        return ""
+    return _memory_block(knowledge.memories, with_ids) if knowledge.memories else ""
+
+
+@lru_cache(maxsize=BLOCKS)
+def _memory_block(memories: tuple[Memory, ...], with_ids: bool) -> str:
+    # All episodes of a generation ask for one of a few.
     prefix = "{}: {}" if with_ids else "{1}"
-    lines = [prefix.format(m.id, escape(m.text)) for m in knowledge.memories]
-    return fence("notes", _authors(knowledge.memories), lines)
+    lines = [prefix.format(m.id, escape(m.text)) for m in memories]
+    return fence("notes", _authors(memories), lines)
 
 
 def doc_index(docs: Sequence[Doc]) -> str:

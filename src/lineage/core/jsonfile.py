@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def parse_json(data: bytes, file: str, kind: Any, remedy: str = RESTORE) -> Any:
     """Return what `data` holds, as `read_json` does of the `file` that it is named by."""
     try:
         found = json.loads(data)
-        TypeAdapter(kind).validate_python(found)
+        _adapter(kind).validate_python(found)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
@@ -58,3 +59,11 @@ def parse_json(data: bytes, file: str, kind: Any, remedy: str = RESTORE) -> Any:
         reason = f"no whole JSON file ({first_line(error)})"
         raise LineageError(f"{file} is {reason}: {remedy}") from error
     return found
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return what checks values of `kind`: to make it takes longer than to use it, and a run has a
+    file of one kind for each generation of each lineage.
+    """
+    return TypeAdapter(kind)

@@ -23,14 +23,15 @@ METRICS_VERSION = 5
 KEPT = ("run", "experiment", "config_hash", "schedule", "confidence", "engine")
 
 
-def summarise(run: Path) -> Row:
-    """Return every metric of `run` as plain values; the layout is that of `metrics.json`.
+def summarise(run: Path, names: Collection[str] = METRICS) -> Row:
+    """Return the metrics of `run`, every one or those of `names`, as plain values; the layout is
+    that of `metrics.json`.
 
     Raises LineageError where the run cannot be read.
     """
     read_record(run)
     with gathered(run) as log:
-        (found,) = summarise_all(log).values()
+        (found,) = summarise_all(log, names).values()
     return found
 
 
