@@ -51,7 +51,8 @@ async def hand_over(
             changes = enact(context, phase, inherited, proposal)
             touched |= {change.outcome.entry for change in changes}
             inherited = after(inherited, changes)
-    return await fit(context, phase, inherited, frozenset(touched), prefix=prefix)
+    written = frozenset(touched)
+    return await fit(context, phase, inherited, written, prefix=prefix, since=knowledge)
 
 
 async def _documents(

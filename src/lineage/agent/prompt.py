@@ -37,16 +37,17 @@ def _authors(entries: Sequence[Memory | Doc]) -> list[str]:
     return [entry.edited.version for entry in entries]
 
 
-def memory_block(knowledge: Knowledge, with_ids: bool = False) -> str:
-    """Return the memories as they stand in a prompt, "" where there are none.
+def memory_block(knowledge: Knowledge, with_ids: bool = False, index: str = "") -> str:
+    """Return the memories as they stand in a prompt, then the `index` of the docs; "" for neither.
 
     This text is what the memory budget counts.
     """
     if not knowledge.memories:
-        return ""
+        return index
     prefix = "{}: {}" if with_ids else "{1}"
     lines = [prefix.format(m.id, escape(m.text)) for m in knowledge.memories]
-    return fence("notes", _authors(knowledge.memories), lines)
+    notes = fence("notes", _authors(knowledge.memories), lines)
+    return f"{notes}\n{index}" if index else notes
 
 
 def doc_index(docs: Sequence[Doc]) -> str:
@@ -90,13 +91,16 @@ def act_turns(
     transcript: str = "",
     recalled: str = "",
     instructions: str = "",
+    index: str = "",
 ) -> tuple[Turn, ...]:
     """Return the turns that ask for an answer, as the suite's `instructions` want it.
 
     `opened` are the docs that stand before the task; `transcript` and `recalled` are blocks of
-    raw history, the first shared by all tasks and the second found for this one.
+    raw history, the first shared by all tasks and the second found for this one; `index` is that
+    of all docs (see `lineage.agent.index`).
     """
-    system = system_turn("act", memory_block(knowledge), transcript, instructions=instructions)
+    notes = memory_block(knowledge, index=index)
+    system = system_turn("act", notes, transcript, instructions=instructions)
     blocks = [doc_block(doc) for doc in opened]
     if recalled:
         blocks.append(recalled)
@@ -152,12 +156,16 @@ def _inert(text: str) -> str:
 
 
 def open_turns(
-    knowledge: Knowledge, prompt: str, found: Sequence[Doc], opened: Sequence[Doc] = ()
+    knowledge: Knowledge,
+    prompt: str,
+    found: Sequence[Doc],
+    opened: Sequence[Doc] = (),
+    index: str = "",
 ) -> tuple[Turn, ...]:
     """Return the turns that ask which of `found` to open; the answer is an id or `NO_DOC`."""
     asked = template("open").substitute(prompt=prompt, docs=doc_index(found))
     blocks = [doc_block(doc) for doc in opened]
-    system = system_turn("act", memory_block(knowledge))
+    system = system_turn("act", memory_block(knowledge, index=index))
     return (system, Turn("user", "\n".join((*blocks, asked))))
 
 

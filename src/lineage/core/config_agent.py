@@ -21,6 +21,11 @@ class AgentConfig:
         "tokens, or auto",
     )
     memory_share: Number = key("of memory_budget auto", "share", default=0.15, gt=0, lt=1)
+    index_share: Share = key(
+        "of the memory budget, for an index of the docs, a line a doc; 0: no index",
+        "share",
+        default=0.0,
+    )
     memory_chars: Whole = key("longest memory", "characters", ge=1)
     episodes_per_handoff: Whole = key("", "episodes a handoff", ge=1)
     wrong_answers: bool = key("show answers that were wrong when handing over")

@@ -153,8 +153,8 @@ def overflow(
     """
     if fits(knowledge):
         return ()
-    order = going(knowledge, used)
-    count = _fewest(len(order), lambda n: fits(_without(knowledge, order[:n])))
+    order = going(knowledge.memories, used)
+    count = fewest(len(order), lambda n: fits(_without(knowledge, order[:n])))
     outcomes = [Outcome(Edit("drop", id=one.id), one.id, OVERFLOW) for one in order[:count]]
     if count > TOGETHER:
         kept = _without(knowledge, order[:count])
@@ -167,8 +167,8 @@ def overflow(
     return tuple(changes)
 
 
-def going(knowledge: Knowledge, used: frozenset[str]) -> list[Memory]:
-    """Return the memories in the order in which they go where not all have room.
+def going(entries: Sequence[Entry], used: frozenset[str] = frozenset()) -> list[Entry]:
+    """Return `entries` in the order in which they go where not all have room.
 
     Those in `used` (ids) go after all others. Of the others the least recently edited goes first:
     by generation, and in one generation that which was added first. What came from a folder has an
@@ -176,17 +176,17 @@ def going(knowledge: Knowledge, used: frozenset[str]) -> list[Memory]:
     goes first, as people put first what matters.
     """
 
-    def rank(memory: Memory) -> tuple[bool, int, bool, int]:
-        number = int(memory.id[1:]) if _NUMBERED.fullmatch(memory.id) else 0
-        imported = memory.created.version == IMPORT
+    def rank(entry: Entry) -> tuple[bool, int, bool, int]:
+        number = int(entry.id[1:]) if _NUMBERED.fullmatch(entry.id) else 0
+        imported = entry.created.version == IMPORT
         return (
-            memory.id in used,
-            memory.edited.generation,
+            entry.id in used,
+            entry.edited.generation,
             not imported,
             -number if imported else number,
         )
 
-    return sorted(knowledge.memories, key=rank)
+    return sorted(entries, key=rank)
 
 
 def _without(knowledge: Knowledge, gone: Sequence[Memory]) -> Knowledge:
@@ -194,7 +194,7 @@ def _without(knowledge: Knowledge, gone: Sequence[Memory]) -> Knowledge:
     return knowledge.evolve(memories=tuple(m for m in knowledge.memories if m.id not in ids))
 
 
-def _fewest(most: int, enough: Callable[[int], bool]) -> int:
+def fewest(most: int, enough: Callable[[int], bool]) -> int:
     """Return the least number up to `most` that is `enough`; whatever is more is enough too."""
     high = 1
     while high < most and not enough(high):

@@ -204,8 +204,8 @@ class _Lineage:
         changed = arm.versions[max(generation - 1, 0)] != arm.versions[generation]
         begun = generation == self.setting.job.start.generation
         due = changed or begun or config.migration.when == "always"
-        memories = arm.receives.memories
-        legacy = Legacy(knowledge, state.past, plan.world, config.migration, memories)
+        memories, since = arm.receives.memories, EMPTY if changed or begun else knowledge
+        legacy = Legacy(knowledge, state.past, plan.world, config.migration, memories, since)
         # Between generations of one version Knowledge is handed on as it is.
         return await migrate(context, arm.migration if due else "verbatim", legacy)
 

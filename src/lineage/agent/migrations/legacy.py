@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lineage.agent.history import Past
 from lineage.core.config import MigrationConfig
-from lineage.core.knowledge import Knowledge
+from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.tasks import World
 
 
@@ -14,7 +14,8 @@ from lineage.core.tasks import World
 class Legacy:
     """Knowledge and raw episodes of the lineage, its world as it is now, and the settings.
 
-    `memories` says whether the lineage keeps memories at all.
+    `memories` says whether the lineage keeps memories at all. `since` is what this version has had
+    of it before: all of it, or nothing where it takes over from another.
     """
 
     knowledge: Knowledge
@@ -22,3 +23,4 @@ class Legacy:
     world: World
     config: MigrationConfig
     memories: bool = True
+    since: Knowledge = EMPTY
