@@ -239,6 +239,8 @@ def identity(config: Config) -> dict[str, Any]:
         del start["replays"]
     if config.agent.memory_budget != AUTO:
         del wanted["agent"]["memory_share"]
+    if not config.agent.moves:
+        del wanted["agent"]["moves"]
     if not config.agent.index_share:
         del wanted["agent"]["index_share"]
     return wanted

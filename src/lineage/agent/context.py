@@ -93,6 +93,7 @@ class Context:
             self.count,
             self.memory_budget,
             c.doc_tokens,
+            c.docs and c.moves,
         )
 
     def find_docs(self, knowledge: Knowledge, query: str) -> tuple[Doc, ...]:

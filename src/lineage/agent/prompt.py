@@ -170,10 +170,19 @@ def open_turns(
 
 
 def handoff_turns(
-    rules: str, knowledge: Knowledge, experiences: Sequence[Experience], wrong_answers: bool
+    rules: str,
+    knowledge: Knowledge,
+    experiences: Sequence[Experience],
+    wrong_answers: bool,
+    shown: Sequence[Doc] = (),
 ) -> tuple[Turn, ...]:
-    """Return the turns that ask, by `rules`, for new memories after `experiences`."""
-    system = system_turn(rules, memory_block(knowledge, with_ids=True))
+    """Return the turns that ask, by `rules`, for new memories after `experiences`.
+
+    `shown` are docs that a memory may move into, and a line out of.
+    """
+    blocks = (memory_block(knowledge, with_ids=True), *(doc_block(doc, True) for doc in shown))
+    instructions = f"{template(rules).template}\n{template('move').template}" if shown else ""
+    system = system_turn(rules, *blocks, instructions=instructions)
     return (system, episodes_turn(experiences, wrong_answers))
 
 

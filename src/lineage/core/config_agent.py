@@ -35,6 +35,10 @@ class AgentConfig:
     rewrite_tokens: Whole = key("policy rewrite-all: longest list", "tokens", ge=1)
     policy: Policy = key("handoff policy: see lineage.agent.policies")
     docs: bool = key("write and open docs")
+    moves: bool = key(
+        "policy edit: a handoff may move a memory into a doc that it read, or a line of that back",
+        default=False,
+    )
     episodes_per_doc: Whole = key("", "episodes a doc", ge=1)
     doc_title_chars: Whole = key("longest title", "characters", ge=1)
     doc_body_chars: Whole = key("longest body", "characters", ge=1)

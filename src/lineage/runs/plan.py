@@ -24,7 +24,7 @@ from lineage.search import check_ranking
 from lineage.suites import make_suite
 
 RULES = (
-    *("act", "append", "edit", "rewrite-all", "document", "compress", "restate"),
+    *("act", "append", "edit", "rewrite-all", "document", "compress", "restate", "move"),
     *("summarise", "judge"),
 )
 
