@@ -1,4 +1,4 @@
-"""Moves between memories and docs: what they change, what is refused, and when they are offered."""
+"""Moves between memories and docs, and being told what belongs where: off, nothing changes."""
 
 from __future__ import annotations
 
@@ -125,8 +125,23 @@ def test_a_handoff_may_move_into_a_doc_that_it_read(policy: str, moves: bool) ->
     assert told_of == ([("d2", "move: applied")] if offered else [])
 
 
-def test_moves_are_in_the_hash_where_they_are_on() -> None:
+@pytest.mark.parametrize("policy", ["edit", "append", "rewrite-all"])
+@pytest.mark.parametrize(("docs", "purpose"), [(True, True), (True, False), (False, True)])
+def test_a_handoff_is_told_what_belongs_where(policy: str, docs: bool, purpose: bool) -> None:
+    place = context(policy, docs=docs, purpose=purpose)
+    asyncio.run(hand_over(place, knowing("A note."), [told(CODES[0])]))
+    log = place.log
+    assert isinstance(log, Memo)
+    asked = {s.episode[:1]: s.prompt for s in log.steps if s.kind == "handoff"}
+    assert set(asked) == ({"h", "d"} if docs else {"h"})
+    said = {"h": "Notes are for what is asked", "d": "A document is for what is long"}
+    for who, prompt in asked.items():
+        assert (said[who] in prompt) == (docs and purpose)
+
+
+@pytest.mark.parametrize("key", ["moves", "purpose"])
+def test_an_option_is_in_the_hash_where_it_is_on(key: str) -> None:
     plain = compose.load(["engine=surrogate"])
-    assert "moves" not in compose.identity(plain)["agent"]
-    on = compose.load(["engine=surrogate", "agent.moves=true"])
+    assert key not in compose.identity(plain)["agent"]
+    on = compose.load(["engine=surrogate", f"agent.{key}=true"])
     assert compose.config_hash(on) != compose.config_hash(plain)

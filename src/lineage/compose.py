@@ -30,6 +30,7 @@ from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
+from lineage.core.config_agent import LATER_OF_AGENT
 from lineage.core.config_engine import ASKED, EXTRA, LATER_KEYS, LATER_SKILLS
 from lineage.core.config_training import LATER_COURSES
 from lineage.core.errors import LineageError
@@ -239,10 +240,9 @@ def identity(config: Config) -> dict[str, Any]:
         del start["replays"]
     if config.agent.memory_budget != AUTO:
         del wanted["agent"]["memory_share"]
-    if not config.agent.moves:
-        del wanted["agent"]["moves"]
-    if not config.agent.index_share:
-        del wanted["agent"]["index_share"]
+    for name in LATER_OF_AGENT:
+        if not wanted["agent"][name]:
+            del wanted["agent"][name]
     return wanted
 
 

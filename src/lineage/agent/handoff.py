@@ -61,7 +61,8 @@ async def _documents(
         shown = related(context, knowledge, group) if may_revise else []
         lines = len(group) + max((len(doc.body.splitlines()) for doc in shown), default=0)
         schema = schemas.doc_edits(shown, lines, config)
-        turns = prompts.document_turns(shown, group, config.wrong_answers)
+        purpose = config.tells_purpose
+        turns = prompts.document_turns(shown, group, config.wrong_answers, purpose)
         return await propose(
             context, f"{prefix}d{number:03d}", turns, config.document_tokens, schema
         )

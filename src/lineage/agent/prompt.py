@@ -175,23 +175,38 @@ def handoff_turns(
     experiences: Sequence[Experience],
     wrong_answers: bool,
     shown: Sequence[Doc] = (),
+    purpose: bool = False,
 ) -> tuple[Turn, ...]:
     """Return the turns that ask, by `rules`, for new memories after `experiences`.
 
-    `shown` are docs that a memory may move into, and a line out of.
+    `shown` are docs that a memory may move into, and a line out of; `purpose` says what belongs
+    into notes, and what into docs.
     """
     blocks = (memory_block(knowledge, with_ids=True), *(doc_block(doc, True) for doc in shown))
-    instructions = f"{template(rules).template}\n{template('move').template}" if shown else ""
-    system = system_turn(rules, *blocks, instructions=instructions)
+    more = (*(["purpose-notes"] if purpose else []), *(["move"] if shown else []))
+    system = system_turn(rules, *blocks, instructions=_together(rules, *more))
     return (system, episodes_turn(experiences, wrong_answers))
 
 
 def document_turns(
-    related: Sequence[Doc], experiences: Sequence[Experience], wrong_answers: bool
+    related: Sequence[Doc],
+    experiences: Sequence[Experience],
+    wrong_answers: bool,
+    purpose: bool = False,
 ) -> tuple[Turn, ...]:
-    """Return the turns that ask for an edit of the docs; `related` are those it may revise."""
-    system = system_turn("document", *(doc_block(doc, with_id=True) for doc in related))
+    """Return the turns that ask for an edit of the docs; `related` are those it may revise.
+
+    `purpose` says what belongs into docs, and what into notes.
+    """
+    rules = _together("document", *(["purpose-document"] if purpose else []))
+    shown = (doc_block(doc, with_id=True) for doc in related)
+    system = system_turn("document", *shown, instructions=rules)
     return (system, episodes_turn(experiences, wrong_answers))
+
+
+def _together(*names: str) -> str:
+    """Return the rules of these names, one after another."""
+    return "\n".join(template(name).template for name in names)
 
 
 def compress_turns(knowledge: Knowledge) -> tuple[Turn, ...]:

@@ -10,6 +10,8 @@ from lineage.core.fields import AUTO, NODE, Automatic, Number, Share, Whole, key
 
 Policy = Literal["append", "edit", "rewrite-all"]
 Opening = Literal["first", "gate", "choice", "native"]
+LATER_OF_AGENT = ("index_share", "moves", "purpose")
+"""Keys that count in no hash while they are 0 or false: as it was before they were."""
 
 
 @dataclass(frozen=True, config=NODE)
@@ -35,6 +37,9 @@ class AgentConfig:
     rewrite_tokens: Whole = key("policy rewrite-all: longest list", "tokens", ge=1)
     policy: Policy = key("handoff policy: see lineage.agent.policies")
     docs: bool = key("write and open docs")
+    purpose: bool = key(
+        "tell whoever hands over what belongs into memories, and what into docs", default=False
+    )
     moves: bool = key(
         "policy edit: a handoff may move a memory into a doc that it read, or a line of that back",
         default=False,
@@ -71,6 +76,11 @@ class AgentConfig:
     edit_tokens: Whole = key("longest single edit", "tokens", ge=1)
     document_tokens: Whole = key("longest doc as written", "tokens", ge=1)
     temperature: Number = key("of sampling", "0: the likeliest token", ge=0, le=10)
+
+    @property
+    def tells_purpose(self) -> bool:
+        """Whether a handoff is told what belongs where: only where there are docs."""
+        return self.docs and self.purpose
 
     def budget(self, window: int) -> int:
         """Return the memory budget (tokens) of a reader with a context `window` (tokens)."""

@@ -24,8 +24,8 @@ from lineage.search import check_ranking
 from lineage.suites import make_suite
 
 RULES = (
-    *("act", "append", "edit", "rewrite-all", "document", "compress", "restate", "move"),
-    *("summarise", "judge"),
+    *("act", "append", "edit", "rewrite-all", "document", "compress", "restate"),
+    *("summarise", "judge", "move", "purpose-notes", "purpose-document"),
 )
 
 

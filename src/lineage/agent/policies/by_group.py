@@ -38,7 +38,9 @@ async def by_group(
         moves = config.docs and config.moves and "drop" in operations
         shown = related(context, knowledge, group) if moves else []
         schema = schemas.memory_edits(knowledge, most, config, operations, shown)
-        turns = prompts.handoff_turns(rules, knowledge, group, config.wrong_answers, shown)
+        turns = prompts.handoff_turns(
+            rules, knowledge, group, config.wrong_answers, shown, config.tells_purpose
+        )
         name = f"{prefix}h{number:03d}"
         return await propose(context, name, turns, config.edit_tokens * most, schema)
 

@@ -21,7 +21,13 @@ async def rewrite_all(
 ) -> Sequence[Proposal]:
     """Return one proposal: drop each note that the new list lacks, add each that is new."""
     config = context.config
-    turns = prompts.handoff_turns("rewrite-all", knowledge, experiences, config.wrong_answers)
+    turns = prompts.handoff_turns(
+        "rewrite-all",
+        knowledge,
+        experiences,
+        config.wrong_answers,
+        purpose=config.tells_purpose,
+    )
     proposal = await propose(
         context,
         f"{prefix}hall",
