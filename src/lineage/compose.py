@@ -30,6 +30,7 @@ from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
+from lineage.core.config_agent import LATER_OF_AGENT
 from lineage.core.config_engine import ASKED, EXTRA, LATER_KEYS, LATER_SKILLS
 from lineage.core.config_training import LATER_COURSES
 from lineage.core.errors import LineageError
@@ -254,6 +255,9 @@ def identity(config: Config) -> dict[str, Any]:
         del wanted["agent"]["prompts"]
     if config.agent.memory_budget != AUTO:
         del wanted["agent"]["memory_share"]
+    for name in LATER_OF_AGENT:
+        if not wanted["agent"][name]:
+            del wanted["agent"][name]
     return wanted
 
 

@@ -8,8 +8,11 @@ from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.context import Context
 from lineage.agent.proposal import after, enact, log_edits, propose
-from lineage.core.edits import TOGETHER, Change, overflow
-from lineage.core.knowledge import IMPORT, Knowledge
+from lineage.core.edits import OVERFLOW, TOGETHER, Change, overflow
+from lineage.core.knowledge import EMPTY, IMPORT, Knowledge
+
+INDEX = "index"
+"""What stands for an operation where a doc has no line in the index."""
 
 
 async def fit(
@@ -19,18 +22,25 @@ async def fit(
     used: frozenset[str] = frozenset(),
     budget: int | None = None,
     prefix: str = "",
+    since: Knowledge = EMPTY,
 ) -> Knowledge:
     """Bring the memories within `budget` (tokens; None: the version's own).
 
     Over it the model is asked to compress, where that may help; then some go, logged as overflow:
     `lineage.core.edits.going` says which. `used` are the ids of memories that this generation
     wrote, changed or answered from; `prefix` keeps the names of episodes apart where a phase does
-    this more than once.
+    this more than once. The index of the docs has its share before them; what it leaves out is
+    overflow too, and is logged but for what it left out `since` that Knowledge.
     """
     most = context.memory_budget if budget is None else budget
 
     def over(knowledge: Knowledge) -> tuple[Change, ...]:
-        return overflow(knowledge, lambda k: context.memory_tokens(k) <= most, used)
+        index = context.index(knowledge).block
+
+        def fits(some: Knowledge) -> bool:
+            return context.count(prompts.memory_block(some, index=index)) <= most
+
+        return overflow(knowledge, fits, used)
 
     context.log.snapshot(knowledge)
     dropped = over(knowledge)
@@ -43,7 +53,28 @@ async def fit(
         knowledge = await _compressed(context, phase, knowledge, prefix)
         dropped = over(knowledge)
     log_edits(context, phase, f"{prefix}{phase}-overflow", dropped)
-    return after(knowledge, dropped)
+    left = after(knowledge, dropped)
+    _log_left_out(context, phase, f"{prefix}{phase}-{INDEX}", left, since)
+    return left
+
+
+def _log_left_out(
+    context: Context, phase: str, episode: str, knowledge: Knowledge, since: Knowledge
+) -> None:
+    known = {doc.id for doc in context.index(since).left_out}
+    gone = [doc for doc in context.index(knowledge).left_out if doc.id not in known]
+    for number, doc in enumerate(gone, start=1):
+        context.write(
+            phase,
+            episode,
+            number,
+            "edit",
+            entry=doc.id,
+            detail=f"{INDEX}: {OVERFLOW}",
+            completion=doc.title,
+            knowledge_before=knowledge.id,
+            knowledge_after=knowledge.id,
+        )
 
 
 def may_help(knowledge: Knowledge, gone: Set[str]) -> bool:

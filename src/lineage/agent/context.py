@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from lineage.agent.index import Index, index_of
 from lineage.agent.prompt import memory_block
 from lineage.agent.sections import within
 from lineage.core.config import AgentConfig
@@ -75,6 +76,7 @@ class Context:
     shelves: dict[str, tuple[tuple[Entry, ...], dict[str, Doc]]] = field(default_factory=dict)
     read: dict[str, Passages] = field(default_factory=dict)
     cuts: dict[Doc, Doc] = field(default_factory=dict)
+    indexes: dict[str, Index] = field(default_factory=dict)
 
     @property
     def memory_budget(self) -> int:
@@ -97,6 +99,7 @@ class Context:
             self.count,
             self.memory_budget,
             c.doc_tokens,
+            c.docs and c.moves,
         )
 
     def find_docs(self, knowledge: Knowledge, query: str) -> tuple[Doc, ...]:
@@ -131,13 +134,21 @@ class Context:
             self.read[knowledge.id] = Passages((m.text for m in knowledge.memories), docs)
         return self.read[knowledge.id]
 
+    def index(self, knowledge: Knowledge) -> Index:
+        """Return the index of the docs of `knowledge` within `agent.index_share` of the budget."""
+        if knowledge.id not in self.indexes:
+            self.indexes[knowledge.id] = index_of(
+                knowledge.docs, self.config, self.memory_budget, self.count
+            )
+        return self.indexes[knowledge.id]
+
     def origin(self, episode: str) -> Origin:
         """Return the provenance of what is written in `episode`."""
         return Origin(self.ids.generation, self.ids.version, episode)
 
     def memory_tokens(self, knowledge: Knowledge) -> int:
         """Return the tokens of the memory block that a successor's prompt will hold."""
-        return self.count(memory_block(knowledge))
+        return self.count(memory_block(knowledge, index=self.index(knowledge).block))
 
     async def ask(
         self,

@@ -14,16 +14,11 @@ from lineage.agent import prompt as prompts
 from lineage.agent import schemas
 from lineage.agent.budget import fit
 from lineage.agent.context import Context
-from lineage.agent.echo import share
 from lineage.agent.history import Experience
 from lineage.agent.policies import POLICIES
 from lineage.agent.proposal import Proposal, after, enact, propose
-from lineage.core.knowledge import Doc, Knowledge
-
-RELATED = 1
-"""Docs that a request shows in full: of those that its instances opened, it may revise so many."""
-ABOUT = 0.8
-"""Share of a task's words that a doc about it holds."""
+from lineage.agent.related import related
+from lineage.core.knowledge import Knowledge
 
 
 async def hand_over(
@@ -51,7 +46,8 @@ async def hand_over(
             changes = enact(context, phase, inherited, proposal)
             touched |= {change.outcome.entry for change in changes}
             inherited = after(inherited, changes)
-    return await fit(context, phase, inherited, frozenset(touched), prefix=prefix)
+    written = frozenset(touched)
+    return await fit(context, phase, inherited, written, prefix=prefix, since=knowledge)
 
 
 async def _documents(
@@ -62,31 +58,14 @@ async def _documents(
     async def ask(number: int, group: Sequence[Experience]) -> Proposal:
         # An append-only lineage never changes a doc either.
         may_revise = config.policy != "append"
-        related = _related(context, knowledge, group)[:RELATED] if may_revise else []
-        lines = len(group) + max((len(doc.body.splitlines()) for doc in related), default=0)
-        schema = schemas.doc_edits(related, lines, config)
-        turns = prompts.document_turns(context.texts, related, group, config.wrong_answers)
+        shown = related(context, knowledge, group) if may_revise else []
+        lines = len(group) + max((len(doc.body.splitlines()) for doc in shown), default=0)
+        schema = schemas.doc_edits(shown, lines, config)
+        wrong, purpose = config.wrong_answers, config.tells_purpose
+        turns = prompts.document_turns(context.texts, shown, group, wrong, purpose)
         return await propose(
             context, f"{prefix}d{number:03d}", turns, config.document_tokens, schema
         )
 
     groups = [experiences[i : i + size] for i in range(0, len(experiences), size)]
     return await asyncio.gather(*(ask(i, group) for i, group in enumerate(groups)))
-
-
-def _related(context: Context, knowledge: Knowledge, group: Sequence[Experience]) -> list[Doc]:
-    """Return the docs that an instance of `group` opened and that were about its task.
-
-    One that was opened in vain would only mislead: a small model revises whatever it is shown. Of
-    one that is too long to be shown whole a revision would lose the rest.
-    """
-    return [
-        doc
-        for doc in knowledge.docs
-        if any(
-            doc.id in experience.opened
-            and share(experience.prompt, f"{doc.title} {doc.body}") >= ABOUT
-            for experience in group
-        )
-        and context.whole(doc)
-    ]

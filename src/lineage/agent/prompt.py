@@ -33,12 +33,15 @@ def _authors(entries: Sequence[Memory | Doc]) -> list[str]:
     return [entry.edited.version for entry in entries]
 
 
-def memory_block(knowledge: Knowledge, with_ids: bool = False) -> str:
-    """Return the memories as they stand in a prompt, "" where there are none.
+def memory_block(knowledge: Knowledge, with_ids: bool = False, index: str = "") -> str:
+    """Return the memories as they stand in a prompt, then the `index` of the docs; "" for neither.
 
     This text is what the memory budget counts.
     """
-    return _memory_block(knowledge.memories, with_ids) if knowledge.memories else ""
+    notes = ""
+    if knowledge.memories:
+        notes = _memory_block(knowledge.memories, with_ids)
+    return f"{notes}\n{index}" if notes and index else notes or index
 
 
 @lru_cache(maxsize=BLOCKS)
@@ -91,13 +94,15 @@ def act_turns(
     transcript: str = "",
     recalled: str = "",
     instructions: str = "",
+    index: str = "",
 ) -> tuple[Turn, ...]:
     """Return the turns that ask for an answer, as the suite's `instructions` want it.
 
     `opened` are the docs that stand before the task; `transcript` and `recalled` are blocks of
-    raw history, the first shared by all tasks and the second found for this one.
+    raw history, the first shared by all tasks and the second found for this one; `index` is that
+    of all docs (see `lineage.agent.index`).
     """
-    shared = (memory_block(knowledge), transcript)
+    shared = (memory_block(knowledge, index=index), transcript)
     system = system_turn(texts, "act", *shared, instructions=instructions)
     blocks = [doc_block(doc) for doc in opened]
     if recalled:
@@ -159,11 +164,12 @@ def open_turns(
     prompt: str,
     found: Sequence[Doc],
     opened: Sequence[Doc] = (),
+    index: str = "",
 ) -> tuple[Turn, ...]:
     """Return the turns that ask which of `found` to open; the answer is an id or `NO_DOC`."""
     asked = said(texts, "open", prompt=prompt, docs=doc_index(found))
     blocks = [doc_block(doc) for doc in opened]
-    system = system_turn(texts, "act", memory_block(knowledge))
+    system = system_turn(texts, "act", memory_block(knowledge, index=index))
     return (system, Turn("user", "\n".join((*blocks, asked))))
 
 
@@ -173,19 +179,40 @@ def handoff_turns(
     knowledge: Knowledge,
     experiences: Sequence[Experience],
     wrong_answers: bool,
+    shown: Sequence[Doc] = (),
+    purpose: bool = False,
 ) -> tuple[Turn, ...]:
-    """Return the turns that ask, by `rules`, for new memories after `experiences`."""
-    system = system_turn(texts, rules, memory_block(knowledge, with_ids=True))
+    """Return the turns that ask, by `rules`, for new memories after `experiences`.
+
+    `shown` are docs that a memory may move into, and a line out of; `purpose` says what belongs
+    into notes, and what into docs.
+    """
+    blocks = (memory_block(knowledge, with_ids=True), *(doc_block(doc, True) for doc in shown))
+    more = (*(["purpose-notes"] if purpose else []), *(["move"] if shown else []))
+    system = system_turn(texts, rules, *blocks, instructions=_together(texts, rules, *more))
     return (system, episodes_turn(texts, experiences, wrong_answers))
 
 
 def document_turns(
-    texts: Texts, related: Sequence[Doc], experiences: Sequence[Experience], wrong_answers: bool
+    texts: Texts,
+    related: Sequence[Doc],
+    experiences: Sequence[Experience],
+    wrong_answers: bool,
+    purpose: bool = False,
 ) -> tuple[Turn, ...]:
-    """Return the turns that ask for an edit of the docs; `related` are those it may revise."""
+    """Return the turns that ask for an edit of the docs; `related` are those it may revise.
+
+    `purpose` says what belongs into docs, and what into notes.
+    """
+    rules = _together(texts, "document", *(["purpose-document"] if purpose else []))
     shown = (doc_block(doc, with_id=True) for doc in related)
-    system = system_turn(texts, "document", *shown)
+    system = system_turn(texts, "document", *shown, instructions=rules)
     return (system, episodes_turn(texts, experiences, wrong_answers))
+
+
+def _together(texts: Texts, *names: str) -> str:
+    """Return the rules of these names, one after another."""
+    return "\n".join(said(texts, name) for name in names)
 
 
 def compress_turns(texts: Texts, knowledge: Knowledge) -> tuple[Turn, ...]:

@@ -105,7 +105,8 @@ async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
         longest = max(context.count(choice) for choice in choices) + 1
         if not opened:
             choices = _left_open(choices, context.forced)
-        turns = prompts.open_turns(context.texts, knowledge, prompt, left, opened)
+        index = context.index(knowledge).block
+        turns = prompts.open_turns(context.texts, knowledge, prompt, left, opened, index)
         completion, columns = await steps.ask(turns, longest, choices=choices)
         doc = next((d for d in left if d.id == completion.text), None)
         entry, title = (doc.id, doc.title) if doc else ("", "")
@@ -140,8 +141,14 @@ async def _native(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
 def _act_turns(
     context: Context, knowledge: Knowledge, prompt: str, opened: Sequence[Doc]
 ) -> tuple[Turn, ...]:
-    instructions = context.suite.instructions
-    return prompts.act_turns(context.texts, knowledge, prompt, opened, instructions=instructions)
+    return prompts.act_turns(
+        context.texts,
+        knowledge,
+        prompt,
+        opened,
+        instructions=context.suite.instructions,
+        index=context.index(knowledge).block,
+    )
 
 
 def _ids(docs: Sequence[Doc]) -> tuple[str, ...]:

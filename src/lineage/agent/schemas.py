@@ -18,9 +18,16 @@ MERGED_AT_ONCE = 4
 
 
 def memory_edits(
-    knowledge: Knowledge, most: int, config: AgentConfig, operations: Sequence[str] = ALL
+    knowledge: Knowledge,
+    most: int,
+    config: AgentConfig,
+    operations: Sequence[str] = ALL,
+    shown: Sequence[Doc] = (),
 ) -> Schema:
-    """Return the schema of at most `most` edits of the memories by `operations`."""
+    """Return the schema of at most `most` edits of the memories by `operations`.
+
+    A memory may move into each of the docs `shown`, and a line of these that is short enough out.
+    """
     text = _text(config.memory_chars)
     known = {"enum": [memory.id for memory in knowledge.memories]}
     many = {"type": "array", "items": known, "minItems": 2, "maxItems": MERGED_AT_ONCE}
@@ -33,6 +40,15 @@ def memory_edits(
         shapes.append(_object(op={"const": "drop"}, id=known))
     if "merge" in operations and len(knowledge.memories) > 1:
         shapes.append(_object(op={"const": "merge"}, ids=many, text=text))
+    for doc in shown:
+        if knowledge.memories:
+            shapes.append(_object(op={"const": "move"}, id=known, to={"const": doc.id}))
+        lines = (" ".join(line.split()) for line in doc.body.splitlines())
+        if fitting := [line for line in lines if 0 < len(line) <= config.memory_chars]:
+            unlike = list(dict.fromkeys(fitting))
+            shapes.append(
+                _object(op={"const": "move"}, id={"const": doc.id}, text={"enum": unlike})
+            )
     return _edits(shapes, most)
 
 

@@ -45,8 +45,14 @@ class Talk:
 async def converse(steps: Steps, knowledge: Knowledge, prompt: str) -> Talk:
     """Let the model search and open docs until it answers or its calls are used up."""
     context = steps.context
-    instructions = context.suite.instructions
-    talk = Talk(prompts.act_turns(context.texts, knowledge, prompt, instructions=instructions))
+    first = prompts.act_turns(
+        context.texts,
+        knowledge,
+        prompt,
+        instructions=context.suite.instructions,
+        index=context.index(knowledge).block,
+    )
+    talk = Talk(first)
     for _ in range(CALLS_PER_DOC * context.config.docs_opened):
         completion, columns = await steps.ask(talk.turns, context.config.edit_tokens, tools=TOOLS)
         if completion.error or not completion.calls:

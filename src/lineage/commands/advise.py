@@ -199,12 +199,15 @@ def _check_tasks(config: Config) -> None:
 
 def _with_room(config: Config, options: argparse.Namespace) -> Config:
     """Return `config` with a budget that holds all memories of the folder, for either version."""
+    from lineage.agent.index import index_block
     from lineage.agent.prompt import memory_block
     from lineage.models.counting import counter_of
     from lineage.models.versions import window_of
     from lineage.runs.start import start_of
 
-    block = memory_block(start_of(config).knowledge)
+    agent, knowledge = config.agent, start_of(config).knowledge
+    indexed = knowledge.docs if agent.docs and agent.index_share else ()
+    block = memory_block(knowledge, index=index_block(indexed, agent.memory_chars))
     budgets = [config.agent.budget(window_of(config, one)) for one in (options.old, options.new)]
     counters = [counter_of(config, one) for one in (options.old, options.new)]
     needed = [int(ROOM * count(block)) for count in counters if count is not None]

@@ -16,6 +16,8 @@ Opening = Literal["first", "gate", "choice", "native"]
 Prompts = Annotated[
     Annotated[str, Tag(PLAIN)] | Annotated[dict[str, str], Tag(KEYS)], Discriminator(which)
 ]
+LATER_OF_AGENT = ("index_share", "moves", "purpose")
+"""Keys that count in no hash while they are 0 or false: as it was before they were."""
 
 
 @dataclass(frozen=True, config=NODE)
@@ -27,6 +29,11 @@ class AgentConfig:
         "tokens, or auto",
     )
     memory_share: Number = key("of memory_budget auto", "share", default=0.15, gt=0, lt=1)
+    index_share: Share = key(
+        "of the memory budget, for an index of the docs, a line a doc; 0: no index",
+        "share",
+        default=0.0,
+    )
     memory_chars: Whole = key("longest memory", "characters", ge=1)
     episodes_per_handoff: Whole = key("", "episodes a handoff", ge=1)
     wrong_answers: bool = key("show answers that were wrong when handing over")
@@ -36,6 +43,13 @@ class AgentConfig:
     rewrite_tokens: Whole = key("policy rewrite-all: longest list", "tokens", ge=1)
     policy: Policy = key("handoff policy: see lineage.agent.policies")
     docs: bool = key("write and open docs")
+    purpose: bool = key(
+        "tell whoever hands over what belongs into memories, and what into docs", default=False
+    )
+    moves: bool = key(
+        "policy edit: a handoff may move a memory into a doc that it read, or a line of that back",
+        default=False,
+    )
     episodes_per_doc: Whole = key("", "episodes a doc", ge=1)
     doc_title_chars: Whole = key("longest title", "characters", ge=1)
     doc_body_chars: Whole = key("longest body", "characters", ge=1)
@@ -85,6 +99,11 @@ class AgentConfig:
                 f"agent.prompts is {self.prompts!r}: what is saved has the texts, not their folder"
             )
         return self.prompts or {}
+
+    @property
+    def tells_purpose(self) -> bool:
+        """Whether a handoff is told what belongs where: only where there are docs."""
+        return self.docs and self.purpose
 
     def budget(self, window: int) -> int:
         """Return the memory budget (tokens) of a reader with a context `window` (tokens)."""

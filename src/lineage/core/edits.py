@@ -1,8 +1,9 @@
 """Edits: the small language in which a handoff changes Knowledge, and its pure application.
 
-Memories are edited by `add`, `revise`, `merge` and `drop`; docs by `write`, `revise` and `drop`.
-Each edit is judged by itself: one that is invalid is rejected with its reason and changes
-nothing, and the others still count.
+Memories are edited by `add`, `revise`, `merge` and `drop`; docs by `write`, `revise` and `drop`;
+`move` takes a memory into a doc, or a line of a doc into the memories. Each edit is judged by
+itself: one that is invalid is rejected with its reason and changes nothing, and the others still
+count.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ SPARE = 8
 
 @dataclass(frozen=True)
 class Edit:
-    """One proposed change. `id` names a memory (`m3`) or a doc (`d4`); `ids` are of a merge."""
+    """One proposed change. `id` names a memory (`m3`) or a doc (`d4`); `ids` are of a merge.
+
+    A `move` of a memory is `to` a doc; that of a doc is of the line that is `text`.
+    """
 
     op: str
     id: str = ""
@@ -36,6 +40,7 @@ class Edit:
     text: str = ""
     title: str = ""
     body: str = ""
+    to: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Limits:
-    """Longest texts: in characters, and by `count` in tokens (None: not counted)."""
+    """Longest texts: in characters, and by `count` in tokens (None: not counted).
+
+    `moves`: whether what is written may move between memories and docs.
+    """
 
     memory: int
     title: int
@@ -71,6 +79,7 @@ class Limits:
     count: Callable[[str], int] = len
     memory_tokens: int | None = None
     body_tokens: int | None = None
+    moves: bool = False
 
 
 class Rejected(Exception):
@@ -110,6 +119,7 @@ def _parse(item: dict[str, object]) -> Edit:
         text=str(item.get("text", "")),
         title=str(item.get("title", "")),
         body="\n".join(lines),
+        to=str(item.get("to", "")),
     )
 
 
@@ -133,6 +143,8 @@ def _apply(knowledge: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> 
         "revise": _revise_doc if edit.id.startswith("d") else _revise,
         "drop": _drop,
     }
+    if limits.moves:
+        operations["move"] = _move_out if edit.id.startswith("d") else _move_in
     try:
         if edit.op not in operations:
             raise Rejected(f"unknown operation {edit.op!r}"[:80])
@@ -153,8 +165,8 @@ def overflow(
     """
     if fits(knowledge):
         return ()
-    order = going(knowledge, used)
-    count = _fewest(len(order), lambda n: fits(_without(knowledge, order[:n])))
+    order = going(knowledge.memories, used)
+    count = fewest(len(order), lambda n: fits(_without(knowledge, order[:n])))
     outcomes = [Outcome(Edit("drop", id=one.id), one.id, OVERFLOW) for one in order[:count]]
     if count > TOGETHER:
         kept = _without(knowledge, order[:count])
@@ -167,8 +179,8 @@ def overflow(
     return tuple(changes)
 
 
-def going(knowledge: Knowledge, used: frozenset[str]) -> list[Memory]:
-    """Return the memories in the order in which they go where not all have room.
+def going(entries: Sequence[Entry], used: frozenset[str] = frozenset()) -> list[Entry]:
+    """Return `entries` in the order in which they go where not all have room.
 
     Those in `used` (ids) go after all others. Of the others the least recently edited goes first:
     by generation, and in one generation that which was added first. What came from a folder has an
@@ -176,17 +188,17 @@ def going(knowledge: Knowledge, used: frozenset[str]) -> list[Memory]:
     goes first, as people put first what matters.
     """
 
-    def rank(memory: Memory) -> tuple[bool, int, bool, int]:
-        number = int(memory.id[1:]) if _NUMBERED.fullmatch(memory.id) else 0
-        imported = memory.created.version == IMPORT
+    def rank(entry: Entry) -> tuple[bool, int, bool, int]:
+        number = int(entry.id[1:]) if _NUMBERED.fullmatch(entry.id) else 0
+        imported = entry.created.version == IMPORT
         return (
-            memory.id in used,
-            memory.edited.generation,
+            entry.id in used,
+            entry.edited.generation,
             not imported,
             -number if imported else number,
         )
 
-    return sorted(knowledge.memories, key=rank)
+    return sorted(entries, key=rank)
 
 
 def _without(knowledge: Knowledge, gone: Sequence[Memory]) -> Knowledge:
@@ -194,7 +206,7 @@ def _without(knowledge: Knowledge, gone: Sequence[Memory]) -> Knowledge:
     return knowledge.evolve(memories=tuple(m for m in knowledge.memories if m.id not in ids))
 
 
-def _fewest(most: int, enough: Callable[[int], bool]) -> int:
+def fewest(most: int, enough: Callable[[int], bool]) -> int:
     """Return the least number up to `most` that is `enough`; whatever is more is enough too."""
     high = 1
     while high < most and not enough(high):
@@ -250,6 +262,33 @@ def _revise_doc(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tup
     return k.evolve(docs=tuple(new if d is old else d for d in k.docs)), new.id
 
 
+def _move_in(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Knowledge, str]:
+    """Take a memory into a doc, as its last line unless a line of it says so already."""
+    memory, doc = _found(k.memories, edit.id), _found(k.docs, edit.to)
+    memories = tuple(m for m in k.memories if m is not memory)
+    if memory.text in map(_flat, doc.body.splitlines()):
+        return k.evolve(memories=memories), doc.id
+    body = f"{doc.body}\n{memory.text}"
+    _bounded(body, limits.body, limits.body_tokens, limits)
+    new = replace(doc, body=body, edited=origin)
+    return k.evolve(memories=memories, docs=tuple(new if d is doc else d for d in k.docs)), doc.id
+
+
+def _move_out(k: Knowledge, edit: Edit, origin: Origin, limits: Limits) -> tuple[Knowledge, str]:
+    """Take a line of a doc into the memories; the doc goes where it says nothing else."""
+    doc, text = _found(k.docs, edit.id), _memory_text(k, edit, limits)
+    lines = doc.body.splitlines()
+    at = next((n for n, line in enumerate(lines) if _flat(line) == text), None)
+    if at is None:
+        raise Rejected("no line of the doc")
+    body = "\n".join((*lines[:at], *lines[at + 1 :])).strip("\n")
+    new = replace(doc, body=body, edited=origin)
+    docs = tuple(new if d is doc else d for d in k.docs if d is not doc or body.strip())
+    memory = Memory(f"m{k.next_id}", text, doc.created, origin)
+    moved = k.evolve(memories=(*k.memories, memory), docs=docs, next_id=k.next_id + 1)
+    return moved, memory.id
+
+
 def _found(entries: Sequence[Entry], id: str) -> Entry:
     for entry in entries:
         if entry.id == id:
@@ -286,6 +325,10 @@ def _line(text: str, limit: int) -> str:
     """Return `text` on one line, control characters and runs of white space as one space."""
     if len(text) > SPARE * limit:
         raise Rejected("too long")
+    return _flat(text)
+
+
+def _flat(text: str) -> str:
     return " ".join(spaced(text).split())
 
 

@@ -137,7 +137,8 @@ def generations(
         f"edits_refused, d.episodes, errors, {', '.join(PARTS)}, memories, docs "
         "FROM generations JOIN (SELECT lineage, generation, "
         "count(*) FILTER (kind = 'edit' AND knowledge_before <> knowledge_after) AS edits_made, "
-        "count(*) FILTER (kind = 'edit' AND knowledge_before = knowledge_after) AS edits_refused, "
+        "count(*) FILTER (kind = 'edit' AND knowledge_before = knowledge_after "
+        "AND NOT starts_with(detail, 'index: ')) AS edits_refused, "
         "count(*) FILTER (kind IN ('act', 'probe')) AS episodes FROM steps GROUP BY ALL) d "
         f"USING (lineage, generation) WHERE {within}",
         given,

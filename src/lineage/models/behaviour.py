@@ -53,7 +53,8 @@ def call_tool(skill: SkillConfig, request: Request, draw: Dice) -> ToolCall | No
         known = find_values(known_sentences(text), question)[0]
         search = not known if draw.succeeds(skill, "open") else draw.random() < 0.5
         return ToolCall("search", {"query": question}) if search else None
-    best = best_title(block(tool_turns[-1].content, "docs"), question)
+    index = block(request.turns[0].content, "docs")
+    best = best_title(block(tool_turns[-1].content, "docs"), question, index)
     return ToolCall("open", {"id": best}) if best else None
 
 
@@ -240,10 +241,11 @@ def _compress(notes: list[str], most: int) -> str:
 def _open(skill: SkillConfig, request: Request, text: str, draw: Dice) -> str:
     asked = request.turns[-1].content
     question, none = asked.partition("\n<docs")[0].splitlines()[-1], request.choices[-1]
+    fitting = best_title(block(asked, "docs"), question, block(request.turns[0].content, "docs"))
     if len(request.choices) == 1:
         # What it would not have chosen is to its skill a failure.
         known = find_values(known_sentences(text), question)[0]
-        best = NONE if known else best_title(block(asked, "docs"), question) or NONE
+        best = NONE if known else fitting or NONE
         (chosen,) = request.choices
         draw.note(skill, "open", chosen == best)
         return chosen
@@ -251,15 +253,20 @@ def _open(skill: SkillConfig, request: Request, text: str, draw: Dice) -> str:
         return none
     if not draw.succeeds(skill, "open"):
         return draw.choice(request.choices)
-    return best_title(block(asked, "docs"), question) or none
+    return fitting or none
 
 
-def best_title(index: Sequence[str], question: str) -> str:
-    """Return the id of the doc whose title shares most words with `question`, "" for none."""
+def best_title(offered: Sequence[str], question: str, index: Sequence[str] = ()) -> str:
+    """Return the id of the doc whose title shares most words with `question`, "" for none.
+
+    What the `index` of all docs says of one counts as if its title said it.
+    """
+    told = {id: words for id, _, words in (line.partition(": ") for line in index)}
     overlap = {}
-    for line in index:
+    for line in offered:
         id, _, title = line.partition(": ")
-        overlap[id] = len(words_of(question) & words_of(title))
+        said = words_of(title) | words_of(told.get(id, ""))
+        overlap[id] = len(words_of(question) & said)
     best = max(overlap, key=lambda id: overlap[id], default="")
     return best if overlap.get(best, 0) > 0 else ""
 

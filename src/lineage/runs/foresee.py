@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lineage.agent.budget import may_help
+from lineage.agent.index import index_of
 from lineage.agent.prompt import memory_block
 from lineage.core.config import Config
 from lineage.core.edits import overflow
@@ -98,7 +99,8 @@ def foresee(knowledge: Knowledge, reader: Reader) -> Foresight:
         replace(fate, sure=sure) if fate.entry in cut else fate
         for fate in (_fate(entry, reader, cut, count) for entry in knowledge.entries)
     )
-    tokens = count(memory_block(knowledge))
+    index = index_of(knowledge.docs, reader.config.agent, budget, count).block
+    tokens = count(memory_block(knowledge, index=index))
     return Foresight(reader.version, reader.kind, budget, tokens, fates, reader.count is not None)
 
 
@@ -129,10 +131,16 @@ def _cut(knowledge: Knowledge, reader: Reader, budget: int) -> tuple[dict[str, s
     """Return why memories go that the budget does not hold, by id, and whether that is sure."""
     assert reader.count is not None
     count, said = reader.count, over_budget(budget)
+    index = index_of(knowledge.docs, reader.config.agent, budget, count)
     if reader.kind == "distil":
         share = reader.config.migration.distil_share
-        budget, said = int(budget * share), f"{said} x migration.distil_share={share:g}"
-    dropped = overflow(knowledge, lambda k: count(memory_block(k)) <= budget, frozenset())
+        budget = index.tokens + int((budget - index.tokens) * share)
+        said = f"{said} x migration.distil_share={share:g}"
+
+    def fits(some: Knowledge) -> bool:
+        return count(memory_block(some, index=index.block)) <= budget
+
+    dropped = overflow(knowledge, fits, frozenset())
     gone = {change.outcome.entry for change in dropped}
     sure = reader.kind in ("verbatim", "verify") and not may_help(knowledge, gone)
     said += "" if sure else f", unless {reader.version} says it in less"

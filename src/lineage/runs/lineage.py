@@ -211,7 +211,10 @@ class _Lineage:
         due = changed or begun or config.migration.when == "always"
         memories, told = arm.receives.memories, self.setting.job.start.history
         past = (*told.past, *state.past)
-        legacy = Legacy(knowledge, past, plan.world, config.migration, memories, told.asked)
+        since = EMPTY if changed or begun else knowledge
+        legacy = Legacy(
+            knowledge, past, plan.world, config.migration, memories, told.asked, since
+        )
         # Between generations of one version Knowledge is handed on as it is.
         return await migrate(context, arm.migration if due else "verbatim", legacy)
 

@@ -25,7 +25,7 @@ from lineage.suites import make_suite
 
 RULES = (
     *("act", "append", "edit", "rewrite-all", "document", "compress", "restate"),
-    *("summarise", "judge"),
+    *("summarise", "judge", "move", "purpose-notes", "purpose-document"),
 )
 
 

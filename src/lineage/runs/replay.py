@@ -77,7 +77,7 @@ async def replay(context: Context, knowledge: Knowledge, snapshot: Snapshot) -> 
     )
     log_edits(context, "handoff", EPISODE, changes)
     touched = frozenset(change.outcome.entry for change in changes)
-    return await fit(context, "handoff", left, touched)
+    return await fit(context, "handoff", left, touched, since=knowledge)
 
 
 def changes_to(knowledge: Knowledge, snapshot: Snapshot, generation: int) -> Iterator[Change]:

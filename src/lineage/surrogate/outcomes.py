@@ -276,9 +276,9 @@ def _opened(about: tuple[str, int, str], prompt: str, completion: str) -> Iterat
     asked, offered, rest = prompt.rpartition("\n<docs")
     if not offered or ASKS_FOR_DOC not in rest:
         return
-    index = block(f"<docs{rest}", "docs")
+    found, index = block(f"<docs{rest}", "docs"), block(asked, "docs")
     question = question_of(asked)
-    best, by_chance = best_title(index, question) or "none", 1 / (len(index) + 1)
+    best, by_chance = best_title(found, question, index) or "none", 1 / (len(found) + 1)
     if find_values(known_sentences(asked), question)[0]:
         slope = float(best == "none") - by_chance
         yield Outcome(*about, "open", completion == "none", by_chance, slope)

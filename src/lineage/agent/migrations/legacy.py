@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lineage.agent.history import Past
 from lineage.core.config import MigrationConfig
-from lineage.core.knowledge import Knowledge
+from lineage.core.knowledge import EMPTY, Knowledge
 from lineage.core.tasks import World
 
 
@@ -15,7 +15,8 @@ class Legacy:
     """Knowledge and raw episodes of the lineage, its world as it is now, and the settings.
 
     `memories` says whether the lineage keeps memories at all. `asked` are the past tasks that may
-    be asked again where that is not those of `past`.
+    be asked again where that is not those of `past`. `since` is what this version has had of it
+    before: all of it, or nothing where it takes over from another.
     """
 
     knowledge: Knowledge
@@ -24,6 +25,7 @@ class Legacy:
     config: MigrationConfig
     memories: bool = True
     asked: tuple[Past, ...] = ()
+    since: Knowledge = EMPTY
 
     @property
     def askable(self) -> tuple[Past, ...]:

@@ -27,7 +27,7 @@ async def rewrite(context: Context, legacy: Legacy) -> Knowledge:
     shown = (e for e in knowledge.entries if isinstance(e, Memory) or context.whole(e))
     for proposal in await asyncio.gather(*(_restate(context, one) for one in shown)):
         knowledge = after(knowledge, enact(context, "migrate", knowledge, proposal, kind="migrate"))
-    return await fit(context, "migrate", knowledge)
+    return await fit(context, "migrate", knowledge, since=legacy.since)
 
 
 async def _restate(context: Context, entry: Memory | Doc) -> Proposal:

@@ -10,4 +10,4 @@ from lineage.core.knowledge import Knowledge
 
 async def verbatim(context: Context, legacy: Legacy) -> Knowledge:
     """Return the Knowledge as it is, within the budget."""
-    return await fit(context, "migrate", legacy.knowledge)
+    return await fit(context, "migrate", legacy.knowledge, since=legacy.since)

@@ -33,7 +33,8 @@ async def verify(context: Context, legacy: Legacy) -> Knowledge:
     drops = [Edit("drop", id=entry.id) for entry in failed]
     changes = apply(knowledge, drops, context.origin("verify"), context.limits)
     log_edits(context, "migrate", "verify", changes)
-    return await fit(context, "migrate", after(knowledge, changes))
+    kept = after(knowledge, changes)
+    return await fit(context, "migrate", kept, since=legacy.since)
 
 
 async def _test(context: Context, legacy: Legacy, entry: Memory | Doc) -> bool:

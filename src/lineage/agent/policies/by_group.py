@@ -16,6 +16,7 @@ from lineage.agent import schemas
 from lineage.agent.context import Context
 from lineage.agent.history import Experience
 from lineage.agent.proposal import Proposal, propose
+from lineage.agent.related import related
 from lineage.core.knowledge import Knowledge
 
 
@@ -33,9 +34,19 @@ async def by_group(
 
     async def ask(number: int, group: Sequence[Experience]) -> Proposal:
         most = config.edits_per_episode * len(group)
-        schema = schemas.memory_edits(knowledge, most, config, operations)
-        wrong, texts = config.wrong_answers, context.texts
-        turns = prompts.handoff_turns(texts, rules, knowledge, group, wrong)
+        # An append-only lineage moves nothing either.
+        moves = config.docs and config.moves and "drop" in operations
+        shown = related(context, knowledge, group) if moves else []
+        schema = schemas.memory_edits(knowledge, most, config, operations, shown)
+        turns = prompts.handoff_turns(
+            context.texts,
+            rules,
+            knowledge,
+            group,
+            config.wrong_answers,
+            shown,
+            config.tells_purpose,
+        )
         name = f"{prefix}h{number:03d}"
         return await propose(context, name, turns, config.edit_tokens * most, schema)
 

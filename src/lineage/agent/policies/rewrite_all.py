@@ -21,8 +21,14 @@ async def rewrite_all(
 ) -> Sequence[Proposal]:
     """Return one proposal: drop each note that the new list lacks, add each that is new."""
     config = context.config
-    wrong, texts = config.wrong_answers, context.texts
-    turns = prompts.handoff_turns(texts, "rewrite-all", knowledge, experiences, wrong)
+    turns = prompts.handoff_turns(
+        context.texts,
+        "rewrite-all",
+        knowledge,
+        experiences,
+        config.wrong_answers,
+        purpose=config.tells_purpose,
+    )
     proposal = await propose(
         context,
         f"{prefix}hall",

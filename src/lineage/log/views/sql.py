@@ -141,7 +141,7 @@ VIEWS = (
         "completion AS text, knowledge_before, knowledge_after FROM steps WHERE kind = 'edit'",
         "one row an edit of Knowledge that was proposed",
         {
-            "operation": "add, revise, merge, drop or write",
+            "operation": "add, revise, merge, drop, write or move; index: a doc without a line",
             "outcome": "applied, or why it was not",
             "entry": "memory or doc that it names",
             "text": "what was to be written",
