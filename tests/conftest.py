@@ -65,9 +65,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     text = collection_path.read_text()
     if asked in PARTS:
         return f"mark.{asked}" not in text or None
-    whole = re.search(r"^pytestmark = .*mark\.(\w+)", text, re.MULTILINE)
+    whole = re.search(r"^pytestmark = .*", text, re.MULTILINE)
+    marks = re.findall(r"mark\.(\w+)", whole[0]) if whole else ()
     wanted = asked.split(" and ")
-    return (whole is not None and whole[1] in PARTS and f"not {whole[1]}" in wanted) or None
+    return any(mark in PARTS and f"not {mark}" in wanted for mark in marks) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
