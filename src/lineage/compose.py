@@ -251,8 +251,6 @@ def identity(config: Config) -> dict[str, Any]:
         del start["secrets"]
     if start["replays"] == "commits":
         del start["replays"]
-    if not config.agent.prompts:
-        del wanted["agent"]["prompts"]
     if config.agent.memory_budget != AUTO:
         del wanted["agent"]["memory_share"]
     for name in LATER_OF_AGENT:

@@ -16,8 +16,8 @@ Opening = Literal["first", "gate", "choice", "native"]
 Prompts = Annotated[
     Annotated[str, Tag(PLAIN)] | Annotated[dict[str, str], Tag(KEYS)], Discriminator(which)
 ]
-LATER_OF_AGENT = ("index_share", "moves", "purpose")
-"""Keys that count in no hash while they are 0 or false: as it was before they were."""
+LATER_OF_AGENT = ("index_share", "moves", "purpose", "prompts")
+"""Keys that count in no hash while they are 0, false or null: as it was before they were."""
 
 
 @dataclass(frozen=True, config=NODE)
