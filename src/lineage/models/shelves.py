@@ -40,6 +40,4 @@ def relocated(config: Config) -> Config:
         for name in lost & here.keys()
         if (one := config.model.versions[name]).digest == here[name].digest
     }
-    return replace(
-        config, model=replace(config.model, versions={**config.model.versions, **same})
-    )
+    return replace(config, model=replace(config.model, versions={**config.model.versions, **same}))
