@@ -58,11 +58,11 @@ class ArmConfig:
 
     receives: str = key("see `lineage.runs.arms`")
     policy: Policy | None = key("handoff policy", default=None)
-    opening: Opening | None = key("how it opens docs", default=None)
     migration: str | None = key("", default=None)
     versions: list[str] | None = key("its own schedule, as long as the run's", default=None)
     poisoned: bool = key("see PoisonConfig", default=False)
     without: list[str] | None = key("entries of start.folder that it lacks", "ids", default=None)
+    opening: Opening | None = key("how it opens docs; null: as agent.opening", default=None)
 
 
 @dataclass(frozen=True, config=NODE)
