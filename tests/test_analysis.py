@@ -35,7 +35,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp / "runs" / "hostile"
     with answering(spoil):
-        reported(surrogate(tmp), folder)
+        reported(surrogate(tmp, "agent.opening=first"), folder)
     return folder
 
 

@@ -123,8 +123,8 @@ def test_a_reader_sees_the_index_after_its_memories_and_a_writer_does_not() -> N
     place = context(index_share=SHARE, opening="choice")
     knowledge = knowing("A fact.", docs=[doc(2, "Other things")])
     block = place.index(knowledge).block
-    act = prompts.act_turns(knowledge, "Q?", index=block)
-    asked = prompts.open_turns(knowledge, "Q?", knowledge.docs, index=block)
+    act = prompts.act_turns({}, knowledge, "Q?", index=block)
+    asked = prompts.open_turns({}, knowledge, "Q?", knowledge.docs, index=block)
     assert act[0] == asked[0]
     assert act[0].content.endswith(
         'A fact.\n</notes>\n<docs from="m@r0">\nd2: Other things\n</docs>'

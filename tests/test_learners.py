@@ -343,7 +343,7 @@ def test_imitation_makes_what_was_best_likelier(tiny: str, tmp_path: Path) -> No
 
 def test_a_step_that_fails_leaves_nothing_and_spoils_nothing(tiny: str, tmp_path: Path) -> None:
     learner = TorchLearner(tiny, method())
-    skewed = ((sample("a", (1,), 1.0), sample("a", (2,), 0.0)),)
+    skewed = ((sample("a", (1,), 1.0), sample("a", (2,), -0.5)),)
     for bad in (batch(tmp_path / "bad", groups=skewed), batch(tmp_path / "bad", kind="ppo")):
         with pytest.raises(LineageError):
             learner.step(bad)

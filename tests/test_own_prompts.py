@@ -15,6 +15,7 @@ from lineage.agent import prompt as prompts
 from lineage.agent.history import Experience, Past, Trace
 from lineage.cli import main
 from lineage.commands.fork import Fork, configured
+from lineage.core.config_agent import LATER_OF_AGENT
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, Doc, Memory, Origin
 from lineage.core.prompts import ABOUT, MOST_BYTES, OURS, ours, placeholders, read_prompts, said
@@ -117,11 +118,9 @@ def test_ours_written_out_and_left_as_they_are_change_nothing(
         words = (f"agent={profile}", f"agent.prompts={tmp_path / 'mine'}")
         assert surrogate(tmp_path, *words) == surrogate(tmp_path, words[0])
     assert "prompts" not in compose.identity(plain)["agent"]
-    assert compose.identity(plain)["agent"].keys() == compose.plain(plain)["agent"].keys() - {
-        "prompts",
-        "gate",
-        "memory_share",
-    }
+    every = compose.plain(plain)["agent"].keys()
+    left_out = {*LATER_OF_AGENT, "memory_share"}
+    assert compose.identity(plain)["agent"].keys() == every - left_out
 
 
 def test_the_words_decide_what_a_run_is_and_the_folder_does_not(tmp_path: Path) -> None:
@@ -153,8 +152,12 @@ def test_each_prompt_of_the_user_is_said() -> None:
         "judge": prompts.judge_turns(texts, "Same?"),
         "compress write": prompts.compress_turns(texts, KNOWN),
         "restate write": prompts.restate_turns(texts, MEMORY),
-        "document episodes": prompts.document_turns(texts, [DOC], [RIGHT], False),
-        "edit": prompts.handoff_turns(texts, "edit", KNOWN, [RIGHT], False),
+        "document episodes purpose-document": (
+            prompts.document_turns(texts, [DOC], [RIGHT], False, purpose=True)
+        ),
+        "edit purpose-notes move": (
+            prompts.handoff_turns(texts, "edit", KNOWN, [RIGHT], False, [DOC], purpose=True)
+        ),
         "append": prompts.handoff_turns(texts, "append", KNOWN, [RIGHT], False),
         "rewrite-all": prompts.handoff_turns(texts, "rewrite-all", KNOWN, [RIGHT], False),
         "episode episode-wrong episode-lesson": (

@@ -58,7 +58,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("terminal")
     folder = tmp / "runs"
     with answering(evil):
-        reported(surrogate(tmp, *SMALL, "experiment.lineages=2"), folder / "one")
+        one = ("experiment.lineages=2", "agent.opening=first")
+        reported(surrogate(tmp, *SMALL, *one), folder / "one")
     measured(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
     measured(surrogate(tmp, *SMALL, "experiment.seed=7", "experiment.lineages=2"), folder / "other")
     return folder

@@ -465,7 +465,8 @@ def test_the_latest_run_can_be_trained_on(tmp_path: Path) -> None:
 
 def test_histories_know_which_docs_were_opened(tmp_path: Path) -> None:
     past = tmp_path / "runs" / "past"
-    run(surrogate(tmp_path, "experiment=tiny", "experiment.episodes=4"), past)
+    words = ("experiment=tiny", "experiment.episodes=4", "agent.opening=first")
+    run(surrogate(tmp_path, *words), past)
     lived = [e for history in read_source(past, 1).histories for e in history.experiences]
     opened = {doc for experience in lived for doc in experience.opened}
     logged = {s["entry"] for s in steps(past) if s["kind"] == "open" and s["phase"] == "work"}
