@@ -158,7 +158,7 @@ def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
 def test_a_store_that_errs_for_a_while_changes_nothing(
     between: Between, root: str, local: Path, tmp_path: Path
 ) -> None:
-    # Not by turns: what takes two requests, such as to remove an object, would never be let through.
+    # Not by turns, which would never let through what takes two requests, as to remove an object.
     draw = Random(0)
 
     def refuse(method: str, path: str) -> tuple[int, str] | None:
