@@ -40,7 +40,7 @@ from lineage.report.lookup import cells, rows_of, totals
 
 PAGE = Path(__file__).parents[1] / "docs" / "reading.md"
 EVIL = "[red]x[/red] \x1b[31m\x1b]0;title\x07 \u202e\r<b>\x9b2J end"
-SMALL = ("schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]",)
+SMALL = ("schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]", "agent.opening=first")
 WIDTH = 80
 
 
@@ -58,10 +58,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("terminal")
     folder = tmp / "runs"
     with answering(evil):
-        one = ("experiment.lineages=2", "agent.opening=first")
-        reported(surrogate(tmp, *SMALL, *one), folder / "one")
+        reported(surrogate(tmp, *SMALL, "experiment.lineages=2"), folder / "one")
     measured(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
-    measured(surrogate(tmp, *SMALL, "experiment.seed=7", "experiment.lineages=2"), folder / "other")
+    seed = ("experiment.seed=7", "experiment.lineages=2")
+    measured(surrogate(tmp, *SMALL, *seed), folder / "other")
     return folder
 
 
