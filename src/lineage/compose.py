@@ -314,11 +314,11 @@ def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
 
     A version is what its adapter holds, where that is known, not where it lies.
     """
-    found = {}
+    found, gated = {}, GATE in _openings(tree)
     for name, version in tree["model"]["versions"].items():
         if name in used or version["digest"]:
             content = {k: v for k, v in version.items() if k not in ("digest", "price")}
-            if content["gate"] is None or GATE not in _openings(tree):
+            if content["gate"] is None or not gated:
                 del content["gate"]
             held = version["checkpoint"].items()
             content["checkpoint"] = {k: v for k, v in held if v or k not in LATER_KEYS}

@@ -104,6 +104,15 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     return (*found, *_MORE.items())
 
 
+def replaced(text: str, mark: Callable[[str, str], str]) -> str:
+    """Return `text` with what `mark` makes of each credential, and of its kind, in its place."""
+    parts, last = list[str](), 0
+    for one in credentials(text):
+        parts += [text[last : one.start], mark(text[one.start : one.end], one.kind)]
+        last = one.end
+    return "".join((*parts, text[last:]))
+
+
 @dataclass(frozen=True)
 class Redacted:
     """Knowledge without credentials.
@@ -135,14 +144,8 @@ def redact(knowledge: Knowledge) -> Redacted:
     names: dict[str, str] = {}
     kinds: dict[str, tuple[str, ...]] = {}
 
-    def taken_out(text: str) -> str:
-        parts, last = [], 0
-        for one in credentials(text):
-            secret = text[one.start : one.end]
-            mark = names.setdefault(secret, f"[secret {len(names) + 1}: {one.kind}]")
-            parts += [text[last : one.start], mark]
-            last = one.end
-        return "".join((*parts, text[last:]))
+    def mark(secret: str, kind: str) -> str:
+        return names.setdefault(secret, f"[secret {len(names) + 1}: {kind}]")
 
     for entry in knowledge.entries:
         held = tuple(dict.fromkeys(one.kind for one in credentials(entry.text)))
@@ -150,8 +153,8 @@ def redact(knowledge: Knowledge) -> Redacted:
             kinds[entry.id] = held
     if not kinds:
         return Redacted(knowledge)
-    redacted = _each(knowledge, taken_out)
-    return Redacted(redacted, kinds, {mark: secret for secret, mark in names.items()})
+    redacted = _each(knowledge, lambda text: replaced(text, mark))
+    return Redacted(redacted, kinds, {name: secret for secret, name in names.items()})
 
 
 def _each(knowledge: Knowledge, change: Callable[[str], str]) -> Knowledge:

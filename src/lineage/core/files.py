@@ -5,6 +5,7 @@ And a link is followed to what it names now.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -24,6 +25,8 @@ SYNCING = ThreadPoolExecutor(4, "files")
 """The threads that wait for the disk where several files are written at once."""
 MARK = ".lineage"
 """The file by which a folder is known as one that lineage made, such as its cache."""
+BLOCK = 2**20
+"""Bytes of a file that are read at once."""
 NONCE = 4
 """Random bytes in a temporary name."""
 TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{{2 * NONCE}}}\.tmp")
@@ -93,6 +96,16 @@ def _at_once(sync: Callable[[T], None], what: Iterable[T]) -> None:
     wait(calls)
     for call in calls:
         call.result()
+
+
+def sha256(*files: Path) -> str:
+    """Return the SHA-256 of `files` joined, in hex digits. Raises OSError."""
+    found = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(BLOCK):
+                found.update(block)
+    return found.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ folder at once do no harm: what has one name has one content. What has been put 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lineage.core.errors import LineageError
-from lineage.core.files import once
+from lineage.core.files import once, sha256
 from lineage.core.jsonfile import parse_json
 from lineage.core.names import SAFE
 from lineage.log.record import OPEN
@@ -41,7 +40,7 @@ def put(store: Store, manifest: str, folder: Path) -> None:
     files = sorted(one for one in folder.rglob("*") if one.is_file())
     names = [one.relative_to(folder).as_posix() for one in files]
     _check_names(names, str(folder))
-    found = dict(zip(names, map(_sha256, files), strict=True))
+    found = dict(zip(names, map(sha256, files), strict=True))
 
     def send(name: str) -> None:
         blob, file = f"{BLOBS}/{found[name]}", folder / name
@@ -70,7 +69,7 @@ def bring(store: Store, manifest: str, folder: Path) -> bool:
         def receive(name: str) -> None:
             blob, file = f"{BLOBS}/{found[name]}", making / name
             store.download(blob, file)
-            if _sha256(file) != found[name]:
+            if sha256(file) != found[name]:
                 raise StorageError(f"{store.url}/{blob} is damaged: remove it, and {where}")
 
         store.each([*found], receive)
@@ -81,8 +80,3 @@ def _check_names(names: list[str] | dict[str, str], where: str) -> None:
     for name in names:
         if not all(SAFE.fullmatch(part) for part in name.split("/")):
             raise LineageError(f"{where} has a file of the name {name!r}, which is not safe")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lineage.core.config import RunConfig
 from lineage.core.config_engine import OPENAI, CheckpointConfig
 from lineage.core.errors import LineageError, first_line
+from lineage.core.files import sha256
 from lineage.core.urls import is_url
 from lineage.models import gguf, layers
 from lineage.models.chat_template import has_template, with_template
@@ -126,7 +127,7 @@ def _gguf(name: str, checkpoint: CheckpointConfig, cache: Path, shared: Store | 
 
     if shared is not None:
         # The folder's name is of this machine.
-        _share(shared, f"checkpoints/{checkpoint.sha256 or gguf.sha256(sources)}", folder, make)
+        _share(shared, f"checkpoints/{checkpoint.sha256 or sha256(*sources)}", folder, make)
     elif not folder.exists():
         make()
     return folder

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError, first_line
-from lineage.core.files import once
+from lineage.core.files import once, sha256
 from lineage.core.installed import file_in
 
 SUFFIX = ".gguf"
@@ -76,7 +76,7 @@ def convert_once(
         if len(files) > 1:
             source = making.with_name(f"{folder.name}{SUFFIX}")
             _join(files, source)
-        if checkpoint.sha256 and (found := sha256([source])) != checkpoint.sha256:
+        if checkpoint.sha256 and (found := sha256(source)) != checkpoint.sha256:
             place = ", ".join(checkpoint.packages or [str(source)])
             remedy = f": install it again, {checkpoint.remedy}" if checkpoint.remedy else ""
             raise LineageError(
@@ -110,16 +110,6 @@ def _join(files: Sequence[Path], target: Path) -> None:
         for file in files:
             with file.open("rb") as part:
                 shutil.copyfileobj(part, joined, BLOCK)
-
-
-def sha256(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of `files` joined, as of the whole that they are parts of."""
-    found = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as opened:
-            while block := opened.read(BLOCK):
-                found.update(block)
-    return found.hexdigest()
 
 
 def convert(source: Path, folder: Path) -> None:

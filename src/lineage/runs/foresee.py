@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lineage.agent.budget import may_help
-from lineage.agent.index import index_of
+from lineage.agent.index import Index, index_of
 from lineage.agent.prompt import memory_block
 from lineage.core.config import Config
 from lineage.core.edits import overflow
@@ -94,13 +94,13 @@ def foresee(knowledge: Knowledge, reader: Reader) -> Foresight:
     count = reader.count or (lambda text: 0)
     budget = reader.config.agent.budget(reader.window)
     fitted = reader.count is not None and reader.kind not in NOTHING
-    cut, sure = _cut(knowledge, reader, budget) if fitted else ({}, True)
+    index = index_of(knowledge.docs, reader.config.agent, budget, count)
+    cut, sure = _cut(knowledge, reader, budget, index) if fitted else ({}, True)
     fates = tuple(
         replace(fate, sure=sure) if fate.entry in cut else fate
         for fate in (_fate(entry, reader, cut, count) for entry in knowledge.entries)
     )
-    index = index_of(knowledge.docs, reader.config.agent, budget, count).block
-    tokens = count(memory_block(knowledge, index=index))
+    tokens = count(memory_block(knowledge, index=index.block))
     return Foresight(reader.version, reader.kind, budget, tokens, fates, reader.count is not None)
 
 
@@ -127,11 +127,12 @@ def _fate(entry: Memory | Doc, reader: Reader, cut: Mapping[str, str], count: To
     return Fate(entry.id, what, why, label, tokens, mark=mark)
 
 
-def _cut(knowledge: Knowledge, reader: Reader, budget: int) -> tuple[dict[str, str], bool]:
+def _cut(
+    knowledge: Knowledge, reader: Reader, budget: int, index: Index
+) -> tuple[dict[str, str], bool]:
     """Return why memories go that the budget does not hold, by id, and whether that is sure."""
     assert reader.count is not None
     count, said = reader.count, over_budget(budget)
-    index = index_of(knowledge.docs, reader.config.agent, budget, count)
     if reader.kind == "distil":
         share = reader.config.migration.distil_share
         budget = index.tokens + int((budget - index.tokens) * share)

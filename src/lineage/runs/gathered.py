@@ -10,7 +10,7 @@ from pathlib import Path
 from lineage import compose
 from lineage.agent.history import Past, restore
 from lineage.core.config import Config
-from lineage.core.credentials import credentials
+from lineage.core.credentials import replaced
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.log.reader import finished, read_steps
@@ -120,8 +120,4 @@ def _each_bare(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...
 
 
 def _bare(text: str) -> str:
-    parts, last = list[str](), 0
-    for one in credentials(text):
-        parts += [text[last : one.start], f"[secret: {one.kind}]"]
-        last = one.end
-    return "".join((*parts, text[last:]))
+    return replaced(text, lambda secret, kind: f"[secret: {kind}]")

@@ -6,7 +6,6 @@ Worlds stay as they are: a file does not drift.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -19,6 +18,7 @@ from typing import IO, Any, ClassVar, Literal, TypeVar
 
 from lineage.core.errors import LineageError, nearest
 from lineage.core.fields import Count
+from lineage.core.files import sha256
 from lineage.core.seeds import derive, rng
 from lineage.core.tasks import Fact, Referral, Suite, Task, World
 from lineage.suites import scorers
@@ -29,7 +29,6 @@ from lineage.suites.rows import Row
 
 SHOWN = 3
 """Rows left out that a report names."""
-HASHED = 1 << 20
 POOL = "all"
 """The one world of a file whose worlds are pooled."""
 HELD_OUT = 3
@@ -126,11 +125,7 @@ class FileSuite(Suite):
     @cached_property
     def fingerprint(self) -> str:
         """The first 16 hex digits of the SHA-256 of the file."""
-        digest = hashlib.sha256()
-        with self.file.open("rb") as file:
-            while data := file.read(HASHED):
-                digest.update(data)
-        return digest.hexdigest()[:16]
+        return sha256(self.file)[:16]
 
     @property
     def notice(self) -> str:
