@@ -2,6 +2,8 @@
 
     python jobs/train_adapter.py smollm2-135m@r0 --out FOLDER              this made r1
     python jobs/train_adapter.py gemma3-270m@g0 model=bases --out FOLDER   and this g1
+    python jobs/train_adapter.py smollm2-135m@r0 --start ADAPTER --kinds open=6 act=2 read=2 \
+        --out FOLDER                                      more of what an adapter cannot do yet
 
 Any plain version of the registry can be named; its checkpoint is found, or made in the cache. The
 layers that are changed follow from its architecture, and what is learnt is rendered by its own chat
@@ -30,10 +32,24 @@ from lineage.models.checkpoint import locate, shared_cache
 from lineage.models.precision import AUTO, PRECISIONS
 from lineage.models.sft import Conversations, LabelledTrainer, load_base, with_adapter
 from lineage.models.versions import lookup, registry
-from lineage.training.lessons import lesson
+from lineage.training.lessons import LESSONS, lesson
 
 WARMUP = 0.125
 """Of the steps: in these the rate rises to its peak."""
+
+
+def share(text: str) -> tuple[str, float]:
+    """Return kind and share of `kind=share`. Raises ArgumentTypeError for anything else."""
+    kind, _, number = text.partition("=")
+    if kind not in LESSONS:
+        raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(LESSONS)}")
+    try:
+        value = float(number or 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: a share is a number above 0, as in open=2")
+    return kind, value
 
 
 def main() -> None:
@@ -50,6 +66,13 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--dtype", default=AUTO, choices=PRECISIONS, help="of the base weights")
     parser.add_argument("--seed", default="r1-docs", help="name of the lessons' seeds")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        type=share,
+        metavar="KIND=SHARE",
+        help=f"kinds of lessons (default: all): {', '.join(LESSONS)}",
+    )
     args = parser.parse_args()
 
     config = compose.load(args.overrides, args.version)
@@ -84,7 +107,8 @@ def main() -> None:
         seed=0,
     )
     numbers = range(args.first, args.first + args.lessons)
-    lessons = [lesson(suite, args.seed, number) for number in numbers]
+    shares = dict(args.kinds) if args.kinds else None
+    lessons = [lesson(suite, args.seed, number, shares=shares) for number in numbers]
     trainer = LabelledTrainer(
         model=model,
         args=settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import jsonschema
@@ -133,6 +134,14 @@ def test_lessons_are_of_every_kind_and_their_replies_obey_the_schemas() -> None:
         assert reply.role == "assistant"
         if one.kind in ("handoff", "document", "compress", "rewrite", "restate"):
             jsonschema.validate(json.loads(reply.content), schema_of(one))
+
+
+def test_lessons_are_of_the_kinds_that_are_asked_for() -> None:
+    suite = load_suite("codebook")
+    lessons = [lesson(suite, "test", number, shares={"open": 3, "act": 1}) for number in range(60)]
+    kinds = Counter(one.kind for one in lessons)
+    assert set(kinds) == {"open", "act"}
+    assert kinds["open"] > kinds["act"]
 
 
 def schema_of(one: Lesson) -> dict[str, Any]:

@@ -8,7 +8,7 @@ so what is taught is what is asked.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -33,10 +33,15 @@ class Lesson:
     turns: tuple[Turn, ...]
 
 
-def lesson(suite: Suite, *ids: str | int) -> Lesson:
-    """Return the lesson of `ids`: its kind, its world and its draws follow from them alone."""
+def lesson(suite: Suite, *ids: str | int, shares: Mapping[str, float] | None = None) -> Lesson:
+    """Return the lesson of `ids`: its kind, its world and its draws follow from them alone.
+
+    `shares` are those of the kinds, relative to one another (default: those of `LESSONS`). Raises
+    KeyError where one is of no kind.
+    """
     draw = rng("lesson", *ids)
-    kind = draw.choices(list(LESSONS), weights=[share for share, _ in LESSONS.values()])[0]
+    shares = {kind: share for kind, (share, _) in LESSONS.items()} if shares is None else shares
+    kind = draw.choices(list(shares), weights=list(shares.values()))[0]
     world = suite.world(derive("lesson-world", *ids), 0)
     return Lesson(kind, LESSONS[kind][1](suite, world, draw))
 
