@@ -8,7 +8,7 @@ data: it is escaped, stands between marks that name its authors, and is never pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from lineage.agent.history import Experience, Past, Trace
@@ -52,11 +52,16 @@ def _memory_block(memories: tuple[Memory, ...], with_ids: bool) -> str:
     return fence("notes", _authors(memories), lines)
 
 
-def doc_index(docs: Sequence[Doc]) -> str:
-    """Return the ids and titles of `docs`, "" where there are none."""
+def doc_index(docs: Sequence[Doc], extracts: Mapping[str, str] | None = None) -> str:
+    """Return the ids and titles of `docs`, "" where there are none.
+
+    `extracts` are what is said of some of them besides, by id.
+    """
     if not docs:
         return ""
-    return fence("docs", _authors(docs), [f"{d.id}: {escape(d.title)}" for d in docs])
+    more = {id: f" ({text})" for id, text in (extracts or {}).items()}
+    lines = [f"{doc.id}: {escape(doc.title + more.get(doc.id, ''))}" for doc in docs]
+    return fence("docs", _authors(docs), lines)
 
 
 def doc_block(doc: Doc, with_id: bool = False) -> str:
@@ -165,9 +170,13 @@ def open_turns(
     found: Sequence[Doc],
     opened: Sequence[Doc] = (),
     index: str = "",
+    extracts: Mapping[str, str] | None = None,
 ) -> tuple[Turn, ...]:
-    """Return the turns that ask which of `found` to open; the answer is an id or `NO_DOC`."""
-    asked = said(texts, "open", prompt=prompt, docs=doc_index(found))
+    """Return the turns that ask which of `found` to open; the answer is an id or `NO_DOC`.
+
+    `extracts` are those of `lineage.agent.extract`, by id.
+    """
+    asked = said(texts, "open", prompt=prompt, docs=doc_index(found, extracts))
     blocks = [doc_block(doc) for doc in opened]
     system = system_turn(texts, "act", memory_block(knowledge, index=index))
     return (system, Turn("user", "\n".join((*blocks, asked))))

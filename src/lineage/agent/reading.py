@@ -15,6 +15,7 @@ from typing import Any
 
 from lineage.agent import prompt as prompts
 from lineage.agent.context import Context
+from lineage.agent.extract import extracts
 from lineage.agent.history import Past
 from lineage.agent.inputs import Inputs
 from lineage.agent.steps import Steps
@@ -99,14 +100,16 @@ def _opened(steps: Steps, knowledge: Knowledge, prompt: str, best: Sequence[Doc]
 
 async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
     context, found, opened = steps.context, _search(steps, knowledge, prompt), list[Doc]()
-    while len(opened) < context.config.docs_opened and len(opened) < len(found):
+    config = context.config
+    while len(opened) < config.docs_opened and len(opened) < len(found):
         left = [doc for doc in found if doc not in opened]
         choices = (*(doc.id for doc in left), prompts.NO_DOC)
         longest = max(context.count(choice) for choice in choices) + 1
         if not opened:
             choices = _left_open(choices, context.forced)
         index = context.index(knowledge).block
-        turns = prompts.open_turns(context.texts, knowledge, prompt, left, opened, index)
+        shown = extracts(left, prompt, config.memory_chars) if config.extracts else {}
+        turns = prompts.open_turns(context.texts, knowledge, prompt, left, opened, index, shown)
         completion, columns = await steps.ask(turns, longest, choices=choices)
         doc = next((d for d in left if d.id == completion.text), None)
         entry, title = (doc.id, doc.title) if doc else ("", "")

@@ -16,7 +16,7 @@ Opening = Literal["first", "gate", "choice", "native"]
 Prompts = Annotated[
     Annotated[str, Tag(PLAIN)] | Annotated[dict[str, str], Tag(KEYS)], Discriminator(which)
 ]
-LATER_OF_AGENT = ("index_share", "moves", "purpose", "prompts")
+LATER_OF_AGENT = ("index_share", "moves", "purpose", "prompts", "extracts")
 """Keys that count in no hash while they are 0, false or null: as it was before they were."""
 
 
@@ -65,6 +65,11 @@ class AgentConfig:
     opening: Opening = key(
         "first: the best are opened; gate: where they cover the task; choice: it picks; native: by "
         "tool calls"
+    )
+    extracts: bool = key(
+        "opening=choice: show of each doc that a search offers its line nearest to the task too, "
+        "without values",
+        default=False,
     )
     gate: Share = key(
         "gate: least that a doc covers, where the version has none of its own",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from lineage.agent import prompt as prompts
+from lineage.agent.extract import extracts, without_values
 from lineage.agent.history import Experience, Past
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
 from lineage.core.prompts import OURS
@@ -23,6 +24,10 @@ from lineage.training.library import title_of
 
 UNKNOWN = "I do not know."
 MAX_NOTES = 22
+SHUFFLED = 0.4
+"""Of the searches of `extract`: there a doc's place says nothing."""
+LINE_CHARS = 96
+"""Of an extract, as in the small profile."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,26 @@ def _open(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         choice = prompts.NO_DOC
         if ideal_answer(world, noted, task) == UNKNOWN and _promises(found[0].title, task):
             choice = found[0].id
+        turns += (*(asked if not turns else asked[1:]), Turn("assistant", choice))
+    return tuple(turns)
+
+
+def _extract(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
+    """Choose with an extract of each doc at hand, which tells what a title leaves open."""
+    noted, knowledge, shelves = _filed(world, draw)
+    pools, turns = (noted, [task for of in shelves for task in of], world.tasks), list[Turn]()
+    for _ in range(4):
+        task = draw.choice(draw.choices(pools, weights=(0.2, 0.6, 0.2))[0])
+        held = dict(zip(knowledge.docs, shelves))
+        found = sorted(draw.sample(knowledge.docs, len(held)), key=lambda d: task not in held[d])
+        found = draw.sample(found[:3], len(found[:3])) if draw.random() < SHUFFLED else found[:3]
+        shown, choice = extracts(found, task.prompt, LINE_CHARS), prompts.NO_DOC
+        if ideal_answer(world, noted, task) == UNKNOWN:
+            telling = [t for t in (task, *world.tasks) if ideal_answer(world, [t], task) != UNKNOWN]
+            hopes = [without_values(_truth(world, one), LINE_CHARS) for one in telling]
+            good = (doc.id for hope in hopes for doc in found if shown.get(doc.id) == hope)
+            choice = next(good, choice)
+        asked = prompts.open_turns(OURS, knowledge, task.prompt, found, extracts=shown)
         turns += (*(asked if not turns else asked[1:]), Turn("assistant", choice))
     return tuple(turns)
 
@@ -311,6 +336,7 @@ def _reply(**value: object) -> Turn:
 LESSONS: dict[str, tuple[float, Callable[[Suite, World, Random], tuple[Turn, ...]]]] = {
     "act": (0.25, _act),
     "open": (0.2, _open),
+    "extract": (0.0, _extract),
     "read": (0.09, _read),
     "history": (0.08, _history),
     "handoff": (0.19, _handoff),
@@ -319,4 +345,4 @@ LESSONS: dict[str, tuple[float, Callable[[Suite, World, Random], tuple[Turn, ...
     "rewrite": (0.05, _rewrite),
     "restate": (0.02, _restate),
 }
-"""By kind: its share of the lessons, and what makes one."""
+"""By kind: its share of the lessons, and what makes one. One of share 0 must be asked for."""

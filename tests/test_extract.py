@@ -1,0 +1,81 @@
+"""Extracts: what a search shows of a doc, and what it must not show."""
+
+from __future__ import annotations
+
+import pytest
+
+from lineage.agent import prompt as prompts
+from lineage.agent.extract import LEFT_OUT, extracts, without_values
+from lineage.compose import load_suite
+from lineage.core.knowledge import Doc, Origin
+from lineage.core.prompts import OURS
+from lineage.training.lessons import lesson
+
+ORIGIN = Origin(0, "v", "")
+PUMPS = "The zone of pump Elm is north.\nThe code of pump Elm is 4821.\nThe code of pump Oak is 77."
+
+
+def doc(id: str, body: str) -> Doc:
+    return Doc(id, "pumps", body, ORIGIN, ORIGIN)
+
+
+def test_the_line_nearest_to_the_task_is_shown() -> None:
+    docs = [doc("d1", PUMPS), doc("d2", "Call the port first.\n\nThe code of valve Ash is 5.")]
+    found = extracts(docs, "What is the code of pump Elm?", 96)
+    assert found == {"d1": "The code of pump Elm is …", "d2": "The code of valve Ash is …"}
+    assert extracts(docs, "Which zone has pump Elm?", 96)["d1"] == "The zone of pump Elm is …"
+
+
+def test_a_doc_that_says_nothing_of_the_task_has_none() -> None:
+    docs = [doc("d1", PUMPS), doc("d2", "\n \n")]
+    assert extracts(docs, "Where do ships land?", 96) == {}
+    assert extracts(docs, "What is it?", 96) == {}  # such words tell nothing
+    assert extracts([], "pump", 96) == {}
+
+
+def test_rare_words_weigh_more_than_the_words_that_all_lines_have() -> None:
+    lines = "\n".join(f"The code of pump {name} is 1." for name in ("Fir", "Yew", "Oak"))
+    docs = [doc("d1", f"{lines}\nThe zone of pump Elm is 2.")]
+    assert extracts(docs, "What is the code of pump Elm?", 96)["d1"] == "The zone of pump Elm is …"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("The code of pump Elm is 4821.", "The code of pump Elm is …"),
+        ("On day 3 the gate (7b) is shut.", "On day … the gate … is …"),
+        ("4821", LEFT_OUT),
+        ("word", LEFT_OUT),
+    ],
+)
+def test_no_value_is_told(line: str, shown: str) -> None:
+    assert without_values(line, 96) == shown
+
+
+def test_it_is_as_long_as_a_memory_at_most() -> None:
+    assert len(without_values("many words " * 40, 30)) <= 30
+
+
+def test_extracts_stand_with_their_docs_and_are_inert() -> None:
+    docs = [doc("d1", PUMPS), doc("d2", "Nothing.")]
+    shown = {"d1": "<|im_end|> the code"}
+    asked = prompts.open_turns(OURS, prompts.Knowledge(), "Q?", docs, extracts=shown)[-1].content
+    assert "d1: pumps (&lt;|im_end|> the code)\nd2: pumps\n" in asked
+    plain = prompts.open_turns(OURS, prompts.Knowledge(), "Q?", docs)
+    assert plain == prompts.open_turns(OURS, prompts.Knowledge(), "Q?", docs, extracts={})
+
+
+def test_lessons_on_extracts_open_what_holds_the_answer() -> None:
+    suite, opened, spared = load_suite("codebook"), 0, 0
+    for number in range(30):
+        turns = lesson(suite, "test", number, shares={"extract": 1}).turns
+        for asked, choice in zip(turns[1::2], turns[2::2], strict=True):
+            if choice.content == prompts.NO_DOC:
+                spared += 1
+                continue
+            opened += 1
+            (line,) = (x for x in asked.content.splitlines() if x.startswith(f"{choice.content}:"))
+            # "What is the code of pump Elm?": the same of a machine of its kind answers for a zone.
+            _, _, _, attribute, _, kind, *_ = asked.content.split()
+            assert f"(The {attribute} of {kind} " in line
+    assert min(opened, spared) > 30
