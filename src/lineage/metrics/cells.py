@@ -35,6 +35,12 @@ from lineage.metrics.registry import INTERVAL
 Cell = Mapping[str, Any]
 Of = Range | Callable[[Cell], Range]
 """Which values a figure can have, where need be by cell; of ratios, what is divided."""
+TYPES = {
+    **dict.fromkeys(("generation", "n"), pa.int64()),
+    **dict.fromkeys(("mean", "low", "high", "p"), pa.float64()),
+    **dict.fromkeys(("excludes_zero", "starred"), pa.bool_()),
+}
+"""Of columns that are no text."""
 
 
 def means(
@@ -116,6 +122,15 @@ def by_measure(tables: Iterable[pa.Table], measures: Sequence[str], by: Sequence
         for measure, table in zip(measures, tables, strict=True)
     ]
     return pa.concat_tables(told, promote_options="default")
+
+
+def nothing(*columns: str) -> pa.Table:
+    """Return a table with `folder` and these `columns`, of which `TYPES` has the types, and no row.
+
+    Where no run of a log can have a cell of a metric, its steps need not be asked.
+    """
+    names = ("folder", *columns)
+    return pa.schema([(name, TYPES.get(name, pa.string())) for name in names]).empty_table()
 
 
 def named(*columns: str) -> str:

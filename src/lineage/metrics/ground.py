@@ -135,7 +135,7 @@ def prepare(log: duckdb.DuckDBPyConnection) -> None:
 def has_table(log: duckdb.DuckDBPyConnection, name: str) -> bool:
     """Whether the connection has a table of its own by this name."""
     try:
-        log.sql(f"SELECT 1 FROM {name} LIMIT 0")  # duckdb_tables() lists all that there are
+        log.execute(f"SELECT 1 FROM {name} LIMIT 0")  # duckdb_tables() lists all that there are
     except duckdb.CatalogException:
         return False
     return True
@@ -143,11 +143,11 @@ def has_table(log: duckdb.DuckDBPyConnection, name: str) -> bool:
 
 def homes(log: duckdb.DuckDBPyConnection, which: str, params: list[object]) -> dict[int, Home]:
     """Return the homes for which the SQL `which` holds, by number."""
-    found = log.sql(
+    found = log.execute(
         "SELECT f.home, p.world, f.key, f.value, f.text FROM ground_facts f "
         "JOIN (SELECT home, min(world) AS world FROM ground_places GROUP BY ALL) p USING (home) "
         f"WHERE f.home IN ({which}) ORDER BY ALL",
-        params=params,
+        params,
     ).fetchall()
     return {
         number: Home(world, [Fact(*row[2:]) for row in rows])
@@ -166,7 +166,8 @@ def spans(log: duckdb.DuckDBPyConnection, source: str, at_once: int) -> Iterator
 
     `source` is SQL after FROM with a column pair; a pair that has more is alone.
     """
-    counts = log.sql(f"SELECT pair, count(*) FROM {source} GROUP BY ALL ORDER BY pair").fetchall()
+    sql = f"SELECT pair, count(*) FROM {source} GROUP BY ALL ORDER BY pair"
+    counts = log.execute(sql).fetchall()
     span: list[int] = []
     waiting = 0
     for pair, count in counts:
@@ -190,11 +191,11 @@ class _Reader:
         """Read the shelves of the pairs from `first` to `last` into the tables."""
         span: list[object] = [first, last]
         known = homes(self.log, "SELECT home FROM ground_shelves WHERE pair BETWEEN ? AND ?", span)
-        shelves = self.log.sql(
+        shelves = self.log.execute(
             "SELECT h.home, h.shelf, any_value(k.content) FROM ground_shelves h JOIN knowledge k "
             "ON k.folder = h.folder AND k.pair = h.pair AND k.knowledge = h.knowledge "
             "WHERE k.pair BETWEEN ? AND ? GROUP BY ALL ORDER BY h.home, h.shelf",
-            params=span,
+            span,
         ).fetchall()
         entries, said = list[tuple[object, ...]](), list[tuple[object, ...]]()
         for number, rows in groupby(shelves, key=itemgetter(0)):

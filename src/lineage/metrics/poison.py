@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lineage.core.edits import APPLIED
 from lineage.core.intervals import AMOUNT, DIFFERENCE, SHARE
-from lineage.metrics.cells import means, starred
+from lineage.metrics.cells import means, nothing, starred
 from lineage.metrics.ground import has_table, prepare, table_of, texts_of
 from lineage.metrics.pooled import VALUES, pooled, with_reason
 from lineage.metrics.records import Record, records
@@ -143,7 +143,9 @@ def poison_cost(log: duckdb.DuckDBPyConnection) -> pa.Table:
         for folder, run in records(log).items()
         for arm, clean in _compared(run)
     ]
-    rows = ", ".join(["(?, ?, ?)"] * len(compared)) or "('', '', '')"
+    if not compared:
+        return nothing("arm", *INTERVAL, *TEST)
+    rows = ", ".join(["(?, ?, ?)"] * len(compared))
     cells = (
         f"WITH compared(folder, arm, clean) AS (SELECT * FROM (VALUES {rows})), "
         f"probe AS MATERIALIZED ({probes(SINCE_PLANTED)}) "

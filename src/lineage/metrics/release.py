@@ -15,7 +15,7 @@ import pyarrow as pa
 from lineage.core.edits import OVERFLOW
 from lineage.core.errors import OVERLONG
 from lineage.core.intervals import AMOUNT, DIFFERENCE, SHARE
-from lineage.metrics.cells import by_measure, means, ratios, starred
+from lineage.metrics.cells import by_measure, means, nothing, ratios, starred
 from lineage.metrics.records import Record, records
 from lineage.metrics.registry import INTERVAL, TEST, metric
 from lineage.metrics.relations import harm, worth
@@ -51,6 +51,8 @@ def releases(log: duckdb.DuckDBPyConnection) -> pa.Table:
     probes; engine `seconds` of the migration. Only gains have p, excludes_zero and starred.
     """
     found = [one for run in records(log).values() for one in _released(run)]
+    if not found:
+        return nothing(*BY, "measure", *INTERVAL, *TEST)
     log.register("released", pa.Table.from_pylist(found, RELEASED))
     keys = "c.folder, c.arm, c.generation, c.writer, c.reader, s.pair"
     mine = "s.folder = c.folder AND s.arm = c.arm AND s.generation = c.generation"

@@ -72,10 +72,10 @@ def _read(log: duckdb.DuckDBPyConnection, first: int, last: int) -> pa.Table:
     """Return how the summaries of the pairs from `first` to `last` agree with their records."""
     span: list[object] = [first, last]
     known = homes(log, f"SELECT p.home FROM {OWN} AND s.pair BETWEEN ? AND ?", span)
-    found = log.sql(
+    found = log.execute(
         "SELECT p.home, s.folder, s.arm, s.pair, s.generation, s.step_id, s.prompt, s.completion "
         f"FROM {OWN} AND s.pair BETWEEN ? AND ? ORDER BY p.home, s.step_id",
-        params=span,
+        span,
     ).fetchall()
     rows = []
     for number, several in groupby(found, key=itemgetter(0)):

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from lineage.core.intervals import DIFFERENCE, SHARE
-from lineage.metrics.cells import by_measure, means, ratios, starred
+from lineage.metrics.cells import by_measure, means, nothing, ratios, starred
 from lineage.metrics.records import Record, records
 from lineage.metrics.registry import INTERVAL, TEST, metric
 from lineage.metrics.relations import harm, worth
@@ -59,8 +59,10 @@ def upgrade_matrix(log: duckdb.DuckDBPyConnection) -> pa.Table:
     none that reads another's.
     """
     cells = [cell for run in records(log).values() for cell in crossings(run)]
+    if not cells:
+        return nothing(*BY, "measure", *INTERVAL, *TEST)
     log.register("crossed", pa.Table.from_pylist([asdict(cell) for cell in cells], CROSSED))
-    last = ", ".join(sorted({str(cell.last) for cell in cells})) or "NULL"
+    last = ", ".join(sorted({str(cell.last) for cell in cells}))
     which = f"{PROBES} AND generation IN ({last})"
     keys = "c.folder, c.arm, c.writer, c.reader, s.family, s.pair"
     mine = "s.folder = c.folder AND s.arm = c.arm AND s.generation = c.last"
