@@ -11,6 +11,7 @@ import duckdb
 
 from lineage.log.record import read_record as read_record
 from lineage.log.sittings import read_sittings
+from lineage.log.views.blank import make_blank
 from lineage.log.views.open import make_views, new_connection
 from lineage.log.views.places import Opened
 from lineage.log.views.settings import read_settings
@@ -32,7 +33,7 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """Return a connection with the views of the finished generations of `run` (see `opening`).
 
-    `gather` may put what the datasets hold elsewhere, before other views are made of them.
+    `gather` may put what the datasets hold elsewhere. Columns have no comments.
     Raises LineageError where there are none, where a file cannot be read (it is named), or where
     the folder's own path would be read as a column.
     """
@@ -40,7 +41,7 @@ def connect(
     record = read_record(run) if (run / "run.json").exists() else {}
     settings = read_settings(run) if (run / "config.yaml").exists() else {}
     opened = [Opened(str(run), record, settings, read_sittings(run))]
-    make_views(log, opened, False, [], gather and partial(gather, log))
+    make_views(log, opened, False, [], make_blank, gather and partial(gather, log))
     return log
 
 

@@ -141,7 +141,7 @@ def dataset_sql(
             everything = f"{glob.escape(place)}/{_below(name)}"
             places += list(map(str, those)) if place in partial else [everything]
     if not places:
-        return _nothing(name)
+        return nothing(name)
     hive = name in OF_GENERATION
     options = ["filename = true", f"hive_partitioning = {str(hive).lower()}"]
     if hive:
@@ -158,7 +158,7 @@ def dataset_sql(
     )
 
 
-def _nothing(name: str) -> str:
+def nothing(name: str) -> str:
     columns = [f'NULL::{_sql(field.type)} AS "{field.name}"' for field in SCHEMAS[name]]
     if name in OF_GENERATION:
         columns = ["NULL::VARCHAR AS arm", "NULL::BIGINT AS generation", *columns]

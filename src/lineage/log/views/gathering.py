@@ -19,12 +19,13 @@ import duckdb
 import psutil
 
 from lineage.core.errors import LineageError, first_line
+from lineage.log.views import blank
 from lineage.log.views.connect import connect
 from lineage.log.views.datasets import SCHEMAS, quoted
 
 PREFIX = "lineage-gathered-"
 """How the names of folders begin in which logs are gathered; the process follows."""
-LEFT = re.compile(rf"{PREFIX}([0-9]{{1,9}})-.*")
+LEFT = re.compile(rf"(?:{PREFIX}|{blank.PREFIX})([0-9]{{1,9}})-.*")
 
 
 @contextmanager
@@ -39,13 +40,14 @@ def gathered(run: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as folder,
         closing(connect(run, partial(_gather, Path(folder)))) as log,
     ):
-        _into_table(log, "snapshots")  # else each query would look for what is distinct anew
+        # Else each query would look for what is distinct anew.
+        _into_table(log, "snapshots", "main")
         yield log
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove from `folder` what processes gathered that are no more."""
-    for left in folder.glob(f"{PREFIX}*"):
+    """Remove from `folder` what processes left in it that are no more."""
+    for left in folder.glob("lineage-*"):
         found = LEFT.fullmatch(left.name)
         if found and not psutil.pid_exists(int(found[1])):
             shutil.rmtree(left, ignore_errors=True)
@@ -57,13 +59,15 @@ def _gather(folder: Path, log: duckdb.DuckDBPyConnection) -> None:
     try:
         log.execute(f"ATTACH {quoted(str(folder / 'log.duckdb'))} AS gathered")
         for name in SCHEMAS:
-            _into_table(log, name)
+            _into_table(log, name, blank.FILES)
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         where = f"the log cannot be gathered in {folder.parent}"
         raise LineageError(f"{where}: {first_line(error)}") from error
 
 
-def _into_table(log: duckdb.DuckDBPyConnection, view: str) -> None:
-    """Let `view` read a table that holds what it gives now."""
-    log.execute(f"CREATE TABLE gathered.{view} AS SELECT * FROM {view}")
-    log.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM gathered.{view}")
+def _into_table(log: duckdb.DuckDBPyConnection, view: str, schema: str) -> None:
+    """Let `view` of `schema` read a table that holds what it gives now."""
+    log.execute(
+        f"CREATE TABLE gathered.{view} AS SELECT * FROM {schema}.{view}; "
+        f"CREATE OR REPLACE VIEW {schema}.{view} AS SELECT * FROM gathered.{view}"
+    )

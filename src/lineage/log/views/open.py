@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from lineage.core.config import StorageConfig
 from lineage.core.errors import LineageError, nearest
 from lineage.core.urls import SCHEME
-from lineage.log.schema import DOCS
+from lineage.log.views.blank import FILES, comment, copy_blank, make_blank
 from lineage.log.views.datasets import (
     SCHEMAS,
     URL,
@@ -26,24 +27,16 @@ from lineage.log.views.datasets import (
     dataset_sql,
     datasets_behind,
     files_of,
-    quoted,
+    nothing,
     whole_files,
 )
 from lineage.log.views.description import Description
 from lineage.log.views.places import Opened, Places
-from lineage.log.views.runs import RECORD_DOCS, runs_table
-from lineage.log.views.sql import VIEWS, View
+from lineage.log.views.runs import runs_table
+from lineage.log.views.sql import VIEWS
 
 MEMORY_LIMIT = "2GiB"
 """What DuckDB may hold at once; what is more is spilled to disk."""
-DATASET_DOCS = {
-    "steps": "one row a step: everything that a model was asked and wrote",
-    "knowledge": "one row a snapshot and the generation that made it",
-    "worlds": "one row a fact of a lineage's own world, by generation",
-    "training": "one row an alternative of a training's step",
-    "curve": "one row a step of a training",
-}
-SKIPPED_DOCS = {"file": "the file; empty: the whole folder", "reason": "what is wrong with it"}
 
 
 def open_log(
@@ -73,17 +66,18 @@ def open_log(
     places = Places(log, skip, skipped)
     for one in where:
         places.look(str(one))
-    make_views(log, list(places.found.values()), skip, skipped)
-    _comment(log)
+    if connection is None:
+        make_views(log, list(places.found.values()), skip, skipped, copy_blank)
+    else:
+        make_views(log, list(places.found.values()), skip, skipped, make_blank)
+        comment(log)
     return log
 
 
 def new_connection() -> duckdb.DuckDBPyConnection:
     """Return a connection that holds no more than `MEMORY_LIMIT`, and spills what is more."""
-    log = duckdb.connect()
-    spilled = quoted(str(Path(tempfile.gettempdir()) / "lineage-duckdb"))
-    log.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET temp_directory = {spilled}")
-    return log
+    spilled = str(Path(tempfile.gettempdir()) / "lineage-duckdb")
+    return duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spilled})
 
 
 def make_views(
@@ -91,12 +85,12 @@ def make_views(
     opened: Sequence[Opened],
     skip: bool,
     skipped: list[Skipped],
+    blank: Callable[[duckdb.DuckDBPyConnection, pa.Table], None],
     gather: Callable[[], None] | None = None,
 ) -> None:
-    """Make the views of `opened` on `log`. Raises LineageError as `open_log` does.
+    """Make the views of `opened` on `log`, as `blank` does. Raises LineageError as `open_log` does.
 
-    `gather` is called once the datasets are views, before the views that read them are made: to
-    make one, DuckDB looks for all files of those.
+    `gather` is called once the datasets are views of files.
     """
     whole, files, behind = [], dict[str, Files](), dict[str, Collection[str]]()
     for one in opened:
@@ -120,15 +114,13 @@ def make_views(
         raise LineageError(f"nothing can be read; left out, of {len(skipped)}: {skipped[0].reason}")
     try:
         partial = {one.folder for one in skipped if one.file}
+        blank(log, runs_table(whole))
         for name in SCHEMAS:
-            log.execute(f"CREATE VIEW {name} AS {dataset_sql(name, files, behind, partial)}")
+            sql = dataset_sql(name, files, behind, partial)
+            if sql != nothing(name):
+                log.execute(f"CREATE OR REPLACE VIEW {FILES}.{name} AS {sql}")
         if gather is not None:
             gather()
-        log.register("lineage_runs", runs_table(whole))
-        log.execute("CREATE TABLE runs AS SELECT * FROM lineage_runs")
-        log.unregister("lineage_runs")
-        for view in VIEWS:
-            log.execute(f"CREATE VIEW {view.name} AS {view.sql}")
     except duckdb.InterruptException:
         raise
     except duckdb.Error as error:
@@ -165,27 +157,5 @@ def describe(log: duckdb.DuckDBPyConnection, view: str) -> Description:
 
 
 def _skipped(log: duckdb.DuckDBPyConnection, skipped: Sequence[Skipped]) -> None:
-    log.execute("CREATE TABLE skipped (folder VARCHAR, file VARCHAR, reason VARCHAR)")
     for one in skipped:
         log.execute("INSERT INTO skipped VALUES (?, ?, ?)", [one.folder, one.file, one.reason])
-
-
-def _comment(log: duckdb.DuckDBPyConnection) -> None:
-    """Say what each view and column holds, where DuckDB keeps such words."""
-    tables = {
-        "runs": View("runs", "", "one row a run or training", RECORD_DOCS),
-        "skipped": View("skipped", "", "what could not be read and was left out", SKIPPED_DOCS),
-    }
-    datasets = {name: View(name, "", DATASET_DOCS[name], DOCS[name]) for name in SCHEMAS}
-    views = {**datasets, **{view.name: view for view in VIEWS}, **tables}
-    words = []
-    for name, column in log.execute(
-        "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'main'"
-    ).fetchall():
-        if name in views:
-            known = {**DOCS["steps"], **views[name].docs, "folder": RECORD_DOCS["folder"]}
-            doc = known.get(column, "setting" if name == "runs" else "")
-            words.append(f'COLUMN {name}."{column}" IS {quoted(doc)}')
-    for name, view in views.items():
-        words.append(f"{'TABLE' if name in tables else 'VIEW'} {name} IS {quoted(view.doc)}")
-    log.execute("BEGIN; " + "".join(f"COMMENT ON {word}; " for word in words) + "COMMIT")
