@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,12 +31,8 @@ PARQUET = b"PAR1"
 
 def check_end(file: Path) -> None:
     """Raise LineageError where `file` does not end as a Parquet file does."""
-    if not file.is_file():
-        raise LineageError(f"{file} is no file: move it away")
-    with file.open("rb") as data:
-        data.seek(max(0, file.stat().st_size - len(PARQUET)))
-        if data.read() != PARQUET:
-            raise LineageError(f"{file} is no whole Parquet file: move it away")
+    with _opened(file):
+        pass
 
 
 def check_file(file: Path, column: str = "") -> None:
@@ -42,14 +40,26 @@ def check_file(file: Path, column: str = "") -> None:
 
     And where it lacks the `column` that files of its dataset have (see `schema.KEYS`).
     """
-    check_end(file)
-    try:
-        schema = pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise LineageError(f"{file} is no whole Parquet file: move it away") from error
+    with _opened(file) as data:
+        try:
+            schema = pq.read_schema(data)
+        except (pa.ArrowException, OSError) as error:
+            raise LineageError(f"{file} is no whole Parquet file: move it away") from error
     check_newer(file, schema)
     if column and column not in schema.names:
         raise LineageError(f"{file} has no column {column}, it is of another dataset: restore it")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    """Yield `file`, of which the end is that of a Parquet file; else raise LineageError."""
+    if not file.is_file():
+        raise LineageError(f"{file} is no file: move it away")
+    with file.open("rb") as data:
+        data.seek(max(0, file.stat().st_size - len(PARQUET)))
+        if data.read() != PARQUET:
+            raise LineageError(f"{file} is no whole Parquet file: move it away")
+        yield data
 
 
 def check_newer(file: Path, schema: pa.Schema) -> None:
