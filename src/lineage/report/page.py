@@ -34,9 +34,12 @@ def page(title: str, *parts: str) -> str:
 
 def text(value: object) -> str:
     """Return `value` as HTML text: escaped, and every control character made visible."""
-    plain = clean(str(value))
-    shown = (c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in plain)
-    return html.escape("".join(shown))
+    shown = clean(str(value))
+    if not shown.replace("\n", "").replace("\t", "").isprintable():
+        shown = "".join(
+            c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in shown
+        )
+    return html.escape(shown)
 
 
 def warned(warning: str) -> str:
