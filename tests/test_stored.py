@@ -209,7 +209,11 @@ def test_from_python_too(between: Between, root: str, local: Path, tmp_path: Pat
     assert log.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     copy = read_from(here(root).run, f"{root}/first")
     assert timeless(copy) == timeless(local)
+    between.seen.clear()
     behind = lineage.open(f"{root}/first")
+    listed = [path for _, path in between.seen if "list-type" in path]
+    # All files of a dataset at once, not folder by folder.
+    assert listed and not [path for path in listed if "arm" in path]
     for view in ("steps", "probes", "memories"):
         count = f"SELECT count(*) FROM {view}"
         assert behind.execute(count).fetchone() == log.execute(count).fetchone() != (0,)

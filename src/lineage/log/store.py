@@ -192,9 +192,9 @@ class Store:
 
 def for_duckdb(config: StorageConfig) -> AbstractFileSystem:
     """Return the store as DuckDB takes one: it reads s3:// of our environment, as `Store` does."""
-    from fsspec.implementations.arrow import ArrowFSWrapper
+    from lineage.log.objects import Objects
 
-    return ArrowFSWrapper(_file_system(config, config.attempts))
+    return Objects(_file_system(config, config.attempts))
 
 
 def _file_system(config: StorageConfig, attempts: int = 1) -> fs.S3FileSystem:
