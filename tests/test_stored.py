@@ -216,7 +216,11 @@ def test_from_python_too(between: Between, root: str, local: Path, tmp_path: Pat
     assert listed and not [path for path in listed if "arm" in path]
     for view in ("steps", "probes", "memories"):
         count = f"SELECT count(*) FROM {view}"
+        between.seen.clear()
         assert behind.execute(count).fetchone() == log.execute(count).fetchone() != (0,)
+        heads = [path for method, path in between.seen if method == "HEAD"]
+        # Once a time that it is opened: what it is like was listed.
+        assert len(heads) < 3 * len(set(heads))
     for nothing in (f"{root}/nothing", "s3://nowhere/runs"):
         with pytest.raises(LineageError) as told:
             lineage.open(nothing)

@@ -25,6 +25,8 @@ from lineage.log.views.datasets import SCHEMAS, quoted
 
 PREFIX = "lineage-gathered-"
 """How the names of folders begin in which logs are gathered; the process follows."""
+ROW_GROUP = 122_880
+"""Rows of a table that DuckDB reads with one thread, however many it may use."""
 LEFT = re.compile(rf"(?:{PREFIX}|{blank.PREFIX})([0-9]{{1,9}})-.*")
 
 
@@ -42,6 +44,10 @@ def gathered(run: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     ):
         # Else each query would look for what is distinct anew.
         _into_table(log, "snapshots", "main")
+        (steps,) = log.execute("SELECT count(*) FROM steps").fetchone() or (0,)
+        if steps <= ROW_GROUP:
+            # To hand what is this little to others takes longer than to do it.
+            log.execute("SET threads = 1")
         yield log
 
 
