@@ -151,7 +151,9 @@ def dataset_sql(
     else:
         below = "[^/]+/[^/]+/[^/]+" if hive else "[^/]+"
         folder = f"regexp_extract(filename, '^(.*)/{name}/{below}$', 1)"
-    columns = [*(PARTITION if hive else ()), *(f'"{field.name}"' for field in SCHEMAS[name])]
+    # Other views are planned for these types, before there is a file.
+    typed = (f'"{field.name}"::{_sql(field.type)} AS "{field.name}"' for field in SCHEMAS[name])
+    columns = [*(PARTITION if hive else ()), *typed]
     return (
         f"SELECT {folder} AS folder, {', '.join(columns)} "
         f"FROM read_parquet([{', '.join(map(quoted, places))}], {', '.join(options)})"
