@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from helpers import run, steps, surrogate
 import lineage
 from lineage.core.errors import LineageError
 from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA, VERSION_KEY
+from lineage.log.views.blank import kept_file
 from lineage.log.views.description import Description
 from lineage.log.views.places import run_patterns
 from lineage.log.views.sql import VIEWS
@@ -118,6 +120,19 @@ def test_every_view_names_the_folder_first_and_documents_every_column(one: Path)
     assert len(log.execute(commented).fetchall()) == len(NAMES) - 2  # runs and skipped are tables
     with pytest.raises(LineageError, match="did you mean 'probes'"):
         lineage.describe(log, "probe")
+
+
+def test_what_a_log_says_of_itself_does_not_rest_on_the_file_that_it_is_copied_from(
+    one: Path,
+) -> None:
+    def said(log: duckdb.DuckDBPyConnection) -> list[str]:
+        return [repr(lineage.describe(log, name)) for name in NAMES]
+
+    wanted = said(lineage.open(one, connection=duckdb.connect()))
+    assert said(lineage.open(one)) == wanted
+    Path(kept_file(os.getpid())).unlink()
+    assert said(lineage.open(one)) == wanted
+    assert said(lineage.open(one)) == wanted and Path(kept_file(os.getpid())).exists()
 
 
 def test_a_sweep_is_one_log_with_its_settings_as_columns(sweep: Path) -> None:

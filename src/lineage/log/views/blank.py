@@ -66,10 +66,10 @@ def make_blank(log: duckdb.DuckDBPyConnection, runs: pa.Table) -> None:
 def copy_blank(log: duckdb.DuckDBPyConnection, runs: pa.Table) -> None:
     """Make them on `log`, a new connection in memory, with comments on all their columns."""
     try:
-        log.execute(f"ATTACH {quoted(_kept(os.getpid()))} AS blank (READ_ONLY)")
+        log.execute(f"ATTACH {quoted(kept_file(os.getpid()))} AS blank (READ_ONLY)")
     except (duckdb.IOException, OSError):
         # No room for it, or who keeps the folder of temporary files tidy has removed it.
-        _kept.cache_clear()
+        kept_file.cache_clear()
         make_blank(log, runs)
         comment(log)
         return
@@ -104,7 +104,7 @@ def _with_runs(log: duckdb.DuckDBPyConnection, runs: pa.Table, sql: str) -> None
 
 
 @cache
-def _kept(process: int) -> str:
+def kept_file(process: int) -> str:
     """Return the file of `process` with such a log, commented; it goes as the process ends."""
     folder = tempfile.mkdtemp(prefix=f"{PREFIX}{process}-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
