@@ -31,7 +31,7 @@ from lineage.runs.lineage import place_of
 from lineage.runs.progress import Display
 from lineage.suites import make_suite
 from lineage.training.diagnostics import diagnose
-from lineage.training.rollout import Sampling, reward, roll_out
+from lineage.training.rollout import Sampling, roll_out
 from lineage.training.schooling import AFTER, BEFORE, held_out, live, school, worlds_only
 from lineage.training.values import Group, Rollout
 
@@ -142,7 +142,7 @@ async def _episodes(sampling: Sampling, course: str, place: Path, arm: str) -> V
     ]
     found = _nothing()
     rewards: dict[int, list[Reward]] = defaultdict(list)
-    for group in await reward(await roll_out(sampling, groups, 1)):
+    for group in [room.group for room in await roll_out(sampling, groups, 1)]:
         world, (rollout,) = group.number // probes, group.rollouts
         if rollout.reward is not None:
             rewards[world].append(rollout.reward)

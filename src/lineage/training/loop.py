@@ -20,7 +20,7 @@ from lineage.core.files import whole
 from lineage.core.seeds import derive
 from lineage.training.learners import algorithm
 from lineage.training.record import curve_file, write_curve, write_rollouts
-from lineage.training.rollout import Sampling, reward, roll_out
+from lineage.training.rollout import Sampling, roll_out
 from lineage.training.syllabus import allotted, draw
 from lineage.training.values import Batch, Group, Learner, Learnt, Samples, method_at
 
@@ -61,10 +61,12 @@ class Trainer:
         counts = [self._counts(earlier) for earlier in range(step + 1)]
         with timed(seconds, "seconds"):
             groups = draw(self.config.train.name, counts, sampling.sources)
-            with timed(seconds, "seconds_generate"):
-                rooms = await roll_out(sampling, groups, method.group)
-            with timed(seconds, "seconds_probe"):
-                groups = await reward(rooms)
+            began = time.monotonic()
+            rooms = await roll_out(sampling, groups, method.group)
+            written = max((room.written for room in rooms), default=began)
+            seconds["seconds_generate"] = written - began
+            seconds["seconds_probe"] = time.monotonic() - written
+            groups = tuple(room.group for room in rooms)
             samples = algorithm(method.kind).advantages(groups, method.most, self._shares)
             with timed(seconds, "seconds_learn"):
                 learnt = await self._learn(step, method.kind, samples)

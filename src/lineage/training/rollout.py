@@ -8,6 +8,7 @@ through the agent's own code and into the step log, so what is trained is what i
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,7 @@ from lineage.models.protocol import Engine, TokenCounter
 from lineage.models.recorder import Recorder
 from lineage.models.replay import Replay
 from lineage.models.versions import window_of
+from lineage.runs.loop import all_of
 from lineage.search import Library, make_ranker
 from lineage.training.diagnostics import Diagnostics, diagnose, opening
 from lineage.training.histories import Source
@@ -58,27 +60,28 @@ class Sampling:
 
 
 async def roll_out(sampling: Sampling, groups: Sequence[Group], size: int) -> list[Room]:
-    """Sample `size` rollouts of each of `groups`, all in flight together."""
+    """Sample and reward `size` rollouts of each of `groups`, all in flight together.
+
+    None waits for another: each is probed as soon as it is written, and the log of a group is
+    finished with the reward of its last one.
+    """
     curricula = sampling.config.curricula
     rooms = [ROOMS[curricula[group.curriculum].trains](sampling, group) for group in groups]
-    await asyncio.gather(*(room.roll_out(size) for room in rooms))
+    await all_of(room.make(size) for room in rooms)
     return rooms
 
 
-async def reward(rooms: Sequence[Room]) -> tuple[Group, ...]:
-    """Return the groups of `rooms` with the reward of each rollout, and finish their logs."""
-    await asyncio.gather(*(room.reward() for room in rooms))
-    for room in rooms:
-        room.log.finish(room.history.knowledge, room.plan.world)
-    return tuple(room.group for room in rooms)
-
-
 class Room(ABC):
-    """Where one group is made: its context, its log and its tasks."""
+    """Where one group is made: its context, its log and its tasks.
+
+    `written` is when the last of its rollouts was, by the monotonic clock: some may be rewarded
+    before that.
+    """
 
     def __init__(self, sampling: Sampling, group: Group) -> None:
         config, step = sampling.config, sampling.step
         self.group, self.history = group, group.history
+        self.written = 0.0
         self.train, self.reward_weights = config.train, config.reward
         self.step, self.steps = step, config.method.steps
         self.course: CurriculumConfig = config.curricula[group.curriculum]
@@ -123,16 +126,11 @@ class Room(ABC):
         """How many its steps in the log generated, whichever process did."""
         return sum(one.completion_tokens for one in self.log.lived.values())
 
-    async def roll_out(self, size: int) -> None:
-        """Sample what is to be trained."""
+    async def make(self, size: int) -> None:
+        """Sample `size` rollouts, find out what each is worth, and finish the log."""
         rollouts = await asyncio.gather(*(self._rollout(number) for number in range(size)))
         self.group = replace(self.group, rollouts=tuple(rollouts))
-
-    async def reward(self) -> None:
-        """Find out what the rollouts are worth, and log it."""
-        rollouts = enumerate(self.group.rollouts)
-        judged = await asyncio.gather(*(self._judged(f"a{i:02d}", one) for i, one in rollouts))
-        self.group = replace(self.group, rollouts=tuple(judged))
+        self.log.finish(self.history.knowledge, self.plan.world)
 
     async def _rollout(self, number: int) -> Rollout:
         prefix, recorder = f"a{number:02d}", Recorder(self.context.engine)
@@ -142,7 +140,9 @@ class Room(ABC):
         )
         made = await self._sampled(context, prefix)
         completions = recorder.completions(prefix, context.serving)
-        return replace(made, completions=completions, error="; ".join(recorder.errors))
+        self.written = time.monotonic()
+        made = replace(made, completions=completions, error="; ".join(recorder.errors))
+        return await self._judged(prefix, made)
 
     def _rewarded(self, prefix: str, rollout: Rollout, before: Knowledge, found: Reward) -> Rollout:
         """Return `rollout` with the reward that was found, and log that, part by part."""
