@@ -190,7 +190,7 @@ _CURVE = (
     ("version", pa.string(), "that was sampled from"),
     ("samples", pa.int64(), "that were learnt from"),
     ("tokens_learnt", pa.int64(), "of the completions learnt from"),
-    ("tokens_generated", pa.int64(), "by sampled decisions and by probes"),
+    ("tokens_generated", pa.int64(), "of sampled decisions and of probes, those alike too"),
     ("loss", pa.float64(), "mean over samples; null: nothing to learn"),
     ("grad_norm", pa.float64(), "of the adapter's gradient"),
     ("kl", pa.float64(), "divergence to the parent; null: not asked"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from lineage.models.protocol import Completion, Engine, EngineLayer, Request
 
@@ -12,16 +13,18 @@ class Remember(EngineLayer):
 
     Only a request that is the same in all but its id counts: version, turns, seed and all. So two
     arms with one prompt have one answer, which a batch of another make-up might else change. What
-    an engine failed is asked again.
+    an engine failed is asked again. With `any_seed` greedy requests count as the same whatever
+    their seeds, which are not used.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, any_seed: bool = False) -> None:
+        self.engine, self.any_seed = engine, any_seed
         self.known: dict[str, asyncio.Future[Completion]] = {}
 
     async def generate(self, request: Request) -> Completion:
         """Return the completion; whoever asks the same meanwhile waits for it."""
-        asked = request.digest
+        greedy = self.any_seed and request.temperature == 0
+        asked = (replace(request, seed=0) if greedy else request).digest
         while (known := self.known.get(asked)) is not None:
             await asyncio.wait([known])
             if not known.cancelled() and not known.result().broken:

@@ -18,6 +18,7 @@ from lineage.core.config import Config, MethodConfig
 from lineage.core.errors import LineageError
 from lineage.core.files import whole
 from lineage.core.seeds import derive
+from lineage.models.remember import Remember
 from lineage.training.learners import algorithm
 from lineage.training.record import curve_file, write_curve, write_rollouts
 from lineage.training.rollout import Sampling, roll_out
@@ -56,7 +57,12 @@ class Trainer:
     async def _step(self, step: int) -> None:
         method, version, seconds = self._method(step), self._version(step - 1), dict[str, float]()
         sampling = replace(
-            self.sampling, step=step, serving=version, temperature=method.temperature
+            self.sampling,
+            # Rollouts that wrote the same notes are probed with the same prompts.
+            engine=Remember(self.sampling.engine, any_seed=True),
+            step=step,
+            serving=version,
+            temperature=method.temperature,
         )
         counts = [self._counts(earlier) for earlier in range(step + 1)]
         with timed(seconds, "seconds"):
