@@ -6,6 +6,7 @@ ideal libraries. Both versions meet the same worlds and tasks, so differences ar
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +29,7 @@ from lineage.core.intervals import (
 from lineage.core.reward import Reward, over_families
 from lineage.log.reader import finished, read_steps
 from lineage.runs.lineage import place_of
+from lineage.runs.loop import all_of
 from lineage.runs.progress import Display
 from lineage.suites import make_suite
 from lineage.training.diagnostics import diagnose
@@ -56,19 +58,22 @@ async def measure_gain(sampling: Sampling, display: Display) -> list[dict[str, A
 
     Each row, a measure of a curriculum over the same worlds, is one of `held-out.json`.
     """
-    config = sampling.config
-    found: list[dict[str, Any]] = []
-    for course in config.train.curricula:
-        display.note(f"held-out worlds: {course}")
+    config, courses = sampling.config, sampling.config.train.curricula
+    values = dict[str, list[Values]]()
+
+    async def measure(course: str) -> None:
         place = sampling.folder / "held-out" / course
         if config.curricula[course].trains == "handoff":
             run = held_out(config, course)
             await live(run, place, sampling.engine)
-            values = {arm: _lineages(run, place, arm) for arm in (BEFORE, AFTER)}
+            values[course] = [_lineages(run, place, arm) for arm in SIDES]
         else:
-            values = {arm: await _episodes(sampling, course, place, arm) for arm in (BEFORE, AFTER)}
-        found += _gains(config, course, values[BEFORE], values[AFTER])
-    return found
+            both = (_episodes(sampling, course, place, arm) for arm in SIDES)
+            values[course] = await asyncio.gather(*both)
+
+    display.note(f"held-out worlds: {', '.join(courses)}")
+    await all_of(map(measure, courses))
+    return [row for course in courses for row in _gains(config, course, *values[course])]
 
 
 def _gains(config: Config, course: str, before: Values, after: Values) -> list[dict[str, Any]]:

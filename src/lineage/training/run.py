@@ -44,12 +44,13 @@ from lineage.runs.folder import (
     root_of,
     write_described,
 )
+from lineage.runs.loop import all_of
 from lineage.runs.plan import prepare
 from lineage.runs.progress import Display
 from lineage.runs.remote import check_learner
 from lineage.suites import make_suite
 from lineage.training.heldout import measure_gain
-from lineage.training.histories import TRAIN_ON
+from lineage.training.histories import TRAIN_ON, Source
 from lineage.training.learners import algorithm
 from lineage.training.learners.learner import ToyLearner
 from lineage.training.loop import Trainer
@@ -175,11 +176,13 @@ async def train(
 
     Returns the adapter's folder and what it gained in held-out worlds. `tick` is told of each step.
     """
-    sources = {}
-    for course in config.train.curricula:
-        display.note(f"histories: {course}")
-        place = folder / "school" / course
-        sources[course] = await read_course(config, course, place, engine)
+    sources = dict[str, Source]()
+
+    async def read(course: str) -> None:
+        sources[course] = await read_course(config, course, folder / "school" / course, engine)
+
+    display.note(f"histories: {', '.join(config.train.curricula)}")
+    await all_of(map(read, config.train.curricula))
     config_hash, count = compose.training_hash(config), await engine.counter(config.train.parent)
     sampling = Sampling(config, folder, config_hash, engine, count, sources)
     learner, parent_adapter = make_learner(config, engine, folder)
