@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +20,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import answering, run, steps, surrogate, torn
+from helpers import answering, counting, run, steps, surrogate, timeless, torn
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -32,7 +34,7 @@ from lineage.core.knowledge import EMPTY, Doc, Memory, Origin
 from lineage.core.reward import Reward, over_horizon
 from lineage.core.seeds import derive
 from lineage.core.tasks import World
-from lineage.models.protocol import Completion, Request
+from lineage.models.protocol import Completion, Engine, EngineLayer, Request
 from lineage.models.recorder import Recorder
 from lineage.models.surrogate import Surrogate
 from lineage.runs.run import execute as execute_run
@@ -42,11 +44,12 @@ from lineage.training.advantages import group_advantages
 from lineage.training.diagnostics import Diagnostics, copied_share, diagnose, opening
 from lineage.training.histories import History, read_source
 from lineage.training.learners import grpo, rft
+from lineage.training.learners.learner import ToyLearner
 from lineage.training.record import write_rollouts
 from lineage.training.run import check, execute, release
 from lineage.training.schooling import held_out, school
 from lineage.training.syllabus import allotted, quotas
-from lineage.training.values import Group, Rollout, Sample
+from lineage.training.values import Batch, Group, Learnt, Rollout, Sample, Samples
 
 QUIET = Console(quiet=True)
 PLAN = Plan(World("world", 0, (), ()), (), ())
@@ -405,6 +408,147 @@ def test_a_training_killed_anywhere_resumes_to_the_same_curve(
     assert len(set(gains)) == 1
     ids = [step["step_id"] for step in steps(folder)]
     assert sorted(set(ids)) == sorted(ids) == sorted(s["step_id"] for s in steps(trained))
+
+
+# What of a step goes on at the same time.
+
+BRIEF = (
+    *("train.curricula=[signal,open]", "train.worlds=2", "train.held_out=0", "method.steps=2"),
+    *("method.warm_steps=0", "method.groups=4", "method.group=3"),
+)
+
+
+class Between(EngineLayer):
+    """A layer between a training and its engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the answer of the engine behind."""
+        return await self.engine.generate(request)
+
+
+class InPhases(Between):
+    """What is greedy waits until all that is sampled is written."""
+
+    sampling = 0
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the answer of the engine behind."""
+        still = 0
+        while request.temperature == 0 and still < 9:  # whoever has an answer may ask again at once
+            await asyncio.sleep(0)
+            still = 0 if self.sampling else still + 1
+        sampled = request.temperature > 0
+        self.sampling += sampled
+        await asyncio.sleep(0)
+        try:
+            return await super().generate(request)
+        finally:
+            self.sampling -= sampled
+
+
+class OutOfOrder(Between):
+    """Each request takes its own time."""
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the answer of the engine behind."""
+        for _ in range(derive(request.id) % 7):
+            await asyncio.sleep(0)
+        return await super().generate(request)
+
+
+class Stuck(Between):
+    """The last rollout of each group is not written before another one is probed."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.probed = asyncio.Event()
+
+    async def generate(self, request: Request) -> Completion:
+        """Return the answer of the engine behind."""
+        if re.search(r"-signal/g\d+/a\d+k", request.id):
+            self.probed.set()
+        elif re.search(r"-signal/g\d+/a02", request.id):
+            await asyncio.wait_for(self.probed.wait(), 60)
+        return await super().generate(request)
+
+
+def behind(monkeypatch: pytest.MonkeyPatch, layer: type[Between]) -> None:
+    """Put `layer` between trainings and their engines."""
+    make = training_run.make_engine
+    monkeypatch.setattr(training_run, "make_engine", lambda *of, **more: layer(make(*of, **more)))
+
+
+def test_a_training_is_the_same_in_whatever_order_its_engine_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt, learn = list[Samples](), ToyLearner.learn
+
+    async def learns(self: ToyLearner, batch: Batch) -> Learnt:
+        learnt.append(batch.groups)
+        return await learn(self, batch)
+
+    monkeypatch.setattr(ToyLearner, "learn", learns)
+    found = []
+    for name, layer in (("plain", Between), ("phases", InPhases), ("mixed", OutOfOrder)):
+        folder = tmp_path / name / "toy"
+        with monkeypatch.context() as patch:
+            behind(patch, layer)
+            execute(toy(tmp_path, *BRIEF, f"run.root={tmp_path / name}"), folder, QUIET)
+        found.append((learnt.copy(), curve(folder), curve(folder, "training"), timeless(folder)))
+        learnt.clear()
+    assert len(found[0][0]) == 2 and all(found[0][0])
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_rollout_is_probed_while_others_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind(monkeypatch, Stuck)
+    folder = tmp_path / "runs" / "toy"
+    execute(toy(tmp_path, *BRIEF, "method.steps=1"), folder, QUIET)
+    (row,) = pq.read_table(folder / "curve").to_pylist()
+    # One part follows the other, whatever goes on in either.
+    parts = [row[name] for name in CLOCK[:-1]]
+    assert min(parts) >= 0 and sum(parts) <= row["seconds"]
+
+
+def test_probes_that_are_alike_are_asked_once_and_have_a_row_each(tmp_path: Path) -> None:
+    asked: list[Request] = []
+
+    def note(request: Request, answer: Completion) -> Completion:
+        asked.append(request)
+        return answer
+
+    folder = tmp_path / "runs" / "toy"
+    with answering(note, training_run):
+        execute(toy(tmp_path, *BRIEF, "method.group=6", "method.steps=1"), folder, QUIET)
+    probes = [s for s in steps(folder) if s["kind"] == "probe" and s["arm"] == "signal"]
+    names = {step["step_id"] for step in probes}
+    prompts = {step["prompt"] for step in probes}
+    assert len([one for one in asked if one.id in names]) == len(prompts) < len(probes)
+    assert len({step["seed"] for step in probes}) == len(probes)
+
+
+def test_of_a_step_that_was_stopped_only_groups_that_are_not_finished_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    config, folder = toy(tmp_path, *BRIEF), tmp_path / "runs" / "toy"
+    execute(config, folder, QUIET)
+    whole = curve(folder), curve(folder, "training"), timeless(folder)
+    shutil.rmtree(folder / "adapters" / "step-001")
+    for file in folder.glob("c*/step=001.parquet"):
+        file.unlink()
+    lost = [*folder.glob("*/arm=signal/generation=1/001-signal.parquet")]
+    for file in (*lost, folder / "done" / "001-signal-g01.json"):
+        file.unlink()
+    with counting(training_run) as asked:
+        execute(config, folder, QUIET)
+    assert len(lost) == 3 and asked
+    assert {id.split("/")[-4] for id in asked} == {"001-signal"}
+    assert (curve(folder), curve(folder, "training"), timeless(folder)) == whole
 
 
 def test_the_toy_policy_learns_what_pays(tmp_path: Path) -> None:
