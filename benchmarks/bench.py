@@ -70,6 +70,11 @@ RATIOS = (
         "succession", "from a generation's last step to the next one's first",
         "a start of the engine", "s", "real_runs", Target(0.01), engine=True,
     ),
+    Ratio(
+        "training-step", "a training step, but for learning, on a modelled engine",
+        "the same in phases, with all asked", "s", "training_steps", Target(0.5),
+        reason="an engine on a processor is busy all the time: what waits is little",
+    ),
     Ratio("sweep-point", "a point of a sweep of 16", "a run of its own", "s", "sweeps"),
     Ratio(
         "million-lineages", "a million vectorised lineages of 10 generations on two cores",
