@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import re
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, asdict, replace
 from pathlib import Path
@@ -227,6 +228,8 @@ def test_what_may_change_an_answer_is_in_the_hash(override: str) -> None:
         ["run.name='a b'", "agent.docs=true", "experiment.probes={same: 3}", "arms.names=[cold]"],
         ["+arms.defined.x={receives: docs}", "arms.names=[x,cold]", "~suite.drift"],
         ["engine=surrogate", "start.run=null", "run.root=${run.cache}/x"],
+        ["+engine.vllm.extra.a.b=1", "++suite.kinds=2", "++engine.vllm.extra.a.c=[x]"],
+        ["+arms.names=[cold]", "run.name='\\${run.root}'", "run.root=a${run.cache}"],
     ],
 )
 def test_values_are_set_as_hydra_sets_them(overrides: list[str]) -> None:
@@ -234,6 +237,18 @@ def test_values_are_set_as_hydra_sets_them(overrides: list[str]) -> None:
     assert compose.resolved(compose.composed(overrides)) == expected
     # What is kept of a choice is nobody's to change.
     assert compose.resolved(compose.composed(overrides)) == expected
+
+
+@pytest.mark.parametrize("override", ["+suite.kinds=2", "+engine=surrogate"])
+def test_what_may_not_be_added_is_left_to_hydra(override: str) -> None:
+    with pytest.raises(LineageError) as expected:
+        compose.composed_by_hydra([override])
+    with pytest.raises(LineageError, match=re.escape(str(expected.value))):
+        compose.load([override])
+
+
+def test_where_runs_are_is_known_without_composing() -> None:
+    assert compose.shipped_run() == compose.load([]).run
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def _report(options: argparse.Namespace, console: Console) -> None:
         return
     from lineage.runs.stored import reported
 
-    with reported(compose.load([]).run, folder, url):
+    with reported(compose.shipped_run(), folder, url):
         _reported(folder, url, console)
 
 

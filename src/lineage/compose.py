@@ -28,6 +28,7 @@ from lineage.conftree import hydra_tree as hydra_tree
 from lineage.conftree import one_line as one_line
 from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
+from lineage.conftree import shipped_run as shipped_run
 from lineage.core import plainyaml
 from lineage.core.config import IDENTITY, TRAINING, Config
 from lineage.core.config_agent import LATER_OF_AGENT
@@ -192,9 +193,11 @@ def _target(config: Config) -> str:
 def resolved(tree: DictConfig) -> dict[str, Any]:
     """Return what Hydra composed as plain dicts, lists and scalars; raises LineageError."""
     try:
-        OmegaConf.resolve(tree)
         found = cast(dict[str, Any], OmegaConf.to_container(tree))
         # Plain values are looked through faster than a tree of OmegaConf.
+        if any("${" in text for text in _strings(found)):
+            OmegaConf.resolve(tree)
+            found = cast(dict[str, Any], OmegaConf.to_container(tree))
         if MISSING in _strings(found) and (missing := OmegaConf.missing_keys(tree)):
             raise LineageError(f"conf key {min(missing)!r} has no value: set it")
         return found

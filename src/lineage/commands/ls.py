@@ -86,7 +86,7 @@ def _listed(given: Path | None) -> tuple[str, list[Listed]]:
         return str(given), listing(given)
     from lineage import compose
 
-    run = compose.load([]).run
+    run = compose.shipped_run()
     root = url or run.root
     if not is_url(root):
         return root, listing(Path(root))

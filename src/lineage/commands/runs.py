@@ -40,7 +40,7 @@ def find_run(given: Path, fetch: Fetch | None = None) -> Path:
     # Hydra takes a moment to load, which a folder that is there need not wait for.
     from lineage import compose
 
-    run = compose.load([]).run
+    run = compose.shipped_run()
     if (url := _url(given, run.root)) is not None:
         from lineage.runs.stored import read_from
 
@@ -62,7 +62,7 @@ def url_of_run(given: Path) -> str | None:
         return None
     from lineage import compose
 
-    return _url(given, compose.load([]).run.root)
+    return _url(given, compose.shipped_run().root)
 
 
 def only_in_folders(what: str) -> Fetch:

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from textwrap import wrap
 from typing import Any
 
-import hydra
 from omegaconf import MISSING, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -121,8 +120,7 @@ def _turns(kind: type[Suite], values: dict[str, Any]) -> str:
 
 def _composed(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the keys of the entry `name`, unchecked: a path may have no value yet."""
-    with compose.hydra_tree():
-        tree = hydra.compose("config", overrides=[f"suite={name}", *overrides])
+    tree = compose.composed([f"suite={name}", *overrides])
     values = OmegaConf.to_container(tree.suite, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

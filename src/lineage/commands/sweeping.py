@@ -267,7 +267,7 @@ def _saved_run(folder: Path, record: SweepRecord) -> RunConfig:
     """Return how a point of the sweep in `folder` runs, or as conf says where none has begun."""
     files = (folder / one.folder / "config.yaml" for one in record.points)
     file = next((one for one in files if one.exists()), None)
-    return at_home(compose.load_file(file), file.parent).run if file else compose.load([]).run
+    return at_home(compose.load_file(file), file.parent).run if file else compose.shipped_run()
 
 
 def _saved(

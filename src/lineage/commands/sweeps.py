@@ -36,4 +36,4 @@ def _cache(folder: Path) -> Path:
             return Path(at_home(compose.load_file(file), file.parent).run.cache_folder)
         except (LineageError, OSError):
             continue
-    return Path(compose.load([]).run.cache_folder)
+    return Path(compose.shipped_run().cache_folder)

@@ -97,7 +97,7 @@ def at_home(config: Config, folder: Path, url: str | None = None) -> Config:
     url = url or published_to(folder)
     here = marked(Path(run.cache_folder))
     if not here or (is_url(run.cache) and not _beside(run.cache, url)):
-        ours = compose.load([]).run
+        ours = compose.shipped_run()
         cache = run.cache if _beside(run.cache, url) else ours.cache
         copy = run.storage.copy if here else ours.cache_folder
         run = replace(run, cache=cache, storage=replace(run.storage, copy=copy))
