@@ -247,6 +247,22 @@ def test_what_may_not_be_added_is_left_to_hydra(override: str) -> None:
         compose.load([override])
 
 
+def test_a_folder_of_one_s_own_is_composed_as_hydra_does_and_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "experiment" / "mine.yaml"
+    file.parent.mkdir()
+    overrides = with_folder(["experiment=mine", "engine=surrogate"], str(tmp_path))
+    head = "# @package _global_\ndefaults:\n  - /experiment/first-light\n"
+    for seed in (11, 12):
+        file.write_text(f"{head}  - _self_\nexperiment:\n  seed: {seed}\n")
+        os.utime(file, ns=(seed, seed))
+        found = compose.resolved(compose.composed(overrides))
+        assert found == compose.resolved(compose.composed_by_hydra(overrides))
+        assert found["experiment"]["seed"] == seed
+    file.write_text(f"{head}  - override /hydra/sweeper: nobody_s\n")
+    with pytest.raises(LineageError, match="'hydra/sweeper' has no option 'nobody_s'"):
+        compose.load(overrides)
+
+
 def test_where_runs_are_is_known_without_composing() -> None:
     assert compose.shipped_run() == compose.load([]).run
 

@@ -52,6 +52,9 @@ OWN_GROUPS = tuple(
 UNLEXED = "LexerNoViableAltException: "
 """How Hydra's line begins where a sign is none of its grammar; below that sign is a caret."""
 
+Stamp = tuple[str, int, int]
+"""A file, when it was changed (nanoseconds), and its size."""
+
 
 def conf_dir() -> Path:
     """Return the folder of the shipped tree: inside an installed package, or beside `src/`."""
@@ -160,7 +163,8 @@ def composed(overrides: Sequence[str], name: str = PRIMARY) -> DictConfig:
     if (parts := _parted(overrides, own)) is not None:
         # Files of one's own are worked on while a notebook is open; the shipped ones are not.
         files = (file for place in own for file in sorted(place.rglob("*.yaml")))
-        stamps = tuple((str(file), file.stat().st_mtime_ns) for file in files)
+        found = ((str(file), file.stat()) for file in files)
+        stamps = tuple((file, one.st_mtime_ns, one.st_size) for file, one in found)
         tree: DictConfig = pickle.loads(_of_choice(parts[0], name, stamps))
         with suppress(OmegaConfBaseException, ValueError, TypeError):
             for one in parts[1]:
@@ -210,14 +214,22 @@ def _parted(
 
 
 @cache
-def _of_choice(options: tuple[str, ...], name: str, stamps: tuple[tuple[str, int], ...]) -> bytes:
+def _of_choice(options: tuple[str, ...], name: str, stamps: tuple[Stamp, ...]) -> bytes:
     """Return what Hydra makes of `options`, pickled: read again it is a copy, made in a tenth of
     the time that a deep copy takes.
     """
-    # A third of the time goes into its own node, which is not asked for. In a folder of one's own
-    # it may be wrong, and that is said.
-    shipped = not any(SEARCHPATH in text for text in options)
-    return pickle.dumps(composed_by_hydra((*options, *(OWN_GROUPS if shipped else ())), name))
+    # A third of the time goes into Hydra's own node, which is not asked for.
+    without = () if _of_own_node(options, stamps) else OWN_GROUPS
+    return pickle.dumps(composed_by_hydra((*options, *without), name))
+
+
+def _of_own_node(options: Sequence[str], stamps: Sequence[Stamp]) -> bool:
+    """Whether files of one's own, or a package's, may say something of Hydra's own node: it may be
+    wrong.
+    """
+    places = [text.replace(ON_DISK, "") for text in options if SEARCHPATH in text]
+    files = (Path(file) for file, *_ in stamps)
+    return any("://" in place for place in places) or any(b"hydra" in f.read_bytes() for f in files)
 
 
 def composed_by_hydra(
