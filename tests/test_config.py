@@ -19,6 +19,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from hydra_plugins.lineage_fleet import KEPT, KeptFiles
 from lineage import compose
@@ -265,6 +266,14 @@ def test_a_folder_of_one_s_own_is_composed_as_hydra_does_and_read_again(tmp_path
 
 def test_where_runs_are_is_known_without_composing() -> None:
     assert compose.shipped_run() == compose.load([]).run
+
+
+def test_shipped_files_are_read_as_omegaconf_reads_them() -> None:
+    files = sorted(compose.conf_dir().rglob("*.yaml"))
+    assert len(files) > 50
+    for file in files:
+        found = OmegaConf.create(plainyaml.trusted(file.read_text(encoding="utf-8")))
+        assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(OmegaConf.load(file)), file
 
 
 @pytest.mark.parametrize(
