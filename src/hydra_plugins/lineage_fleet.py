@@ -2,7 +2,7 @@
 share, where files of one's own are looked for, and files that are read once.
 
 Hydra looks for plugins in this package, and imports all of them whenever it composes anything: so
-nothing of lineage is imported here. What is run together is the task's own affair
+nothing of lineage is imported with it. What is run together is the task's own affair
 (`lineage.commands.sweeping`); one that has no `together` is run point by point.
 """
 

@@ -171,7 +171,7 @@ def own_endpoints(folder: Path | None = None) -> frozenset[tuple[str, str]]:
     """Return base_url and api_key_var of each endpoint in `conf/model`, or in such a `folder`."""
     files = sorted(((folder or conf_dir()) / "model").glob("*.yaml"))
     # Whoever runs the command has put them there: they may have anchors.
-    trees: Any = (OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files)
+    trees: Any = (plainyaml.trusted(file.read_bytes()) or {} for file in files)
     within = (tree.get("model", tree).get("endpoints") or {} for tree in trees)
     found = (one for endpoints in within for one in endpoints.values())
     return frozenset((str(one["base_url"]), str(one.get("api_key_var", ""))) for one in found)
@@ -193,14 +193,14 @@ def _target(config: Config) -> str:
 def resolved(tree: DictConfig) -> dict[str, Any]:
     """Return what Hydra composed as plain dicts, lists and scalars; raises LineageError."""
     try:
-        found = cast(dict[str, Any], OmegaConf.to_container(tree))
+        found: Any = OmegaConf.to_container(tree)
         # Plain values are looked through faster than a tree of OmegaConf.
         if any("${" in text for text in _strings(found)):
             OmegaConf.resolve(tree)
-            found = cast(dict[str, Any], OmegaConf.to_container(tree))
+            found = OmegaConf.to_container(tree)
         if MISSING in _strings(found) and (missing := OmegaConf.missing_keys(tree)):
             raise LineageError(f"conf key {min(missing)!r} has no value: set it")
-        return found
+        return cast(dict[str, Any], found)
     except OmegaConfBaseException as error:
         raise LineageError(explain(error, tree)) from error
 

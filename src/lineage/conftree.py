@@ -11,7 +11,7 @@ import pickle
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,6 +52,8 @@ OWN_GROUPS = tuple(
 UNLEXED = "LexerNoViableAltException: "
 """How Hydra's line begins where a sign is none of its grammar; below that sign is a caret."""
 
+MOST_PARSED = 1024
+"""Overrides that are kept parsed."""
 Stamp = tuple[str, int, int]
 """A file, when it was changed (nanoseconds), and its size."""
 
@@ -114,8 +116,14 @@ def options_of(group: str, within: Sequence[Path] = ()) -> list[str]:
 def parsed(overrides: Sequence[str]) -> list[Override]:
     """Return `overrides` as Hydra reads them. Raises LineageError where it cannot."""
     with one_line():
-        found: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
-    return found
+        return [_parsed(text) for text in overrides]
+
+
+@lru_cache(maxsize=MOST_PARSED)
+def _parsed(text: str) -> Override:
+    """Return the override `text`, which a command asks about a dozen times."""
+    found: list[Override] = OverridesParser.create().parse_overrides([text])
+    return found[0]
 
 
 @contextmanager
