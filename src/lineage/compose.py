@@ -1,14 +1,13 @@
-"""The typed configuration: what Hydra composed, checked; what is saved, read again; and its hashes.
+"""The typed configuration: what Hydra composed, checked; and what is saved, read again.
 
-The files that it is composed from are `lineage.conftree`, which is reached from here.
+The files that it is composed from are `lineage.conftree`, its hashes `lineage.identity`; both are
+reached from here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -30,22 +29,22 @@ from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.conftree import shipped_run as shipped_run
 from lineage.core import plainyaml
-from lineage.core.config import IDENTITY, TRAINING, Config
-from lineage.core.config_agent import LATER_OF_AGENT
-from lineage.core.config_engine import ASKED, EXTRA, LATER_KEYS, LATER_SKILLS
-from lineage.core.config_training import LATER_COURSES
+from lineage.core.config import Config
+from lineage.core.config_engine import EXTRA
 from lineage.core.errors import LineageError
-from lineage.core.fields import AUTO, checked
+from lineage.core.fields import checked
 from lineage.core.jsonfile import read_file
 from lineage.core.names import SAFE
 from lineage.core.prompts import check_prompts, read_prompts
 from lineage.core.tasks import Suite
+from lineage.identity import config_hash as config_hash
+from lineage.identity import identity as identity
+from lineage.identity import plain as plain
+from lineage.identity import strings
+from lineage.identity import training_hash as training_hash
 from lineage.models import shelf, shelves
-from lineage.models.profile import MODEL_OWN
 from lineage.suites import make_suite
 
-GATE = "gate"
-"""The way of opening docs that alone knows a threshold."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 TRUSTING = "trust_remote_code"
 """vLLM's switch that runs the code in a model's folder."""
@@ -70,19 +69,10 @@ def with_shelf(config: Config, *versions: str) -> Config:
     tree = plain(config)
     del tree["model"]
     del tree["train"]["name"]  # of the version to be made, not of one that is needed
-    found = shelf.named(config.model, {*_strings(tree), *versions}, shelves.of(config))
+    found = shelf.named(config.model, {*strings(tree), *versions}, shelves.of(config))
     if not found:
         return config
     return replace(config, model=replace(config.model, versions={**config.model.versions, **found}))
-
-
-def _strings(tree: Any) -> Iterator[str]:
-    """Yield every string value in `tree`."""
-    if isinstance(tree, str):
-        yield tree
-    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
-    for child in children:
-        yield from _strings(child)
 
 
 def load_suite(name: str, *overrides: str) -> Suite:
@@ -195,10 +185,10 @@ def resolved(tree: DictConfig) -> dict[str, Any]:
     try:
         found: Any = OmegaConf.to_container(tree)
         # Plain values are looked through faster than a tree of OmegaConf.
-        if any("${" in text for text in _strings(found)):
+        if any("${" in text for text in strings(found)):
             OmegaConf.resolve(tree)
             found = OmegaConf.to_container(tree)
-        if MISSING in _strings(found) and (missing := OmegaConf.missing_keys(tree)):
+        if MISSING in strings(found) and (missing := OmegaConf.missing_keys(tree)):
             raise LineageError(f"conf key {min(missing)!r} has no value: set it")
         return cast(dict[str, Any], found)
     except OmegaConfBaseException as error:
@@ -218,136 +208,6 @@ def typed(tree: Any) -> Config:
         return replace(config, agent=replace(config.agent, prompts=read))
     check_prompts(prompts or {})
     return config
-
-
-def identity(config: Config) -> dict[str, Any]:
-    """Return what decides the content of a run's log: not where, nor how parallel, it runs."""
-    tree = plain(config)
-    engine = tree["engine"]
-    wanted = {node: tree[node] for node in IDENTITY}
-    if GATE not in _openings(tree):
-        del wanted["agent"]["gate"]
-    kind = engine["kind"]
-    of_kind = {"vllm": _of_vllm, "surrogate": _of_surrogate}.get(kind)
-    behaviour = of_kind(engine[kind]) if of_kind else engine.get(kind, engine["options"])
-    wanted["engine"] = {"kind": kind, kind: behaviour}
-    used = {*config.schedule.versions, *_suite_versions(tree)}
-    for name in config.arms.names:
-        if name in config.arms.defined:
-            used |= {*(config.arms.defined[name].versions or ())}
-    if config.schedule.trained:
-        wanted |= _of_training(tree)
-        used |= set(config.schedule.trained.values())
-    else:
-        del wanted["schedule"]["trained"]
-    wanted["model"] = _contents(tree, used)
-    start = wanted["start"]
-    for arm in wanted["arms"]["defined"].values():
-        for later in ("without", "opening"):
-            if not arm[later]:
-                del arm[later]
-    del start["history"]  # what it holds counts, not where
-    if not start["history_hash"]:
-        del start["history_hash"]
-    del start["allow_drop"]  # what is lost is lost by the budget
-    if start["secrets"] == "redact":
-        del start["secrets"]
-    if start["replays"] == "commits":
-        del start["replays"]
-    if config.agent.memory_budget != AUTO:
-        del wanted["agent"]["memory_share"]
-    for name in LATER_OF_AGENT:
-        if not wanted["agent"][name]:
-            del wanted["agent"][name]
-    return wanted
-
-
-def _openings(tree: dict[str, Any]) -> set[str]:
-    """Return the ways in which docs are opened: that of the agent, and those of single arms."""
-    arms = tree["arms"]
-    named = (arms["defined"].get(name) or {} for name in arms["names"])
-    return {tree["agent"]["opening"], *(arm.get("opening") or "" for arm in named)}
-
-
-def _of_vllm(vllm: dict[str, Any]) -> Any:
-    """Return what of vLLM's keys decides what is answered: the precision.
-
-    And, where they say something, that of the cache and arguments that only vLLM knows.
-    """
-    cache, extra = vllm["kv_cache_dtype"], vllm["extra"]
-    more = {} if cache in (None, MODEL_OWN) else {"kv_cache_dtype": cache}
-    more |= {"extra": extra} if extra else {}
-    return {"dtype": vllm["dtype"], **more} if more else vllm["dtype"]
-
-
-def _of_surrogate(surrogate: dict[str, Any]) -> Any:
-    """Return a surrogate's keys, of its later skills those that say something."""
-    skills = {
-        name: {key: value for key, value in skill.items() if value or key not in LATER_SKILLS}
-        for name, skill in surrogate["skills"].items()
-    }
-    return {**surrogate, "skills": skills}
-
-
-def _of_training(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the nodes of a training, of the later keys of curricula those that say something."""
-    found = {node: tree[node] for node in TRAINING}
-    found["curricula"] = {
-        name: {k: v for k, v in course.items() if k not in LATER_COURSES or v != LATER_COURSES[k]}
-        for name, course in tree["curricula"].items()
-    }
-    return found
-
-
-def training_hash(config: Config) -> str:
-    """Return the first 8 hex digits of the hash of all that decides what a training makes."""
-    tree = plain(config)
-    wanted = identity(config) | _of_training(tree)
-    wanted["model"] = _contents(tree, {config.train.parent, *_suite_versions(tree)})
-    return _hash(wanted)
-
-
-def _suite_versions(tree: dict[str, Any]) -> set[str]:
-    """Return the versions that the suite's own keys name."""
-    return {name for name in _strings(tree["suite"]) if name in tree["model"]["versions"]}
-
-
-def _contents(tree: dict[str, Any], used: set[str]) -> dict[str, Any]:
-    """Return the versions that are `used`, and those of the shelf, which are there because named.
-
-    A version is what its adapter holds, where that is known, not where it lies.
-    """
-    found, gated = {}, GATE in _openings(tree)
-    for name, version in tree["model"]["versions"].items():
-        if name in used or version["digest"]:
-            content = {k: v for k, v in version.items() if k not in ("digest", "price")}
-            if content["gate"] is None or not gated:
-                del content["gate"]
-            held = version["checkpoint"].items()
-            content["checkpoint"] = {k: v for k, v in held if v or k not in LATER_KEYS}
-            endpoint = tree["model"]["endpoints"].get(version["checkpoint"]["endpoint"], {})
-            if asked := {key: endpoint[key] for key in ASKED if key in endpoint}:
-                content["endpoint"] = asked
-            if version["digest"]:
-                content["adapter"] = version["digest"]
-                # The day of a training: the next one may end with the same bytes.
-                del content["released"]
-            found[name] = content
-    return found
-
-
-def config_hash(config: Config) -> str:
-    """Return the first 8 hex digits of the hash of `identity`."""
-    return _hash(identity(config))
-
-
-def _hash(wanted: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def plain(config: Config) -> dict[str, Any]:
-    """Return the configuration as plain dicts, lists and scalars."""
-    return asdict(config)
 
 
 def to_yaml(config: Config) -> str:
