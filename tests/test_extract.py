@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+from pathlib import Path
 
+import pytest
+from helpers import run, steps, surrogate
+
+from lineage import compose
 from lineage.agent import prompt as prompts
 from lineage.agent.extract import LEFT_OUT, extracts, without_values
 from lineage.compose import load_suite
@@ -79,3 +84,24 @@ def test_lessons_on_extracts_open_what_holds_the_answer() -> None:
             _, _, _, attribute, _, kind, *_ = asked.content.split()
             assert f"(The {attribute} of {kind} " in line
     assert min(opened, spared) > 30
+
+
+def test_only_a_choice_is_shown_extracts_and_they_are_in_the_hash(tmp_path: Path) -> None:
+    arms = ("arms.names=[cold,inherit,first]", "+arms.defined.first.receives=inherit")
+    ways = (
+        "arms.ceiling=inherit",
+        "agent.opening=choice",
+        "+arms.defined.first.opening=first",
+        "agent.extracts=true",
+    )
+    config = surrogate(tmp_path, "experiment=tiny", "experiment.lineages=1", *arms, *ways)
+    run(config, tmp_path / "run")
+    asked = [row["prompt"] for row in steps(tmp_path / "run") if row["kind"] == "open"]
+    shown = [prompt for prompt in asked if re.search(r"^d\d+: .* \(.* …\)$", prompt, re.MULTILINE)]
+    assert shown and len(shown) < len(asked)  # the first of results are opened unasked
+    rest = [row["prompt"] for row in steps(tmp_path / "run") if row["kind"] != "open"]
+    assert not any("…)" in (prompt or "") for prompt in rest)
+    plain = compose.load(["engine=surrogate"])
+    assert "extracts" not in compose.identity(plain)["agent"]
+    some = compose.load(["engine=surrogate", "agent.extracts=true"])
+    assert compose.config_hash(plain) != compose.config_hash(some)
