@@ -43,6 +43,7 @@ PLAIN = {
     "enforce_eager": True,
     "max_model_len": 2048,
     "max_num_seqs": 64,
+    "block_size": 32,
     "enable_prefix_caching": True,
     "tensor_parallel_size": 1,
     "disable_log_stats": True,
@@ -52,7 +53,9 @@ PLAIN = {
 }
 """What the default configuration tells vLLM on a CPU, of a version without an adapter."""
 ON_GPU = {
-    name: value for name, value in PLAIN.items() if name != "distributed_executor_backend"
+    name: value
+    for name, value in PLAIN.items()
+    if name not in ("distributed_executor_backend", "block_size")
 } | {
     "enforce_eager": False,
     "max_num_seqs": 256,
@@ -92,6 +95,7 @@ CONFIGURED = [
     "engine.vllm.chunked_prefill=false",
     "engine.vllm.gpu_memory_utilization=0.5",
     "engine.vllm.kv_cache_dtype=fp8",
+    "engine.vllm.block_size=64",
     "engine.max_in_flight=9",
 ]
 
@@ -104,7 +108,7 @@ def test_what_is_configured_holds_on_any_device(gpus: bool) -> None:
     assert (found["enforce_eager"], found["max_num_seqs"]) == (True, 8)
     assert (found["enable_chunked_prefill"], found["kv_cache_dtype"]) == (False, "fp8")
     assert found.get("gpu_memory_utilization") == (0.5 if gpus else None)
-    assert profile.max_in_flight == 9
+    assert (found["block_size"], profile.max_in_flight) == (64, 9)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +149,8 @@ def test_too_few_or_too_many_gpus_for_its_spread_is_one_line(
 def test_the_record_tells_all_that_was_open() -> None:
     profile = resolve(engine(), gpus=True)
     assert profile.told("vllm") == asdict(profile) == json.loads(json.dumps(asdict(profile)))
-    assert None not in asdict(profile).values()
+    # What vLLM alone knows to choose is not told to it.
+    assert [name for name, value in asdict(profile).items() if value is None] == ["block_size"]
     assert set(profile.told("surrogate")) < set(profile.told("vllm"))
     assert profile.told("surrogate")["gpus"] == 1.0
 
@@ -173,7 +178,7 @@ def test_all_that_vllm_is_told_is_ours_or_has_no_key() -> None:
 
 
 def test_what_is_null_is_as_vllm_has_it() -> None:
-    config = replace(engine().vllm, extra={"block_size": None, "seed": 3}, kv_cache_dtype="fp8")
+    config = replace(engine().vllm, extra={"max_logprobs": None, "seed": 3}, kv_cache_dtype="fp8")
     assert further(config) == {"seed": 3, "kv_cache_dtype": "fp8"}
     assert key_of("seed") == "engine.vllm.extra.seed"
     assert key_of("kv_cache_dtype") == "engine.vllm.kv_cache_dtype"

@@ -205,6 +205,12 @@ class VllmConfig:
         "that an engine takes; null: most of what it books", "share of a GPU", gt=0, le=1
     )
     kv_cache_dtype: str | None = key("vLLM's name; null: the model's own", default=None)
+    block_size: Whole | None = key(
+        "of the KV cache, and of what prompts share in it; null: by device",
+        "tokens a block",
+        default=None,
+        ge=1,
+    )
     chunked_prefill: bool | None = key("null: on a GPU alone", default=None)
     threads: Whole | None = key(
         "of an engine on the CPU; null: its share of the cores", "threads", default=None, ge=1

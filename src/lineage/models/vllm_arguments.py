@@ -28,6 +28,7 @@ OURS = {
     "max_lora_rank": "engine.vllm.max_lora_rank",
     "dtype": "engine.vllm.dtype",
     KV_CACHE: "engine.vllm.kv_cache_dtype",
+    "block_size": "engine.vllm.block_size",
     "enforce_eager": "engine.vllm.enforce_eager",
     "max_num_seqs": "engine.vllm.max_num_seqs",
     "enable_chunked_prefill": "engine.vllm.chunked_prefill",
@@ -98,6 +99,8 @@ def arguments(
         found["gpu_memory_utilization"] = profile.gpu_memory_utilization
     if profile.kv_cache_dtype != MODEL_OWN:
         found[KV_CACHE] = profile.kv_cache_dtype
+    if profile.block_size is not None:
+        found["block_size"] = profile.block_size
     if profile.pipeline_parallel > 1:
         found["pipeline_parallel_size"] = profile.pipeline_parallel
     if backend := _backend(profile):
