@@ -110,6 +110,11 @@ def test_a_first_section_that_is_too_long_ends_where_a_line_does_and_before_code
     assert within("word " * 50, 9, count_tokens) == "[left out: 1 section]"
 
 
+def test_the_line_that_says_what_was_left_out_is_counted_as_it_is_written() -> None:
+    body = "\n".join(("# H", "word", "word", "```", "# H", "# H", "# H", *["```"] * 6))
+    assert count_tokens(body) > 30 >= count_tokens(within(body, 30, count_tokens))
+
+
 @given(st.lists(st.sampled_from(["# H", "word", "```", "a b c", ""]), max_size=40), st.data())
 def test_a_cut_doc_is_within_its_tokens(lines: list[str], data: Any) -> None:
     body = "\n".join(lines)

@@ -21,15 +21,18 @@ def within(body: str, most: int, count: Callable[[str], int]) -> str:
     if count(body) <= most:
         return body
     units = sections(body)
-    kept = _most(units, most, count)
-    if not kept:
-        lines, rest = units[0].splitlines(keepends=True), units[1:]
-        kept = _before_code(lines, _most([*lines, *rest], most, count, len(lines)))
-        if kept < len(lines):
-            units = ["".join(lines[kept:]), *rest] if kept else units
-            return _joined("".join(lines[:kept]), units, begun=kept > 0)
-        return _joined("".join(lines), rest)
-    return _joined("".join(units[:kept]), units[kept:])
+    kept = _most(lambda n: _joined("".join(units[:n]), units[n:]), len(units) - 1, most, count)
+    if kept:
+        return _joined("".join(units[:kept]), units[kept:])
+    lines, rest = units[0].splitlines(keepends=True), units[1:]
+
+    def cut(kept: int) -> str:
+        if kept == len(lines):
+            return _joined("".join(lines), rest)
+        left_out = ["".join(lines[kept:]), *rest] if kept else units
+        return _joined("".join(lines[:kept]), left_out, begun=kept > 0)
+
+    return cut(_before_code(lines, _most(cut, len(lines) - (not rest), most, count)))
 
 
 def sections(body: str) -> list[str]:
@@ -54,14 +57,12 @@ def heading(section: str) -> str:
     return found[1] if found else ""
 
 
-def _most(
-    units: Sequence[str], most: int, count: Callable[[str], int], limit: int | None = None
-) -> int:
-    """Return how many of the first `units` have room with the line that names the others."""
-    low, high = 0, min(len(units) - 1, len(units) if limit is None else limit)
+def _most(text: Callable[[int], str], high: int, most: int, count: Callable[[str], int]) -> int:
+    """Return the most units, of `high`, the `text` of which has room; 0 where none has."""
+    low = 0
     while low < high:
         middle = (low + high + 1) // 2
-        if count(_joined("".join(units[:middle]), units[middle:])) <= most:
+        if count(text(middle)) <= most:
             low = middle
         else:
             high = middle - 1
