@@ -35,7 +35,11 @@ SIZES = (
 TAKEN = f"""\
 SELECT count(*) FILTER (prompt_tokens > 0 AND finish_reason <> '{OVERLONG}'),
     coalesce(sum(prompt_tokens), 0)::BIGINT, coalesce(sum(completion_tokens), 0)::BIGINT
-FROM steps"""
+FROM """
+ASKED = """\
+(FROM steps QUALIFY NOT regexp_matches(episode, '^a[0-9]+k')
+    OR row_number() OVER (PARTITION BY arm, generation, prompt ORDER BY step_id) = 1)"""
+"""The steps of a training but for probes of a step that were alike, and so were asked once."""
 WORKED = "SELECT count(DISTINCT (lineage, generation, episode)) FROM steps WHERE phase = 'work'"
 CLOCK = "SELECT sum(seconds_generate + seconds_probe), sum(seconds), count(*) FROM curve"
 
@@ -136,7 +140,7 @@ def _logged(run: Path) -> bool:
 
 def _taken(units: int, run: Path, course: str | None = None) -> Spent:
     """Return what the steps of `run` took, those of a curriculum alone where one is named."""
-    only = ("", []) if course is None else (" WHERE arm = ?", [course])
+    of, only = ("steps", []) if course is None else (f"{ASKED} WHERE arm = ?", [course])
     with closing(connect(run)) as log:
-        counts = log.execute(TAKEN + only[0], only[1]).fetchone() or (0, 0, 0)
+        counts = log.execute(TAKEN + of, only).fetchone() or (0, 0, 0)
     return Spent(units, *map(int, counts))
