@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lineage.core.curriculum import Plan, plans
 from lineage.models.protocol import Engine
 from lineage.runs.arms import Arm, donor_of
 from lineage.runs.lineage import Setting, place_of, run_lineage
 from lineage.runs.plan import Job
+
+T = TypeVar("T")
 
 
 async def _nowhere(arm: Arm, pair: int) -> bool:
@@ -95,11 +97,13 @@ async def run_lineages(
     return left_out
 
 
-async def all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do all `works` at once; where one fails, or this is cancelled, the others end first."""
+async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what all `works` do at once; where one fails, or this is cancelled, the others end
+    first.
+    """
     tasks = [asyncio.create_task(work) for work in works]
     try:
-        await asyncio.gather(*tasks)
+        return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()

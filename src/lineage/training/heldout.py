@@ -6,7 +6,6 @@ ideal libraries. Both versions meet the same worlds and tasks, so differences ar
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -59,21 +58,18 @@ async def measure_gain(sampling: Sampling, display: Display) -> list[dict[str, A
     Each row, a measure of a curriculum over the same worlds, is one of `held-out.json`.
     """
     config, courses = sampling.config, sampling.config.train.curricula
-    values = dict[str, list[Values]]()
 
-    async def measure(course: str) -> None:
+    async def measure(course: str) -> list[Values]:
         place = sampling.folder / "held-out" / course
         if config.curricula[course].trains == "handoff":
             run = held_out(config, course)
             await live(run, place, sampling.engine)
-            values[course] = [_lineages(run, place, arm) for arm in SIDES]
-        else:
-            both = (_episodes(sampling, course, place, arm) for arm in SIDES)
-            values[course] = await asyncio.gather(*both)
+            return [_lineages(run, place, arm) for arm in SIDES]
+        return await all_of(_episodes(sampling, course, place, arm) for arm in SIDES)
 
     display.note(f"held-out worlds: {', '.join(courses)}")
-    await all_of(map(measure, courses))
-    return [row for course in courses for row in _gains(config, course, *values[course])]
+    values = await all_of(map(measure, courses))
+    return [row for course, of in zip(courses, values) for row in _gains(config, course, *of)]
 
 
 def _gains(config: Config, course: str, before: Values, after: Values) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ from lineage.runs.progress import Display
 from lineage.runs.remote import check_learner
 from lineage.suites import make_suite
 from lineage.training.heldout import measure_gain
-from lineage.training.histories import TRAIN_ON, Source
+from lineage.training.histories import TRAIN_ON
 from lineage.training.learners import algorithm
 from lineage.training.learners.learner import ToyLearner
 from lineage.training.loop import Trainer
@@ -176,13 +176,10 @@ async def train(
 
     Returns the adapter's folder and what it gained in held-out worlds. `tick` is told of each step.
     """
-    sources = dict[str, Source]()
-
-    async def read(course: str) -> None:
-        sources[course] = await read_course(config, course, folder / "school" / course, engine)
-
-    display.note(f"histories: {', '.join(config.train.curricula)}")
-    await all_of(map(read, config.train.curricula))
+    courses, school = config.train.curricula, folder / "school"
+    display.note(f"histories: {', '.join(courses)}")
+    read = await all_of(read_course(config, one, school / one, engine) for one in courses)
+    sources = dict(zip(courses, read, strict=True))
     config_hash, count = compose.training_hash(config), await engine.counter(config.train.parent)
     sampling = Sampling(config, folder, config_hash, engine, count, sources)
     learner, parent_adapter = make_learner(config, engine, folder)
