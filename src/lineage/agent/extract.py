@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from textwrap import shorten
 
 from lineage.core.knowledge import Doc
-from lineage.search.bm25 import idf, terms
-from lineage.search.relevance import EMPTY_WORDS
+from lineage.search.bm25 import terms
+from lineage.search.ranking import QUERY_CHARS
+from lineage.search.relevance import weights
 
 LEFT_OUT = "…"
 _DIGIT = re.compile(r"\S*\d\S*")
@@ -32,9 +33,7 @@ def extracts(docs: Sequence[Doc], query: str, chars: int) -> dict[str, str]:
     lines = {doc.id: [line for line in doc.body.splitlines() if line.strip()] for doc in docs}
     said = {line: frozenset(terms(line)) for of in lines.values() for line in of}
     held = Counter(term for words in said.values() for term in words)
-    asked = {
-        t: idf(len(said), held[t]) for t in dict.fromkeys(terms(query)) if t not in EMPTY_WORDS
-    }
+    asked = weights(terms(query[:QUERY_CHARS]), held, len(said))
 
     def near(line: str) -> float:
         return math.fsum(weight for term, weight in asked.items() if term in said[line])

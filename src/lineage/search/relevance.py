@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lineage.search.bm25 import QUERY_TERMS, idf, terms
 from lineage.search.ranking import QUERY_CHARS
@@ -35,6 +35,15 @@ EMPTY_WORDS = frozenset(
     for word in terms(text)
 )
 """Stems of words that say nothing of what is asked for."""
+
+
+def weights(query: Iterable[str], held: Mapping[str, int], passages: int) -> dict[str, float]:
+    """Return how much each telling one of the terms of a `query` weighs, in their order: its idf.
+
+    `held` are how many of the `passages` hold a term. Of many terms as many count as in a search.
+    """
+    asked = list(dict.fromkeys(query))[:QUERY_TERMS]
+    return {term: idf(passages, held.get(term, 0)) for term in asked if term not in EMPTY_WORDS}
 
 
 class Passages:
@@ -66,8 +75,7 @@ class Passages:
         Shares in 0..1; where `query` has no telling word all are 0.
         """
         found = dict.fromkeys(terms(query[:QUERY_CHARS]))
-        telling = (term for term in list(found)[:QUERY_TERMS] if term not in EMPTY_WORDS)
-        asked = {term: idf(self._passages, self._held[term]) for term in telling}
+        asked = weights(found, self._held, self._passages)
         whole = math.fsum(asked.values())
 
         def best(passages: Sequence[frozenset[str]]) -> float:
