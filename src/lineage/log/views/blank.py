@@ -63,15 +63,20 @@ def make_blank(log: duckdb.DuckDBPyConnection, runs: pa.Table) -> None:
     _with_runs(log, runs, BLANK)
 
 
+def make_commented(log: duckdb.DuckDBPyConnection, runs: pa.Table) -> None:
+    """Make them, with comments on all their columns."""
+    make_blank(log, runs)
+    comment(log)
+
+
 def copy_blank(log: duckdb.DuckDBPyConnection, runs: pa.Table) -> None:
-    """Make them on `log`, a new connection in memory, with comments on all their columns."""
+    """Make the same on `log`, a new connection in memory."""
     try:
         log.execute(f"ATTACH {quoted(kept_file(os.getpid()))} AS blank (READ_ONLY)")
     except (duckdb.IOException, OSError):
         # No room for it, or who keeps the folder of temporary files tidy has removed it.
         kept_file.cache_clear()
-        make_blank(log, runs)
-        comment(log)
+        make_commented(log, runs)
         return
     log.execute("COPY FROM DATABASE blank TO memory (SCHEMA); DETACH blank")
     if runs.column_names == RUN_SCHEMA.names:
@@ -110,8 +115,7 @@ def kept_file(process: int) -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = str(Path(folder) / "blank.duckdb")
     with closing(duckdb.connect()) as log:
-        make_blank(log, RUN_SCHEMA.empty_table())
-        comment(log)
+        make_commented(log, RUN_SCHEMA.empty_table())
         log.execute(f"ATTACH {quoted(file)} AS blank")
         log.execute("COPY FROM DATABASE memory TO blank (SCHEMA); DETACH blank")
     return file

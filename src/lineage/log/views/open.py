@@ -16,7 +16,7 @@ import pyarrow as pa
 from lineage.core.config import StorageConfig
 from lineage.core.errors import LineageError, nearest
 from lineage.core.urls import SCHEME
-from lineage.log.views.blank import FILES, comment, copy_blank, make_blank
+from lineage.log.views.blank import FILES, copy_blank, make_commented
 from lineage.log.views.datasets import (
     SCHEMAS,
     URL,
@@ -66,11 +66,8 @@ def open_log(
     places = Places(log, skip, skipped)
     for one in where:
         places.look(str(one))
-    if connection is None:
-        make_views(log, list(places.found.values()), skip, skipped, copy_blank)
-    else:
-        make_views(log, list(places.found.values()), skip, skipped, make_blank)
-        comment(log)
+    blank = copy_blank if connection is None else make_commented
+    make_views(log, list(places.found.values()), skip, skipped, blank)
     return log
 
 
