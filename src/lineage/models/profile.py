@@ -29,7 +29,7 @@ class Suits:
     chunked_prefill: bool
     max_num_seqs: int
     batches: int
-    block_size: int | None = None
+    block_size: int | None
 
 
 SUITS = {
@@ -41,7 +41,9 @@ SUITS = {
         enforce_eager=True, chunked_prefill=False, max_num_seqs=64, batches=1, block_size=32
     ),
     # vLLM's own for most GPUs. One batch waits while one runs: no engine idles between answers.
-    GPU: Suits(enforce_eager=False, chunked_prefill=True, max_num_seqs=256, batches=2),
+    GPU: Suits(
+        enforce_eager=False, chunked_prefill=True, max_num_seqs=256, batches=2, block_size=None
+    ),
 }
 
 
@@ -115,7 +117,7 @@ def resolve(engine: EngineConfig, gpus: bool, engines: int = 1, here: bool = Fal
         max_num_seqs=batch,
         max_in_flight=_or(engine.max_in_flight, flight),
         kv_cache_dtype=_or(vllm.kv_cache_dtype, MODEL_OWN),
-        block_size=vllm.block_size or suits.block_size,
+        block_size=_or(vllm.block_size, suits.block_size),
         gpu_memory_utilization=memory(vllm.gpu_memory_utilization, vllm.gpus)
         if device == GPU
         else None,
