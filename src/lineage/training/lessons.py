@@ -164,12 +164,14 @@ def _open(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
 def _extract(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     """Choose with an extract of each doc at hand, which tells what a title leaves open."""
     noted, knowledge, shelves = _filed(world, draw)
-    pools, turns = (noted, [task for of in shelves for task in of], world.tasks), list[Turn]()
+    held, turns = dict(zip(knowledge.docs, shelves)), list[Turn]()
+    pools = (noted, [task for of in shelves for task in of], world.tasks)
     for _ in range(4):
         task = draw.choice(draw.choices(pools, weights=(0.2, 0.6, 0.2))[0])
-        held = dict(zip(knowledge.docs, shelves))
-        found = sorted(draw.sample(knowledge.docs, len(held)), key=lambda d: task not in held[d])
-        found = draw.sample(found[:3], len(found[:3])) if draw.random() < SHUFFLED else found[:3]
+        docs = draw.sample(knowledge.docs, len(held))
+        found = sorted(docs, key=lambda doc: task not in held[doc])[:3]
+        if draw.random() < SHUFFLED:
+            found = draw.sample(found, len(found))
         shown, choice = extracts(found, task.prompt, LINE_CHARS), prompts.NO_DOC
         if ideal_answer(world, noted, task) == UNKNOWN:
             telling = [t for t in (task, *world.tasks) if ideal_answer(world, [t], task) != UNKNOWN]
