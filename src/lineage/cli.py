@@ -253,22 +253,22 @@ def _worked_on(run: RunConfig, url: str) -> Path:
 def _report(options: argparse.Namespace, console: Console) -> None:
     folder, url = find_run(options.run), url_of_run(options.run)
     if url is None:
-        _reported(folder, str(folder), console)
+        _reported(folder, console, str(folder))
         return
     from lineage.runs.stored import reported
 
     with reported(compose.shipped_run(), folder, url):
-        _reported(folder, url, console)
+        _reported(folder, console, url)
 
 
-def _reported(folder: Path, where: str, console: Console) -> None:
+def _reported(folder: Path, console: Console, where: str) -> None:
     """Report on what is in `folder`, which the user knows as `where`."""
     from lineage.report.run_text import show_summary
     from lineage.report.write import write_report
     from lineage.runs.folder import at_home
 
     if is_sweep(folder):
-        sweeps.report_sweep(folder, where, console)
+        sweeps.report_sweep(folder, console, where)
         return
     config = at_home(compose.load_file(folder / "config.yaml"), folder)
     if train.is_training(folder):

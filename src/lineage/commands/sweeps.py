@@ -13,7 +13,7 @@ from lineage.core.text import one_line
 from lineage.report.terminal import show_banner, show_sheet
 
 
-def report_sweep(folder: Path, where: str, console: Console) -> None:
+def report_sweep(folder: Path, console: Console, where: str) -> None:
     """Write the page of the sweep in `folder`, known as `where`, and show its tables."""
     from lineage.report.sweep_page import PAGE, write_sweep_report
     from lineage.report.sweep_tables import sweep_about, sweep_answer, sweep_sheets
