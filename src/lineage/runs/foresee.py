@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from lineage.agent.budget import may_help
 from lineage.agent.index import Index, index_of
+from lineage.agent.migrations.distil import distilled
 from lineage.agent.prompt import memory_block
 from lineage.core.config import Config
 from lineage.core.edits import overflow
@@ -135,7 +136,7 @@ def _cut(
     count, said = reader.count, over_budget(budget)
     if reader.kind == "distil":
         share = reader.config.migration.distil_share
-        budget = index.tokens + int((budget - index.tokens) * share)
+        budget = distilled(budget, index.tokens, share)
         said = f"{said} x migration.distil_share={share:g}"
 
     def fits(some: Knowledge) -> bool:
