@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lineage.agent.history import Past
 from lineage.agent.inputs import NOTHING, Inputs
 from lineage.agent.migrations import check_migration
-from lineage.core.config import ArmConfig, Config, Opening, Policy
+from lineage.core.config import AgentConfig, ArmConfig, Config, Opening, Policy
 from lineage.core.curriculum import TaskInstance
 from lineage.core.errors import LineageError, nearest
 from lineage.core.knowledge import EMPTY, Knowledge, Memory, Origin
@@ -66,6 +66,10 @@ class Arm:
     poisoned: bool
     without: tuple[str, ...] = ()
     opening: Opening | None = None
+
+    def opens(self, agent: AgentConfig) -> Opening:
+        """Return how it opens docs in a run of `agent`."""
+        return self.opening or agent.opening
 
     @property
     def record(self) -> dict[str, object]:

@@ -132,7 +132,7 @@ class _Lineage:
             config.agent,
             policy=arm.policy,
             docs=config.agent.docs and reach,
-            opening=arm.opening or config.agent.opening,
+            opening=arm.opens(config.agent),
         )
         own = config.model.versions.get(version)
         if own is not None and own.gate is not None:

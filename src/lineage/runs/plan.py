@@ -235,7 +235,7 @@ def _told(suite: Suite, task: Task, world: World) -> int:
 
 def _check_tools(job: Job) -> None:
     """Raise LineageError where a version that shall call tools has no format for it."""
-    ways = {arm.opening or job.config.agent.opening for arm in job.arms}
+    ways = {arm.opens(job.config.agent) for arm in job.arms}
     if "native" not in ways or job.config.engine.kind != "vllm":
         return
     versions = registry(job.config.model)
