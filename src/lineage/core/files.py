@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -42,19 +42,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     meets it. Who may read the file is as the umask says. Raises OSError, and then leaves no
     temporary file behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    atomic_writes({path: data})
 
 
 def atomic_writes(*stages: Mapping[Path, bytes]) -> None:
@@ -78,7 +66,7 @@ def atomic_writes(*stages: Mapping[Path, bytes]) -> None:
         for files in stages:
             for path in files:
                 temporary[path].replace(path)
-            _at_once(sync_folder, dict.fromkeys(path.parent for path in files))
+            _at_once(sync_folder, list(dict.fromkeys(path.parent for path in files)))
     except BaseException:
         for path in temporary.values():
             path.unlink(missing_ok=True)
@@ -89,8 +77,12 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(NONCE)}.tmp")
 
 
-def _at_once(sync: Callable[[T], None], what: Iterable[T]) -> None:
+def _at_once(sync: Callable[[T], None], what: Sequence[T]) -> None:
     """Call `sync` for each of `what` at once, and wait for all; raises what the first one did."""
+    if len(what) == 1:
+        # No thread: at the end of a process none can be started.
+        sync(what[0])
+        return
     calls = [SYNCING.submit(sync, one) for one in what]
     # Also where one fails: none may go on with a file that is closed meanwhile.
     wait(calls)
