@@ -41,14 +41,14 @@ from lineage.models.remember import Remember
 from lineage.training.rollout import Sampling, roll_out
 from lineage.training.schooling import read_course
 from lineage.training.syllabus import allotted, draw
-from lineage.training.values import method_at
+from lineage.training.values import GREEDY, method_at
 
 QUIET = 0.05
 """Seconds without a sampled request after which all rollouts are taken for written."""
-STEPS = """\
+STEPS = f"""\
 WITH asked AS (
     SELECT * REPLACE (generation AS step), ended_at - wall_seconds AS began,
-        left(episode, 3) AS rollout, len(tokens) = 0 AS is_greedy
+        left(episode, 3) AS rollout, {GREEDY} AS is_greedy
     FROM steps WHERE prompt <> ''
 ), rollouts AS (
     SELECT step, lineage, rollout, max(ended_at) AS ended FROM asked

@@ -15,12 +15,14 @@ from lineage.cli import main
 from lineage.commands.plan_parts import Points
 from lineage.commands.plan_training import reckoned, sheets
 from lineage.core.config import Config
+from lineage.log.views.connect import connect
 from lineage.metrics.training import connect_training
 from lineage.runs import earlier as earlier_runs
 from lineage.runs.forecast import Spent, price
 from lineage.training import run as run_module
 from lineage.training.earlier import telling
 from lineage.training.forecast import HELD_OUT, HISTORY, ROLLOUT, Earlier, forecast, units_of
+from lineage.training.values import GREEDY
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -118,6 +120,21 @@ def test_a_training_like_an_earlier_one_takes_what_that_took(before: tuple[Path,
     (more,) = plan(tmp, "method.steps=3")["points"]
     assert more["rollouts"] == point["rollouts"] + 8 and more["differs"] == ()
     assert point["completions"] < more["completions"] < 2 * point["completions"]
+
+
+def test_what_is_sampled_to_be_learnt_from_is_not_taken_for_greedy(
+    before: tuple[Path, int],
+) -> None:
+    log = connect(before[0] / "runs" / "first")
+    asked = f"SELECT DISTINCT arm, phase, {GREEDY} FROM steps WHERE prompt <> '' ORDER BY ALL"
+    assert log.execute(asked).fetchall() == [
+        ("open", "probe", False),
+        ("signal", "handoff", False),
+        ("signal", "probe", True),
+    ]
+    # A judge has the episode of what it judges.
+    judged = f"SELECT {GREEDY} FROM (SELECT 'a00p000' AS episode, 'judge' AS kind)"
+    assert log.execute(judged).fetchall() == [(True,)]
 
 
 def test_only_a_finished_training_of_the_same_kind_tells_anything(

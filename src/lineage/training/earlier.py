@@ -24,6 +24,7 @@ from lineage.log.views.settings import leaves
 from lineage.runs.earlier import Found, differing, on_such_a_machine, two_that_tell
 from lineage.runs.forecast import Spent, together
 from lineage.training.forecast import HELD_OUT, HISTORY, ROLLOUT, Earlier
+from lineage.training.values import GREEDY
 
 DECIDING = ("suite", "agent", "reward", "method", "train", "curricula")
 """The nodes that decide how much a rollout, or what is done beside it, takes."""
@@ -36,10 +37,10 @@ TAKEN = f"""\
 SELECT count(*) FILTER (prompt_tokens > 0 AND finish_reason <> '{OVERLONG}'),
     coalesce(sum(prompt_tokens), 0)::BIGINT, coalesce(sum(completion_tokens), 0)::BIGINT
 FROM """
-ASKED = """\
-(FROM steps QUALIFY NOT regexp_matches(episode, '^a[0-9]+k')
+ASKED = f"""\
+(FROM steps QUALIFY NOT {GREEDY}
     OR row_number() OVER (PARTITION BY arm, generation, prompt ORDER BY step_id) = 1)"""
-"""The steps of a training but for probes of a step that were alike, and so were asked once."""
+"""The steps of a training but for greedy ones of a step that were alike, and so asked once."""
 WORKED = "SELECT count(DISTINCT (lineage, generation, episode)) FROM steps WHERE phase = 'work'"
 CLOCK = "SELECT sum(seconds_generate + seconds_probe), sum(seconds), count(*) FROM curve"
 

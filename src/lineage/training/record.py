@@ -15,7 +15,7 @@ from lineage.log.writer import parquet_bytes
 from lineage.models.protocol import Completion
 from lineage.training.advantages import group_advantages
 from lineage.training.rollout import reward_columns
-from lineage.training.values import Group, Rollout, Samples
+from lineage.training.values import Group, Rollout, Samples, rollout_name
 
 
 def curve_file(folder: Path, step: int) -> Path:
@@ -38,7 +38,7 @@ def write_rollouts(
             "group": group.id,
             "world": group.history.plans[0].world.id,
             "alternative": number,
-            "episode": f"a{number:02d}",
+            "episode": rollout_name(number),
             "advantage": advantage,
             "learnt": group.rollout_id(number) in known,
             **_columns(rollout),

@@ -38,7 +38,7 @@ from lineage.search import Library, make_ranker
 from lineage.training.diagnostics import Diagnostics, diagnose, opening
 from lineage.training.histories import Source
 from lineage.training.library import balanced, ideal_library, reads_own
-from lineage.training.values import Group, Rollout
+from lineage.training.values import AHEAD, Group, Rollout, rollout_name
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Room(ABC):
         self.log.finish(self.history.knowledge, self.plan.world)
 
     async def _rollout(self, number: int) -> Rollout:
-        prefix, recorder = f"a{number:02d}", Recorder(self.context.engine)
+        prefix, recorder = rollout_name(number), Recorder(self.context.engine)
         forced = number if self.course.explore else None
         context = replace(
             self.context, engine=recorder, temperature=self.temperature, forced=forced
@@ -185,7 +185,7 @@ class Handoffs(Room):
             return rollout
         rewards, knowledge = list[Reward](), rollout.knowledge
         for ahead, plan in enumerate(self.history.plans[: self.train.horizon]):
-            name = f"{prefix}k{ahead}"
+            name = f"{prefix}{AHEAD}{ahead}"
             if ahead:
                 knowledge = await self._lived(name, plan, knowledge)
             task_instances = draw_probes(self.suite, plan, self.train.probes, *self.ids, ahead)

@@ -22,6 +22,18 @@ if TYPE_CHECKING:  # a learner's process needs neither agent nor run
     from lineage.agent.episode import Attempt
     from lineage.training.histories import History
 
+AHEAD = "k"
+"""What follows a rollout's name in episodes that meet what it left."""
+GREEDY = f"(regexp_matches(episode, '^a[0-9]+{AHEAD}') OR kind = 'judge')"
+"""Which steps in the log of a training are asked as `agent.temperature` says, greedily by default,
+and not sampled to be learnt from. Tokens do not tell that: what failed has none, and what the
+stand-in writes without a choice."""
+
+
+def rollout_name(number: int) -> str:
+    """Return what the names of the episodes of rollout `number` of a group begin with."""
+    return f"a{number:02d}"
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -62,7 +74,7 @@ class Group:
 
     def rollout_id(self, number: int) -> str:
         """Return what the samples of its rollout `number` are known by."""
-        return f"{self.id}/a{number:02d}"
+        return f"{self.id}/{rollout_name(number)}"
 
 
 @dataclass(frozen=True)
