@@ -9,7 +9,8 @@ Both are read from the run's log; no engine is started.
 held at most. Of a prompt that is as many as its longest beginning that an earlier prompt of the
 same version has too: summed over a run that is the number of tokens less the number of nodes of the
 tree that the prompts make, in whatever order they are asked. An engine reuses whole blocks only:
-how much of what these allow was cached is told beside it, and what smaller ones would allow.
+how much of what these allow was cached is told beside it, and what those would allow that lineage
+chooses on a processor.
 
 *Succession*: the time from the last step of a generation of a lineage to where the next one asks
 for its first, beside the time from where the run was described to where its lineages began, which
@@ -41,11 +42,10 @@ from lineage.log.record import read_record
 from lineage.log.sittings import read_sittings
 from lineage.models.checkpoint import locate
 from lineage.models.counting import TOKENIZER
+from lineage.models.profile import CPU, SUITS
 from lineage.models.versions import lookup, registry
 
 ROOT = Path("runs")
-SMALL_BLOCK = 32
-"""Tokens of the smallest block that vLLM's kernels for processors prefer."""
 HEIRS = "inherit"
 """The arm whose prompts hold what was handed on, told apart."""
 
@@ -110,6 +110,7 @@ def shared_prefixes(run: Path, cache: Path | None = None) -> Measured:
     versions, by_version = registry(config.model), defaultdict[str, list[Prompt]](list)
     for one in asked:
         by_version[one.version].append(one)
+    ours = SUITS[CPU].block_size
     block = math.gcd(*(one.cached for one in asked)) or 1
     by_pair = defaultdict[int, list[int]](lambda: [0, 0])
     heirs, blocks, heirs_blocks, smaller = [0, 0, 0], 0, 0, 0
@@ -121,7 +122,7 @@ def shared_prefixes(run: Path, cache: Path | None = None) -> Measured:
         if wrong := sum(len(i) != one.tokens for i, one in zip(ids, theirs, strict=True)):
             raise LineageError(f"{wrong} prompts of {version} have other tokens than {run} counted")
         found_blocks = shareable(ids, block)
-        smaller += sum(shareable(ids, SMALL_BLOCK))
+        smaller += sum(shareable(ids, ours))
         for one, most, whole in zip(theirs, shareable(ids), found_blocks, strict=True):
             by_pair[one.pair][0] += one.cached
             by_pair[one.pair][1] += most
@@ -135,7 +136,7 @@ def shared_prefixes(run: Path, cache: Path | None = None) -> Measured:
         "requests": float(len(asked)),
         "tokens of a block": float(block),
         "cached, of what such blocks allow": sum(cached) / blocks if blocks else 0.0,
-        f"what blocks of {SMALL_BLOCK} would allow": smaller / sum(most) if sum(most) else 0.0,
+        f"what blocks of {ours} would allow": smaller / sum(most) if sum(most) else 0.0,
     }
     if requests and heirs[1]:
         figures |= {

@@ -36,11 +36,11 @@ import lineage
 from lineage import compose
 from lineage.core.config import Config
 from lineage.models.factory import make_engine
+from lineage.models.profile import CPU, SUITS
 from lineage.models.protocol import CHARS_PER_TOKEN, Completion, Engine, EngineLayer, Request
-from lineage.models.remember import Remember
+from lineage.training.loop import drawn
 from lineage.training.rollout import Sampling, roll_out
-from lineage.training.schooling import read_course
-from lineage.training.syllabus import allotted, draw
+from lineage.training.run import schooled
 from lineage.training.values import GREEDY, method_at
 
 QUIET = 0.05
@@ -72,17 +72,17 @@ class Pace:
     sequence that it decodes.
 
     It reads at most `most` prompt tokens in one, has `slots` sequences, and finds again whole
-    blocks of so many letters of a prompt's beginning. As given it is vLLM 0.32 with SmolLM2-135M
-    in float32 on two cores that others use too, by the log of a training of `experiment=opening`:
-    14,000 tokens read and 970 written took 46 seconds a step.
+    blocks of so many letters of a prompt's beginning, as suits a processor. The seconds are those
+    of vLLM 0.32 with SmolLM2-135M in float32 on two cores that others use too, by the log of a
+    training of `experiment=opening`: 14,000 tokens read and 970 written took 46 seconds a step.
     """
 
     iteration: float = 0.06
     token: float = 0.0021
     sequence: float = 0.006
     most: int = 2048
-    slots: int = 64
-    block: int = 128 * CHARS_PER_TOKEN
+    slots: int = SUITS[CPU].max_num_seqs
+    block: int = (SUITS[CPU].block_size or 0) * CHARS_PER_TOKEN
 
 
 @dataclass
@@ -209,37 +209,19 @@ class Found:
 async def step(sampling: Sampling, number: int, in_phases: bool, folder: Path) -> float:
     """Return the seconds that step `number` takes by the loop's clock, but for learning."""
     config, loop = sampling.config, asyncio.get_running_loop()
-    shares = {name: config.curricula[name].share for name in config.train.curricula}
-    methods = [method_at(config.method, one) for one in range(number + 1)]
-    counts = [allotted(one.groups, shares) for one in methods]
-    engine = sampling.engine
-    made = replace(
-        sampling,
-        folder=folder,
-        engine=Phases(engine) if in_phases else Remember(engine, any_seed=True),
-        step=number,
-        serving=config.train.parent,
-        temperature=methods[-1].temperature,
-    )
-    groups = draw(config.train.name, counts, sampling.sources)
+    made, groups = drawn(replace(sampling, folder=folder), number, config.train.parent)
+    if in_phases:
+        made = replace(made, engine=Phases(sampling.engine))
     began = loop.time()
-    await roll_out(made, groups, methods[-1].group)
+    await roll_out(made, groups, method_at(config.method, number).group)
     return loop.time() - began
-
-
-async def schooled(config: Config, engine: Engine, folder: Path) -> Sampling:
-    """Return what steps are sampled with, after the parent's histories."""
-    names = config.train.curricula
-    sources = {name: await read_course(config, name, folder / name, engine) for name in names}
-    count = await engine.counter(config.train.parent)
-    return Sampling(config, folder, compose.training_hash(config), engine, count, sources)
 
 
 async def modelled(config: Config, steps: int, folder: Path, setup: Setup) -> Found:
     """Measure the last `steps` of a training on a modelled engine, each in both ways."""
     behind = make_engine(config, adaptable=True)
     await behind.start((config.train.parent,))
-    sampling = await schooled(config, behind, folder / "school")
+    sampling = await schooled(config, folder, behind)
     seconds: tuple[list[float], list[float]] = ([], [])
     asked = [0, 0]
     for number in range(config.method.steps - steps, config.method.steps):
@@ -262,7 +244,7 @@ async def real(config: Config, steps: int, folder: Path, setup: Setup) -> Found:
     try:
         setup.tick("starting the engine")
         await engine.start((config.train.parent,))
-        sampling = await schooled(config, engine, folder / "school")
+        sampling = await schooled(config, folder, engine)
         seconds: tuple[list[float], list[float]] = ([], [])
         for turn in range(2 * steps):
             number = config.method.steps - 1 - turn

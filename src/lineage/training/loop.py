@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lineage.core.config import Config, MethodConfig
+from lineage.core.config import Config
 from lineage.core.errors import LineageError
 from lineage.core.files import whole
 from lineage.core.seeds import derive
@@ -55,25 +55,17 @@ class Trainer:
         return self._adapter(steps - 1)
 
     async def _step(self, step: int) -> None:
-        method, version, seconds = self._method(step), self._version(step - 1), dict[str, float]()
-        sampling = replace(
-            self.sampling,
-            # Rollouts that wrote the same notes are probed with the same prompts.
-            engine=Remember(self.sampling.engine, any_seed=True),
-            step=step,
-            serving=version,
-            temperature=method.temperature,
-        )
-        counts = [self._counts(earlier) for earlier in range(step + 1)]
+        method, version = method_at(self.config.method, step), self._version(step - 1)
+        seconds = dict[str, float]()
         with timed(seconds, "seconds"):
-            groups = draw(self.config.train.name, counts, sampling.sources)
+            sampling, groups = drawn(self.sampling, step, version)
             began = time.monotonic()
             rooms = await roll_out(sampling, groups, method.group)
             written = max((room.written for room in rooms), default=began)
             seconds["seconds_generate"] = written - began
             seconds["seconds_probe"] = time.monotonic() - written
             groups = tuple(room.group for room in rooms)
-            samples = algorithm(method.kind).advantages(groups, method.most, self._shares)
+            samples = algorithm(method.kind).advantages(groups, method.most, shares(self.config))
             with timed(seconds, "seconds_learn"):
                 learnt = await self._learn(step, method.kind, samples)
             with timed(seconds, "seconds_sync"):
@@ -112,18 +104,6 @@ class Trainer:
             shutil.copytree(self._adapter(step - 1), making)
         return Learnt()
 
-    def _method(self, step: int) -> MethodConfig:
-        return method_at(self.config.method, step)
-
-    @property
-    def _shares(self) -> dict[str, float]:
-        """The share of each curriculum in what is drawn, and in what is learnt from."""
-        config = self.config
-        return {name: config.curricula[name].share for name in config.train.curricula}
-
-    def _counts(self, step: int) -> dict[str, int]:
-        return allotted(self._method(step).groups, self._shares)
-
     def _version(self, step: int) -> str:
         """Return the engine's name of what `step` left; before the first, the parent."""
         train = self.config.train
@@ -136,6 +116,29 @@ class Trainer:
         if step >= 0:
             name, parent = self._version(step), self.config.train.parent
             await self.sampling.engine.serve(name, parent, self._adapter(step))
+
+
+def drawn(sampling: Sampling, step: int, version: str) -> tuple[Sampling, tuple[Group, ...]]:
+    """Return what `step` is sampled with, from what the engine serves as `version`, and the groups
+    that it draws, without rollouts as yet.
+    """
+    config, name = sampling.config, sampling.config.train.name
+    methods = [method_at(config.method, one) for one in range(step + 1)]
+    counts = [allotted(one.groups, shares(config)) for one in methods]
+    made = replace(
+        sampling,
+        # Rollouts that wrote the same notes are probed with the same prompts.
+        engine=Remember(sampling.engine, any_seed=True),
+        step=step,
+        serving=version,
+        temperature=methods[-1].temperature,
+    )
+    return made, draw(name, counts, sampling.sources)
+
+
+def shares(config: Config) -> dict[str, float]:
+    """Return the share of each curriculum in what is drawn, and in what is learnt from."""
+    return {name: config.curricula[name].share for name in config.train.curricula}
 
 
 @contextmanager

@@ -176,12 +176,8 @@ async def train(
 
     Returns the adapter's folder and what it gained in held-out worlds. `tick` is told of each step.
     """
-    courses, school = config.train.curricula, folder / "school"
-    display.note(f"histories: {', '.join(courses)}")
-    read = await all_of(read_course(config, one, school / one, engine) for one in courses)
-    sources = dict(zip(courses, read, strict=True))
-    config_hash, count = compose.training_hash(config), await engine.counter(config.train.parent)
-    sampling = Sampling(config, folder, config_hash, engine, count, sources)
+    display.note(f"histories: {', '.join(config.train.curricula)}")
+    sampling = await schooled(config, folder, engine)
     learner, parent_adapter = make_learner(config, engine, folder)
 
     def tell(line: str) -> None:
@@ -202,6 +198,16 @@ async def train(
         gains = await measure_gain(sampling, display)
         atomic_write(folder / "held-out.json", json.dumps(gains, indent=1).encode())
     return adapter, gains
+
+
+async def schooled(config: Config, folder: Path, engine: Engine) -> Sampling:
+    """Return what the training in `folder` samples with, once its parent's histories are lived."""
+    courses = config.train.curricula
+    works = (read_course(config, one, folder / "school" / one, engine) for one in courses)
+    read = await all_of(works)
+    sources = dict(zip(courses, read, strict=True))
+    count = await engine.counter(config.train.parent)
+    return Sampling(config, folder, compose.training_hash(config), engine, count, sources)
 
 
 async def release(
