@@ -3,7 +3,7 @@
     line    = { sum | anything else }
     sum     = product { ("+" | dash) product }
     product = signed { ("×" | "*" | "·" | "x" | "/" | "÷" | "\\times" | "\\cdot") signed }
-    signed  = power with [ dash | "+" ] before it
+    signed  = power with [ dash | "+" | "minus" | "negative" ] before it
     power   = figure [ ("^" | "**") [ dash | "+" ] figure | superscript ]
     figure  = [ currency ] literal { scale } [ "%" | "percent" | "per cent" ] [ currency ]
             | literal " " literal "/" literal | ½ and its kin
@@ -14,7 +14,8 @@
 
 A dash is any of Unicode's. It is a sign where its figure follows directly and neither a word nor a
 figure stands directly before it, or after "=" and the like; between spaces it takes away from a
-figure, and is punctuation after anything else. Other operators have a space on both sides or none.
+figure, and is punctuation after anything else. "Minus" after a figure is no sign. Other operators
+have a space on both sides or none.
 
 Digits may stand in groups of three, parted by commas, dots, apostrophes, underscores or any space
 ("1,23,456" too). "1,234" and "1 234" are groups; "1.234", "3,14" and "0,125" have a decimal sign.
@@ -111,6 +112,7 @@ Found = tuple[Number, int]
 Part = Callable[[Tokens, int, bool], Found | None]
 Work = Callable[[Decimal, Decimal], Decimal]
 SUMS: dict[str, Work] = {"+": CONTEXT.add, "-": CONTEXT.subtract}
+SIGNS = {"+": "+", "-": "-", "minus": "-", "negative": "-"}
 PRODUCTS: dict[str, Work] = {"*": CONTEXT.multiply, "/": CONTEXT.divide}
 
 
@@ -151,7 +153,7 @@ def _chain(
 
 def _signed(tokens: Tokens, at: int, spaced: bool = False) -> Found | None:
     """Return a figure with its sign and its power; `spaced`: a space may stand between."""
-    sign = tokens.word(at) if tokens.word(at) in ("+", "-") else ""
+    sign = SIGNS.get(tokens.word(at), "")
     if sign and not (spaced or _is_sign(tokens, at)):
         return None
     found = _figure(tokens, at + bool(sign))
@@ -173,6 +175,11 @@ def _signed(tokens: Tokens, at: int, spaced: bool = False) -> Found | None:
 def _is_sign(tokens: Tokens, at: int) -> bool:
     """Whether the dash or plus at `at` belongs to the figure after it."""
     before = tokens.kind(at - 1)
+    if tokens.kind(at) == "word":
+        # As in "7 minus 5", "plus or minus 5" and "a non-negative 5".
+        ended = before in ("number", "currency") or tokens.word(at - 1) in (")", "}", "]", "%")
+        joined = tokens.word(at - 1) == "-" and not tokens.spaced[at]
+        return not (ended or joined or tokens.word(at - 1) == "or")
     if tokens.spaced[at + 1]:
         return before == "sign" and tokens.word(at - 1) in EQUALS
     joined = before in ("number", "junk", "word") or tokens.word(at - 1) in (")", "}", "]", "%")
