@@ -19,7 +19,7 @@ from lineage.markdown.blocks import blocks, lines_of, without_comments
 from lineage.markdown.conventions import CONVENTIONS
 from lineage.markdown.disk import SIZE_LIMIT, gather
 from lineage.markdown.folder import changes_of, put_back, read_folder, summary, write_changes
-from lineage.markdown.links import resolved, targets
+from lineage.markdown.links import redirected, resolved, targets
 from lineage.markdown.parsing import interpret
 from lineage.markdown.patch import patch
 from lineage.markdown.writing import converted, written
@@ -219,6 +219,44 @@ def test_a_folder_may_become_one_of_another_convention(name: str, format: str) -
             known = {doc.created.episode.rpartition("/")[2] for doc in found.knowledge.docs}
             if was in known:
                 assert resolved(path, target, now) is not None, (path, target)
+
+
+@pytest.mark.parametrize(
+    ("link", "led"),
+    [
+        ("[[deploy#Ship]]", "[[new/deploy#Ship]]"),
+        ("[[Deploy|how]]", "[[new/deploy|how]]"),
+        ("[[What now?]]", "[[new/What now?]]"),
+        ("[D](<my file.md>)", "[D](<new/my%20file.md>)"),
+        ("[D](a_(b).md#x)", "[D](new/a_%28b%29.md#x)"),
+        ("![D](deploy.md?raw=1)", "![D](new/deploy.md?raw=1)"),
+        ("[d]: deploy.md 'How'", "[d]: new/deploy.md 'How'"),
+        ("[d]: <my file.md>\r\n", "[d]: <new/my%20file.md>\r\n"),
+        ("[^d]: deploy.md", "[^d]: deploy.md"),
+        ("[d]: deploy.md is old", "[d]: deploy.md is old"),
+        ('<a class="x" href="deploy.md">D</a>', '<a class="x" href="new/deploy.md">D</a>'),
+    ],
+)
+def test_a_link_of_any_form_is_led_elsewhere(link: str, led: str) -> None:
+    files = ("deploy.md", "my file.md", "a_(b).md", "What now?.md")
+
+    def change(target: str, of_wiki: bool) -> str | None:
+        name = resolved("MEMORY.md", target, files)
+        return f"new/{name}" if name else None
+
+    assert redirected(link, change) == led
+
+
+def test_a_file_that_a_link_leads_to_and_that_stays_behind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "MEMORY.md").write_text("- see ![a](a.png), ![b](b.png), [c](c.md), [[d]]\n")
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "c.md").write_text("Text.\n")
+    found = read_folder(tmp_path, format="claude")
+    made = converted(found.knowledge, "memfs", found)
+    (finding,) = made.findings
+    assert "[c](../reference/c.md), [[d]]" in (made.texts["system/memory.md"] or "")
+    said = "system/memory.md: links to a.png, which is no memory and no doc: copy it there"
+    assert str(finding) == said
 
 
 # Property: folders of each convention with any text in them

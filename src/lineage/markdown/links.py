@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Collection
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
+import regex
+
 _CODE = r"(?P<code>```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))"
-_LINK = re.compile(
-    _CODE + r"|(?P<open>\]\(\s*<?)(?P<path>[^)\s<>]+)(?P<close>>?(?:\s[^)]*)?\))"
-    r"|\[\[(?P<wiki>[^\]|\n]+)(?P<shown>\|[^\]\n]*)?\]\]",
-    re.DOTALL,
+_ANGLED = r"(?P<path>[^<>\n]+)"
+_PLAIN = r"(?P<path>(?!<)(?:[^()\s<>]|\([^()\s<>]*\))+)"
+_TITLED = r"(?:\s[^)]*)?\)"
+_DEFINED = r"^[ ]{0,3}\[(?!\^)[^\]\n]+\]:[ \t]*"
+_TO_END = r"(?=[ \t\r]*(?:$|[\"'(]))"
+_LINK = regex.compile(
+    "|".join(
+        (
+            _CODE,
+            rf"(?P<open>\]\(\s*<){_ANGLED}(?P<close>>{_TITLED})",
+            rf"(?P<open>\]\(\s*){_PLAIN}(?P<close>{_TITLED})",
+            rf"(?P<open>{_DEFINED}<){_ANGLED}(?P<close>>{_TO_END})",
+            rf"(?P<open>{_DEFINED}){_PLAIN}(?P<close>{_TO_END})",
+            r"(?P<open><(?:a|img)\s[^<>]*?\b(?:href|src)=(?P<mark>[\"']))"
+            r"(?P<path>[^\"'<>\n]+)(?P<close>(?P=mark))",
+            r"\[\[(?P<wiki>[^\]|\n]+)(?P<shown>\|[^\]\n]*)?\]\]",
+        )
+    ),
+    regex.DOTALL | regex.MULTILINE,
 )
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+_SCHEME = regex.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+_ANCHOR = regex.compile(r"[#?].*", regex.DOTALL)
 
 
 def resolved(path: str, target: str, files: Collection[str]) -> str | None:
     """Return which of `files` the link `target` in the file `path` leads to; None: none of them.
 
-    A name without a suffix, as wikis have it, is looked for beside the file and then anywhere.
+    A name without a suffix, as wikis have it, is looked for beside the file and then anywhere, at
+    last in other letters, small or large.
     """
-    name = unquote(target.partition("#")[0]).strip()
-    if not name or _SCHEME.match(name):
-        return None
+    asked = unquote(target.partition("#")[0]).strip()
+    # A file's name may have a question mark, as questions in wikis have.
+    for name in dict.fromkeys((asked, file_of(target))):
+        found = None if not name or _SCHEME.match(name) else _named(path, name, files)
+        if found is not None:
+            return found
+    return None
+
+
+def _named(path: str, name: str, files: Collection[str]) -> str | None:
     for base in (
         ("", posixpath.dirname(path)) if name.startswith("/") else (posixpath.dirname(path),)
     ):
@@ -33,15 +58,21 @@ def resolved(path: str, target: str, files: Collection[str]) -> str | None:
             if candidate in files:
                 return candidate
     if "/" not in name:
-        for other in sorted(files):
-            if PurePosixPath(other).stem == name or PurePosixPath(other).name == name:
-                return other
+        for form in (str, str.casefold):
+            for other in sorted(files):
+                if form(name) in (form(PurePosixPath(other).stem), form(PurePosixPath(other).name)):
+                    return other
     return None
+
+
+def file_of(target: str) -> str:
+    """Return the path of a link's `target`, without the place in the file; "": it has none."""
+    return unquote(_ANCHOR.sub("", target)).strip()
 
 
 def leaves(path: str, target: str) -> bool:
     """Whether the link `target` in the file `path` leads to a file that is not in the folder."""
-    name = unquote(target.partition("#")[0]).strip()
+    name = file_of(target)
     if not name or _SCHEME.match(name):
         return False
     if name.startswith(("~", "/")):
@@ -55,17 +86,21 @@ def targets(text: str) -> list[str]:
     return [target for target in found if target]
 
 
-def redirected(text: str, change: Callable[[str], str | None]) -> str:
-    """Return `text` with each link led to `change` of its target; None leaves it as it is."""
+def redirected(text: str, change: Callable[[str, bool], str | None]) -> str:
+    """Return `text` with each link led to `change` of its target, and of whether it is a wiki's;
+    None leaves it as it is.
+    """
 
-    def led(match: re.Match[str]) -> str:
+    def led(match: regex.Match[str]) -> str:
         target = match["path"] or match["wiki"]
-        other = change(target) if target else None
+        other = change(target, bool(match["wiki"])) if target else None
         if other is None:
-            return match[0]
+            return str(match[0])
         if match["wiki"]:
-            return f"[[{other.removesuffix('.md')}{match['shown'] or ''}]]"
-        anchor = "".join(target.partition("#")[1:])
+            anchor = "".join(target.partition("#")[1:])
+            return f"[[{other.removesuffix('.md')}{anchor}{match['shown'] or ''}]]"
+        anchor = "".join(_ANCHOR.findall(target))
         return f"{match['open']}{quote(other, safe='/')}{anchor}{match['close']}"
 
-    return _LINK.sub(led, text)
+    found: str = _LINK.sub(led, text)
+    return found

@@ -21,7 +21,7 @@ from lineage.markdown.conventions import convention
 from lineage.markdown.conventions.interface import Convention, Finding, Line, Part, Span
 from lineage.markdown.conventions.loaded import listing
 from lineage.markdown.format import slug_of
-from lineage.markdown.links import redirected, resolved, targets
+from lineage.markdown.links import file_of, redirected, resolved, targets
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,10 @@ def converted(left: Knowledge, format: str, came: Reading | None = None) -> Writ
     _placed(chosen, texts, led, frozenset(), old)
     again = read_parts(texts, frozenset(texts), format)
     parts, findings = _found_again(again, left, placed)
+    if came and came.folder:
+        # What is a text but no entry is an index: that of another convention is its own.
+        others = came.folder.names - came.folder.texts.keys()
+        findings += _left_behind(left, old, placed, others)
     return Written({**texts, SIDECAR: sidecar_of(left, parts, format)}, tuple(findings))
 
 
@@ -279,6 +283,19 @@ def _dead_links(again: Folder, gone: set[str]) -> list[Finding]:
     return found
 
 
+def _left_behind(
+    left: Knowledge, old: Mapping[str, str], placed: Mapping[str, str], others: frozenset[str]
+) -> list[Finding]:
+    """Return which entries link to one of `others`, files that the new folder has not."""
+    found = dict[Finding, None]()
+    for entry in left.entries if others else ():
+        for target in targets(_says(entry)[1]) if entry.id in old else ():
+            if (name := resolved(old[entry.id], target, others)) is not None:
+                what = f"links to {name}, which is no memory and no doc: copy it there"
+                found[Finding(placed[entry.id], what)] = None
+    return list(found)
+
+
 def _led(
     entry: Memory | Doc,
     old: str,
@@ -291,15 +308,15 @@ def _led(
         return entry
     here = posixpath.dirname(placed[entry.id]) or "."
 
-    def change(target: str) -> str | None:
+    def change(target: str, of_wiki: bool) -> str | None:
         name = resolved(old, target, known)
         if name is not None:
             return posixpath.relpath(moved[name], here)
-        return None if target.startswith(("#", "/")) or "://" in target else _beside(target)
-
-    def _beside(target: str) -> str | None:
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(old), target.partition("#")[0]))
-        return None if ":" in target or target.startswith("~") else posixpath.relpath(path, here)
+        # A wiki looks for a name wherever the page is.
+        if of_wiki or ":" in target or target.startswith(("#", "?", "/", "~")):
+            return None
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(old), file_of(target)))
+        return posixpath.relpath(path, here)
 
     if isinstance(entry, Memory):
         return Memory(entry.id, redirected(entry.text, change), entry.created, entry.edited)
