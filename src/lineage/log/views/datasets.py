@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from lineage.core.errors import LineageError
+from lineage.core.urls import is_url
 from lineage.log.compaction import COMPACTING
 from lineage.log.reader import check_end, check_file
 from lineage.log.schema import (
@@ -22,7 +23,6 @@ from lineage.log.schema import (
     TRAINING_SCHEMA,
 )
 
-URL = "://"
 SCHEMAS = {**OF_GENERATION, "training": TRAINING_SCHEMA, "curve": CURVE_SCHEMA}
 REQUIRED = ("steps", "knowledge")
 ASKED = 1000
@@ -56,7 +56,7 @@ def check_path(folder: str) -> None:
 
 def files_of(folder: str) -> Files:
     """Return the files of each dataset of a local folder; none are known behind a URL."""
-    if URL in folder:
+    if is_url(folder):
         return {}
     return {name: sorted(Path(folder).glob(_below(name))) for name in SCHEMAS}
 

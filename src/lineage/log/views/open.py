@@ -15,11 +15,10 @@ import pyarrow as pa
 
 from lineage.core.config import StorageConfig
 from lineage.core.errors import LineageError, nearest
-from lineage.core.urls import SCHEME
+from lineage.core.urls import SCHEME, is_url
 from lineage.log.views.blank import FILES, copy_blank, make_commented
 from lineage.log.views.datasets import (
     SCHEMAS,
-    URL,
     Files,
     Skipped,
     Unfinished,
@@ -93,7 +92,7 @@ def make_views(
     for one in opened:
         try:
             check_path(one.folder)
-            if URL in one.folder:
+            if is_url(one.folder):
                 behind[one.folder] = datasets_behind(log, one.folder)
             found = files_of(one.folder)
             # What is gathered is read at once, and a torn file shows then.

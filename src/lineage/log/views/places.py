@@ -12,10 +12,11 @@ import duckdb
 
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import read_file
+from lineage.core.urls import is_url
 from lineage.log.record import RECORD, parse_record
 from lineage.log.sittings import SITTINGS, Sitting, parse_sittings
 from lineage.log.sweep import SWEEP, SweepRecord, parse_sweep
-from lineage.log.views.datasets import URL, Skipped
+from lineage.log.views.datasets import Skipped
 from lineage.log.views.settings import parse_settings
 from lineage.log.views.swept import swept
 
@@ -47,7 +48,7 @@ def run_patterns(where: str) -> tuple[str, ...]:
     is named, with whatever characters; else it is a glob.
     """
     place = where.rstrip("/") or "/"
-    if URL not in where and Path(where).exists():
+    if not is_url(where) and Path(where).exists():
         place = glob.escape(str(Path(where)))
     return tuple(f"{place}/{below}{RECORD}" for below in ("", "*/", "*/*/"))
 
@@ -153,7 +154,7 @@ class Places:
         return None
 
     def _held(self, file: str) -> bytes:
-        if URL not in file:
+        if not is_url(file):
             return read_file(Path(file))
         found = self.log.execute("SELECT content FROM read_blob(?)", [file]).fetchone()
         return bytes(found[0]) if found else b""
@@ -166,13 +167,13 @@ def files(log: duckdb.DuckDBPyConnection, pattern: str) -> list[str]:
 
 
 def _escaped(folder: str) -> str:
-    return folder if URL in folder else glob.escape(folder)
+    return folder if is_url(folder) else glob.escape(folder)
 
 
 def _real(folder: str) -> str:
     # A link such as runs/latest names a run that is there under its own name.
-    return folder if URL in folder else str(Path(folder).resolve())
+    return folder if is_url(folder) else str(Path(folder).resolve())
 
 
 def _linked(folder: str) -> tuple[bool, str]:
-    return URL not in folder and str(Path(folder).absolute()) != _real(folder), folder
+    return not is_url(folder) and str(Path(folder).absolute()) != _real(folder), folder
