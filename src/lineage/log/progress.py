@@ -9,6 +9,7 @@ from typing import Any
 
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import ODD
+from lineage.log.held_out import HELD_OUT
 from lineage.log.record import read_record
 from lineage.log.views.settings import read_settings
 
@@ -45,7 +46,7 @@ def progress(folder: Path, record: Mapping[str, Any], settings: Mapping[str, Any
         finished = len(list(folder.glob("curve/*.parquet")))
         told = (folder / "training.json").exists()
         if settings.get("train.held_out"):
-            told = told and (folder / "held-out.json").exists()
+            told = told and (folder / HELD_OUT).exists()
         return Progress(finished, int(settings["method.steps"]), told)
     before = int(settings["start.generation"]) + 1 if forked(settings) else 0
     places = (len(record["schedule"]) - before) * pairs(settings) * len(record["arms"])

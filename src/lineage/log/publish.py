@@ -15,10 +15,12 @@ from pathlib import Path
 
 from lineage.core.errors import LineageError
 from lineage.core.files import TEMPORARY, atomic_write
+from lineage.log.record import RECORD
 from lineage.log.schema import OF_GENERATION
 from lineage.log.store import StorageError, Store
+from lineage.log.sweep import SWEEP
 
-FIRST = ("sweep.json", "run.json", "config.yaml")
+FIRST = (SWEEP, RECORD, "config.yaml")
 """What says what a folder is, in the order in which it is written."""
 LOCAL = "journal"
 """The folder of what is not finished."""

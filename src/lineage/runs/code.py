@@ -16,7 +16,7 @@ from typing import Any
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
 from lineage.core.installed import installed
-from lineage.log.record import read_record
+from lineage.log.record import RECORD, read_record
 
 DIGITS = 12
 """Hexadecimal digits of the hash of the prompts."""
@@ -49,7 +49,7 @@ def accept_changes(folder: Path) -> None:
     What it named before is kept there as `changes`, with the time until which it was so.
     """
     now = code()
-    for file in sorted(folder.rglob("run.json")):
+    for file in sorted(folder.rglob(RECORD)):
         record = read_record(file.parent)
         then = record.get("code") or now
         if any(_other(then, now, name) for name in now):

@@ -18,6 +18,7 @@ from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write, mark, marked, odd_files
 from lineage.core.names import LATEST, check_name
 from lineage.core.urls import WORKED, check_url, is_url, parts_of, url_of
+from lineage.log.record import RECORD
 from lineage.log.sweep import is_sweep
 from lineage.models.shelf import VERSION_FILE
 from lineage.models.shelves import of
@@ -154,7 +155,7 @@ def in_the_way(folder: Path, file: Path) -> LineageError:
 def write_described(folder: Path, record: Mapping[str, Any], config: Config) -> None:
     """Write the `record` and the configuration of a run or a training that begins."""
     # In this order: where there is a config.yaml, it can be resumed.
-    atomic_write(folder / "run.json", json.dumps(record, indent=1).encode())
+    atomic_write(folder / RECORD, json.dumps(record, indent=1).encode())
     atomic_write(folder / "config.yaml", compose.to_yaml(config).encode())
 
 

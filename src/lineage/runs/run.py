@@ -20,7 +20,7 @@ from lineage.core.signals import Stoppable
 from lineage.core.tasks import FAMILIES
 from lineage.log.publish import Mirror
 from lineage.log.reader import check_finished, read_records
-from lineage.log.record import read_record
+from lineage.log.record import RECORD, read_record
 from lineage.log.sittings import Timer
 from lineage.models.factory import behind_api, make_engine
 from lineage.models.meter import Meter
@@ -221,7 +221,7 @@ def describe(job: Job, folder: Path, more: Mapping[str, Any] | None = None) -> N
 
     A record that was lost is written again, without what only it knew.
     """
-    file, config, source = folder / "run.json", job.config, job.suite.fingerprint
+    file, config, source = folder / RECORD, job.config, job.suite.fingerprint
     if file.exists():
         record = read_record(folder)
         if "migration" in record:
@@ -281,7 +281,7 @@ def _note_served(
     be told. And the lineages that were `given_up`, if any ever were: a run that was gone on with
     may have finished those.
     """
-    file = folder / "run.json"
+    file = folder / RECORD
     record = read_record(folder)
     before, now = record.get("engine") or {}, engine.describe()
     scaled = [*before.get("scaled", ()), *now.get("scaled", ())]

@@ -18,7 +18,7 @@ import duckdb
 from lineage import compose
 from lineage.core.config import Config
 from lineage.core.errors import OVERLONG, LineageError
-from lineage.log.record import read_record
+from lineage.log.record import RECORD, read_record
 from lineage.log.views.connect import connect
 from lineage.log.views.settings import leaves
 from lineage.runs.earlier import Found, differing, on_such_a_machine, two_that_tell
@@ -101,7 +101,7 @@ def _here(folder: Path) -> bool:
 
 def _records(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of the training and of the runs that it holds: these name the machine."""
-    for file in (folder / "run.json", *sorted(folder.glob("*/*/run.json"))):
+    for file in (folder / RECORD, *sorted(folder.glob(f"*/*/{RECORD}"))):
         try:
             yield read_record(file.parent)
         except (LineageError, OSError):

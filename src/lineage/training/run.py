@@ -26,8 +26,9 @@ from lineage.core.config import Config
 from lineage.core.errors import LineageError, nearest
 from lineage.core.files import atomic_write, mark
 from lineage.core.signals import Stoppable
+from lineage.log.held_out import HELD_OUT
 from lineage.log.reader import check_finished
-from lineage.log.record import read_record
+from lineage.log.record import RECORD, read_record
 from lineage.models import shelf, shelves
 from lineage.models.factory import make_engine
 from lineage.models.meter import Meter
@@ -196,7 +197,7 @@ async def train(
     gains: Gains = []
     if config.train.held_out:
         gains = await measure_gain(sampling, display)
-        atomic_write(folder / "held-out.json", json.dumps(gains, indent=1).encode())
+        atomic_write(folder / HELD_OUT, json.dumps(gains, indent=1).encode())
     return adapter, gains
 
 
@@ -248,7 +249,7 @@ def describe(config: Config, folder: Path) -> None:
 
     A record that was lost is written again, without what only it knew.
     """
-    file, found = folder / "run.json", compose.training_hash(config)
+    file, found = folder / RECORD, compose.training_hash(config)
     if file.exists():
         record = read_record(folder)
         if record.get("training_hash") != found:

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from lineage.log.record import RECORD
 from lineage.log.record import read_record as read_record
 from lineage.log.sittings import read_sittings
 from lineage.log.views.blank import make_blank
@@ -31,14 +32,14 @@ Ordered: threads would sum in any order, and the last digit would differ from ca
 def connect(
     run: Path, gather: Callable[[duckdb.DuckDBPyConnection], None] | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """Return a connection with the views of the finished generations of `run` (see `opening`).
+    """Return a connection with the views of the finished generations of `run` (see `views.open`).
 
     `gather` may put what the datasets hold elsewhere. Columns have no comments.
     Raises LineageError where there are none, where a file cannot be read (it is named), or where
     the folder's own path would be read as a column.
     """
     log = new_connection()
-    record = read_record(run) if (run / "run.json").exists() else {}
+    record = read_record(run) if (run / RECORD).exists() else {}
     settings = read_settings(run) if (run / "config.yaml").exists() else {}
     opened = [Opened(str(run), record, settings, read_sittings(run))]
     make_views(log, opened, False, [], make_blank, gather and partial(gather, log))
