@@ -19,6 +19,7 @@ from lineage.log.place import COMPACTED, Place, done_file
 from lineage.log.publish import Mirror
 from lineage.log.schema import OF_GENERATION
 from lineage.log.store import Store
+from lineage.runs.parts import name_of_life
 
 APART = "shards-s3"
 """The folder of the cache in which shards work that do not see their run's."""
@@ -31,11 +32,6 @@ def own_folder(run: RunConfig, url: str, node: str, number: int) -> Path:
     cache = Path(run.cache_folder).absolute() / APART
     mark(cache)
     return cache / node / f"{number:04d}" / Path(*parts_of(url))
-
-
-def name_of_life(number: int) -> str:
-    """Return the object in which the shard of a `number` notes that it works; nobody fetches it."""
-    return f".shard-{number:04d}"
 
 
 def of_lineages(names: Collection[str]) -> Callable[[str], bool]:

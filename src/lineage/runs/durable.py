@@ -6,9 +6,8 @@ from pathlib import Path
 
 from lineage.log.place import Place, done_file
 from lineage.log.publish import Mirror
-from lineage.runs.apart import name_of_life
 from lineage.runs.lineage import place_of
-from lineage.runs.parts import Spot
+from lineage.runs.parts import LIFE, Spot, name_of_life
 from lineage.runs.plan import Job
 from lineage.runs.shard import begun, hold, place_file
 
@@ -65,6 +64,6 @@ async def vacated(folder: Path) -> None:
 
     Raises LineageError where one does not end.
     """
-    for file in sorted(folder.glob(".shard-*")):
+    for file in sorted(folder.glob(f"{LIFE}*")):
         with await hold(file) as held:
             held.truncate(0)

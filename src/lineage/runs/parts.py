@@ -13,6 +13,8 @@ SUSPECTED = 2
 """Deaths at one spot after which a lineage has its shard to itself: then it is known what kills."""
 GIVEN_UP = 3
 """Deaths at one spot after which it is given up."""
+LIFE = ".shard-"
+"""How the names begin under which shards note that they work; nobody fetches or publishes such."""
 Spot = tuple[int, int]
 """How far a lineage has come: its finished generations, and bytes of the journal of the next."""
 
@@ -43,6 +45,11 @@ def cut(pairs: Sequence[int], shards: int) -> list[tuple[int, ...]]:
 def share(whole: int, parts: int, part: int) -> int:
     """Return how much of `whole` is `part`'s, one of so many `parts`: at least 1."""
     return max(1, whole // parts + (part < whole % parts))
+
+
+def name_of_life(number: int) -> str:
+    """Return the file, or the object, in which the shard of a `number` notes that it works."""
+    return f"{LIFE}{number:04d}"
 
 
 @dataclass(frozen=True)

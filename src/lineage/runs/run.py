@@ -29,7 +29,7 @@ from lineage.runs.code import check_code, code
 from lineage.runs.folder import check_vacant, locked, lost, point_latest, root_of, write_described
 from lineage.runs.loop import run_lineages
 from lineage.runs.origin import Load, libraries, origin
-from lineage.runs.parts import in_shards
+from lineage.runs.parts import LIFE, in_shards
 from lineage.runs.plan import Job, prepare
 from lineage.runs.progress import Display
 
@@ -119,7 +119,7 @@ async def _alone(
 
 async def _vacated(folder: Path) -> None:
     # They bring Ray with them, which takes as long to import as a small run takes.
-    if any(folder.glob(".shard-*")):
+    if any(folder.glob(f"{LIFE}*")):
         from lineage.runs.durable import vacated
 
         await vacated(folder)

@@ -33,6 +33,7 @@ from lineage.runs.apart import Apart, own_folder
 from lineage.runs.arms import Arm
 from lineage.runs.lineage import place_of
 from lineage.runs.loop import Part, name_of, run_lineages
+from lineage.runs.parts import name_of_life
 from lineage.runs.plan import prepare
 
 LOOK_SECONDS = 0.5
@@ -198,7 +199,7 @@ def sees(folder: Path, record: bytes) -> bool:
 
 def place_file(folder: Path, number: int) -> Path:
     """Return the file that the shard of a `number` holds locked while it works in `folder`."""
-    return folder / f".shard-{number:04d}"
+    return folder / name_of_life(number)
 
 
 def life_note(life: int, node: str) -> bytes:
