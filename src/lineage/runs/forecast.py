@@ -13,7 +13,7 @@ from typing import Any
 
 from lineage.core.config import Config
 from lineage.core.config_engine import OPENAI, CheckpointConfig, EngineConfig
-from lineage.core.curriculum import plans
+from lineage.core.curriculum import Plan, plans
 from lineage.models.factory import behind_api
 from lineage.models.purse import MILLION, usd
 from lineage.models.versions import lookup, registry
@@ -151,17 +151,13 @@ def forecast(
 
 def least_of(job: Job) -> dict[str, int]:
     """Return by version how many episodes and probes it answers: each is a completion or more."""
-    pairs = job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]
-    times, length = len(job.start.pairs) // len(pairs), len(job.config.schedule.versions)
+    made, times = _planned(job)
     found = dict.fromkeys(job.versions, 0)
-    for pair in pairs:
-        made = plans(job.suite, job.config.experiment, length, pair)
-        for generation in range(job.start.generation, length):
-            plan = made[generation]
-            asked = sum(not one.task.lesson for one in plan.work) + len(plan.probes)
-            for arm in job.arms:
-                version = arm.versions[generation]
-                found[version] = found.get(version, 0) + asked * times
+    for generation, plan in made:
+        asked = sum(not one.task.lesson for one in plan.work) + len(plan.probes)
+        for arm in job.arms:
+            version = arm.versions[generation]
+            found[version] = found.get(version, 0) + asked * times
     return found
 
 
@@ -176,16 +172,13 @@ def spending(job: Job, earlier: Earlier) -> float | None:
     As much as `earlier` took, arm by arm; None where one of them has no price. Judges are left out.
     """
     whole, remote = 0.0, remote_of(job)
-    pairs = job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]
-    times, length = len(job.start.pairs) // len(pairs), len(job.config.schedule.versions)
+    made, times = _planned(job)
     counts: Counter[tuple[str, str, str]] = Counter()
-    for pair in pairs:
-        made = plans(job.suite, job.config.experiment, length, pair)
-        for arm in job.arms:
-            for generation in range(job.start.generation, length):
-                key, plan = (arm.name, arm.versions[generation]), made[generation]
-                units = {GENERATION: 1, EPISODE: len(plan.work), PROBE: len(plan.probes)}
-                counts.update({(*key, unit): count * times for unit, count in units.items()})
+    for arm in job.arms:
+        for generation, plan in made:
+            key = arm.name, arm.versions[generation]
+            units = {GENERATION: 1, EPISODE: len(plan.work), PROBE: len(plan.probes)}
+            counts.update({(*key, unit): count * times for unit, count in units.items()})
     for (name, version, unit), count in counts.items():
         if version not in remote:
             continue
@@ -200,22 +193,25 @@ def spending(job: Job, earlier: Earlier) -> float | None:
 
 def _units(job: Job) -> tuple[dict[str, int], int]:
     """Return how many of each unit one arm has, and how many of its episodes are only read."""
-    # Worlds that are generated are all of one size; those of a file are not.
-    pairs = job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]
-    times = len(job.start.pairs) // len(pairs)
-    length = len(job.config.schedule.versions)
-    made = [
-        plan
-        for pair in pairs
-        for plan in plans(job.suite, job.config.experiment, length, pair)[job.start.generation :]
-    ]
-    lessons = sum(one.task.lesson for plan in made for one in plan.work)
+    made, times = _planned(job)
+    lessons = sum(one.task.lesson for _, plan in made for one in plan.work)
     units = {
         GENERATION: len(made) * times,
-        EPISODE: sum(len(plan.work) for plan in made) * times,
-        PROBE: sum(len(plan.probes) for plan in made) * times,
+        EPISODE: sum(len(plan.work) for _, plan in made) * times,
+        PROBE: sum(len(plan.probes) for _, plan in made) * times,
     }
     return units, lessons * times
+
+
+def _planned(job: Job) -> tuple[list[tuple[int, Plan]], int]:
+    """Return what each generation of the pairs that tell all others will do, with its number, and
+    for how many pairs each of these stands.
+    """
+    length = len(job.config.schedule.versions)
+    made = (plans(job.suite, job.config.experiment, length, pair) for pair in job.telling)
+    first = job.start.generation
+    found = [one for of_pair in made for one in enumerate(of_pair[first:], first)]
+    return found, len(job.start.pairs) // len(job.telling)
 
 
 def _scaled(

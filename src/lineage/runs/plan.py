@@ -55,6 +55,14 @@ class Job:
         return self.generations * len(self.start.pairs) * len(self.arms)
 
     @property
+    def telling(self) -> tuple[int, ...]:
+        """The pairs that tell how much all of them do: the first, or all where tasks are a file's.
+
+        Worlds that are generated are all of one size; those of a file are not.
+        """
+        return self.start.pairs if self.suite.fingerprint else self.start.pairs[:1]
+
+    @property
     def versions(self) -> tuple[str, ...]:
         """The versions of all arms, then those that judge answers; none that is yet to be trained.
 
@@ -123,8 +131,7 @@ def prepare(config: Config) -> Job:
         generations = len(config.schedule.versions)
         return plans(job.suite, config.experiment, generations, pair)[0].world
 
-    # Worlds that are generated are all of one size; those of a file are not.
-    for pair in job.start.pairs if job.suite.fingerprint else job.start.pairs[:1]:
+    for pair in job.telling:
         world = home(pair)
         if falsified and not world.facts:
             raise LineageError(
