@@ -33,10 +33,10 @@ OPENAI = "openai"
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LATER_KEYS = ("packages", "sha256", "chat_template", "endpoint", "tokenizer", "chars_per_token")
 """Keys of a checkpoint that count in no hash while they say nothing."""
+LATER_SKILLS = ("token_letters",)
+"""Keys of a surrogate's skills that count in no hash while they are 0."""
 ASKED = ("structured", "tools", "omit", "reasoning_tokens", "spare_tokens", "extra")
 """Keys of an endpoint that decide what is asked, and so what is answered: the others say where."""
-LATER_SKILLS = ("token_letters",)
-"""The same of a surrogate's skills."""
 
 
 @dataclass(frozen=True, config=NODE)

@@ -17,8 +17,8 @@ from lineage.core.tasks import Family, Suite, Task, World
 
 HELD_OUT = 0.5
 """Share of a group's tasks that no generation works on: kin of met tasks, for *similar* probes."""
-
-
+HELD_OUT_OF_ALL = 0.25
+"""Share of all tasks of a world that are kept for these where the suite has no groups."""
 TRIES = 200
 """Draws of another world before there is taken to be none: a file of tasks may have few."""
 
@@ -120,7 +120,7 @@ def _split(world: World, draw: Random) -> tuple[list[str], list[str]]:
     if not kept:
         # A suite without rules: any other task of the world is as similar as it gets.
         everything = [task.id for task in world.tasks]
-        kept = draw.sample(everything, max(1, len(everything) // 4))
+        kept = draw.sample(everything, max(1, int(len(everything) * HELD_OUT_OF_ALL)))
     fresh = [task.id for task in world.tasks if task.id not in set(kept)]
     draw.shuffle(fresh)
     return _ordered(world, fresh), kept

@@ -102,7 +102,7 @@ def _asked(step: Step) -> str:
 def foretold_cost(job: Job) -> tuple[str, ...]:
     """Return the line that says what `job` will cost, or why that is not known.
 
-    None where no version of it is behind an API.
+    There is none where no version of it is behind an API.
     """
     remote = behind_api(job.config) & {*job.versions}
     if not remote:
