@@ -52,14 +52,14 @@ def _memory_block(memories: tuple[Memory, ...], with_ids: bool) -> str:
     return fence("notes", _authors(memories), lines)
 
 
-def doc_index(docs: Sequence[Doc], extracts: Mapping[str, str] | None = None) -> str:
+def doc_index(docs: Sequence[Doc], remarks: Mapping[str, str] | None = None) -> str:
     """Return the ids and titles of `docs`, "" where there are none.
 
-    `extracts` are what is said of some of them besides, by id.
+    `remarks` are what is said of some of them besides, by id.
     """
     if not docs:
         return ""
-    more = {id: f" ({text})" for id, text in (extracts or {}).items()}
+    more = {id: f" ({text})" for id, text in (remarks or {}).items()}
     lines = [f"{doc.id}: {escape(doc.title + more.get(doc.id, ''))}" for doc in docs]
     return fence("docs", _authors(docs), lines)
 
@@ -170,13 +170,13 @@ def open_turns(
     found: Sequence[Doc],
     opened: Sequence[Doc] = (),
     index: str = "",
-    extracts: Mapping[str, str] | None = None,
+    remarks: Mapping[str, str] | None = None,
 ) -> tuple[Turn, ...]:
     """Return the turns that ask which of `found` to open; the answer is an id or `NO_DOC`.
 
-    `extracts` are those of `lineage.agent.extract`, by id.
+    `remarks` are those of `lineage.agent.extract`, by id.
     """
-    asked = said(texts, "open", prompt=prompt, docs=doc_index(found, extracts))
+    asked = said(texts, "open", prompt=prompt, docs=doc_index(found, remarks))
     blocks = [doc_block(doc) for doc in opened]
     system = system_turn(texts, "act", memory_block(knowledge, index=index))
     return (system, Turn("user", "\n".join((*blocks, asked))))

@@ -9,13 +9,13 @@ constraint that even a very small model can meet; with `native` it calls the too
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lineage.agent import prompt as prompts
 from lineage.agent.context import Context
-from lineage.agent.extract import extracts
+from lineage.agent.extract import covers, extracts, together
 from lineage.agent.history import Past
 from lineage.agent.inputs import Inputs
 from lineage.agent.steps import Steps
@@ -108,8 +108,8 @@ async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
         if not opened:
             choices = _left_open(choices, context.forced)
         index = context.index(knowledge).block
-        shown = extracts(left, prompt, config.memory_chars) if config.extracts else {}
-        turns = prompts.open_turns(context.texts, knowledge, prompt, left, opened, index, shown)
+        remarks = _remarks(context, knowledge, prompt, left)
+        turns = prompts.open_turns(context.texts, knowledge, prompt, left, opened, index, remarks)
         completion, columns = await steps.ask(turns, longest, choices=choices)
         doc = next((d for d in left if d.id == completion.text), None)
         entry, title = (doc.id, doc.title) if doc else ("", "")
@@ -122,6 +122,18 @@ async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
         opened.append(doc)
     turns = _act_turns(context, knowledge, prompt, opened)
     return Read(turns, _tokens(context, opened), _ids(opened))
+
+
+def _remarks(
+    context: Context, knowledge: Knowledge, prompt: str, found: Sequence[Doc]
+) -> Mapping[str, str]:
+    """Return what a choice is told of the docs that were `found` beside their titles, by id."""
+    config = context.config
+    lines = extracts(found, prompt, config.memory_chars) if config.extracts else {}
+    if not config.coverage:
+        return lines
+    _, shares = context.passages(knowledge).coverage(prompt, _ids(found))
+    return together(lines, covers(shares))
 
 
 def _left_open(choices: tuple[str, ...], forced: int | None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ Opening = Literal["first", "gate", "choice", "native"]
 Prompts = Annotated[
     Annotated[str, Tag(PLAIN)] | Annotated[dict[str, str], Tag(KEYS)], Discriminator(which)
 ]
-LATER_OF_AGENT = ("index_share", "moves", "purpose", "prompts", "extracts")
+LATER_OF_AGENT = ("index_share", "moves", "purpose", "prompts", "extracts", "coverage")
 """Keys that count in no hash while they are 0, false or null: as it was before they were."""
 
 
@@ -69,6 +69,11 @@ class AgentConfig:
     extracts: bool = key(
         "opening=choice: show of each doc that a search offers its line nearest to the task too, "
         "without values",
+        default=False,
+    )
+    coverage: bool = key(
+        "opening=choice: say of each doc that a search offers how much of the task it covers, as "
+        "gate reckons it",
         default=False,
     )
     gate: Share = key(

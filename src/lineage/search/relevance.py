@@ -74,6 +74,14 @@ class Passages:
 
         Shares in 0..1; where `query` has no telling word all are 0.
         """
+        noted, covered = self.coverage(query, docs)
+        return {id: share if share > noted else 0.0 for id, share in covered.items()}
+
+    def coverage(self, query: str, docs: Sequence[str]) -> tuple[float, dict[str, float]]:
+        """Return what the best note covers of `query`, and what each of `docs` (ids) does.
+
+        Shares in 0..1; where `query` has no telling word all are 0.
+        """
         found = dict.fromkeys(terms(query[:QUERY_CHARS]))
         asked = weights(found, self._held, self._passages)
         whole = math.fsum(asked.values())
@@ -85,9 +93,7 @@ class Passages:
             covered = (math.fsum(w for t, w in asked.items() if t in p) for p in telling)
             return max(covered, default=0.0) / whole
 
-        noted = best(self._notes)
-        covered = {id: best(self._docs[id]) for id in docs}
-        return {id: share if share > noted else 0.0 for id, share in covered.items()}
+        return best(self._notes), {id: best(self._docs[id]) for id in docs}
 
 
 def _lines(body: str) -> list[str]:

@@ -8,24 +8,26 @@ so what is taught is what is asked.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from lineage.agent import prompt as prompts
-from lineage.agent.extract import extracts, without_values
+from lineage.agent.extract import covers, extracts, without_values
 from lineage.agent.history import Experience, Past
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
 from lineage.core.prompts import OURS
 from lineage.core.seeds import derive, rng
 from lineage.core.tasks import Suite, Task, World
 from lineage.models.protocol import Turn
+from lineage.search.relevance import Passages
 from lineage.training.library import title_of
 
 UNKNOWN = "I do not know."
 MAX_NOTES = 22
 SHUFFLED = 0.4
-"""Of the searches of `extract`: there a doc's place says nothing."""
+"""Of the searches of `extract` and `coverage`: there a doc's place says nothing."""
 LINE_CHARS = 96
 """Of an extract, as in the small profile."""
 
@@ -161,24 +163,63 @@ def _open(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
+Offer = tuple[dict[str, str], Sequence[str]]
+"""What is remarked of the docs that were found, by id, and the ids of those worth opening."""
+
+
 def _extract(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     """Choose with an extract of each doc at hand, which tells what a title leaves open."""
-    noted, knowledge, shelves = _filed(world, draw)
+    filed = _filed(world, draw)
+
+    def offer(found: Sequence[Doc], task: Task) -> Offer:
+        shown = extracts(found, task.prompt, LINE_CHARS)
+        telling = [t for t in (task, *world.tasks) if ideal_answer(world, [t], task) != UNKNOWN]
+        hopes = [without_values(_truth(world, one), LINE_CHARS) for one in telling]
+        return shown, [doc.id for hope in hopes for doc in found if shown.get(doc.id) == hope]
+
+    return _searches(world, filed, (0.2, 0.6, 0.2), offer, draw)
+
+
+def _coverage(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
+    """Choose by how much of the task each doc covers: all of it, or what is said of its kin."""
+    noted, knowledge, shelves = filed = _filed(world, draw)
+    held = {doc.id: shelf for doc, shelf in zip(knowledge.docs, shelves)}
+    docs = [(doc.id, doc.title, doc.body) for doc in knowledge.docs]
+    passages = Passages([memory.text for memory in knowledge.memories], docs)
+
+    def offer(found: Sequence[Doc], task: Task) -> Offer:
+        _, shares = passages.coverage(task.prompt, [doc.id for doc in found])
+        whole = [id for id, share in shares.items() if math.isclose(share, 1.0)]
+        kin = [id for id in shares if ideal_answer(world, held[id], task) != UNKNOWN]
+        return covers(shares), (*sorted(whole, key=lambda id: task not in held[id]), *kin)
+
+    return _searches(world, filed, (0.25, 0.5, 0.25), offer, draw)
+
+
+def _searches(
+    world: World,
+    filed: tuple[list[Task], Knowledge, list[list[Task]]],
+    weights: tuple[float, float, float],
+    offer: Callable[[Sequence[Doc], Task], Offer],
+    draw: Random,
+) -> tuple[Turn, ...]:
+    """Return a conversation of four searches: where no note answers, a doc worth it is opened.
+
+    `weights` are how often a task is one that a note answers, one that a doc does, and any.
+    """
+    noted, knowledge, shelves = filed
     held, turns = dict(zip(knowledge.docs, shelves)), list[Turn]()
     pools = (noted, [task for of in shelves for task in of], world.tasks)
     for _ in range(4):
-        task = draw.choice(draw.choices(pools, weights=(0.2, 0.6, 0.2))[0])
+        task = draw.choice(draw.choices(pools, weights=weights)[0])
         docs = draw.sample(knowledge.docs, len(held))
         found = sorted(docs, key=lambda doc: task not in held[doc])[:3]
         if draw.random() < SHUFFLED:
             found = draw.sample(found, len(found))
-        shown, choice = extracts(found, task.prompt, LINE_CHARS), prompts.NO_DOC
-        if ideal_answer(world, noted, task) == UNKNOWN:
-            telling = [t for t in (task, *world.tasks) if ideal_answer(world, [t], task) != UNKNOWN]
-            hopes = [without_values(_truth(world, one), LINE_CHARS) for one in telling]
-            good = (doc.id for hope in hopes for doc in found if shown.get(doc.id) == hope)
-            choice = next(good, choice)
-        asked = prompts.open_turns(OURS, knowledge, task.prompt, found, extracts=shown)
+        remarks, worth = offer(found, task)
+        unknown = ideal_answer(world, noted, task) == UNKNOWN
+        choice = worth[0] if unknown and worth else prompts.NO_DOC
+        asked = prompts.open_turns(OURS, knowledge, task.prompt, found, remarks=remarks)
         turns += (*(asked if not turns else asked[1:]), Turn("assistant", choice))
     return tuple(turns)
 
@@ -339,6 +380,7 @@ LESSONS: dict[str, tuple[float, Callable[[Suite, World, Random], tuple[Turn, ...
     "act": (0.25, _act),
     "open": (0.2, _open),
     "extract": (0.0, _extract),
+    "coverage": (0.0, _coverage),
     "read": (0.09, _read),
     "history": (0.08, _history),
     "handoff": (0.19, _handoff),
