@@ -38,6 +38,13 @@ def test_a_doc_is_worth_what_its_best_line_covers_and_no_note_does() -> None:
     assert passages.worth("What is the code of pump Birch?", IDS) == dict.fromkeys(IDS, 0.0)
 
 
+def test_what_notes_and_docs_cover_is_told_apart() -> None:
+    noted, shares = Passages(NOTES, DOCS).coverage("What is the code of pump Birch?", IDS)
+    assert noted == shares["d2"] == 1.0
+    assert 0 < shares["d1"] < 1
+    assert shares["d3"] == 0.0
+
+
 def test_a_word_that_nobody_wrote_down_lowers_what_is_covered() -> None:
     passages = Passages((), DOCS)
     known = passages.worth("zone of pump Ash", IDS)["d1"]

@@ -8,28 +8,29 @@ so what is taught is what is asked.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from lineage.agent import prompt as prompts
-from lineage.agent.extract import covers, extracts, without_values
 from lineage.agent.history import Experience, Past
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
 from lineage.core.prompts import OURS
 from lineage.core.seeds import derive, rng
 from lineage.core.tasks import Suite, Task, World
 from lineage.models.protocol import Turn
-from lineage.search.relevance import Passages
+from lineage.training.choices import by_coverage, by_extract, by_title
+from lineage.training.ideal import (
+    UNKNOWN,
+    ideal_answer,
+    some_origin,
+    true_text,
+    with_docs,
+    with_notes,
+)
 from lineage.training.library import title_of
 
-UNKNOWN = "I do not know."
 MAX_NOTES = 22
-SHUFFLED = 0.4
-"""Of the searches of `extract` and `coverage`: there a doc's place says nothing."""
-LINE_CHARS = 96
-"""Of an extract, as in the small profile."""
 
 
 @dataclass(frozen=True)
@@ -53,39 +54,10 @@ def lesson(suite: Suite, *ids: str | int, shares: Mapping[str, float] | None = N
     return Lesson(kind, LESSONS[kind][1](suite, world, draw))
 
 
-def ideal_answer(world: World, known: Sequence[Task], task: Task) -> str:
-    """Return the best answer to `task` for one who knows the answers of `known`."""
-    for other in known:
-        kin = task.group and (other.world, other.group) == (task.world, task.group)
-        if kin or other.id == task.id:
-            return _truth(world, task)
-    return UNKNOWN
-
-
-def _truth(world: World, task: Task) -> str:
-    """Return the sentence of the one fact that `task` asks for."""
-    return world.fact_texts(task.facts)[0]
-
-
-def _memories(world: World, tasks: Sequence[Task], draw: Random, first: int = 1) -> Knowledge:
-    """Return Knowledge with a memory for each of `tasks`, some as a poor writer leaves them."""
-    origin = _origin(draw)
-    memories = []
-    number = first
-    poor = draw.random() < 0.3
-    for task in tasks:
-        text = _truth(world, task)
-        if poor and draw.random() < 0.5:
-            text = f"{text} {text} {text}"[: draw.randrange(len(text), 96)]
-        memories.append(Memory(f"m{number}", text, origin, origin))
-        number += draw.choice((1, 1, 1, 2))
-    return Knowledge(memories=tuple(memories), next_id=number)
-
-
 def _act(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     known = draw.sample(world.tasks, draw.randrange(MAX_NOTES + 1))
     asked = _questions(suite, world, known, draw)
-    first = prompts.act_turns(OURS, _memories(world, known, draw), asked[0].prompt)
+    first = prompts.act_turns(OURS, with_notes(world, known, draw), asked[0].prompt)
     return _answered(first, world, known, asked)
 
 
@@ -116,116 +88,8 @@ def _questions(suite: Suite, world: World, known: list[Task], draw: Random) -> l
     return asked
 
 
-def _filed(world: World, draw: Random) -> tuple[list[Task], Knowledge, list[list[Task]]]:
-    """Return noted tasks, Knowledge with notes on them and docs, and the tasks of each doc."""
-    tasks = draw.sample(world.tasks, min(len(world.tasks), 34))
-    count = draw.randrange(2, 17)
-    noted, filed = tasks[:count], tasks[count:]
-    shelves = []
-    for _ in range(draw.choice((1, 2, 3, 4))):
-        size = draw.choice((1, 2, 3, 4, 6))
-        # As in a lineage, a doc may hold what the notes say too.
-        pool = filed if draw.random() < 0.6 else tasks
-        shelves.append(draw.sample(pool, min(size, len(pool))))
-    origin = _origin(draw)
-    docs = []
-    for number, shelf in enumerate(shelves):
-        body = "\n".join(_truth(world, t) for t in shelf)
-        poor = _truth(world, shelf[0]).partition(" is ")[0]
-        title = poor if draw.random() < 0.3 else title_of(shelf)
-        docs.append(Doc(f"d{30 + 3 * number}", title, body, origin, origin))
-    return noted, _memories(world, noted, draw).evolve(docs=tuple(docs)), shelves
-
-
-def _origin(draw: Random) -> Origin:
-    return Origin(0, draw.choice(("smollm2-135m@r0", "smollm2-135m@r1")), "lesson")
-
-
-def _found(docs: Sequence[Doc], task: Task, draw: Random) -> list[Doc]:
-    """Return `docs` as a search for `task` ranks them: those that promise an answer first."""
-    shuffled = draw.sample(list(docs), len(docs))
-    return sorted(shuffled, key=lambda doc: not _promises(doc.title, task))[:3]
-
-
-def _open(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    noted, knowledge, shelves = _filed(world, draw)
-    shelved = [task for shelf in shelves for task in shelf]
-    turns: list[Turn] = []
-    for _ in range(4):
-        pool = draw.choices((noted, shelved, world.tasks), weights=(0.35, 0.5, 0.15))[0]
-        task = draw.choice(pool)
-        found = _found(knowledge.docs, task, draw)
-        asked = prompts.open_turns(OURS, knowledge, task.prompt, found)
-        choice = prompts.NO_DOC
-        if ideal_answer(world, noted, task) == UNKNOWN and _promises(found[0].title, task):
-            choice = found[0].id
-        turns += (*(asked if not turns else asked[1:]), Turn("assistant", choice))
-    return tuple(turns)
-
-
-Offer = tuple[dict[str, str], Sequence[str]]
-"""What is remarked of the docs that were found, by id, and the ids of those worth opening."""
-
-
-def _extract(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    """Choose with an extract of each doc at hand, which tells what a title leaves open."""
-    filed = _filed(world, draw)
-
-    def offer(found: Sequence[Doc], task: Task) -> Offer:
-        shown = extracts(found, task.prompt, LINE_CHARS)
-        telling = [t for t in (task, *world.tasks) if ideal_answer(world, [t], task) != UNKNOWN]
-        hopes = [without_values(_truth(world, one), LINE_CHARS) for one in telling]
-        return shown, [doc.id for hope in hopes for doc in found if shown.get(doc.id) == hope]
-
-    return _searches(world, filed, (0.2, 0.6, 0.2), offer, draw)
-
-
-def _coverage(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    """Choose by how much of the task each doc covers: all of it, or what is said of its kin."""
-    noted, knowledge, shelves = filed = _filed(world, draw)
-    held = {doc.id: shelf for doc, shelf in zip(knowledge.docs, shelves)}
-    docs = [(doc.id, doc.title, doc.body) for doc in knowledge.docs]
-    passages = Passages([memory.text for memory in knowledge.memories], docs)
-
-    def offer(found: Sequence[Doc], task: Task) -> Offer:
-        _, shares = passages.coverage(task.prompt, [doc.id for doc in found])
-        whole = [id for id, share in shares.items() if math.isclose(share, 1.0)]
-        kin = [id for id in shares if ideal_answer(world, held[id], task) != UNKNOWN]
-        return covers(shares), (*sorted(whole, key=lambda id: task not in held[id]), *kin)
-
-    return _searches(world, filed, (0.25, 0.5, 0.25), offer, draw)
-
-
-def _searches(
-    world: World,
-    filed: tuple[list[Task], Knowledge, list[list[Task]]],
-    weights: tuple[float, float, float],
-    offer: Callable[[Sequence[Doc], Task], Offer],
-    draw: Random,
-) -> tuple[Turn, ...]:
-    """Return a conversation of four searches: where no note answers, a doc worth it is opened.
-
-    `weights` are how often a task is one that a note answers, one that a doc does, and any.
-    """
-    noted, knowledge, shelves = filed
-    held, turns = dict(zip(knowledge.docs, shelves)), list[Turn]()
-    pools = (noted, [task for of in shelves for task in of], world.tasks)
-    for _ in range(4):
-        task = draw.choice(draw.choices(pools, weights=weights)[0])
-        docs = draw.sample(knowledge.docs, len(held))
-        found = sorted(docs, key=lambda doc: task not in held[doc])[:3]
-        if draw.random() < SHUFFLED:
-            found = draw.sample(found, len(found))
-        remarks, worth = offer(found, task)
-        unknown = ideal_answer(world, noted, task) == UNKNOWN
-        choice = worth[0] if unknown and worth else prompts.NO_DOC
-        asked = prompts.open_turns(OURS, knowledge, task.prompt, found, remarks=remarks)
-        turns += (*(asked if not turns else asked[1:]), Turn("assistant", choice))
-    return tuple(turns)
-
-
 def _read(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    noted, knowledge, shelves = _filed(world, draw)
+    noted, knowledge, shelves = with_docs(world, draw)
     turns: list[Turn] = []
     for _ in range(3):
         place = draw.randrange(len(shelves))
@@ -240,11 +104,11 @@ def _read(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
 
 def _history(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     met = draw.sample(world.tasks, draw.randrange(1, 19))
-    version = _origin(draw).version
+    version = some_origin(draw).version
     past = []
     for place, task in enumerate(met):
         shown = _experience(suite, world, task, draw.random() < 0.3, draw)
-        solution = _truth(world, task)
+        solution = true_text(world, task)
         past.append(Past(f"g00/w{place:03d}", 0, version, task, shown, solution))
     if draw.random() < 0.5:
         block = prompts.history_block(OURS, past, wrong_answers=False)
@@ -259,14 +123,8 @@ def _history(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     return (*asked_turns, Turn("assistant", ideal_answer(world, known, task)))
 
 
-def _promises(title: str, task: Task) -> bool:
-    """Whether a title lets one hope for an answer: it names the machine, or one of its kind."""
-    machine = task.facts[0].split("/")[1]
-    return machine in title or (bool(task.group) and machine.split(" ")[0] in title)
-
-
 def _experience(suite: Suite, world: World, task: Task, right: bool, draw: Random) -> Experience:
-    truth = _truth(world, task)
+    truth = true_text(world, task)
     if right:
         answer = truth
     else:
@@ -280,11 +138,11 @@ def _handoff(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     tasks = draw.sample(world.tasks, draw.randrange(1, MAX_NOTES))
     met = tasks[: draw.choice((1, 1, 1, 2, 3))]
     noted = tasks[len(met) :]
-    knowledge = _memories(world, noted, draw)
+    knowledge = with_notes(world, noted, draw)
     edits: list[dict[str, object]] = []
     experiences = []
     for task in met:
-        truth = _truth(world, task)
+        truth = true_text(world, task)
         known = ideal_answer(world, noted, task) != UNKNOWN
         stale = draw.random() < 0.25 and not known
         experiences.append(_experience(suite, world, task, known and draw.random() < 0.8, draw))
@@ -308,12 +166,12 @@ def _handoff(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
 def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     met = draw.sample(world.tasks, draw.choice((1, 2, 3, 4, 6)))
     shown = [_experience(suite, world, task, draw.random() < 0.4, draw) for task in met]
-    origin = _origin(draw)
+    origin = some_origin(draw)
     held, related = list(met), list[Doc]()
     edit: dict[str, object] = {"op": "write"}
     if draw.random() < 0.5:
         held = [draw.choice(met), *draw.sample([t for t in world.tasks if t not in met], 2)]
-        lines = [_truth(world, t) for t in held]
+        lines = [true_text(world, t) for t in held]
         stale = draw.random() < 0.6
         if stale:
             old = draw.choice([t for t in world.tasks if t.answer != held[0].answer])
@@ -327,14 +185,14 @@ def _document(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
             held = [task for task in met if task not in held]
     if not held:
         return (*prompts.document_turns(OURS, related, shown, False), _reply(edits=[]))
-    body = [_truth(world, t) for t in held]
+    body = [true_text(world, t) for t in held]
     edit |= {"title": title_of(held), "body": body}
     return (*prompts.document_turns(OURS, related, shown, False), _reply(edits=[edit]))
 
 
 def _compress(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     noted = draw.sample(world.tasks, draw.randrange(12, MAX_NOTES + 2))
-    knowledge = _memories(world, noted, draw)
+    knowledge = with_notes(world, noted, draw)
     groups: dict[str, list[int]] = {}
     for place, task in enumerate(noted):
         if task.group:
@@ -343,7 +201,7 @@ def _compress(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     for places in list(groups.values())[: draw.choice((2, 3, 4))]:
         if len(places) > 1:
             # Kin share their value, so one fact speaks for all.
-            text = _truth(world, noted[places[0]])
+            text = true_text(world, noted[places[0]])
             ids = [knowledge.memories[place].id for place in places[:4]]
             edits.append({"op": "merge", "ids": ids, "text": text})
     if not edits:
@@ -355,20 +213,20 @@ def _rewrite(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     tasks = draw.sample(world.tasks, draw.randrange(1, 17))
     met, noted = tasks[: draw.choice((1, 2, 3, 6))], tasks[6:]
     shown = [_experience(suite, world, task, draw.random() < 0.4, draw) for task in met]
-    knowledge = _memories(world, noted, draw)
-    notes = [_truth(world, t) for t in (*noted, *met)]
+    knowledge = with_notes(world, noted, draw)
+    notes = [true_text(world, t) for t in (*noted, *met)]
     turns = prompts.handoff_turns(OURS, "rewrite-all", knowledge, shown, False)
     return (*turns, _reply(notes=notes))
 
 
 def _restate(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    origin = _origin(draw)
-    facts = [_truth(world, t) for t in draw.sample(world.tasks, 4)]
+    origin = some_origin(draw)
+    facts = [true_text(world, t) for t in draw.sample(world.tasks, 4)]
     if draw.random() < 0.7:
         memory = Memory("m1", facts[0], origin, origin)
         return (*prompts.restate_turns(OURS, memory), _reply(text=facts[0]))
     doc = Doc("d2", draw.choice(("Notes", facts[0])), "\n".join(facts), origin, origin)
-    title = title_of([t for t in world.tasks if _truth(world, t) in facts])
+    title = title_of([t for t in world.tasks if true_text(world, t) in facts])
     return (*prompts.restate_turns(OURS, doc), _reply(title=title, body=facts))
 
 
@@ -378,9 +236,9 @@ def _reply(**value: object) -> Turn:
 
 LESSONS: dict[str, tuple[float, Callable[[Suite, World, Random], tuple[Turn, ...]]]] = {
     "act": (0.25, _act),
-    "open": (0.2, _open),
-    "extract": (0.0, _extract),
-    "coverage": (0.0, _coverage),
+    "open": (0.2, by_title),
+    "extract": (0.0, by_extract),
+    "coverage": (0.0, by_coverage),
     "read": (0.09, _read),
     "history": (0.08, _history),
     "handoff": (0.19, _handoff),
