@@ -23,6 +23,7 @@ from lineage.core.prompts import OURS
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Completion, Request, ToolCall
+from lineage.models.vllm_engine import intel_openmp
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -142,6 +143,9 @@ async def _serve() -> dict[str, Any]:
         seen["count"] = (await made.counter(R1))("The code of pump Birch is 7413.")
         (replicas,) = made.replicas.values()
         processes = list(replicas[0].processes)
+        seen["titles"] = [" ".join(psutil.Process(p).cmdline()) for p in processes]
+        (core,) = (p for p, title in zip(processes, seen["titles"]) if "EngineCore" in title)
+        seen["maps"] = {Path(one.path).name for one in psutil.Process(core).memory_maps()}
         open_ = [asyncio.create_task(all_of(v, 5)) for v in (R0, R1)]
         await asyncio.sleep(0.2)
         psutil.Process(processes[0]).kill()
@@ -160,6 +164,12 @@ def served() -> dict[str, Any]:
 
 def right(answers: list[Completion]) -> int:
     return sum(code in a.text for code, a in zip(CODES.values(), answers, strict=True))
+
+
+def test_on_a_processor_the_engine_s_own_process_computes(served: dict[str, Any]) -> None:
+    assert not [title for title in served["titles"] if "Worker" in title]
+    if intel_openmp():
+        assert "libiomp5.so" in served["maps"]
 
 
 def test_one_engine_serves_the_base_model_and_its_adapter(served: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from lineage import compose
 from lineage.core.config_engine import CheckpointConfig, EngineConfig
 from lineage.core.errors import LineageError
-from lineage.models import vllm_arguments
+from lineage.models import vllm_arguments, vllm_engine
 from lineage.models.profile import Profile, resolve
 from lineage.models.versions import ModelVersion
 from lineage.models.vllm_arguments import OURS, arguments, further, key_of
+from lineage.models.vllm_engine import environment, intel_openmp
 
 HELD = CheckpointConfig(kind="folder", path="m")
 VERSIONS = {
@@ -62,6 +64,21 @@ ON_GPU = {
     "enable_chunked_prefill": True,
     "gpu_memory_utilization": 0.85,
 }
+
+
+def test_on_a_processor_one_process_computes_with_the_openmp_that_vllm_wants(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/mine.so")
+    there = environment(engine().vllm, tmp_path, resolve(engine(), gpus=False))
+    assert there["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+    assert there["LD_PRELOAD"].split(":")[-1] == "/mine.so"
+    assert all(Path(file).is_file() for file in intel_openmp())
+    monkeypatch.setattr(vllm_engine, "intel_openmp", lambda: ["/mine.so"])
+    again = environment(engine().vllm, tmp_path, resolve(engine(), gpus=False))
+    assert again["LD_PRELOAD"] == "/mine.so"
+    on_gpu = environment(engine().vllm, tmp_path, resolve(engine(), gpus=True))
+    assert not {"VLLM_ENABLE_V1_MULTIPROCESSING", "LD_PRELOAD"} & on_gpu.keys()
 
 
 def test_the_default_on_a_cpu_is_told_to_vllm_as_ever() -> None:
