@@ -76,7 +76,7 @@ def by_coverage(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     known = [*noted, *shelved]
     nowhere = [task for task in world.tasks if ideal_answer(world, known, task) == UNKNOWN]
     pools = (noted, shelved, nowhere or world.tasks)
-    return _searches(world, filed, pools, (0.2, 0.4, 0.4), offer, draw)
+    return _searches(world, filed, pools, (0.1, 0.65, 0.25), offer, draw)
 
 
 def _searches(
