@@ -6,9 +6,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 from helpers import answering, measured, run, steps, surrogate, timeless, torn
+from killed import begin, kill
 
 from lineage import compose
 from lineage.cli import main
@@ -37,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run that several tests read and none writes."""
     tmp = tmp_path_factory.mktemp("finished")
     folder = tmp / "runs" / "one"
-    measured(surrogate(tmp), folder)
+    measured(surrogate(tmp), folder, ["scores"])
     return folder
 
 
@@ -90,27 +88,22 @@ def test_draws_of_one_arm_do_not_depend_on_which_others_run(
 
 
 def test_probes_leave_knowledge_byte_identical(finished: Path) -> None:
-    probes = [r for r in steps(finished) if r["phase"] == "probe"]
+    log = steps(finished)
+    probes = [r for r in log if r["phase"] == "probe"]
     assert probes
     assert all(r["knowledge_before"] == r["knowledge_after"] for r in probes)
     for lineage in {r["lineage"] for r in probes if r["arm"] == "inherit"}:
         for generation in range(4):
-            here = [
-                r
-                for r in steps(finished)
-                if (r["lineage"], r["generation"]) == (lineage, generation)
-            ]
+            here = [r for r in log if (r["lineage"], r["generation"]) == (lineage, generation)]
             probed = {r["knowledge_before"] for r in here if r["phase"] == "probe"}
             (reward,) = (r for r in here if r["phase"] == "reward")
             assert probed == {reward["knowledge_after"]}
 
 
 def test_every_snapshot_is_kept_and_descends_from_the_empty_one(finished: Path) -> None:
-    kept = snapshots(finished)
-    mentioned = {r[c] for r in steps(finished) for c in ("knowledge_before", "knowledge_after")}
-    inherited = {
-        r["knowledge_after"] for r in steps(finished) if r["arm"] == "inherit"
-    } - {""}
+    kept, log = snapshots(finished), steps(finished)
+    mentioned = {r[c] for r in log for c in ("knowledge_before", "knowledge_after")}
+    inherited = {r["knowledge_after"] for r in log if r["arm"] == "inherit"} - {""}
     assert inherited <= set(kept) | {EMPTY.id}
     assert mentioned
     for id, knowledge in kept.items():
@@ -188,7 +181,8 @@ def progress(folder: Path) -> int:
 
 def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "killed"
-    overrides = [
+    words = [
+        "run",
         "engine=surrogate",
         "experiment.lineages=3",
         "agent.docs=true",
@@ -199,21 +193,8 @@ def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path:
     ]
     kills = 0
     for wait in (20, 150, 400):
-        arguments = ["resume", str(folder)] if (folder / "run.json").exists() else ["run"]
-        command = [sys.executable, "-m", "lineage", *arguments]
-        child = subprocess.Popen(
-            command + (overrides if arguments == ["run"] else []),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 60
-        while child.poll() is None and time.monotonic() < deadline:
-            if progress(folder) > wait:
-                os.kill(child.pid, signal.SIGKILL)
-                kills += 1
-                break
-            time.sleep(0.005)
-        child.wait()
+        kills += kill(begin(*words), lambda most=wait: progress(folder) > most)
+        words = ["resume", str(folder)]
     assert kills >= 2
     assert main_code("resume", str(folder)) == 0
     assert timeless(folder) == timeless(finished)

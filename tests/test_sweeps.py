@@ -7,15 +7,13 @@ import importlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import FULL, run, steps, timeless
+from killed import begin, kill
 from rich.console import Console
 
 from lineage import compose
@@ -38,6 +36,11 @@ from lineage.training.run import release
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 SMALL = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+BRIEF = (
+    *("method.steps=1", "method.warm_steps=1", "method.warm_groups=4", "method.group=4"),
+    *("train.held_out=0", "train.worlds=1", "train.curricula=[edit]", "train.episodes=2"),
+)
+"""The shortest training of the surrogate."""
 
 
 def code_of(*arguments: str) -> int:
@@ -279,24 +282,14 @@ def test_a_sweep_that_is_killed_twice_has_each_result_once(tmp_path: Path) -> No
     folder = tmp_path / "runs" / "all"
     seeds = ",".join(map(str, range(POINTS)))
     sweep_of = ("-m", *SMALL, *below(tmp_path), "run.name=all", f"experiment.seed={seeds}")
-    # Slower, so that there is something to be killed: each step waits for its own fsync.
-    command = [sys.executable, "-m", "lineage"]
 
     def done() -> int:
         return len(list(folder.glob("*/done/*.json")))
 
-    whole = 0
-    for part in (0.2, 0.6):
-        begun = (folder / "sweep.json").exists()
-        arguments = ["resume", str(folder)] if begun else ["run", *sweep_of]
-        child = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        whole = 6 * POINTS
-        while child.poll() is None and done() < part * whole:
-            time.sleep(0.002)
-        child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL, "it was killed while it ran"
+    whole = 6 * POINTS
+    for words, part in ((("run", *sweep_of), 0.2), (("resume", str(folder)), 0.6)):
+        least = part * whole
+        assert kill(begin(*words), lambda least=least: done() >= least), "it still ran"
     assert len(read_sweep(folder).points) == POINTS
     assert code_of("resume", str(folder)) == 0
     for point in read_sweep(folder).points:
@@ -376,10 +369,8 @@ def test_callbacks_of_hydra_are_told_of_each_point_of_the_fleet(
 
 
 def test_trainings_are_swept_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    toy = ("engine=surrogate", "method.steps=1", "method.warm_steps=1", "train.held_out=0")
-    small = ("train.worlds=1", "train.curricula=[edit]", "train.episodes=2")
-    arguments = ("-m", *toy, *small, *below(tmp_path), "run.name=all", "reward.memory=0,0.2")
-    assert code_of("train", *arguments) == 0
+    arguments = ("-m", *SMALL[:1], *BRIEF, *below(tmp_path), "run.name=all")
+    assert code_of("train", *arguments, "reward.memory=0,0.2") == 0
     folder = tmp_path / "runs" / "all"
     record = read_sweep(folder)
     assert (record.kind, record.keys, len(record.points)) == ("training", ("reward.memory",), 2)
@@ -451,9 +442,8 @@ def test_points_that_train_a_version_of_one_name_are_each_served_their_own(
 ) -> None:
     versions = "schedule.versions=[smollm2-135m@r0,mine@a]"
     trained = "+schedule.trained={mine@a: smollm2-135m@r0}"
-    small = ("method.steps=1", "method.warm_steps=1", "train.held_out=0", "train.worlds=1")
-    few = (*small, "train.curricula=[edit]", "train.episodes=2", versions, trained)
-    folder = swept(tmp_path, "engine.hosted=true", *few, "method.learning_rate=0.3,0.9")
+    few = (*BRIEF, versions, trained)
+    folder = swept(tmp_path, "engine.hosted=true", *few, "method.warm_learning_rate=0.3,0.9")
     assert len(starts) == 1
     for point in read_sweep(folder).points:
         texts = [text for text in point.overrides if "run." not in text and "hosted" not in text]

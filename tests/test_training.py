@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -23,6 +18,7 @@ import pytest
 from helpers import answering, counting, run, steps, surrogate, timeless, torn
 from hypothesis import given
 from hypothesis import strategies as st
+from killed import begin, kill
 from rich.console import Console
 
 from lineage import compose
@@ -386,19 +382,7 @@ def test_a_training_killed_anywhere_resumes_to_the_same_curve(
     (folder / "run.json").write_text(json.dumps(record))
     kills = 0
     for wait in ("school/signal/done/*", "steps/**/*.parquet", "curve/step=001*", "held-out/**/*"):
-        child = subprocess.Popen(
-            [sys.executable, "-m", "lineage", "resume", str(folder)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 60
-        while child.poll() is None and time.monotonic() < deadline:
-            if any(folder.glob(wait)):
-                os.kill(child.pid, signal.SIGKILL)
-                kills += 1
-                break
-            time.sleep(0.01)
-        child.wait()
+        kills += kill(begin("resume", str(folder)), lambda at=wait: any(folder.glob(at)))
     execute(config, folder, QUIET)
     assert kills >= 2
     # The same seed gives the same curve, in one go or in several.
@@ -599,7 +583,10 @@ def test_the_latest_run_can_be_trained_on(tmp_path: Path) -> None:
     run(config, past)
     latest = tmp_path / "runs" / "latest"
     assert latest.resolve() == past
-    small = ("train.curricula=[signal]", "train.held_out=0", "method.steps=1", "run.name=toy")
+    small = (
+        *("train.curricula=[signal]", "train.held_out=0", "method.steps=1", "run.name=toy"),
+        *("method.warm_groups=4", "method.group=4"),
+    )
     with pytest.raises(SystemExit) as stopped:
         main(["train", "engine=surrogate", "agent=writer", f"train.log={latest}", *small, *places])
     assert not stopped.value.code
@@ -765,7 +752,7 @@ def test_grandchildren_count_where_the_horizon_says_so(tmp_path: Path) -> None:
 
 def test_a_schedule_trains_what_it_ships(tmp_path: Path) -> None:
     overrides = ("experiment=succession", "experiment.lineages=2", "method=grpo")
-    config = toy(tmp_path, *overrides, "train.worlds=2", "method.steps=2")
+    config = toy(tmp_path, *overrides, "train.worlds=2", "train.held_out=0", "method.steps=2")
     folder = tmp_path / "runs" / "toy"
     run_with_release(config, folder)
     log = steps(folder)
@@ -820,7 +807,8 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, overrides: list[str], said:
 def test_a_step_without_anything_to_learn_from_says_what_to_raise(tmp_path: Path) -> None:
     # No one can answer for other worlds: with a free memory all rollouts are worth the same.
     probes = ("train.probes.same=0", "train.probes.similar=0", "train.probes.dissimilar=2")
-    config = toy(tmp_path, "train.curricula=[signal]", "reward.memory=0", *probes)
+    few = ("train.curricula=[signal]", "train.held_out=0", "method.groups=2")
+    config = toy(tmp_path, *few, "method.warm_groups=2", "reward.memory=0", *probes)
     with pytest.raises(LineageError, match=r"Raise method\.group"):
         execute(config, tmp_path / "runs" / "toy", QUIET)
 
