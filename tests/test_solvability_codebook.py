@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
+from helpers import FULL
 
 from lineage.compose import load_suite
 from lineage.core.config import ExperimentConfig, ProbeConfig
@@ -14,7 +15,7 @@ from lineage.core.curriculum import plans
 from lineage.core.tasks import Family, Task
 from lineage.suites.words import KEYS, ZONES
 
-SEEDS = 200
+SEEDS = 200 if FULL else 50
 SUITE = load_suite("codebook", "suite.difficulty=2", "suite.drift=0.2")
 EXPERIMENT = ExperimentConfig("solvability", 0, 8, 6, None, 0.25, ProbeConfig(4, 4, 4))
 OPTIONS = {"zone": ZONES, "key": KEYS, "code": tuple(str(code) for code in range(1000, 10000))}
@@ -35,7 +36,7 @@ def chance(task: Task) -> float:
     return 1 / len(OPTIONS[task.facts[0].split("/")[0]])
 
 
-def test_with_the_facts_every_task_of_two_hundred_worlds_is_solved() -> None:
+def test_with_the_facts_every_task_of_many_worlds_is_solved() -> None:
     for seed in range(SEEDS):
         world = SUITE.world(seed, seed % 4)
         for task in world.tasks:
@@ -61,7 +62,7 @@ def test_without_the_facts_a_worker_is_no_better_than_chance(notes_of: str) -> N
     assert right < 0.1 * SEEDS * len(rules)
 
 
-def test_families_of_two_hundred_pairs_are_disjoint_as_defined() -> None:
+def test_families_of_many_pairs_are_disjoint_as_defined() -> None:
     for pair in range(SEEDS):
         met: dict[str, int] = {}
         for generation, plan in enumerate(plans(SUITE, EXPERIMENT, 3, pair)):
