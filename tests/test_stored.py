@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from helpers import run, timeless
+from killed import begin, kill
 from rich.console import Console
 from s3 import KEYS, Between, make_bucket, serving
 
@@ -42,7 +38,11 @@ TOY = (
 )
 STEP = "curve/step%3D{:03d}.parquet"
 """As a path of a request names it."""
-TINY = ("engine=surrogate", "experiment=tiny", "experiment.lineages=2", "agent.docs=true")
+TINY = (
+    *("engine=surrogate", "experiment=tiny", "experiment.lineages=1", "agent.docs=true"),
+    *("arms.names=[inherit,cold]", "arms.ceiling=inherit"),
+)
+"""Each file of a run is a request or two: it has few."""
 
 
 @pytest.fixture(scope="module")
@@ -135,17 +135,10 @@ def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
 def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
     between: Between, root: str, tmp_path: Path
 ) -> None:
-    many = "experiment.lineages=12"
-    command = [sys.executable, "-m", "lineage", *arguments(root, many, "run.lineages_in_flight=1")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    store, until = Store(f"{root}/first", here(root).run.storage), time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until:
-        if any("done/" in name for name in store.sizes()):
-            break
-        time.sleep(0.02)
-    assert process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    many = "experiment.lineages=8"
+    store = Store(f"{root}/first", here(root).run.storage)
+    begun = begin(*arguments(root, many, "run.lineages_in_flight=1"))
+    assert kill(begun, lambda: any("done/" in name for name in store.sizes()))
     names = store.sizes()
     assert any("done/" in name for name in names) and "metrics.json" not in names
     shutil.rmtree(tmp_path / ".cache")
@@ -231,9 +224,8 @@ def test_from_python_too(between: Between, root: str, local: Path, tmp_path: Pat
 def test_a_sweep_is_at_its_url_point_by_point(
     between: Between, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
     where = (f"run.root={root}", "run.name=all")
-    assert main_code("run", "-m", *small, *where, "suite.drift=0,0.2") == 0
+    assert main_code("run", "-m", *TINY, *where, "suite.drift=0,0.2") == 0
     url = f"{root}/all"
     assert f"published to {url}" in capsys.readouterr().out
     assert not (tmp_path / "s3:").exists()
