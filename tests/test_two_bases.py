@@ -40,7 +40,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     short = {name: replace(skills[name], token_letters=LETTERS) for name in (G0, G1)}
     engine = replace(config.engine, surrogate=SurrogateConfig({**skills, **short}))
     config = replace(config, engine=engine)
-    return tmp / "runs" / "release", measured(config, tmp / "runs" / "release")
+    folder = tmp / "runs" / "release"
+    return folder, measured(config, folder, ("scores", "releases"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,8 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "experiment.episodes=2",
         "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
     )
-    return measured(surrogate(tmp, "experiment=bases", *small), tmp / "runs" / "bases")
+    asked = ("scores", "upgrade_matrix", "gain_by_inheritance", "contrasts", "totals")
+    return measured(surrogate(tmp, "experiment=bases", *small), tmp / "runs" / "bases", asked)
 
 
 def test_every_writer_meets_every_reader_once(crossed: dict[str, Any]) -> None:
