@@ -21,6 +21,8 @@ from lineage.runs.plan import prepare
 from lineage.runs.poison import PAYLOAD
 
 ALL = ("inherit", "memories", "docs", "transcript", "retrieval", "finetune", "shuffled", "cold")
+FEW = tuple(f"experiment.probes.{of}" for of in ("same=1", "similar=0", "dissimilar=0"))
+"""As few probes as there can be, where none is looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
 
 def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
-    run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=3"), folder)
+    run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=3", *FEW), folder)
     life = cells(summarise(folder, ["scores", "poison_life"]), "poison_life", "arm")
     assert "clean" not in life
     assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"
@@ -170,7 +172,7 @@ def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_pat
     folder = tmp_path / "runs" / "poison"
     names = "arms.names=[clean,verbatim,cold]"
     kind = (f"poison.carrier={carrier}", f"poison.form={form}", "experiment.lineages=2")
-    run(surrogate(tmp_path, "experiment=poison", names, *kind), folder)
+    run(surrogate(tmp_path, "experiment=poison", names, *kind, *FEW), folder)
     planted = [r for r in steps(folder) if r["phase"] == "plant"]
     assert {(r["arm"], r["pair"], r["generation"]) for r in planted} == {
         ("verbatim", 0, 2), ("verbatim", 1, 2)
@@ -192,7 +194,7 @@ def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "drift"
     names = ("arms.names=[append,edit,cold]", "arms.ceiling=edit", "agent.docs=false")
     more = ("experiment.lineages=12", "experiment.revisit=0.8", "suite.drift=0.3")
-    config = surrogate(tmp_path, "experiment=drift", *names, *more)
+    config = surrogate(tmp_path, "experiment=drift", *names, *more, *FEW)
     summary = measured(config, folder, ["scores", "staleness"])
     stale = cells(summary, "staleness", "arm", generation=None, entries="memories")
     assert stale["edit"]["high"] < stale["append"]["low"]
