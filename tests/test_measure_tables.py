@@ -22,6 +22,7 @@ from lineage.metrics.gains import harm, inheritance_gain
 from lineage.metrics.keeping import compression
 from lineage.metrics.registry import metric
 from lineage.metrics.transfer import backward_transfer, forgetting
+from lineage.report import run_page, write
 from lineage.report.lookup import cells, rows_of
 
 COUNTS = {"faults", "edits", "opens", "errors", "totals", "unscored"}
@@ -34,11 +35,17 @@ Log = duckdb.DuckDBPyConnection
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of so many pairs that a sum in blocks has another last digit than one in order."""
+    """A run of so many pairs that a sum in blocks has another last digit than one in order.
+
+    No picture is drawn: that takes longer than all of its metrics.
+    """
     tmp = tmp_path_factory.mktemp("tables")
     folder = tmp / "runs" / "one"
     more = ("experiment.lineages=11", "experiment.episodes=3", "suite.drift=0.2")
-    reported(surrogate(tmp, *more, "experiment.probes.same=3"), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "score_by_generation", lambda summary: None)
+        patch.setattr(run_page, "pictured", lambda *of: "")
+        reported(surrogate(tmp, *more, "experiment.probes.same=3"), folder)
     return folder
 
 
@@ -54,16 +61,26 @@ def metrics(folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def tables(log: Log) -> dict[str, pa.Table]:
+    """Every metric of the log, measured anew."""
+    return {name: one.measure(log) for name, one in METRICS.items()}
+
+
 @pytest.mark.parametrize("name", METRICS)
-def test_every_metric_has_the_columns_that_it_is_registered_with(log: Log, name: str) -> None:
-    table = METRICS[name].measure(log)
+def test_every_metric_has_the_columns_that_it_is_registered_with(
+    tables: dict[str, pa.Table], name: str
+) -> None:
+    table = tables[name]
     assert isinstance(table, pa.Table)
     assert table.column_names == ["folder", *METRICS[name].columns]
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name not in COUNTS])
-def test_every_metric_has_what_it_is_by_and_then_an_interval(log: Log, name: str) -> None:
-    table = METRICS[name].measure(log)
+def test_every_metric_has_what_it_is_by_and_then_an_interval(
+    tables: dict[str, pa.Table], name: str
+) -> None:
+    table = tables[name]
     names = table.column_names
     start = names.index("mean")
     assert names[0] == "folder" and names[start : start + 4] == ["mean", "low", "high", "n"]
@@ -250,10 +267,12 @@ def test_sizes_costs_and_rewards_are_those_of_sql(log: Log, metrics: dict[str, A
         assert cells(metrics, "costs", "arm", "cost")[arm, "prompt_tokens"]["mean"] == tokens
 
 
-def test_metrics_are_made_of_the_registry(log: Log, metrics: dict[str, Any]) -> None:
+def test_metrics_are_made_of_the_registry(
+    tables: dict[str, pa.Table], metrics: dict[str, Any]
+) -> None:
     assert list(metrics["metrics"]) == list(METRICS)
-    for name, one in METRICS.items():
-        rows = one.measure(log).drop_columns(["folder"]).to_pylist()
+    for name, table in tables.items():
+        rows = table.drop_columns(["folder"]).to_pylist()
         assert sorted(map(repr, rows)) == sorted(map(repr, metrics["metrics"][name]))
     arms = [row["arm"] for row in metrics["metrics"]["scores"]]
     families = [row["family"] for row in metrics["metrics"]["scores"]]
@@ -267,11 +286,9 @@ def test_a_log_of_two_runs_has_the_metrics_of_each(
     other = tmp_path / "runs" / "two"
     more = ("experiment.lineages=2", "experiment.episodes=2", "experiment.seed=7")
     alone = measured(surrogate(tmp_path, *more, "log.correction=bh"), other)
-    both = duckdb.connect()
+    both, logs = duckdb.connect(), [connect(folder), connect(other)]
     for name in ("steps", "knowledge", "worlds", "runs"):
-        tables = [
-            connect(one).sql(f"SELECT * FROM {name}").to_arrow_table() for one in (folder, other)
-        ]
+        tables = [one.sql(f"SELECT * FROM {name}").to_arrow_table() for one in logs]
         both.register(name, pa.concat_tables(tables))
     found = json.loads(json.dumps(summarise_all(both)))
     # Two arms in three families each; of two pairs no cell is tested.
