@@ -202,7 +202,7 @@ def test_what_an_agent_could_not_do_scores_0_and_is_counted(tmp_path: Path) -> N
     folder, config = tmp_path / "runs" / "one", surrogate(tmp_path, *TWO)
     with answering(last_probes("inherit", TOO_LONG)):
         run(config, folder)
-    summary = summarise(folder)
+    summary = summarise(folder, ("scores", "unscored"))
     found = probed(folder, "inherit")
     lost = [s for s in found if s["error"]]
     assert [(s["score"], s["finish_reason"]) for s in lost] == [(0.0, OVERLONG)] * 2
@@ -250,7 +250,7 @@ def test_what_an_engine_failed_is_missing_on_both_sides(tmp_path: Path) -> None:
         folder = tmp_path / "runs" / arm
         with answering(last_probes(arm, DOWN)):
             run(surrogate(tmp_path, *TWO), folder)
-        summary = summarise(folder)
+        summary = summarise(folder, ("scores", "unscored", "inheritance_gain"))
         assert counted(summary, arm) == (0, 2)
         key = ("pair", "generation", "episode", "task")
         inherit, cold = (
