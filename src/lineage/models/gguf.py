@@ -20,6 +20,8 @@ from lineage.core.files import once, sha256
 from lineage.core.installed import file_in
 
 SUFFIX = ".gguf"
+MAGIC = b"GGUF"
+"""How such a file begins."""
 GROWTH = 4
 """Bytes of 16-bit weights to a byte of the file, at most: 4-bit weights have scales beside them."""
 BLOCK = 2**20
@@ -117,6 +119,10 @@ def convert(source: Path, folder: Path) -> None:
 
     Raises ValueError or another error of transformers where it cannot read the file.
     """
+    # To import torch takes many times as long as to see this.
+    with source.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError(f"it does not begin with {MAGIC.decode()}")
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
