@@ -35,7 +35,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp / "runs" / "hostile"
     with answering(spoil):
-        reported(surrogate(tmp, "agent.opening=first"), folder)
+        reported(surrogate(tmp, "experiment=tiny", "agent.opening=first"), folder)
     return folder
 
 
@@ -70,7 +70,8 @@ def test_a_torn_file_is_named(hostile: Path, tmp_path: Path) -> None:
     with pytest.raises(LineageError, match=torn.name):
         summarise(copy)
     torn.unlink()
-    assert totals(summarise(copy))["steps"] < totals(summarise(hostile))["steps"]
+    asked = ("scores", "totals")
+    assert totals(summarise(copy, asked))["steps"] < totals(summarise(hostile, asked))["steps"]
 
 
 def test_a_run_without_a_finished_generation_says_so(hostile: Path, tmp_path: Path) -> None:
