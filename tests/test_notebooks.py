@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import jupytext
@@ -14,14 +15,25 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 import lineage
+from lineage.inspect.listing import ASKED
+from lineage.metrics import summarise_all
+from lineage.report import sweep_page, training_page, write
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+FEW = ", ".join(
+    f'"experiment.{one}"'
+    for one in ("episodes=2", "probes.same=2", "probes.similar=1", "probes.dissimilar=1")
+)
 SMALLER = {
+    r'"engine=surrogate"': f'"engine=surrogate", {FEW}',
     r"experiment\.lineages=\d+": "experiment.lineages=3",
     r"suite\.drift=[\d.,]+": "suite.drift=0,0.5",
     r"method\.steps=\d+": "method.steps=4",
+    r"(groups|held_out|worlds)=\d+": r"\1=4",
 }
 """What runs in place of the notebook's own sizes where not all is tried."""
+PAGES = ((write, "report_html"), (training_page, "training_html"), (sweep_page, "sweep_html"))
+"""What makes the pages of runs. No notebook looks at one, and a page takes longer than its run."""
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +43,11 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookClient]
     where = {"metadata": {"path": folder}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", folder)
-        client = NotebookClient(new_notebook(), timeout=120, resources=where)
+        unpaged = (f"import {of.__name__} as _of; _of.{what} = lambda *_: ''" for of, what in PAGES)
+        begin = new_code_cell("\n".join(unpaged))
+        client = NotebookClient(new_notebook(cells=[begin]), timeout=120, resources=where)
         with client.setup_kernel():
+            client.execute_cell(begin, 0)
             yield client
 
 
@@ -59,11 +74,18 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("own")
     size = ["engine=surrogate", "experiment=tiny", "experiment.lineages=3", "agent.docs=true"]
     places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
-    lineage.run([*size, *places, "run.name=run"])
-    lineage.run([*size, *places, "run.name=sweep", "agent.memory_budget=60,90"], multirun=True)
     sizes = ["train.worlds=2", "train.held_out=2", "method.steps=2", "method.groups=2"]
+    sizes += ["method.warm_steps=1", "method.warm_groups=2", "method.group=4"]
     course = ["agent=writer", "train.curricula=[open]", "run.name=training"]
-    lineage.train(["engine=surrogate", *sizes, *course, *places])
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in PAGES:
+            patch.setattr(module, name, lambda *_: "")
+        lineage.run([*size, *places, "run.name=run"])
+        # Of the others no notebook looks at the picture, nor at most of the metrics.
+        patch.setattr(write, "score_by_generation", lambda summary: None)
+        patch.setattr(write, "summarise_all", partial(summarise_all, names=ASKED))
+        lineage.run([*size, *places, "run.name=sweep", "agent.memory_budget=60,90"], multirun=True)
+        lineage.train(["engine=surrogate", *sizes, *course, *places])
     return {"05-training": root / "training", "06-sweeps": root / "sweep", "": root / "run"}
 
 
