@@ -50,18 +50,12 @@ def by_extract(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         hopes = [without_values(true_text(world, one), LINE_CHARS) for one in telling]
         return shown, [doc.id for hope in hopes for doc in found if shown.get(doc.id) == hope]
 
-    noted, _, shelves = filed
-    pools = (noted, [task for of in shelves for task in of], world.tasks)
-    return _searches(world, filed, pools, (0.2, 0.6, 0.2), offer, draw)
+    return _searches(world, filed, (0.2, 0.6, 0.2), offer, draw)
 
 
 def by_coverage(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    """Choose by how much of the task each doc covers: all of it, or what is said of its kin.
-
-    As many tasks have an answer nowhere as one in a doc: else whoever is taught learns to open
-    what covers most, however little that is.
-    """
-    noted, knowledge, shelves = filed = with_docs(world, draw)
+    """Choose by how much of the task each doc covers: all of it, or what is said of its kin."""
+    _, knowledge, shelves = filed = with_docs(world, draw)
     held = {doc.id: shelf for doc, shelf in zip(knowledge.docs, shelves)}
     docs = [(doc.id, doc.title, doc.body) for doc in knowledge.docs]
     passages = Passages([memory.text for memory in knowledge.memories], docs)
@@ -72,27 +66,23 @@ def by_coverage(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         kin = [id for id in shares if ideal_answer(world, held[id], task) != UNKNOWN]
         return covers(shares), (*sorted(whole, key=lambda id: task not in held[id]), *kin)
 
-    shelved = [task for of in shelves for task in of]
-    known = [*noted, *shelved]
-    nowhere = [task for task in world.tasks if ideal_answer(world, known, task) == UNKNOWN]
-    pools = (noted, shelved, nowhere or world.tasks)
-    return _searches(world, filed, pools, (0.1, 0.65, 0.25), offer, draw)
+    return _searches(world, filed, (0.25, 0.5, 0.25), offer, draw)
 
 
 def _searches(
     world: World,
     filed: Filed,
-    pools: Sequence[Sequence[Task]],
-    weights: Sequence[float],
+    weights: tuple[float, float, float],
     offer: Callable[[Sequence[Doc], Task], Offer],
     draw: Random,
 ) -> tuple[Turn, ...]:
     """Return a conversation of four searches: where no note answers, a doc worth it is opened.
 
-    `weights` are how often a task is of each of `pools`.
+    `weights` are how often a task is one that a note answers, one that a doc does, and any.
     """
     noted, knowledge, shelves = filed
     held, turns = dict(zip(knowledge.docs, shelves)), list[Turn]()
+    pools = (noted, [task for of in shelves for task in of], world.tasks)
     for _ in range(4):
         task = draw.choice(draw.choices(pools, weights=weights)[0])
         docs = draw.sample(knowledge.docs, len(held))
