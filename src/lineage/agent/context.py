@@ -130,8 +130,7 @@ class Context:
     def passages(self, knowledge: Knowledge) -> Passages:
         """Return what `knowledge` says, passage by passage, to tell how well it covers a task."""
         if knowledge.id not in self.read:
-            docs = ((doc.id, doc.title, doc.body) for doc in knowledge.docs)
-            self.read[knowledge.id] = Passages((m.text for m in knowledge.memories), docs)
+            self.read[knowledge.id] = Passages.of(knowledge)
         return self.read[knowledge.id]
 
     def index(self, knowledge: Knowledge) -> Index:

@@ -20,7 +20,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
+from lineage.core.knowledge import Knowledge
 from lineage.search.bm25 import QUERY_TERMS, idf, terms
 from lineage.search.ranking import QUERY_CHARS
 
@@ -59,6 +61,12 @@ class Passages:
         passages = [*self._notes, *(line for lines in self._docs.values() for line in lines)]
         self._held = Counter(term for passage in passages for term in passage)
         self._passages = len(passages)
+
+    @classmethod
+    def of(cls, knowledge: Knowledge) -> Self:
+        """Return those of the memories and docs of `knowledge`."""
+        docs = ((doc.id, doc.title, doc.body) for doc in knowledge.docs)
+        return cls((memory.text for memory in knowledge.memories), docs)
 
     def through(self, query: str, docs: Sequence[str], gate: float) -> list[str]:
         """Return those of `docs` (ids) that are worth `gate` or more, the worthiest first.

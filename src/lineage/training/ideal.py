@@ -7,6 +7,7 @@ from random import Random
 
 from lineage.core.knowledge import Doc, Knowledge, Memory, Origin
 from lineage.core.tasks import Task, World
+from lineage.models.protocol import Turn
 from lineage.training.library import title_of
 
 UNKNOWN = "I do not know."
@@ -67,3 +68,11 @@ def with_docs(world: World, draw: Random) -> Filed:
         title = poor if draw.random() < 0.3 else title_of(shelf)
         docs.append(Doc(f"d{30 + 3 * number}", title, body, origin, origin))
     return noted, with_notes(world, noted, draw).evolve(docs=tuple(docs)), shelves
+
+
+def gone_on(turns: tuple[Turn, ...], asked: Sequence[Turn], reply: str) -> tuple[Turn, ...]:
+    """Return the conversation of `turns` with what is `asked` next and the `reply` to it.
+
+    Only the first of what is asked keeps its system turn.
+    """
+    return (*turns, *(asked[1:] if turns else asked), Turn("assistant", reply))

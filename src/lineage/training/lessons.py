@@ -22,6 +22,7 @@ from lineage.models.protocol import Turn
 from lineage.training.choices import by_coverage, by_extract, by_title
 from lineage.training.ideal import (
     UNKNOWN,
+    gone_on,
     ideal_answer,
     some_origin,
     true_text,
@@ -90,7 +91,7 @@ def _questions(suite: Suite, world: World, known: list[Task], draw: Random) -> l
 
 def _read(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
     noted, knowledge, shelves = with_docs(world, draw)
-    turns: list[Turn] = []
+    turns: tuple[Turn, ...] = ()
     for _ in range(3):
         place = draw.randrange(len(shelves))
         doc, shelf = knowledge.docs[place], shelves[place]
@@ -98,8 +99,8 @@ def _read(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
         task = draw.choice(pool)
         asked = prompts.act_turns(OURS, knowledge, task.prompt, [doc])
         answer = ideal_answer(world, [*noted, *shelf], task)
-        turns += (*(asked if not turns else asked[1:]), Turn("assistant", answer))
-    return tuple(turns)
+        turns = gone_on(turns, asked, answer)
+    return turns
 
 
 def _history(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
