@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, files, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,3 +34,15 @@ def file_in(package: str, path: str) -> Path | None:
     place = Path(places[0])
     found = sorted(place.glob(path)) if "*" in path else [place / path]
     return found[0] if len(found) == 1 and found[0].is_file() else None
+
+
+def brought(distribution: str, name: str) -> Path | None:
+    """Return the file `name` that an installed `distribution` brought, None where there is none.
+
+    It may lie outside all packages, as a library that others load does.
+    """
+    with suppress(PackageNotFoundError):
+        for file in files(distribution) or ():
+            if file.name == name:
+                return Path(str(file.locate())).resolve()
+    return None

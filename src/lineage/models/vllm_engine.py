@@ -11,12 +11,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from lineage.core.config_engine import VllmConfig
 from lineage.core.errors import OVERLONG, LineageError
+from lineage.core.installed import brought
 from lineage.models.chat_template import check, render
 from lineage.models.precision import cores, precision
 from lineage.models.profile import Profile
@@ -68,12 +68,8 @@ def intel_openmp() -> list[str]:
 
     Preloaded it makes vLLM faster than torch's own, as vLLM's notes on processors say.
     """
-    try:
-        files = metadata.files("intel-openmp") or ()
-    except metadata.PackageNotFoundError:
-        return []
-    found = (file.locate() for file in files if file.name == "libiomp5.so")
-    return [str(Path(str(path)).resolve()) for path in found]
+    found = brought("intel-openmp", "libiomp5.so")
+    return [str(found)] if found else []
 
 
 class VllmEngine:
