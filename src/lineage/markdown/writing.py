@@ -288,8 +288,8 @@ def _left_behind(
 ) -> list[Finding]:
     """Return which entries link to one of `others`, files that the new folder has not."""
     found = dict[Finding, None]()
-    for entry in left.entries if others else ():
-        for target in targets(_says(entry)[1]) if entry.id in old else ():
+    for entry in (one for one in left.entries if one.id in old):
+        for target in targets(_says(entry)[1]):
             if (name := resolved(old[entry.id], target, others)) is not None:
                 what = f"links to {name}, which is no memory and no doc: copy it there"
                 found[Finding(placed[entry.id], what)] = None
