@@ -123,8 +123,8 @@ def drawn(sampling: Sampling, step: int, version: str) -> tuple[Sampling, tuple[
     that it draws, without rollouts as yet.
     """
     config, name = sampling.config, sampling.config.train.name
-    methods = [method_at(config.method, one) for one in range(step + 1)]
-    counts = [allotted(one.groups, shares(config)) for one in methods]
+    methods, of = [method_at(config.method, one) for one in range(step + 1)], shares(config)
+    counts = [allotted(one.groups, of) for one in methods]
     made = replace(
         sampling,
         # Rollouts that wrote the same notes are probed with the same prompts.
