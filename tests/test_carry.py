@@ -167,6 +167,23 @@ def test_of_a_folder_the_top_is_kept_and_the_migration_is_a_run_to_be_read(
     assert "is a migration, which is not gone on with" in capsys.readouterr().err
 
 
+def test_what_the_model_dropped_and_what_found_no_room_have_their_own_reasons(
+    many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert carried(tmp_path, many, "distil", "--allow-drop", "run.name=mine") == 0
+    _, _, became = capsys.readouterr().out.rpartition("distil to smollm2-135m@r1:")
+    by_model, by_budget = "dropped by smollm2-135m@r1, to make room", "over agent.memory_budget=320"
+    said = {
+        step["entry"]: by_model if step["detail"] == "drop: applied" else by_budget
+        for step in steps(tmp_path / "runs" / "mine")
+        if step["kind"] == "edit" and step["detail"].startswith("drop: ")
+    }
+    assert set(said.values()) == {by_model, by_budget}
+    for entry, why in said.items():
+        (line,) = (one for one in became.splitlines() if one.startswith(f"{entry} "))
+        assert why in line
+
+
 def reading(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert code(*arguments) == 0

@@ -12,6 +12,7 @@ import pytest
 
 from lineage import compose
 from lineage.agent.context import Context, Ids
+from lineage.agent.episode import Attempt, proved
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Experience, Past
 from lineage.agent.migrations import MIGRATIONS, migrate
@@ -165,6 +166,11 @@ def test_a_note_that_was_answered_from_outlives_one_that_was_not() -> None:
     place = context("append", idle, docs=False, memory_budget=budget + 2)
     left = asyncio.run(hand_over(place, before, [], used=frozenset({"m1"})))
     assert [memory.id for memory in left.memories] == ["m1"]
+
+
+def test_only_what_a_right_answer_repeats_was_answered_from() -> None:
+    attempts = [Attempt(score, None, 0, id) for score, id in ((1.0, "m1"), (0.0, "m2"), (1.0, ""))]
+    assert proved(attempts) == {"m1"}
 
 
 def test_verbatim_changes_nothing_that_fits_and_none_leaves_nothing() -> None:

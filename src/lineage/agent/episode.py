@@ -38,6 +38,12 @@ class Attempt:
     opened: tuple[str, ...] = ()
 
 
+def proved(attempts: Sequence[Attempt]) -> frozenset[str]:
+    """Return the ids of the memories that right answers repeat."""
+    right = (attempt.echoed for attempt in attempts if attempt.score == 1.0)
+    return frozenset(id for id in right if id)
+
+
 async def work(context: Context, name: str, inputs: Inputs, task_instance: TaskInstance) -> Attempt:
     """Work on `task_instance` and get feedback."""
     return await _attempt(context, name, inputs, task_instance, probe=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineage.agent.context import Context, Ids
-from lineage.agent.episode import Attempt, outcome, probe, work
+from lineage.agent.episode import Attempt, outcome, probe, proved, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.history import Past, newest, past_of, restore
 from lineage.agent.migrations import migrate
@@ -173,10 +173,9 @@ class _Lineage:
             snapshot = self.setting.job.start.replayed[generation]
             inherited = await replay(context, knowledge, snapshot)
         elif arm.receives.hands_over:
-            used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
             told = [p.experience for p in own]
             memories = arm.receives.memories
-            inherited = await hand_over(context, knowledge, told, used, memories)
+            inherited = await hand_over(context, knowledge, told, proved(attempts), memories)
         elif arm.receives.borrowed:
             inherited = self._borrowed(generation)
             log.snapshot(inherited)

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lineage.agent.context import Context, Ids
-from lineage.agent.episode import Attempt, outcome, probe, work
+from lineage.agent.episode import Attempt, outcome, probe, proved, work
 from lineage.agent.handoff import hand_over
 from lineage.agent.inputs import Inputs
 from lineage.agent.prompt import episodes_turn
@@ -211,8 +211,7 @@ class Handoffs(Room):
             )
         )
         told = [a.experience for a in attempts if a.experience is not None]
-        used = frozenset(attempt.echoed for attempt in attempts if attempt.score == 1.0)
-        return await hand_over(self.context, knowledge, told, used, prefix=name)
+        return await hand_over(self.context, knowledge, told, proved(attempts), prefix=name)
 
     def _reward(
         self,
