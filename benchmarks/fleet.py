@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -37,6 +38,7 @@ from rich.table import Table
 
 from lineage import compose
 from lineage.core.config import Config
+from lineage.core.config_engine import VllmConfig
 from lineage.core.errors import LineageError
 from lineage.core.intervals import AMOUNT
 from lineage.core.seeds import rng
@@ -44,12 +46,12 @@ from lineage.models.chat_template import render
 from lineage.models.checkpoint import locate
 from lineage.models.factory import make_engine
 from lineage.models.precision import precision
-from lineage.models.profile import resolve
+from lineage.models.profile import Profile, resolve
 from lineage.models.protocol import Completion, Engine, EngineLayer, Request
 from lineage.models.surrogate import Surrogate
 from lineage.models.versions import lookup, registry
 from lineage.models.vllm_arguments import arguments, further
-from lineage.models.vllm_engine import prepare_environment, sampling_of
+from lineage.models.vllm_engine import environment, sampling_of
 from lineage.runs.loop import run_lineages
 from lineage.runs.origin import Load
 from lineage.runs.plan import prepare
@@ -163,10 +165,7 @@ def through_fleet(config: Config, batches: Batches) -> dict[str, Any]:
 
 def through_vllm(config: Config, batches: Batches) -> dict[str, Any]:
     """Return by case seconds and tokens of each batch, of `LLM.generate` offline."""
-    vllm, cache = config.engine.vllm, Path(config.run.cache).absolute()
-    # torch could tell, but it reads how many threads it shall have when it is imported.
-    profile = resolve(config.engine, GPUS.exists(), here=True)
-    prepare_environment(vllm, cache, profile)
+    vllm, cache, profile = _place(config)
     from vllm import LLM
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.lora.request import LoRARequest
@@ -222,6 +221,13 @@ def through_vllm(config: Config, batches: Batches) -> dict[str, Any]:
 WAYS = {FLEET: through_fleet, RAW: through_vllm}
 
 
+def _place(config: Config) -> tuple[VllmConfig, Path, Profile]:
+    """Return the settings of vLLM, its cache, and what the machine has."""
+    # torch could tell, but it reads how many threads it shall have when it is imported.
+    profile = resolve(config.engine, GPUS.exists(), here=True)
+    return config.engine.vllm, Path(config.run.cache).absolute(), profile
+
+
 def _versions(batches: Batches) -> list[str]:
     """Return the versions that are asked, in the order of their names."""
     return sorted({one.version for theirs in batches.values() for batch in theirs for one in batch})
@@ -231,11 +237,17 @@ def lived(way: str, given: Path, words: Sequence[str]) -> Mapping[str, Any]:
     """Have a process of its own ask the batches in the file `given`; raises LineageError."""
     told, said = given.with_name(f"{way}.json"), given.with_name(f"{way}.log")
     command = [sys.executable, __file__, *words, "--way", way, "--given", str(given)]
+    # What is preloaded is so before a process begins: the fleet gives it to those of its engines.
+    own = environment(*_place(compose.load(words))) if way == RAW else {}
     # In a session of its own, so that a Ctrl-C reaches it once, by us, and its engine is stopped.
     with (
         said.open("w") as log,
         subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **own},
         ) as process,
     ):
         try:
