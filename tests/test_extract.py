@@ -80,7 +80,7 @@ def test_extracts_stand_with_their_docs_and_are_inert() -> None:
 
 
 def test_all_that_is_remarked_of_a_doc_stands_together() -> None:
-    shares = covers({"d1": 1.0, "d2": 0.97, "d3": 0.0})
+    shares = covers({"d1": 1.0, "d2": 0.437, "d3": 0.0})
     assert shares == {"d1": ALL, "d2": PART, "d3": NONE}
     both = together({"d1": "The code of …"}, shares)
     assert both == {"d1": "The code of …; covers all", "d2": PART, "d3": NONE}
