@@ -5,7 +5,7 @@ know whether the doc of a machine has its code. Search engines show a passage th
 query (Tombros and Sanderson 1998, "Advantages of query biased summaries in information retrieval").
 Here the last word of the line and whatever has a digit are left out, as an index leaves them out:
 a value stands there, and a passage that tells it would be a doc opened for nothing. Shorter, and
-easier to go by, is whether the doc covers all of the task (`lineage.search.relevance`). Pure.
+easier to go by, is how much of the task the doc covers (`lineage.search.relevance`). Pure.
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ from lineage.search.ranking import QUERY_CHARS
 from lineage.search.relevance import weights
 
 LEFT_OUT = "…"
-ALL, PART, NONE = "covers all", "covers part", "covers nothing"
-"""How it is told what share of a task a doc covers: in words, for a small model reads no threshold
-out of numbers."""
 _DIGIT = re.compile(r"\S*\d\S*")
 
 
@@ -48,12 +45,7 @@ def extracts(docs: Sequence[Doc], query: str, chars: int) -> dict[str, str]:
 
 def covers(shares: Mapping[str, float]) -> dict[str, str]:
     """Return by id how the `shares` of a task (0..1) that docs cover are told."""
-
-    def told(share: float) -> str:
-        # A share is a ratio of two sums.
-        return ALL if math.isclose(share, 1.0) else PART if share > 0 else NONE
-
-    return {id: told(share) for id, share in shares.items()}
+    return {id: f"covers {share:.0%}" for id, share in shares.items()}
 
 
 def together(*remarks: Mapping[str, str]) -> dict[str, str]:

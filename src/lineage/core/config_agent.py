@@ -72,8 +72,8 @@ class AgentConfig:
         default=False,
     )
     coverage: bool = key(
-        "opening=choice: say of each doc that a search offers whether it covers all of the task, "
-        "as gate reckons it",
+        "opening=choice: say of each doc that a search offers how much of the task it covers, as "
+        "gate reckons it",
         default=False,
     )
     gate: Share = key(

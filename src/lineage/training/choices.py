@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from random import Random
 
 from lineage.agent import prompt as prompts
-from lineage.agent.extract import ALL, covers, extracts, without_values
+from lineage.agent.extract import covers, extracts, without_values
 from lineage.core.knowledge import Doc
 from lineage.core.prompts import OURS
 from lineage.core.tasks import Suite, Task, World
@@ -49,22 +50,20 @@ def by_extract(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
 
 
 def by_coverage(suite: Suite, world: World, draw: Random) -> tuple[Turn, ...]:
-    """Choose by how much of the task each doc covers: one that covers all of it, or none.
-
-    Half of the choices are none: a few hundred examples teach this model the commoner answer first.
-    """
-    noted, knowledge, shelves = filed = with_docs(world, draw)
+    """Choose by how much of the task each doc covers: all of it, or what is said of its kin."""
+    _, knowledge, shelves = filed = with_docs(world, draw)
+    held = {doc.id: shelf for doc, shelf in zip(knowledge.docs, shelves)}
     passages = Passages.of(knowledge)
-    told_of = {task for of in (noted, *shelves) for task in of}
-    nowhere = [task for task in world.tasks if task not in told_of]
 
     def search(task: Task) -> Offer:
         found = _found_or_shuffled(filed, task, draw)
         _, shares = passages.coverage(task.prompt, [doc.id for doc in found])
-        told = covers(shares)
-        return found, told, [id for id in told if told[id] == ALL]
+        whole = [id for id, share in shares.items() if math.isclose(share, 1.0)]
+        kin = [id for id in shares if ideal_answer(world, held[id], task) != UNKNOWN]
+        worth = (*sorted(whole, key=lambda id: task not in held[id]), *kin)
+        return found, covers(shares), worth
 
-    return _searches(world, filed, (0.05, 0.75, 0.2), search, draw, nowhere)
+    return _searches(world, filed, (0.25, 0.5, 0.25), search, draw)
 
 
 def _searches(
@@ -73,16 +72,14 @@ def _searches(
     weights: tuple[float, float, float],
     search: Callable[[Task], Offer],
     draw: Random,
-    others: Sequence[Task] = (),
 ) -> tuple[Turn, ...]:
     """Return a conversation of four searches: where no note answers, a doc worth it is opened.
 
-    `weights` are how often a task is one that a note answers, one that a doc does, and one of the
-    `others`, which are all tasks where none is given.
+    `weights` are how often a task is one that a note answers, one that a doc does, and any.
     """
     noted, knowledge, shelves = filed
     turns: tuple[Turn, ...] = ()
-    pools = (noted, [task for of in shelves for task in of], others or world.tasks)
+    pools = (noted, [task for of in shelves for task in of], world.tasks)
     for _ in range(4):
         task = draw.choice(draw.choices(pools, weights=weights)[0])
         found, remarks, worth = search(task)
