@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import run, steps, surrogate
 
+import lineage
 from lineage import compose
 from lineage.agent import prompt as prompts
 from lineage.agent.extract import LEFT_OUT, covers, extracts, together, without_values
 from lineage.compose import load_suite
-from lineage.core.knowledge import Doc, Origin
+from lineage.core.knowledge import Doc, Origin, knowledge_from_json
 from lineage.core.prompts import OURS
+from lineage.search.relevance import Passages
 from lineage.training.lessons import lesson
 
 ORIGIN = Origin(0, "v", "")
@@ -137,3 +141,29 @@ def test_only_a_choice_is_shown_remarks_and_they_are_in_the_hash(
     assert key not in compose.identity(plain)["agent"]
     some = compose.load(["engine=surrogate", f"agent.{key}=true"])
     assert compose.config_hash(plain) != compose.config_hash(some)
+
+
+def test_a_gated_choice_is_offered_what_the_gate_lets_pass_and_else_not_asked(
+    tmp_path: Path,
+) -> None:
+    ways = ("agent.opening=choice", "agent.gated=true", "agent.memory_budget=32")
+    folder = tmp_path / "run"
+    run(surrogate(tmp_path, "experiment=tiny", "agent.docs=true", *ways), folder)
+    with lineage.open(folder) as log:
+        rows = log.sql("SELECT knowledge, content, parent FROM knowledge").fetchall()
+    passages = {row[0]: Passages.of(knowledge_from_json(*row[1:])) for row in rows}
+    gate, counts = compose.load([]).agent.gate, Counter[bool]()
+    episodes: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in steps(folder):
+        episodes[(row["lineage"], f"{row['generation']}{row['episode']}")].append(row)
+    for of in episodes.values():
+        for search in (row for row in of if row["kind"] == "search"):
+            known = passages[search["knowledge_before"]]
+            passed = known.through(search["detail"], list(search["results"]), gate)
+            asked = [row["prompt"] for row in of if row["kind"] == "open"]
+            counts[bool(passed)] += 1
+            assert bool(asked) == bool(passed)
+            for prompt in asked[:1]:
+                shown = prompt.rpartition("<docs")[2]
+                assert re.findall(r"^(d\d+): ", shown, re.MULTILINE) == passed
+    assert min(counts[True], counts[False]) > 5

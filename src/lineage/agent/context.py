@@ -7,6 +7,7 @@ errors are dealt with in one place.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -111,6 +112,16 @@ class Context:
         entries, docs = self.shelves[knowledge.id]
         hits = self.docs.search(entries, query, self.config.search_results)
         return tuple(self.shown(docs[hit.id]) for hit in hits)
+
+    def gated(self, knowledge: Knowledge, query: str, found: Sequence[Doc]) -> tuple[Doc, ...]:
+        """Return those of the docs `found` that the gate lets pass, the worthiest first."""
+        docs = {doc.id: doc for doc in found}
+        through = self.passages(knowledge).through(query, [*docs], self.config.gate)
+        return tuple(docs[id] for id in through)
+
+    def offered(self, knowledge: Knowledge, query: str, found: Sequence[Doc]) -> tuple[Doc, ...]:
+        """Return those of the docs `found` that a choice is offered."""
+        return self.gated(knowledge, query, found) if self.config.gated else tuple(found)
 
     def shown(self, doc: Doc) -> Doc:
         """Return `doc` as a prompt may hold it: of one that is too long, its first sections.

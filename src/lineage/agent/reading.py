@@ -83,10 +83,8 @@ async def _first(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
 
 
 async def _gate(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
-    context, found = steps.context, _search(steps, knowledge, prompt)
-    through = context.passages(knowledge).through(prompt, _ids(found), context.config.gate)
-    docs = {doc.id: doc for doc in found}
-    return _opened(steps, knowledge, prompt, [docs[id] for id in through])
+    found = _search(steps, knowledge, prompt)
+    return _opened(steps, knowledge, prompt, steps.context.gated(knowledge, prompt, found))
 
 
 def _opened(steps: Steps, knowledge: Knowledge, prompt: str, best: Sequence[Doc]) -> Read:
@@ -100,9 +98,9 @@ def _opened(steps: Steps, knowledge: Knowledge, prompt: str, best: Sequence[Doc]
 
 async def _choose(steps: Steps, knowledge: Knowledge, prompt: str) -> Read:
     context, found, opened = steps.context, _search(steps, knowledge, prompt), list[Doc]()
-    config = context.config
-    while len(opened) < config.docs_opened and len(opened) < len(found):
-        left = [doc for doc in found if doc not in opened]
+    config, offered = context.config, context.offered(knowledge, prompt, found)
+    while len(opened) < config.docs_opened and len(opened) < len(offered):
+        left = [doc for doc in offered if doc not in opened]
         choices = (*(doc.id for doc in left), prompts.NO_DOC)
         longest = max(context.count(choice) for choice in choices) + 1
         if not opened:

@@ -16,7 +16,7 @@ Opening = Literal["first", "gate", "choice", "native"]
 Prompts = Annotated[
     Annotated[str, Tag(PLAIN)] | Annotated[dict[str, str], Tag(KEYS)], Discriminator(which)
 ]
-LATER_OF_AGENT = ("index_share", "moves", "purpose", "prompts", "extracts", "coverage")
+LATER_OF_AGENT = ("index_share", "moves", "purpose", "prompts", "extracts", "coverage", "gated")
 """Keys that count in no hash while they are 0, false or null: as it was before they were."""
 
 
@@ -74,6 +74,10 @@ class AgentConfig:
     coverage: bool = key(
         "opening=choice: say of each doc that a search offers how much of the task it covers, as "
         "gate reckons it",
+        default=False,
+    )
+    gated: bool = key(
+        "opening=choice: offer only docs that gate would open, and ask nothing where there is none",
         default=False,
     )
     gate: Share = key(

@@ -233,7 +233,8 @@ class Episodes(Room):
     async def _sampled(self, context: Context, prefix: str) -> Rollout:
         library, task_instance = self.library, self.task_instance
         attempt = await probe(context, f"{prefix}p000", Inputs(library), task_instance)
-        offered = len(context.find_docs(library, task_instance.task.prompt))
+        query = task_instance.task.prompt
+        offered = len(context.offered(library, query, context.find_docs(library, query)))
         forced = context.forced is not None and bool(offered) and context.forced <= offered
         # What was forced says nothing about when a version opens a doc.
         what = opening(library, attempt.opened, task_instance.task, self.plan.world)
