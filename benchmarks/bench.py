@@ -51,8 +51,12 @@ RATIOS = (
     Ratio(
         "log-share", WRITER, "seconds of the run with its report", "s", "log_writer",
         Target(0.10), part=True,
+        reason="pyarrow alone takes 16% of such a run, whose stand-in answers in no time",
     ),
-    Ratio("log-pyarrow", WRITER, "pyarrow alone", "s", "log_writer", Target(1.5)),
+    Ratio(
+        "log-pyarrow", WRITER, "pyarrow alone", "s", "log_writer", Target(1.5),
+        reason="rows of Python become columns, and each generation waits for the disk once",
+    ),
     *(
         Ratio(
             f"fleet-{size}{kind}", f"{what} through the fleet, {size} in flight",

@@ -60,7 +60,7 @@ def row(ratio: Ratio, result: Mapping[str, Any] | None) -> tuple[str, ...]:
         f"{number(result['above'])} {result['unit']}",
         f"{number(result['below'])} {result['unit']}",
         target,
-        result["verdict"] + (f": {result['reason'] or NOTHING}" * (result["verdict"] == MISSED)),
+        result["verdict"] + (f": {ratio.reason or NOTHING}" * (result["verdict"] == MISSED)),
     )
 
 

@@ -158,7 +158,6 @@ def result(ratio: Ratio, measured: Measured, origin: Mapping[str, Any]) -> dict[
         "below": rounded(float(np.mean(measured.below))),
         "target": None if ratio.target is None else str(ratio.target),
         "verdict": verdict,
-        "reason": ratio.reason if verdict == MISSED else "",
         "figures": {
             name: rounded(one) if isinstance(one, float) else one
             for name, one in measured.figures.items()
