@@ -40,8 +40,7 @@ class Attempt:
 
 def proved(attempts: Sequence[Attempt]) -> frozenset[str]:
     """Return the ids of the memories that right answers repeat."""
-    right = (attempt.echoed for attempt in attempts if attempt.score == 1.0)
-    return frozenset(id for id in right if id)
+    return frozenset(one.echoed for one in attempts if one.score == 1.0 and one.echoed)
 
 
 async def work(context: Context, name: str, inputs: Inputs, task_instance: TaskInstance) -> Attempt:
