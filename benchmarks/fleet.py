@@ -116,13 +116,16 @@ def batched(requests: Sequence[Request], each: int, small: bool) -> Batches:
 
 
 def processor() -> dict[str, float]:
-    """Return the processor seconds of this process and of those below it, by what they are."""
+    """Return the processor seconds of this process and of those below it, by what they are.
+
+    The actor that hosts an engine is the engine: on a processor it computes in a thread of it.
+    """
     me, found = psutil.Process(), defaultdict[str, float](float)
     hosts = {one.pid for one in me.children(recursive=True) if _title(one).startswith("ray::Host")}
     for one in (me, *me.children(recursive=True)):
         with suppress(psutil.Error):
-            above = {parent.pid for parent in one.parents()}
-            kind = "actor" if one.pid in hosts else "engine" if above & hosts else "Ray"
+            theirs = hosts & {one.pid, *(parent.pid for parent in one.parents())}
+            kind = "engine" if theirs else "Ray"
             times = one.cpu_times()
             found["driver" if one.pid == me.pid else kind] += times.user + times.system
     return found

@@ -26,7 +26,7 @@ from lineage.models.host import Leaving
 from lineage.models.keeper import Seat, Table
 from lineage.models.protocol import Completion, Example, Located, Request, TokenCounter
 from lineage.models.routing import less_loaded
-from lineage.models.vllm_engine import EngineDied
+from lineage.models.stepped import EngineDied
 
 NEWS_SECONDS = 1.0
 """How old the table may be where replicas come and go by themselves."""

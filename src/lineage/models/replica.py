@@ -27,7 +27,7 @@ from lineage.models.health import IN_SERVICE, Health, State
 from lineage.models.host import Added, Deployment, Host, Leaving, Started
 from lineage.models.placement import Bundle, bundles, no_room, single
 from lineage.models.protocol import Completion, Request
-from lineage.models.vllm_engine import EngineDied
+from lineage.models.stepped import EngineDied
 
 CLOSE_SECONDS = 10.0
 LOOKS = 4

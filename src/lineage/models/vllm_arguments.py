@@ -17,6 +17,8 @@ from lineage.models.profile import MODEL_OWN, Profile
 from lineage.models.versions import ModelVersion
 
 KV_CACHE = "kv_cache_dtype"
+BACKEND, HERE = "distributed_executor_backend", "uni"
+"""What starts vLLM's workers; `HERE`: there are none, it computes where it schedules."""
 SPREAD = "engine.vllm.tensor_parallel and engine.vllm.pipeline_parallel"
 OURS = {
     "model": "checkpoint of the version in model.versions",
@@ -35,7 +37,7 @@ OURS = {
     "gpu_memory_utilization": "engine.vllm.gpu_memory_utilization",
     "tensor_parallel_size": "engine.vllm.tensor_parallel",
     "pipeline_parallel_size": "engine.vllm.pipeline_parallel",
-    "distributed_executor_backend": SPREAD,
+    BACKEND: SPREAD,
     "prefill_context_parallel_size": SPREAD,
     "nnodes": SPREAD,
     "node_rank": SPREAD,
@@ -104,7 +106,7 @@ def arguments(
     if profile.pipeline_parallel > 1:
         found["pipeline_parallel_size"] = profile.pipeline_parallel
     if backend := _backend(profile):
-        found["distributed_executor_backend"] = backend
+        found[BACKEND] = backend
     return found
 
 
@@ -126,7 +128,7 @@ def _backend(profile: Profile) -> str:
         return "ray"
     if profile.spread > 1:
         return "mp"
-    return "" if profile.on_gpu else "uni"
+    return "" if profile.on_gpu else HERE
 
 
 def further(config: VllmConfig) -> dict[str, Any]:

@@ -5,12 +5,14 @@ vLLM is pinned in `pyproject.toml`; what changes between its releases is dealt w
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +23,19 @@ from lineage.models.chat_template import check, render
 from lineage.models.precision import cores, precision
 from lineage.models.profile import Profile
 from lineage.models.protocol import Completion, Request, ToolCall
+from lineage.models.stepped import EngineDied, SteppedEngine
 from lineage.models.versions import ModelVersion
-from lineage.models.vllm_arguments import arguments, further
+from lineage.models.vllm_arguments import BACKEND, HERE, arguments, further
 from lineage.models.vllm_extra import parsed
 
 
-class EngineDied(Exception):
-    """The engine is gone; whoever owns it must start another."""
-
-
 def prepare_environment(config: VllmConfig, cache: Path, profile: Profile) -> None:
-    """Point vLLM and what it imports at the cache folder; call it before vLLM is imported."""
+    """Make this process ready for vLLM, which it must not have imported yet, nor torch."""
     os.environ.update(environment(config, cache, profile))
+    if not profile.on_gpu:
+        for library in intel_openmp():
+            # As if it were preloaded: what is loaded later finds its functions first.
+            ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
 
 
 def environment(config: VllmConfig, cache: Path, profile: Profile) -> dict[str, str]:
@@ -89,6 +92,7 @@ class VllmEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm.v1.engine.llm_engine import LLMEngine
 
         self.dtype = precision(config.dtype, profile.on_gpu)
         folders = {name: one.adapter for name, one in versions.items() if one.adapter}
@@ -99,7 +103,11 @@ class VllmEngine:
             name: LoRARequest(name, number, folder)
             for number, (name, folder) in enumerate(folders.items(), start=1)
         }
-        self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**told))
+        made = AsyncEngineArgs(**told)
+        if told.get(BACKEND) == HERE:
+            self.engine: Any = SteppedEngine(partial(LLMEngine.from_engine_args, made))
+        else:
+            self.engine = AsyncLLM.from_engine_args(made)
         self.tokenizer = self.engine.get_tokenizer()
         check(self.tokenizer)
 
@@ -203,7 +211,7 @@ class VllmEngine:
 def sampling_of(request: Request) -> Any:
     """Return vLLM's `SamplingParams` of `request`: the one way in which lineage samples."""
     from vllm import SamplingParams
-    from vllm.sampling_params import StructuredOutputsParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     structure = None
     if request.schema is not None:
@@ -218,6 +226,7 @@ def sampling_of(request: Request) -> Any:
         structured_outputs=structure,
         # The sampled tokens' own, without any alternative.
         logprobs=0 if request.logprobs else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 
