@@ -109,7 +109,7 @@ def alone(root: Path, tables: list[pa.Table]) -> float:
     """Return the seconds that pyarrow takes for `tables`, a file each."""
     began = time.perf_counter()
     for number, rows in enumerate(tables):
-        pq.write_table(rows, root / f"{number}.parquet", compression="zstd")
+        pq.write_table(rows, root / f"{number}.parquet", compression=log_module.CODEC)
     return time.perf_counter() - began
 
 
