@@ -1,15 +1,20 @@
 """The fleet beside raw vLLM: the same requests, the same settings of the engine, tokens a second.
 
-    python benchmarks/fleet.py [--small]
+    python benchmarks/fleet.py [--small]     one engine, asked in both ways in turn
+    python benchmarks/fleet.py --apart       LLM.generate in a process of its own
 
 The requests are those of the default experiment, as its lineages ask them when the surrogate
 answers: prompts, lengths, seeds and the schemas of handoffs are those of a real run, what the notes
-say is the surrogate's. No two are equal. They are asked in batches, once by `LLM.generate` offline
-and once through the fleet, which is given all of a batch at once, as lineages in flight would do.
+say is the surrogate's. No two are equal. They are asked in batches: through the fleet, which is
+given all of a batch at once, as lineages in flight would do, and offline, by what `LLM.generate`
+does: all of a batch is added to the engine, which is stepped until it is answered.
 
-Each has a process and an engine of its own, one after another, fleet, raw, fleet, raw; there are
-never two engines. The start is not timed, nor is a first batch, which loads the adapters. Beside
-the tokens a second stands which share of a core each part of the fleet took meanwhile.
+On a processor both ask the engine of one actor, batch by batch, now this first and now that, its
+cache of prefixes emptied before each: what a machine does to one life of an engine, and it may be a
+fifth, is in both. `--apart`, and on a GPU, each has a process and an engine of its own, one after
+another, fleet, raw, fleet, raw, and raw is `LLM.generate` itself. There are never two engines. The
+start is not timed, nor is a first batch, which loads the adapters. Beside the tokens a second
+stands which share of a core each part of the fleet took meanwhile.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,23 +48,28 @@ from lineage.core.config_engine import VllmConfig
 from lineage.core.errors import LineageError
 from lineage.core.intervals import AMOUNT
 from lineage.core.seeds import rng
+from lineage.models import replica as replica_module
 from lineage.models.chat_template import render
 from lineage.models.checkpoint import locate
 from lineage.models.factory import make_engine
+from lineage.models.fleet import Fleet
+from lineage.models.host import Host
 from lineage.models.precision import precision
 from lineage.models.profile import Profile, resolve
 from lineage.models.protocol import Completion, Engine, EngineLayer, Request
+from lineage.models.stepped import SteppedEngine
 from lineage.models.surrogate import Surrogate
 from lineage.models.versions import lookup, registry
 from lineage.models.vllm_arguments import arguments, further
-from lineage.models.vllm_engine import environment, sampling_of
+from lineage.models.vllm_engine import VllmEngine, environment, sampling_of
 from lineage.runs.loop import run_lineages
 from lineage.runs.origin import Load
 from lineage.runs.plan import prepare
 from lineage.runs.run import begin
 
 IN_FLIGHT = (16, 64)
-ROUNDS, WARM = 2, 8
+ROUNDS, WARM, MOST = 2, 8, 3
+"""Lives of an engine where ways are apart, requests of the first batch, large batches of a case."""
 FLEET, RAW = "fleet", "raw"
 PLAIN, HANDOFFS = "", "-handoffs"
 """Which requests: those of free text, or those whose answer a schema constrains."""
@@ -100,7 +111,10 @@ def recorded(small: bool) -> list[Request]:
 
 
 def batched(requests: Sequence[Request], each: int, small: bool) -> Batches:
-    """Return `each` batches of every case; raises LineageError where there are too few requests."""
+    """Return `each` batches of every case, and twice as many of the smaller ones.
+
+    Raises LineageError where there are too few requests.
+    """
     found: Batches = {}
     for kind in (PLAIN, HANDOFFS):
         left = iter([one for one in requests if (one.schema is not None) == (kind == HANDOFFS)])
@@ -108,7 +122,8 @@ def batched(requests: Sequence[Request], each: int, small: bool) -> Batches:
             found[""] = [[one for one, _ in zip(left, range(2 if small else WARM))]]
         for size in IN_FLIGHT:
             count = 2 if small else size
-            batches = [[one for one, _ in zip(left, range(count))] for _ in range(each)]
+            often = each if small or size == IN_FLIGHT[-1] else 2 * each
+            batches = [[one for one, _ in zip(left, range(count))] for _ in range(often)]
             if len(batches[-1]) < count:
                 raise LineageError(f"too few requests{kind} for {each} batches of {count}")
             found[f"fleet-{size}{kind}"] = batches
@@ -221,7 +236,90 @@ def through_vllm(config: Config, batches: Batches) -> dict[str, Any]:
     return {"cases": found, "shares": {}, "others": others}
 
 
-WAYS = {FLEET: through_fleet, RAW: through_vllm}
+class Both(Host):
+    """A host whose engine is asked offline too, past all that is ours but the thread it is in."""
+
+    async def offline(self, requests: Sequence[Request]) -> int:
+        """Return how many tokens vLLM wrote, given all `requests` at once."""
+        mine, done = self.engine, Future[int]()
+        assert isinstance(mine, VllmEngine) and isinstance(mine.engine, SteppedEngine)
+        vllm, tokenizer = mine.engine.engine, mine.tokenizer
+
+        def generate() -> None:
+            for one in requests:
+                text = render(tokenizer, one.turns, ask=True, tools=one.tools)
+                ids = tokenizer.encode(text, add_special_tokens=False)
+                vllm.add_request(
+                    one.id,
+                    {"prompt_token_ids": ids, "cache_salt": one.version},
+                    sampling_of(one),
+                    lora_request=mine.adapters.get(one.version),
+                )
+            tokens = 0
+            while vllm.has_unfinished_requests():
+                found = [one for one in vllm.step() if one.finished]
+                tokens += sum(len(one.outputs[0].token_ids) for one in found)
+            done.set_result(tokens)
+
+        mine.engine.acts.put((generate, done))
+        return await asyncio.wrap_future(done)
+
+    async def forget(self) -> None:
+        """Empty the cache of prefixes."""
+        mine, done = self.engine, Future[bool]()
+        assert isinstance(mine, VllmEngine) and isinstance(mine.engine, SteppedEngine)
+        vllm = mine.engine.engine
+        mine.engine.acts.put((lambda: done.set_result(vllm.reset_prefix_cache()), done))
+        assert await asyncio.wrap_future(done)
+
+
+def in_both(config: Config, batches: Batches) -> dict[str, Any]:
+    """Return the same of both ways, asked in turn of one engine; shares are the fleet's alone."""
+
+    async def work() -> dict[str, Any]:
+        replica_module.Host = Both  # type: ignore[misc]
+        engine = make_engine(config)
+        assert isinstance(engine, Fleet)
+        try:
+            await engine.start(_versions(batches))
+            (replica,) = next(iter(engine.replicas.values()))
+
+            async def fleet(batch: list[Request]) -> int:
+                answers = await asyncio.gather(*map(engine.generate, batch))
+                if failed := [one.error for one in answers if one.error]:
+                    raise LineageError(f"{len(failed)} requests failed: {failed[0]}")
+                return sum(one.completion_tokens for one in answers)
+
+            async def raw(batch: list[Request]) -> int:
+                return int(await replica.actor.offline.remote(batch))
+
+            ways = {FLEET: fleet, RAW: raw}
+            found: dict[str, dict[str, list[tuple[float, int]]]] = {way: {} for way in ways}
+            spent, wall = defaultdict[str, float](float), 0.0
+            load, since = Load.now(), time.perf_counter()
+            for case, theirs in batches.items():
+                for number, batch in enumerate(theirs):
+                    for way in sorted(ways, reverse=bool(number % 2)):
+                        await replica.actor.forget.remote()
+                        before, began = processor(), time.perf_counter()
+                        tokens = await ways[way](batch)
+                        took = time.perf_counter() - began
+                        found[way].setdefault(case, []).append((took, tokens))
+                        if way == FLEET and case:
+                            wall += took
+                            for kind, seconds in processor().items():
+                                spent[kind] += seconds - before.get(kind, 0.0)
+            others = Load.now().others_since(load, time.perf_counter() - since)
+            shares = {kind: seconds / wall for kind, seconds in spent.items()}
+            return {"cases": found, "shares": shares, "others": others}
+        finally:
+            await engine.close()
+
+    return asyncio.run(work())
+
+
+BOTH = "both"
+WAYS = {FLEET: through_fleet, RAW: through_vllm, BOTH: in_both}
 
 
 def _place(config: Config) -> tuple[VllmConfig, Path, Profile]:
@@ -271,25 +369,27 @@ def lived(way: str, given: Path, words: Sequence[str]) -> Mapping[str, Any]:
 
 def ratios(setup: Setup) -> dict[str, Measured]:
     """Measure the tokens a second of the fleet and of raw vLLM, batch by batch."""
-    return measured(setup, ())
+    return measured(setup, (), apart=GPUS.exists())
 
 
-def measured(setup: Setup, words: Sequence[str]) -> dict[str, Measured]:
+def measured(setup: Setup, words: Sequence[str], apart: bool) -> dict[str, Measured]:
     """Measure with `words`, which are overrides of the configuration."""
-    rounds = 1 if setup.small else ROUNDS
+    rounds = ROUNDS if apart and not setup.small else 1
     setup.tick("recording what a run asks")
-    batches = batched(recorded(setup.small), max(1, -(-setup.repeats // rounds)), setup.small)
-    found: dict[str, dict[str, list[tuple[float, int]]]] = {way: {} for way in WAYS}
+    each = max(1, -(-min(setup.repeats, MOST) // rounds))
+    batches = batched(recorded(setup.small), each, setup.small)
+    found: dict[str, dict[str, list[tuple[float, int]]]] = {FLEET: {}, RAW: {}}
     shares, others = list[Mapping[str, float]](), list[float]()
     with tempfile.TemporaryDirectory(prefix="lineage-") as folder:
         given = Path(folder) / "requests"
         given.write_bytes(pickle.dumps(batches))
         for number in range(1, rounds + 1):
-            for way in WAYS:
+            for way in (FLEET, RAW) if apart else (BOTH,):
                 setup.tick(f"{way}, {number} of {rounds}")
                 life = lived(way, given, words)
-                for case, times in life["cases"].items():
-                    found[way].setdefault(case, []).extend(times)
+                for one, cases in (life["cases"] if way == BOTH else {way: life["cases"]}).items():
+                    for case, times in cases.items():
+                        found[one].setdefault(case, []).extend(times)
                 shares += [life["shares"]] if life["shares"] else []
                 others.append(life["others"])
     kinds = sorted({kind for one in shares for kind in one})
@@ -311,7 +411,8 @@ def _of(
         tuple(tokens / seconds for seconds, tokens in found[way][case]) for way in (FLEET, RAW)
     )
     written = {
-        f"tokens, {way}": float(sum(tokens for _, tokens in found[way][case])) for way in WAYS
+        f"tokens, {way}": float(sum(tokens for _, tokens in cases[case]))
+        for way, cases in found.items()
     }
     return Measured(above, below, {**written, **of_core})
 
@@ -320,6 +421,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of conf/")
     parser.add_argument("--small", action="store_true", help="see that it works")
+    parser.add_argument("--apart", action="store_true", help="LLM.generate in another process")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--given", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -333,7 +435,7 @@ def main() -> None:
     console = Console()
     setup = Setup(2 if options.small else 5, options.small, tick=console.print)
     table = Table("", "fleet, tokens/s", "raw, tokens/s", "ratio", "n", box=None)
-    for case, one in measured(setup, options.overrides).items():
+    for case, one in measured(setup, options.overrides, options.apart).items():
         value, low, high = estimate(one, AMOUNT)
         bounds = "n/a" if low is None or high is None else f"{low:.3f}, {high:.3f}"
         sides = (f"{sum(side) / len(side):.1f}" for side in (one.above, one.below))
