@@ -153,13 +153,18 @@ def _title(process: psutil.Process) -> str:
 
 
 def through_fleet(config: Config, batches: Batches) -> dict[str, Any]:
-    """Return by case seconds and tokens of each batch, and the shares of a core meanwhile."""
+    """Return by case seconds and tokens of each batch, and the shares of a core meanwhile.
+
+    Also the seconds until the engine was ready, and what it wrote.
+    """
 
     async def work() -> dict[str, Any]:
-        engine = make_engine(config)
+        engine, began = make_engine(config), time.perf_counter()
         try:
             await engine.start(_versions(batches))
+            start = time.perf_counter() - began
             found, before, load, since = {}, dict[str, float](), Load.now(), 0.0
+            texts: list[str] = []
             for case, theirs in batches.items():
                 found[case] = []
                 for batch in theirs:
@@ -169,12 +174,14 @@ def through_fleet(config: Config, batches: Batches) -> dict[str, Any]:
                     if failed := [one.error for one in answers if one.error]:
                         raise LineageError(f"{len(failed)} requests failed: {failed[0]}")
                     found[case].append((took, sum(one.completion_tokens for one in answers)))
+                    texts += [one.text for one in answers]
                 if not case:
                     before, load, since = processor(), Load.now(), time.perf_counter()
             spent, wall = processor(), time.perf_counter() - since
             shares = {kind: (spent[kind] - before.get(kind, 0.0)) / wall for kind in spent}
             others = Load.now().others_since(load, wall)
-            return {"cases": found, "shares": shares, "others": others}
+            told = {"start": start, "texts": texts}
+            return {"cases": found, "shares": shares, "others": others, **told}
         finally:
             await engine.close()
 
