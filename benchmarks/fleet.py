@@ -74,6 +74,8 @@ FLEET, RAW = "fleet", "raw"
 PLAIN, HANDOFFS = "", "-handoffs"
 """Which requests: those of free text, or those whose answer a schema constrains."""
 OF_CORE = ", of a core"
+HOSTS = ("ray::Host", "ray::Both")
+"""How the titles of actors begin that host an engine."""
 GPUS = Path("/dev/nvidiactl")
 LAST_LINES = 5
 STOP_SECONDS = 30.0
@@ -136,7 +138,7 @@ def processor() -> dict[str, float]:
     The actor that hosts an engine is the engine: on a processor it computes in a thread of it.
     """
     me, found = psutil.Process(), defaultdict[str, float](float)
-    hosts = {one.pid for one in me.children(recursive=True) if _title(one).startswith("ray::Host")}
+    hosts = {one.pid for one in me.children(recursive=True) if _title(one).startswith(HOSTS)}
     for one in (me, *me.children(recursive=True)):
         with suppress(psutil.Error):
             theirs = hosts & {one.pid, *(parent.pid for parent in one.parents())}

@@ -218,7 +218,11 @@ def test_batches_of_requests_are_of_one_kind_and_none_is_asked_twice(
     batches = fleet.batched(requests, 2, small=False)
     assert {name: [len(one) for one in of] for name, of in batches.items()} == {
         "": [fleet.WARM],
-        **{f"fleet-{size}{kind}": [size] * 2 for size in (16, 64) for kind in ("", "-handoffs")},
+        **{
+            f"fleet-{size}{kind}": [size] * often
+            for kind in ("", "-handoffs")
+            for size, often in ((16, 4), (64, 2))
+        },
     }
     registered = [one.name for one in modules["bench"].RATIOS if one.module == "fleet"]
     assert registered == [*batches][1:]
