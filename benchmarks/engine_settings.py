@@ -16,6 +16,7 @@ import argparse
 import pickle
 import tempfile
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,9 @@ def batches(cases: Mapping[str, tuple[str, int, int]]) -> Batches:
         kind: iter([one for one in requests if (one.schema is not None) == (kind == HANDOFFS)])
         for kind in (PLAIN, HANDOFFS)
     }
-    found: Batches = {"": [[one for one, _ in zip(left[PLAIN], range(WARM))]]}
+    found: Batches = {"": [list(islice(left[PLAIN], WARM))]}
     for case, (kind, often, size) in cases.items():
-        found[case] = [[one for one, _ in zip(left[kind], range(size))] for _ in range(often)]
+        found[case] = [list(islice(left[kind], size)) for _ in range(often)]
     return found
 
 

@@ -34,6 +34,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,11 @@ def batched(requests: Sequence[Request], each: int, small: bool) -> Batches:
     for kind in (PLAIN, HANDOFFS):
         left = iter([one for one in requests if (one.schema is not None) == (kind == HANDOFFS)])
         if kind == PLAIN:
-            found[""] = [[one for one, _ in zip(left, range(2 if small else WARM))]]
+            found[""] = [list(islice(left, 2 if small else WARM))]
         for size in IN_FLIGHT:
             count = 2 if small else size
             often = each if small or size == IN_FLIGHT[-1] else 2 * each
-            batches = [[one for one, _ in zip(left, range(count))] for _ in range(often)]
+            batches = [list(islice(left, count)) for _ in range(often)]
             if len(batches[-1]) < count:
                 raise LineageError(f"too few requests{kind} for {each} batches of {count}")
             found[f"fleet-{size}{kind}"] = batches
