@@ -88,7 +88,9 @@ GROWTHS = {
     "lineages": Growth(
         (1, 10, 100, 1_000, 10_000), lambda size: (f"experiment.lineages={size}", versions(2))
     ),
-    "generations": Growth((1, 10, 100, 1_000), lambda size: (ONE, versions(size))),
+    "generations": Growth(
+        (1, 10, 100, 1_000), lambda size: (ONE, versions(size), "experiment.revisit=1.0")
+    ),
     "docs": Growth(
         (10, 100, 1_000, 10_000, 100_000), lambda size: (ONE, versions(2), "agent.docs=true"), docs
     ),
@@ -101,7 +103,8 @@ def job_of(growth: Growth, size: int, root: Path) -> Job:
     config = compose.load(
         [
             *("engine=surrogate", "experiment=tiny", "arms.names=[inherit]"),
-            *("arms.ceiling=inherit", f"agent.memory_budget={ROOM // 2}"),
+            *("arms.baseline=inherit", "arms.ceiling=inherit"),
+            f"agent.memory_budget={ROOM // 2}",
             *(f"run.root={root}", f"run.cache={root / 'cache'}", *growth.words(size)),
         ]
     )

@@ -8,6 +8,7 @@ from lineage.compose import load_suite
 from lineage.core.config import ExperimentConfig, ProbeConfig
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
+from lineage.core.seeds import last_drift, rng
 from lineage.core.tasks import Family
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
@@ -56,6 +57,18 @@ def test_drift_changes_about_its_share_and_keeps_the_tasks() -> None:
     codes = [(a.value, b.value) for a, b in zip(before.facts, after.facts) if "code/" in a.key]
     assert 0 < sum(a != b for a, b in codes) < len(codes)
     assert SUITE.world(5, 0).facts == SUITE.world(5, 3).facts
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.3, 1.0])
+def test_a_drift_is_the_same_in_whatever_order_it_is_asked_for(chance: float) -> None:
+    def drifts(thing: str, age: int) -> bool:
+        return rng("test", thing, "drifts", age).random() < chance
+
+    for number, order in enumerate((range(30), range(29, -1, -1), [17, 3, 29, 17, 8, 16, 18, 0])):
+        thing = f"{chance} {number}"
+        for generation in order:
+            ages = (age for age in range(generation, 0, -1) if drifts(thing, age))
+            assert last_drift(generation, chance, "test", thing) == next(ages, 0)
 
 
 def test_families_are_disjoint_and_met_is_when_a_task_was_first_met() -> None:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from lineage.core.errors import LineageError
 from lineage.core.fields import Count, Share
-from lineage.core.seeds import rng
+from lineage.core.seeds import last_drift, rng
 from lineage.core.tasks import Fact, Suite, Task, World
 from lineage.suites.words import KEYS, KINDS, NAMES, ZONES
 
@@ -106,11 +106,8 @@ class Codebook(Suite):
     def _value(self, seed: int, generation: int, attribute: str, subject: str) -> str:
         """Return the value of `attribute` of `subject`: the draw of the last drift up to now."""
         ids = ("codebook", seed, attribute, subject)
-        drifts = (
-            age for age in range(generation, 0, -1)
-            if rng(*ids, "drifts", age).random() < self.drift
-        )
-        return self._draw(attribute, rng(*ids, "value", next(drifts, 0)))
+        drifted = last_drift(generation, self.drift, *ids)
+        return self._draw(attribute, rng(*ids, "value", drifted))
 
     def _draw(self, attribute: str, draw: Random) -> str:
         if attribute == FREE_ATTRIBUTE:

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from lineage.core.errors import LineageError
 from lineage.core.fields import Count, Share, Whole
-from lineage.core.seeds import rng
+from lineage.core.seeds import last_drift, rng
 from lineage.core.tasks import Environment, Fact, Observation, Suite, Task, World
 from lineage.suites.houses import (
     CONTAINERS,
@@ -125,11 +125,8 @@ class Textworld(Suite):
     def _place(self, seed: int, generation: int, thing: str, options: list[str]) -> str:
         """Return the container of `thing`: the draw of the last drift up to now."""
         ids = ("textworld", seed, thing)
-        drifts = (
-            age for age in range(generation, 0, -1)
-            if rng(*ids, "drifts", age).random() < self.drift
-        )
-        return rng(*ids, "place", next(drifts, 0)).choice(options)
+        drifted = last_drift(generation, self.drift, *ids)
+        return rng(*ids, "place", drifted).choice(options)
 
     def _task(self, world_id: str, house: House, room: str, name: str, thing: str) -> Task:
         route = route_to(house, room)
