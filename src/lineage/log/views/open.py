@@ -6,6 +6,7 @@ being written shows its finished generations, and those finished later in later 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -34,8 +35,10 @@ from lineage.log.views.places import Opened, Places
 from lineage.log.views.runs import runs_table
 from lineage.log.views.sql import VIEWS
 
-MEMORY_LIMIT = "2GiB"
-"""What DuckDB may hold at once; what is more is spilled to disk."""
+LEAST_MEMORY, OF_MEMORY = 2 * 2**30, 4
+"""Bytes that DuckDB may hold at once, or this part of the machine's where that is more. What is
+over it is spilled to disk, but for single values: JSON of 100,000 docs takes more than the least.
+"""
 
 
 def open_log(
@@ -71,9 +74,11 @@ def open_log(
 
 
 def new_connection() -> duckdb.DuckDBPyConnection:
-    """Return a connection that holds no more than `MEMORY_LIMIT`, and spills what is more."""
+    """Return a connection that holds `LEAST_MEMORY`, or its part, at most, and spills the rest."""
     spilled = str(Path(tempfile.gettempdir()) / "lineage-duckdb")
-    return duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spilled})
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = f"{max(LEAST_MEMORY, whole // OF_MEMORY) // 2**20}MiB"
+    return duckdb.connect(config={"memory_limit": limit, "temp_directory": spilled})
 
 
 def make_views(
