@@ -5,9 +5,9 @@
 
 The requests are those of `fleet.py`, through the fleet: free text of 16 and of 64 in flight, and
 handoffs of 16. The default has a life before the first, and one after each third; a setting is
-divided by the nearest, batch by batch. `same` is the share of completions that are equal to the
-default's, all sampled from the same seeds: rounding moves some where batches are made up otherwise,
-what is wrong moves many. `start` is the time until the engine was ready.
+divided by the last before it, batch by batch. `same` is the share of completions that are equal to
+the default's, all sampled from the same seeds: rounding moves some where batches are made up
+otherwise, what is wrong moves many. `start` is the time until the engine was ready.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -251,11 +250,10 @@ class Both(Host):
 
     async def offline(self, requests: Sequence[Request]) -> int:
         """Return how many tokens vLLM wrote, given all `requests` at once."""
-        mine, done = self.engine, Future[int]()
-        assert isinstance(mine, VllmEngine) and isinstance(mine.engine, SteppedEngine)
-        vllm, tokenizer = mine.engine.engine, mine.tokenizer
+        mine, stepped = self.inside()
+        tokenizer = mine.tokenizer
 
-        def generate() -> None:
+        def generate(vllm: Any) -> int:
             for one in requests:
                 text = render(tokenizer, one.turns, ask=True, tools=one.tools)
                 ids = tokenizer.encode(text, add_special_tokens=False)
@@ -269,18 +267,20 @@ class Both(Host):
             while vllm.has_unfinished_requests():
                 found = [one for one in vllm.step() if one.finished]
                 tokens += sum(len(one.outputs[0].token_ids) for one in found)
-            done.set_result(tokens)
+            return tokens
 
-        mine.engine.acts.put((generate, done))
-        return await asyncio.wrap_future(done)
+        return await stepped.call(generate)
 
     async def forget(self) -> None:
         """Empty the cache of prefixes."""
-        mine, done = self.engine, Future[bool]()
+        _, stepped = self.inside()
+        assert await stepped.call(lambda vllm: bool(vllm.reset_prefix_cache()))
+
+    def inside(self) -> tuple[VllmEngine, SteppedEngine]:
+        """Return the engine, and what steps it."""
+        mine = self.engine
         assert isinstance(mine, VllmEngine) and isinstance(mine.engine, SteppedEngine)
-        vllm = mine.engine.engine
-        mine.engine.acts.put((lambda: done.set_result(vllm.reset_prefix_cache()), done))
-        assert await asyncio.wrap_future(done)
+        return mine, mine.engine
 
 
 def in_both(config: Config, batches: Batches) -> dict[str, Any]:

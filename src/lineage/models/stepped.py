@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 GATHER_SECONDS = 0.005
 """So long an idle engine waits for more once it is asked: a step takes longer by far, and what
@@ -22,6 +22,7 @@ comes during it must wait for its end."""
 PAUSE_SECONDS = 0.001
 """After a step in which nothing could be computed, as its requests wait for their grammars."""
 
+T = TypeVar("T")
 Act = tuple[Callable[[], None], Future[Any]]
 """What is to be done between two steps, and the future that has its error or its result."""
 
@@ -69,11 +70,15 @@ class SteppedEngine:
             self.acts.put((leave, Future()))
             raise
 
+    async def call(self, act: Callable[[Any], T]) -> T:
+        """Return what `act` does with the engine between two steps. Raises EngineDied."""
+        done: Future[T] = Future()
+        self.acts.put((lambda: done.set_result(act(self.engine)), done))
+        return await asyncio.wrap_future(done)
+
     async def add_lora(self, adapter: Any) -> None:
         """Load an adapter, so that no request has to wait for that. Raises EngineDied."""
-        loaded: Future[Any] = Future()
-        self.acts.put((lambda: loaded.set_result(self.engine.add_lora(adapter)), loaded))
-        await asyncio.wrap_future(loaded)
+        await self.call(lambda engine: engine.add_lora(adapter))
 
     def get_tokenizer(self) -> Any:
         """Return the tokenizer of the checkpoint."""
