@@ -81,7 +81,7 @@ def main_code(*words: str) -> int:
 
 
 def arguments(root: str, *more: str) -> list[str]:
-    patient = ("run.storage.backoff_s=0.01", "run.storage.every_s=0.05")
+    patient = ("run.storage.backoff_s=0.001", "run.storage.every_s=0.05")
     return ["run", *TINY, f"run.root={root}", "run.name=first", *patient, *more]
 
 
