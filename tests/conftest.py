@@ -108,12 +108,15 @@ def undrawn() -> Iterator[None]:
     """
     from lineage.inspect.listing import ASKED
     from lineage.metrics import summarise_all
-    from lineage.report import training_page, write
+    from lineage.report import sweep_page, training_page, write
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "summarise_all", partial(summarise_all, names=ASKED))
         patch.setattr(write, "score_by_generation", lambda summary: None)
         patch.setattr(write, "report_html", lambda run, summary, log: "")
+        patch.setattr(sweep_page, "pictured", lambda figures, name: "")
+        patch.setattr(sweep_page, "sweep_scores", lambda sweep: None)
+        patch.setattr(sweep_page, "sweep_interactions", lambda sweep: None)
         patch.setattr(training_page, "training_by_step", lambda summary: "a picture")
         patch.setattr(training_page, "picture_bytes", lambda figure, kind: b"")
         patch.setattr(training_page, "training_html", lambda folder, summary: "")

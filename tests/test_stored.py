@@ -135,7 +135,7 @@ def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
 def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
     between: Between, root: str, tmp_path: Path
 ) -> None:
-    many = "experiment.lineages=8"
+    many = "experiment.lineages=4"
     store = Store(f"{root}/first", here(root).run.storage)
     begun = begin(*arguments(root, many, "run.lineages_in_flight=1"))
     assert kill(begun, lambda: any("done/" in name for name in store.sizes()))
