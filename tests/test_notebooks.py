@@ -26,10 +26,10 @@ FEW = ", ".join(
 )
 SMALLER = {
     r'"engine=surrogate"': f'"engine=surrogate", {FEW}',
-    r"experiment\.lineages=\d+": "experiment.lineages=3",
+    r"experiment\.lineages=\d+": "experiment.lineages=2",
     r"suite\.drift=[\d.,]+": "suite.drift=0,0.5",
-    r"method\.steps=\d+": "method.steps=4",
-    r"(groups|held_out|worlds)=\d+": r"\1=4",
+    r"method\.steps=\d+": "method.steps=2",
+    r"(groups|held_out|worlds)=\d+": r"\1=2",
 }
 """What runs in place of the notebook's own sizes where not all is tried."""
 PAGES = ((write, "report_html"), (training_page, "training_html"), (sweep_page, "sweep_html"))

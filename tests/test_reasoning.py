@@ -36,7 +36,7 @@ from lineage.compose import load_suite
 suite = load_suite("reasoning")
 def digests(turn):
     names = [(c, name) for c, names in suite._groups().items() for name in names][::turn]
-    made = {name: suite._tasks(category, name, 7, 4) for category, name in names}
+    made = {name: suite._tasks(category, name, 7, 2) for category, name in names}
     text = lambda tasks: repr([(task.id, task.prompt, task.answer) for task in tasks])
     return {k: hashlib.sha256(text(v).encode()).hexdigest() for k, v in sorted(made.items())}
 """
@@ -74,15 +74,6 @@ def test_other_processes_and_other_orders_make_the_same_bytes() -> None:
     assert len(found) == len(set(found.values())) > 60
 
 
-def test_no_draw_touches_global_random_state() -> None:
-    before = random.getstate(), np.random.get_state()[1].tobytes()
-    for category, names in SUITE._groups().items():
-        for name in names:
-            for task in SUITE._tasks(category, name, 3, 1):
-                SUITE.score(task, "The answer is 7.")
-    assert (random.getstate(), np.random.get_state()[1].tobytes()) == before
-
-
 def test_who_is_told_the_answer_scores_one_and_who_is_not_almost_never_does() -> None:
     told, guessed = [], []
     for seed in range(SEEDS):
@@ -98,6 +89,7 @@ def test_who_is_told_the_answer_scores_one_and_who_is_not_almost_never_does() ->
 
 
 def test_every_dataset_scores_its_own_answers_and_no_answer_stops_it() -> None:
+    before = random.getstate(), np.random.get_state()[1].tobytes()
     odd = [
         "", "\0", "1e999999999", "9" * 6000, "[" * 5000, "(" * 3000, "1/0", "nan", "inf", "{}",
         "null", "__import__('os').abort()", "2**99999999999", "1e999999999/3", "a b\n" * 2000,
@@ -107,10 +99,12 @@ def test_every_dataset_scores_its_own_answers_and_no_answer_stops_it() -> None:
             task = SUITE._tasks(category, name, 5, 1)[0]
             for text in (task.answer, f"<answer>{task.answer}</answer>", f"It is.\n{task.answer}"):
                 assert SUITE.score(task, text) == 1.0, name
+            SUITE.score(task, "The answer is 7.")
             for text in odd:
                 began = time.process_time()
                 assert 0.0 <= SUITE.score(task, text) < 0.6, (name, text[:20])
                 assert time.process_time() - began < 5, (name, text[:20])  # it ends
+    assert (random.getstate(), np.random.get_state()[1].tobytes()) == before, "no draw is global"
 
 
 def test_a_scorer_that_raises_gives_zero() -> None:
@@ -171,7 +165,7 @@ def test_settings_change_how_hard_a_dataset_is() -> None:
 )
 def test_wrong_knobs_are_one_clear_line(override: str, words: str) -> None:
     with pytest.raises(LineageError, match=words) as caught:
-        suite = load_suite("reasoning", override)
+        suite = load_suite("reasoning", "suite.tasks_per_world=8", override)
         suite.world(0, 0)
         assert isinstance(suite, Reasoning)
         suite._dataset("dice", 1, 1)

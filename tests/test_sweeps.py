@@ -298,8 +298,8 @@ def test_a_sweep_that_is_killed_twice_has_each_result_once(tmp_path: Path) -> No
     def done() -> int:
         # Asked every few milliseconds.
         places = [folder / f"{number:03d}" / "done" for number in range(POINTS)]
-        names = [name for one in places if one.is_dir() for name in os.listdir(one)]
-        return sum(name.endswith(".json") for name in names)
+        found = [file for one in places if one.is_dir() for file in one.iterdir()]
+        return sum(file.suffix == ".json" for file in found)
 
     whole = 6 * POINTS
     for words, part in ((("run", *sweep_of), 0.2), (("resume", str(folder)), 0.6)):

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(find_spec("textworld") is None, reason="not inst
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
 SUITE = load_suite("textworld")
-SEEDS = 200 if FULL else 50
+SEEDS = 200 if FULL else 30
 FACT = re.compile(r"The (\w+) (?:of|to) the (\w+)(?: from the (\w+))? is (\w+)\.")
 DIGEST = """
 import hashlib
@@ -176,7 +176,7 @@ def test_a_house_keeps_textworlds_constraints() -> None:
     from textworld.generator.maker import get_failing_constraints
 
     base = KnowledgeBase.default()
-    for seed in range(20):
+    for seed in range(20 if FULL else 8):
         state = start(SUITE.world(seed, 0).tasks[0].check[0])
         assert get_failing_constraints(state, base) == []
         doubled = state.copy()
