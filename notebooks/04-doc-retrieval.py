@@ -15,6 +15,7 @@ from IPython.display import Image
 import lineage
 from lineage.metrics.docsearch import doc_search
 from lineage.report.figures import doc_search_reliability, picture_bytes, use_cache
+from lineage.report.sheet import bounds
 
 MINE = os.environ.get("LINEAGE_RUN")  # or the folder of a run of your own: then that is read
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
@@ -35,8 +36,7 @@ Image(picture_bytes(doc_search_reliability(summary), "png"))
 for row in doc_search(log).to_pylist():
     asked = row["measure"].startswith("opened") and row["family"] is None
     if asked and row["mean"] is not None:
-        bounds = f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        print(f"{row['measure']:20}{row['arm']:9}{bounds}")
+        print(f"{row['measure']:20}{row['arm']:9}{bounds(row)}")
 
 # %% [markdown]
 # ## One search, step by step

@@ -15,6 +15,7 @@ from IPython.display import Image
 
 import lineage
 from lineage.report.figures import picture_bytes, reward_by_step, use_cache
+from lineage.report.sheet import bounds
 
 MINE = os.environ.get("LINEAGE_RUN")  # or the folder of a training of your own
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
@@ -35,9 +36,7 @@ Image(picture_bytes(reward_by_step(training), "png"))
 
 # %%
 for gain in json.loads(Path(folder, "held-out.json").read_text()):
-    change = gain["gain"]
-    bounds = f"{change['mean']:+.2f} [{change['low']:.2f}, {change['high']:.2f}]"
-    print(f"{gain['measure']:24}{bounds}")
+    print(f"{gain['measure']:24}{bounds(gain['gain'], signed=True)}")
 
 # %% [markdown]
 # ## Every alternative is a row

@@ -15,6 +15,7 @@ import lineage
 from lineage.metrics.facts import staleness
 from lineage.metrics.gains import inheritance_gain
 from lineage.report.figures import picture_bytes, use_cache
+from lineage.report.sheet import bounds
 
 MINE = os.environ.get("LINEAGE_RUN")  # or the folder of a sweep of your own over one key
 temporary = tempfile.TemporaryDirectory()  # gone when the notebook ends
@@ -43,8 +44,9 @@ gains = sorted(
 figure = Figure(figsize=(6, 3.2), layout="constrained")
 axis = figure.subplots()
 means = [mean for _, mean, _, _ in gains]
-below = [mean - low for _, mean, low, _ in gains]
-above = [high - mean for _, mean, _, high in gains]
+# Of few pairs there may be no interval.
+below = [0 if low is None else mean - low for _, mean, low, _ in gains]
+above = [0 if high is None else high - mean for _, mean, _, high in gains]
 axis.errorbar([x for x, *_ in gains], means, yerr=[below, above], marker="o", capsize=4)
 axis.set(
     title="Does an inheritance survive a changing world?",
@@ -61,5 +63,4 @@ Image(picture_bytes(figure, "png"), width=600)
 # %%
 for row in sorted(staleness(log).to_pylist(), key=lambda row: value[row["folder"]]):
     if row["arm"] == arm and row["entries"] == "memories" and row["generation"] is None:
-        bounds = f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        print(f"{key.rpartition('.')[2]} {value[row['folder']]}: {bounds}")
+        print(f"{key.rpartition('.')[2]} {value[row['folder']]}: {bounds(row)}")

@@ -72,7 +72,7 @@ def test_the_notebook_runs_without_a_warning(source: Path, kernel: NotebookClien
 def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run, a training and a sweep of a reader's own, unlike those of the notebooks."""
     root = tmp_path_factory.mktemp("own")
-    size = ["engine=surrogate", "experiment=tiny", "experiment.lineages=3", "agent.docs=true"]
+    size = ["engine=surrogate", "experiment=tiny", "experiment.lineages=2", "agent.docs=true"]
     places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
     sizes = ["train.worlds=2", "train.held_out=2", "method.steps=2", "method.groups=2"]
     sizes += ["method.warm_steps=1", "method.warm_groups=2", "method.group=4"]
