@@ -137,7 +137,7 @@ def test_a_disk_that_refuses_is_one_line_and_keeps_what_is_finished(
     code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.fsync
-    left = [60]
+    left = [30]
 
     def full(handle: int) -> None:
         left[0] -= 1
@@ -148,7 +148,7 @@ def test_a_disk_that_refuses_is_one_line_and_keeps_what_is_finished(
     arguments = ("run", "engine=surrogate", f"run.root={tmp_path}", "run.name=full")
     with monkeypatch.context() as patch:
         patch.setattr(files_module.os, "fsync", full)
-        error = fails(capsys, *arguments, "experiment.lineages=2")
+        error = fails(capsys, *arguments, "experiment=tiny")
     assert "lineage resume" in error
     assert list((tmp_path / "full" / "done").glob("*.json"))
     assert not list((tmp_path / "full").rglob("*.tmp"))
@@ -162,7 +162,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk that is soon full."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place))
+    mount = ("mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(place))
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a disk takes rights that are not here")
     yield place
@@ -173,7 +173,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_run_whose_disk_was_full_goes_on_where_there_is_room_again(
     small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ("engine=surrogate", "experiment.lineages=2", f"run.cache={tmp_path / 'cache'}")
+    small = ("engine=surrogate", "experiment=tiny", f"run.cache={tmp_path / 'cache'}")
     error = fails(capsys, "run", *small, f"run.root={small_disk}", "run.name=full")
     assert "the disk is full" in error and f"lineage resume {small_disk / 'full'}" in error
     subprocess.run(("mount", "-o", "remount,size=64m", str(small_disk)), check=True)

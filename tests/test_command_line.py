@@ -11,10 +11,11 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
-from helpers import run, surrogate, timeless
+from helpers import FULL, run, surrogate, timeless
 from rich.console import Console
 
 from lineage import compose
@@ -29,6 +30,7 @@ from lineage.runs import folder as folder_module
 from lineage.runs.folder import locked
 from lineage.runs.progress import Display
 
+NAMES = ("20260101-first", "latest")
 WIDTH = 80
 SMALL = ("experiment=tiny", "experiment.lineages=1")
 
@@ -121,22 +123,26 @@ def test_versions_fit_a_narrow_terminal_and_have_json(
 # How runs are named
 
 
-@pytest.mark.parametrize("name", ["20260101-first", "latest"])
+@pytest.mark.parametrize("names", [NAMES, NAMES[::-1]] if FULL else [NAMES])
 def test_a_run_is_found_by_its_name_below_the_root(
-    name: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    names: tuple[str, str],
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert "generation 1" in said(capsys, "show", name, "1")
-    assert "000-inherit" in said(capsys, "log", name, "000-inherit@1")
-    assert "0 the same" not in said(capsys, "diff", name, "000-inherit@1")
-    assert "memories" in said(capsys, "export", name, "out")
-    assert "pairs compared" in said(capsys, "compare", name, "runs/20260101-first")
-    assert "agent.memory_budget" in said(
-        capsys, "fork", name, "--at", "000-inherit@0", "agent.memory_budget=160", "--dry-run"
-    )
-    assert "nothing to put together" in said(capsys, "compact", name)
+    # All commands find a run alike: each is told one of its names, by turns.
+    name = cycle(names)
+    assert "generation 1" in said(capsys, "show", next(name), "1")
+    assert "000-inherit" in said(capsys, "log", next(name), "000-inherit@1")
+    assert "0 the same" not in said(capsys, "diff", next(name), "000-inherit@1")
+    assert "memories" in said(capsys, "export", next(name), "out")
+    assert "pairs compared" in said(capsys, "compare", next(name), "runs/20260101-first")
+    changed = ("--at", "000-inherit@0", "agent.memory_budget=160", "--dry-run")
+    assert "agent.memory_budget" in said(capsys, "fork", next(name), *changed)
+    assert "nothing to put together" in said(capsys, "compact", next(name))
     with unreported(monkeypatch) as reported:
         for command in ("report", "resume"):
-            assert "report.html" in said(capsys, command, name)
+            assert "report.html" in said(capsys, command, next(name))
     assert [folder.resolve() for folder in reported] == [here / "runs" / "20260101-first"] * 2
 
 

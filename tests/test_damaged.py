@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from helpers import FULL, measured, surrogate
 from test_bad_input import fails
 
 import lineage
-from lineage import compose
+from lineage import cli, compose
 from lineage.cli import main
 from lineage.commands.fork import Fork, configured
 from lineage.core.errors import LineageError
@@ -26,7 +27,10 @@ from lineage.core.names import LATEST
 from lineage.metrics import current
 from lineage.report import write
 
-TINY = ("experiment=tiny", "experiment.lineages=1", "arms.names=[inherit,cold,oracle]")
+TINY = (
+    *("experiment=tiny", "experiment.lineages=1"),
+    *("arms.names=[inherit,cold]", "arms.ceiling=inherit"),
+)
 WAIT_S = 120
 """So long a command may take before it counts as one that hangs."""
 CHEAP = ("ls", "open", "compact")
@@ -34,6 +38,14 @@ CHEAP = ("ls", "open", "compact")
 some."""
 
 pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Let all commands of this file share a parser, which a process makes but once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "_parser", cache(cli._parser))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,8 @@ from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
 from lineage.report.lookup import cells, totals
 
+PAIRS = ("experiment.lineages=2",)
+
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
@@ -35,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run that several tests read and none writes."""
     tmp = tmp_path_factory.mktemp("finished")
     folder = tmp / "runs" / "one"
-    measured(surrogate(tmp), folder, ["scores"])
+    measured(surrogate(tmp, *PAIRS), folder, ["scores"])
     return folder
 
 
@@ -50,13 +52,13 @@ def test_the_log_does_not_depend_on_when_or_how_parallel(
     finished: Path, tmp_path: Path, in_flight: int
 ) -> None:
     folder = tmp_path / "runs" / "other"
-    run(surrogate(tmp_path, f"run.lineages_in_flight={in_flight}"), folder)
+    run(surrogate(tmp_path, *PAIRS, f"run.lineages_in_flight={in_flight}"), folder)
     assert timeless(folder) == timeless(finished)
 
 
 def test_another_seed_gives_another_log(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "other"
-    run(surrogate(tmp_path, "experiment.seed=1"), folder)
+    run(surrogate(tmp_path, *PAIRS, "experiment.seed=1"), folder)
     assert [r["task"] for r in steps(folder)] != [r["task"] for r in steps(finished)]
 
 
@@ -73,7 +75,7 @@ def test_arms_of_a_pair_meet_the_same_tasks_in_the_same_order(finished: Path) ->
             task = (row["generation"], row["episode"], row["task"], row["answer"], row["family"])
             met.setdefault(row["arm"], {}).setdefault(row["pair"], []).append(task)
     assert set(met) == {"inherit", "cold", "oracle"}
-    for pair in range(3):
+    for pair in range(2):
         orders = [sorted(tasks[pair]) for tasks in met.values()]
         assert orders[0] == orders[1] == orders[2]
 
@@ -82,7 +84,8 @@ def test_draws_of_one_arm_do_not_depend_on_which_others_run(
     finished: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "fewer"
-    run(surrogate(tmp_path, "arms.names=[inherit,cold]", "arms.ceiling=inherit"), folder)
+    few = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
+    run(surrogate(tmp_path, *PAIRS, *few), folder)
     fewer = [r["completion"] for r in steps(folder) if r["arm"] == "inherit"]
     assert fewer == [r["completion"] for r in steps(finished) if r["arm"] == "inherit"]
 
@@ -113,7 +116,7 @@ def test_every_snapshot_is_kept_and_descends_from_the_empty_one(finished: Path) 
 
 
 def test_memories_in_prompts_stay_within_the_budget(tmp_path: Path) -> None:
-    config = surrogate(tmp_path, "agent.memory_budget=60", "experiment.lineages=2")
+    config = surrogate(tmp_path, "agent.memory_budget=60", "experiment.lineages=1")
     folder = tmp_path / "runs" / "tight"
     run(config, folder)
     log = steps(folder)
@@ -138,7 +141,7 @@ def test_a_canary_in_a_transcript_never_reaches_a_successor(tmp_path: Path) -> N
 
     folder = tmp_path / "runs" / "canary"
     with answering(leak):
-        run(surrogate(tmp_path), folder)
+        run(surrogate(tmp_path, "experiment.lineages=1"), folder)
     log = steps(folder)
     assert any(canary in r["completion"] for r in log if r["kind"] == "act")
     shown = [r for r in log if canary in r["prompt"]]
@@ -163,11 +166,11 @@ def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
 
     folder = tmp_path / "runs" / "failing"
     with answering(fail):
-        summary = measured(surrogate(tmp_path), folder, ["scores", "totals"])
+        summary = measured(surrogate(tmp_path, *PAIRS), folder, ["scores", "totals"])
     failed = [r for r in steps(folder) if r["error"]]
     assert {r["error"] for r in failed} == {"engine error, planted"}
     assert totals(summary)["errors"] == len(failed)
-    assert totals(summary)["pairs"] == 3
+    assert totals(summary)["pairs"] == 2
 
 
 def progress(folder: Path) -> int:
@@ -184,7 +187,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path:
     words = [
         "run",
         "engine=surrogate",
-        "experiment.lineages=3",
+        *PAIRS,
         "agent.docs=true",
         "log.journal_steps=1",
         f"run.root={tmp_path / 'runs'}",
@@ -192,7 +195,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path:
         "run.name=killed",
     ]
     kills = 0
-    for wait in (20, 150, 400):
+    for wait in (20, 120, 300):
         kills += kill(begin(*words), lambda most=wait: progress(folder) > most)
         words = ["resume", str(folder)]
     assert kills >= 2
@@ -300,6 +303,7 @@ def test_a_multirun_runs_each_point(tmp_path: Path) -> None:
         "-m",
         "engine=surrogate",
         "experiment=tiny",
+        "experiment.lineages=1",
         "suite.drift=0,0.5",
         f"run.root={tmp_path}",
         "run.name=sweep",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,17 @@ WORDS = tuple(f"w{number}" for number in range(12))
 DIMENSIONS = 64
 
 
+@lru_cache(10_000)
+def bucket(trigram: str) -> int:
+    return derive(trigram) % DIMENSIONS
+
+
 def embed(texts: Sequence[str]) -> Vectors:
     """Count character trigrams, hashed: near texts share many."""
     vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
     for row, text in enumerate(texts):
         for at in range(len(text)):
-            vectors[row, derive(text[at : at + 3].lower()) % DIMENSIONS] += 1
+            vectors[row, bucket(text[at : at + 3].lower())] += 1
     return vectors
 
 

@@ -31,8 +31,8 @@ from lineage.commands import show as show_command
 from lineage.core.errors import LineageError
 from lineage.core.text import strict, visible
 from lineage.inspect.browsing import COLUMNS, find_episode, spans
-from lineage.inspect.comparison import compare
 from lineage.inspect.episode_text import LINES, show_episode
+from lineage.inspect.listing import ASKED
 from lineage.log.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, VERSION_KEY, Step
 from lineage.metrics.registry import INTERVAL
 from lineage.models.protocol import Completion, Request
@@ -59,15 +59,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp / "runs"
     with answering(evil):
         reported(surrogate(tmp, *SMALL, "experiment.lineages=2"), folder / "one")
-    measured(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
+    measured(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more", ASKED)
     seed = ("experiment.seed=7", "experiment.lineages=2")
-    measured(surrogate(tmp, *SMALL, *seed), folder / "other")
+    measured(surrogate(tmp, *SMALL, *seed), folder / "other", ASKED)
     return folder
 
 
 @pytest.fixture(scope="module")
 def one(root: Path) -> Path:
     return root / "one"
+
+
+@pytest.fixture(scope="module")
+def itself(one: Path) -> Any:
+    """That run compared with itself."""
+    return document("compare", one, one)
 
 
 @pytest.fixture
@@ -336,7 +342,6 @@ def test_figures_of_the_stand_in_are_marked_wherever_they_are_shown(root: Path, 
     assert {row["engine"] for row in document("ls", root)["runs"]} == {"surrogate"}
     for width in (0, WIDTH):
         assert printed("ls", root, width=width).count("(stand-in);") >= 3
-    assert printed("compare", one, one).count("on surrogate (stand-in)") == 2
     page = (one / "report.html").read_text()
     assert page.index(STAND_IN) < page.index('class="answer"') < page.index("<table>")
     assert "on surrogate (stand-in)" in page
@@ -557,8 +562,8 @@ def test_numbers_in_short() -> None:
 # lineage compare
 
 
-def test_a_run_compared_with_itself_has_the_scores_of_its_metrics(one: Path) -> None:
-    found = document("compare", one, one)
+def test_a_run_compared_with_itself_has_the_scores_of_its_metrics(one: Path, itself: Any) -> None:
+    found = itself
     expected = cells(metrics(one), "scores", "arm", "family")
     assert found["settings"] == found["reasons"] == []
     assert found["pairs"] == 2
@@ -596,19 +601,19 @@ def test_a_difference_is_that_of_the_pairs_of_both(one: Path, root: Path) -> Non
     assert read["cold"]["difference"]["mean"] == 0
     text = printed("compare", one, root / "more", width=WIDTH)
     assert "agent.docs: true → false" in text and "2 pairs compared" in text
+    assert text.count("on surrogate (stand-in)") == 2
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
-def test_costs_are_those_of_the_metrics(one: Path) -> None:
+def test_costs_are_those_of_the_metrics(one: Path, itself: Any) -> None:
     names = {"tokens read a probe": "prompt_tokens", "tokens of a handoff": "handoff_tokens"}
     expected = cells(metrics(one), "costs", "arm", "cost")
-    compared = compare(one, one)
-    found = [row for row in compared["costs"] if row["measure"] in names]
+    found = [row for row in itself["costs"] if row["measure"] in names]
     assert len(found) == 6
     for row in found:
         cost = expected[row["arm"], names[row["measure"]]]
         assert row["a"] == {name: cost[name] for name in INTERVAL}
-    (memory,) = compared["memory"]
+    (memory,) = itself["memory"]
     left = [(s["pair"], s["memory_tokens"]) for s in steps(one) if s["phase"] == "reward"]
     by_pair = [fmean(tokens for pair, tokens in left if pair == of) for of in (0, 1)]
     assert (memory["arm"], memory["a"]["mean"]) == ("inherit", pytest.approx(fmean(by_pair)))
