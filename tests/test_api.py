@@ -46,6 +46,9 @@ def test_a_run_is_returned_as_its_opened_log(
     asked = "SELECT count(*), count(DISTINCT step_id) FROM steps"
     (before,) = log.execute(asked).fetchall()
     assert before[0] == before[1] > 0
+    # It is the run of the command.
+    hashed = compose.config_hash(compose.load(small(tmp_path, "run.name=first")))
+    assert log.execute("SELECT config_hash FROM runs").fetchall() == [(hashed,)]
     assert capfd.readouterr() == ("", "")
     # What is finished is opened, and not run again.
     assert lineage.run(small(tmp_path, "run.name=first")).execute(asked).fetchall() == [before]
@@ -153,11 +156,3 @@ def test_importing_lineage_stays_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_the_log_of_an_api_run_is_that_of_the_command(tmp_path: Path) -> None:
-    log = lineage.run(small(tmp_path, "run.name=first"))
-    config = compose.load(small(tmp_path, "run.name=first"))
-    assert log.execute("SELECT config_hash FROM runs").fetchall() == [
-        (compose.config_hash(config),)
-    ]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers import FULL
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,10 @@ DATA = Path(__file__).parent / "data" / "folders"
 FOLDERS = sorted(path.name for path in DATA.iterdir())
 LATER = Origin(1, "smollm2-135m@r1", "w001")
 PROFILE = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    deadline=None,
+    max_examples=40 if FULL else 25,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
 )
 
 memory_texts = {

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import run, surrogate
+from helpers import FULL, run, surrogate
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -145,7 +145,7 @@ def test_what_is_rendered_reads_back_the_same(knowledge: Knowledge) -> None:
 @given(knowledges, knowledges)
 @settings(
     deadline=None,
-    max_examples=30,
+    max_examples=30 if FULL else 12,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 def test_disk_keeps_all_and_nothing_else_is_touched(
@@ -599,7 +599,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with memories and docs."""
     tmp = tmp_path_factory.mktemp("export")
     folder = tmp / "runs" / "small"
-    run(surrogate(tmp, "experiment.lineages=2", "experiment.episodes=4"), folder)
+    run(surrogate(tmp, "experiment=tiny"), folder)
     return folder
 
 

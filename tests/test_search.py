@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tantivy
+from helpers import FULL
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,7 +148,7 @@ def test_many_small_changes_leave_the_ranking_of_a_fresh_build(kind: str, droppe
     """Ghosts unlike the living, by length and words, and some that come to life again."""
     draw = rng("search", "churn", dropped)
     ranker, held = fresh(kind), dict[str, Entry]()
-    for turn in range(40):
+    for turn in range(40 if FULL else 24):
         new = [
             Entry(
                 f"d{draw.randrange(300)}",
@@ -166,7 +167,7 @@ def test_many_small_changes_leave_the_ranking_of_a_fresh_build(kind: str, droppe
     again = fresh(kind)
     again.put(held.values())
     for k in (1, 2, 5, 20, 1000):
-        for _ in range(20):
+        for _ in range(20 if FULL else 8):
             query = " ".join(draw.choices(WORDS, k=draw.randrange(1, 4)))
             assert ranker.search(query, k) == again.search(query, k)
             if kind == "bm25":
