@@ -463,6 +463,23 @@ def test_any_text_of_others_is_read_or_refused_and_then_lossless(files: dict[str
         assert all(word in f"{said} {titles}" for word in words), name
 
 
+LINES = (
+    *("# abc", "## def", "ghi jkl", "---", "***", "===", "-", "- one two", "<!-- said -->"),
+    *("leads:", "", "```", "  more", "**Bold**", "> quote", "1. num", "- [link](other.md)"),
+)
+
+
+@settings(deadline=None)
+@example(["------", "lineage-format: 1", "---", "---"])  # found by the test above
+@example(["# abc", "***", "", "## def", "<!-- said -->"])
+@given(st.lists(st.sampled_from(LINES), min_size=1, max_size=7))
+def test_no_word_of_an_index_is_lost_whatever_stands_beside_it(lines: list[str]) -> None:
+    text, _ = without_comments("\n".join(lines))
+    found = interpret({INDEX: "\n".join(lines)}).knowledge
+    said = " ".join([*(m.text for m in found.memories), *(d.body for d in found.docs)])
+    assert all(word in said for word in re.findall(r"[^\W\d_]{3,}", text))
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["- a", "  b", "c", "", "```", "~~~~", "# d", "---", "* * *"])))
 def test_bullets_and_the_rest_are_the_whole_text(lines: list[str]) -> None:

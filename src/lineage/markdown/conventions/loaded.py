@@ -147,6 +147,15 @@ def _is_item(text: str) -> bool:
     return bool(found) and found[0].kind == "item"
 
 
+@dataclass(frozen=True)
+class _Heading:
+    level: int
+    title: str
+    span: tuple[int, int]
+    spoken: int
+    """What had said something before it."""
+
+
 @dataclass
 class _Reading:
     form: Loaded
@@ -156,7 +165,9 @@ class _Reading:
     parts: list[Part] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     listed: dict[str, list[Line]] = field(default_factory=dict)
-    headings: list[tuple[int, str]] = field(default_factory=list)
+    headings: list[_Heading] = field(default_factory=list)
+    spoken: int = 0
+    """How many blocks have said something."""
 
     def found(self) -> Found:
         head = head_of(self.text)
@@ -173,7 +184,7 @@ class _Reading:
             span = (block.first + above, block.end + above)
             said = self._said(span)
             if block.kind == "heading":
-                self._enter(block, after, span)
+                self._enter(block, span)
             elif block.kind == "text" and after and self._introduces(said, after):
                 lead, introduced = _introduction(said), at + 1
                 continue
@@ -182,6 +193,9 @@ class _Reading:
             elif block.kind != "rule" and self._is_said(said):
                 gap = "\n" if "\n" in said.strip() else " "
                 self._add(said, span, lead if introduced == at and lead else "", gap)
+            elif block.kind != "rule":
+                self.spoken += bool(said.strip())
+        self._leave(0)
         return Found(self.parts, self.findings, self.listed)
 
     def _said(self, span: tuple[int, int]) -> str:
@@ -195,16 +209,18 @@ class _Reading:
     def _raw(self, span: tuple[int, int]) -> str:
         return "".join(self.lines[slice(*span)])
 
-    def _enter(self, block: Block, after: Block | None, span: tuple[int, int]) -> None:
+    def _enter(self, block: Block, span: tuple[int, int]) -> None:
+        self._leave(block.level)
         title = plain(without_comments(block.title)[0]).strip()
-        while self.headings and self.headings[-1][0] >= block.level:
-            self.headings.pop()
-        says = title and title.casefold() not in self.form.titles
-        if says:
-            self.headings.append((block.level, title))
-        if says and (after is None or (after.kind == "heading" and after.level <= block.level)):
-            self.headings.pop()
-            self._add(title, span, "", " ")
+        if title and title.casefold() not in self.form.titles:
+            self.headings.append(_Heading(block.level, title, span, self.spoken))
+
+    def _leave(self, level: int) -> None:
+        """Leave the headings of `level` and below; where nothing stood under one, it is said."""
+        while self.headings and self.headings[-1].level >= level:
+            left = self.headings.pop()
+            if left.spoken == self.spoken:
+                self._add(left.title, left.span, "", " ")
 
     @staticmethod
     def _introduces(said: str, after: Block) -> bool:
@@ -239,15 +255,19 @@ class _Reading:
             hook = _HOOK.sub("", line["hook"], count=1).strip()
             label = ": ".join(filter(None, (line["label"] or line["wiki"], hook)))
             listed = self.listed.setdefault(target, [])
+            self.spoken += 1
             # The first is the title of the file; what another says beside it would be lost.
             if not listed or not hook or label in (one.label for one in listed):
                 listed.append(Line(self.path, self._chars(span), label))
                 return
         if self._is_said(said):
             self._add(said, span, lead, " ")
+        else:
+            self.spoken += bool(said)
 
     def _add(self, said: str, span: tuple[int, int], lead: str, gap: str) -> None:
-        headings = tuple(title for _, title in self.headings)
+        self.spoken += 1
+        headings = tuple(one.title for one in self.headings)
         above = (*(title.rstrip(": ") for title in headings), lead)
         context = _ABOVE.join(filter(None, above))
         lead = f"{context}:{gap}" if context else ""
