@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import io
 import json
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -45,7 +47,12 @@ class Late:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # as pytest asks whatever stands in a file of tests
             raise AttributeError(name)
-        return getattr(importlib.import_module(self._name), name)
+        before = len(sys.modules)
+        found = getattr(importlib.import_module(self._name), name)
+        if len(sys.modules) > before:
+            # A training of accelerate's collects garbage at its end, and looked through all that.
+            gc.freeze()
+        return found
 
 
 class Screen(io.StringIO):

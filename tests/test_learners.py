@@ -1,4 +1,7 @@
-"""Learners: the toy by hand, and real trainers on a model of two random layers."""
+"""Learners: the toy by hand, and real trainers on a model of two random layers.
+
+The `Tuner` of the arm `finetune` is here too: the two of them import torch once.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,11 @@ from helpers import Late
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from lineage.core.config import MethodConfig
+from lineage.core.config_engine import FinetuneConfig
 from lineage.core.errors import LineageError
 from lineage.models.cluster import Cluster
+from lineage.models.protocol import Example, Turn
+from lineage.models.tuner import Tuner, trained
 from lineage.training.learners import toy
 from lineage.training.learners.learner import GAIN, TorchLearner, ToyLearner, read_skills
 from lineage.training.values import Batch, Learnt, Sample
@@ -123,14 +129,18 @@ def test_a_toy_goes_on_from_its_folder_and_learns_no_step_twice(tmp_path: Path) 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the folder of a random model of two layers that reads bytes."""
+    given.GivenTrainer  # noqa: B018 - imported by one that freezes it
     folder = str(tmp_path_factory.mktemp("tiny"))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bytes_ = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_.decoder = decoders.ByteLevel()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!").save_pretrained(
-        folder
+    reader = transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!")
+    reader.chat_template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>\n{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
+    reader.save_pretrained(folder)
     torch.manual_seed(0)
     shape = transformers.LlamaConfig(
         vocab_size=len(alphabet), hidden_size=32, intermediate_size=32, num_hidden_layers=2,
@@ -401,6 +411,78 @@ def test_trl_learns_rows_in_their_order_without_columns_of_padding(
     assert all(a == pytest.approx(b, abs=1e-6) for a, b in zip(passes, expected, strict=True))
     # TRL replaces the forward pass for good; the base outlives the step without that.
     assert all(replaced) and "forward" not in vars(learner.base)
+
+
+# The trainer of the arm `finetune`.
+
+ONE, OTHER = (
+    [
+        Example((Turn("user", f"The code of {name}?"), Turn("assistant", f"It is {2 * name}.")))
+        for name in names
+    ]
+    for names in (("Birch", "Cedar", "Fern", "Hazel"), ("Holly", "Iris", "Ivy", "Lily"))
+)
+
+
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a tuner take one core: the other one is another worker's, as in `conftest`."""
+    monkeypatch.setattr("lineage.models.sft.cores", lambda: 1)
+
+
+def tuner(tiny: str, rate: float = 0.01) -> Tuner:
+    config = FinetuneConfig("all", epochs=2, batch=2, learning_rate=rate, rank=4)
+    return Tuner(tiny, config, "bfloat16")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.load_file(folder / WEIGHTS)
+
+
+def same(one: Path, other: Path) -> bool:
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.usefixtures("one_core")
+def test_the_same_seed_gives_the_same_adapter_whatever_was_trained_before(
+    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept = tuner(tiny)
+    kept.train(ONE, None, str(tmp_path / "a"), 1)
+    kept.train(OTHER, None, str(tmp_path / "between"), 2)
+    with pytest.raises(ValueError):
+        kept.train([], None, str(tmp_path / "failed"), 1)
+    kept.train(ONE, None, str(tmp_path / "b"), 1)
+    kept.train(ONE, None, str(tmp_path / "c"), 2)
+    tuner(tiny).train(ONE, None, str(tmp_path / "fresh"), 1)
+    assert same(tmp_path / "a", tmp_path / "b") and same(tmp_path / "a", tmp_path / "fresh")
+    assert not same(tmp_path / "a", tmp_path / "c")
+    assert not same(tmp_path / "a", tmp_path / "between")
+    assert any(t.abs().sum() > 0 for n, t in weights(tmp_path / "a").items() if "lora_B" in n)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("one_core")
+def test_training_goes_on_from_the_adapter_of_its_base(tiny: str, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    tuner(tiny).train(ONE, None, str(first), 1)
+    tuner(tiny, rate=1e-30).train(OTHER, str(first), str(tmp_path / "still"), 2)
+    assert same(tmp_path / "still", first)
+    tuner(tiny).train(OTHER, str(first), str(tmp_path / "on"), 2)
+    assert not same(tmp_path / "on", first)
+
+
+@pytest.mark.usefixtures("one_core")
+def test_what_is_no_whole_adapter_is_trained_again(tiny: str, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    for torn in (folder, tmp_path / "half.tmp"):
+        torn.mkdir()
+        (torn / "adapter_config.json").write_text("{")
+    assert not trained(folder)
+    tuner(tiny).train(ONE, None, str(folder), 1)
+    assert trained(folder) and weights(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
 # In Ray Train.

@@ -1,4 +1,7 @@
-"""The arm `finetune`, engine side: training an adapter and serving it at once."""
+"""The arm `finetune`, engine side: training an adapter and serving it at once.
+
+What its `Tuner` does to weights is in `test_learners.py`, which imports torch already.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,14 @@ from typing import Any
 import psutil
 import pytest
 import ray
-from helpers import Late
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from lineage import compose
 from lineage.agent import prompt as prompts
-from lineage.core.config_engine import FinetuneConfig
 from lineage.core.knowledge import EMPTY
 from lineage.core.prompts import OURS
 from lineage.models.factory import make_engine
 from lineage.models.fleet import Fleet
 from lineage.models.protocol import Example, Request, Turn
-from lineage.models.tuner import Tuner, trained
-
-safetensors = Late("safetensors.torch")
-torch = Late("torch")
-transformers = Late("transformers")
 
 R0, R1 = "smollm2-135m@r0", "smollm2-135m@r1"
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
@@ -115,82 +110,6 @@ def test_a_hosted_surrogate_knows_the_same_after_it_died(tmp_path: Path) -> None
     assert restarts == 1
     check_known(*found, again)
     assert before == found[0]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the folder of a random model of one layer that reads bytes."""
-    folder = str(tmp_path_factory.mktemp("tiny"))
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bytes_ = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
-    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_.decoder = decoders.ByteLevel()
-    reader = transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_, pad_token="!")
-    reader.chat_template = (
-        "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>\n{% endfor %}"
-        "{% if add_generation_prompt %}<assistant>{% endif %}"
-    )
-    reader.save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = transformers.LlamaConfig(
-        vocab_size=len(alphabet), hidden_size=32, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=2,
-    )  # fmt: skip
-    transformers.LlamaForCausalLM(shape).save_pretrained(folder)
-    return folder
-
-
-def tuner(tiny: str, rate: float = 0.01) -> Tuner:
-    config = FinetuneConfig("all", epochs=2, batch=2, learning_rate=rate, rank=4)
-    return Tuner(tiny, config, "bfloat16")
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return safetensors.load_file(folder / "adapter_model.safetensors")
-
-
-def same(one: Path, other: Path) -> bool:
-    a, b = weights(one), weights(other)
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def test_the_same_seed_gives_the_same_adapter_whatever_was_trained_before(
-    tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    names, kept = list(CODES), tuner(tiny)
-    kept.train(examples(names[:4]), None, str(tmp_path / "a"), 1)
-    kept.train(examples(names[4:]), None, str(tmp_path / "between"), 2)
-    with pytest.raises(ValueError):
-        kept.train([], None, str(tmp_path / "failed"), 1)
-    kept.train(examples(names[:4]), None, str(tmp_path / "b"), 1)
-    kept.train(examples(names[:4]), None, str(tmp_path / "c"), 2)
-    tuner(tiny).train(examples(names[:4]), None, str(tmp_path / "fresh"), 1)
-    assert same(tmp_path / "a", tmp_path / "b") and same(tmp_path / "a", tmp_path / "fresh")
-    assert not same(tmp_path / "a", tmp_path / "c")
-    assert not same(tmp_path / "a", tmp_path / "between")
-    assert any(t.abs().sum() > 0 for n, t in weights(tmp_path / "a").items() if "lora_B" in n)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_training_goes_on_from_the_adapter_of_its_base(tiny: str, tmp_path: Path) -> None:
-    names, first = list(CODES), tmp_path / "first"
-    tuner(tiny).train(examples(names[:4]), None, str(first), 1)
-    still = tuner(tiny, rate=1e-30)
-    still.train(examples(names[4:]), str(first), str(tmp_path / "still"), 2)
-    assert same(tmp_path / "still", first)
-    tuner(tiny).train(examples(names[4:]), str(first), str(tmp_path / "on"), 2)
-    assert not same(tmp_path / "on", first)
-
-
-def test_what_is_no_whole_adapter_is_trained_again(tiny: str, tmp_path: Path) -> None:
-    folder = tmp_path / "half"
-    for torn in (folder, tmp_path / "half.tmp"):
-        torn.mkdir()
-        (torn / "adapter_config.json").write_text("{")
-    assert not trained(folder)
-    tuner(tiny).train(examples(list(CODES)), None, str(folder), 1)
-    assert trained(folder) and weights(folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
 @pytest.mark.engine

@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import trl.trainer.utils
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import split_tensor_dict
+from trl import import_utils
 
 from lineage.core.config import MethodConfig
 from lineage.training.learners.trainers import is_first, mean_of, settings, train, workers
 from lineage.training.values import Batch, Learnt, Sample
+
+# Nothing is generated here, and yet TRL would import vLLM: five seconds of each process.
+import_utils.is_vllm_available = lambda *_, **__: False
+
+import trl.trainer.utils  # noqa: E402
+from trl import GRPOConfig, GRPOTrainer  # noqa: E402
+from trl.trainer.utils import split_tensor_dict  # noqa: E402
 
 MAX_GRAD_NORM = 1.0
 """Longer gradients are cut to it. Adam undoes a scale common to all steps, not one odd step's."""
