@@ -571,7 +571,8 @@ def test_a_run_can_be_trained_on(tmp_path: Path) -> None:
     assert all(len(history.experiences) == 4 for history in source.histories)
     with pytest.raises(LineageError, match=r"train\.log must be a run"):
         read_source(past, 3)
-    config = toy(tmp_path, f"train.log={past}", "train.curricula=[signal]", "train.held_out=0")
+    small = ("train.curricula=[signal]", "train.held_out=0", "method.steps=1")
+    config = toy(tmp_path, f"train.log={past}", *small)
     execute(config, tmp_path / "runs" / "toy", QUIET)
     assert not (tmp_path / "runs" / "toy" / "school").exists()
 
@@ -695,7 +696,7 @@ def test_rejection_sampling_alone_counts_its_groups_by_method_groups(tmp_path: P
 
 def test_held_out_episodes_read_ideal_libraries(tmp_path: Path) -> None:
     # An own library is the notes of the generation before.
-    own = ("curricula.open.library=own", "curricula.open.generations=2", "train.worlds=8")
+    own = ("curricula.open.library=own", "curricula.open.generations=2", "train.worlds=4")
     small = ("train.curricula=[open]", *own, "method.steps=1")
     folder = tmp_path / "runs" / "toy"
     execute(toy(tmp_path, *small), folder, QUIET)
@@ -706,7 +707,8 @@ def test_held_out_episodes_read_ideal_libraries(tmp_path: Path) -> None:
 
 
 def test_a_torn_handoff_is_worth_the_same_once_it_is_replayed(tmp_path: Path) -> None:
-    config = toy(tmp_path, "train.curricula=[signal]", "train.held_out=0", "method.steps=2")
+    small = ("train.worlds=2", "train.held_out=0", "method.steps=2", "method.warm_groups=4")
+    config = toy(tmp_path, "train.curricula=[signal]", *small, "method.groups=4")
     folder = tmp_path / "runs" / "toy"
     with answering(torn, training_run):
         execute(config, folder, QUIET)
@@ -743,7 +745,7 @@ def test_a_schedule_that_cannot_train_is_not_begun(
 
 
 def test_grandchildren_count_where_the_horizon_says_so(tmp_path: Path) -> None:
-    overrides = ("train.horizon=2", "train.curricula=[signal]", "train.held_out=0")
+    overrides = ("train.horizon=2", "train.curricula=[signal]", "train.held_out=0", "method.steps=1")
     folder = tmp_path / "runs" / "toy"
     execute(toy(tmp_path, *overrides), folder, QUIET)
     episodes = {step["episode"] for step in steps(folder) if step["kind"] == "probe"}
@@ -752,7 +754,8 @@ def test_grandchildren_count_where_the_horizon_says_so(tmp_path: Path) -> None:
 
 def test_a_schedule_trains_what_it_ships(tmp_path: Path) -> None:
     overrides = ("experiment=succession", "experiment.lineages=2", "method=grpo")
-    config = toy(tmp_path, *overrides, "train.worlds=2", "train.held_out=0", "method.steps=2")
+    small = ("train.worlds=2", "train.held_out=0", "method.groups=3", "method.warm_groups=3")
+    config = toy(tmp_path, *overrides, *small, "experiment.episodes=4", "method.steps=2")
     folder = tmp_path / "runs" / "toy"
     run_with_release(config, folder)
     log = steps(folder)
