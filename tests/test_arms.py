@@ -63,10 +63,11 @@ def test_each_arm_sees_only_what_it_receives(arms: Path) -> None:
 
 
 def test_arms_meet_the_same_tasks_in_the_same_order(arms: Path) -> None:
+    log = steps(arms)
     met = {
         arm: [
             (r["pair"], r["generation"], r["episode"], r["task"], r["family"])
-            for r in answering(steps(arms), arm)
+            for r in answering(log, arm)
         ]
         for arm in ALL
     }
@@ -159,7 +160,7 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
 
 def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
-    run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=3", *FEW), folder)
+    run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=2", *FEW), folder)
     life = cells(summarise(folder, ["scores", "poison_life"]), "poison_life", "arm")
     assert "clean" not in life
     assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"

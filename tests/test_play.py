@@ -32,6 +32,7 @@ SHORT = (
     "experiment.lineages=1",
     "agent.turns=5",
 )
+ONE = ("experiment.lineages=1",)
 SMALL = ("experiment.lineages=4", "agent.docs=false", "arms.names=[inherit,cold,oracle]")
 
 
@@ -106,7 +107,7 @@ def test_the_writer_of_notes_sees_what_was_done(turns: Path) -> None:
 
 
 def test_tokens_of_an_episode_are_limited(tmp_path: Path) -> None:
-    config = small(tmp_path, "turns", "agent.episode_tokens=30", "agent.act_tokens=10")
+    config = small(tmp_path, "turns", *ONE, "agent.episode_tokens=30", "agent.act_tokens=10")
     run(config, tmp_path / "runs" / "run")
     for episode in by_episode(steps(tmp_path / "runs" / "run")):
         actions = [row for row in episode if row["kind"] in ("turn", "act", "probe")]
@@ -117,7 +118,7 @@ def test_tokens_of_an_episode_are_limited(tmp_path: Path) -> None:
 def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
     limit = 60
     more = (f"agent.history_tokens={limit}", "agent.summary_tokens=20")
-    config = small(tmp_path, "turns", *more, colours=10, noise=3)
+    config = small(tmp_path, "turns", *ONE, *more, colours=10, noise=3)
     run(config, tmp_path / "runs" / "run")
     rows = steps(tmp_path / "runs" / "run")
     summaries = [row for row in rows if row["kind"] == "summary"]
@@ -240,7 +241,7 @@ def test_a_judge_that_fails_costs_only_its_episode(tmp_path: Path) -> None:
         return answer
 
     with answering(judge):
-        run(small(tmp_path, "judged"), tmp_path / "runs" / "run")
+        run(small(tmp_path, "judged", *ONE), tmp_path / "runs" / "run")
     acted = [r for r in steps(tmp_path / "runs" / "run") if r["kind"] in ("act", "probe")]
     assert [r["error"] for r in acted if r["score"] is None] == ["judge: planted"] * 3
 
@@ -254,7 +255,7 @@ def test_an_unknown_judge_is_found_before_the_run(
 
 
 def test_a_suite_that_fails_costs_only_its_episodes(tmp_path: Path) -> None:
-    run(small(tmp_path, "failing", "agent.turns=2"), tmp_path / "runs" / "run")
+    run(small(tmp_path, "failing", *ONE, "agent.turns=2"), tmp_path / "runs" / "run")
     acted = [r for r in steps(tmp_path / "runs" / "run") if r["kind"] in ("act", "probe")]
     broken = [row for row in acted if row["answer"] == vaults.KEYS[0]]
     assert broken and {row["error"] for row in broken} == {"suite: ValueError: no such box"}

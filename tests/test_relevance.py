@@ -104,8 +104,8 @@ def test_nothing_is_fitted_where_one_kind_of_episode_is_missing(needed: bool) ->
 
 
 SMALL = (
-    *("agent.docs=true", "experiment.lineages=4", "arms.names=[inherit,memories,cold]"),
-    *("agent.memory_budget=96", "arms.ceiling=inherit"),
+    *("agent.docs=true", "experiment.lineages=3", "arms.names=[inherit,memories]"),
+    *("agent.memory_budget=96", "arms.baseline=memories", "arms.ceiling=inherit"),
 )
 
 
@@ -141,7 +141,7 @@ def test_a_run_by_the_gate_opens_what_is_needed_and_little_else(
 
 
 def test_a_version_opens_by_a_gate_of_its_own(tmp_path: Path) -> None:
-    config = surrogate(tmp_path, *SMALL, "agent.opening=gate")
+    config = surrogate(tmp_path, *SMALL, "experiment.lineages=2", "agent.opening=gate")
     versions = dict(config.model.versions)
     versions["smollm2-135m@r0"] = replace(versions["smollm2-135m@r0"], gate=1.0)
     own = replace(config, model=replace(config.model, versions=versions))
