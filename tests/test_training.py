@@ -745,7 +745,8 @@ def test_a_schedule_that_cannot_train_is_not_begun(
 
 
 def test_grandchildren_count_where_the_horizon_says_so(tmp_path: Path) -> None:
-    overrides = ("train.horizon=2", "train.curricula=[signal]", "train.held_out=0", "method.steps=1")
+    small = ("train.curricula=[signal]", "train.held_out=0", "method.steps=2", "method.groups=3")
+    overrides = ("train.horizon=2", *small)
     folder = tmp_path / "runs" / "toy"
     execute(toy(tmp_path, *overrides), folder, QUIET)
     episodes = {step["episode"] for step in steps(folder) if step["kind"] == "probe"}
