@@ -8,7 +8,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from helpers import FULL, measured, surrogate
 from test_bad_input import fails
 
 import lineage
-from lineage import cli, compose
+from lineage import compose
 from lineage.cli import main
 from lineage.commands.fork import Fork, configured
 from lineage.core.errors import LineageError
@@ -38,14 +37,6 @@ CHEAP = ("ls", "open", "compact")
 some."""
 
 pytestmark = pytest.mark.usefixtures("undrawn")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def parsed_once() -> Iterator[None]:
-    """Let all commands of this file share a parser, which a process makes but once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "_parser", cache(cli._parser))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import duckdb
 from lineage.log.record import RECORD
 from lineage.log.record import read_record as read_record
 from lineage.log.sittings import read_sittings
-from lineage.log.views.blank import make_blank
+from lineage.log.views.blank import copy_blank, kept_file, make_blank
 from lineage.log.views.open import make_views, new_connection
 from lineage.log.views.places import Opened
 from lineage.log.views.settings import read_settings
@@ -34,7 +34,7 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """Return a connection with the views of the finished generations of `run` (see `views.open`).
 
-    `gather` may put what the datasets hold elsewhere. Columns have no comments.
+    `gather` may put what the datasets hold elsewhere. Columns need not have comments.
     Raises LineageError where there are none, where a file cannot be read (it is named), or where
     the folder's own path would be read as a column.
     """
@@ -42,7 +42,9 @@ def connect(
     record = read_record(run) if (run / RECORD).exists() else {}
     settings = read_settings(run) if (run / "config.yaml").exists() else {}
     opened = [Opened(str(run), record, settings, read_sittings(run))]
-    make_views(log, opened, False, [], make_blank, gather and partial(gather, log))
+    # To keep a blank log pays for those alone who open several.
+    blank = copy_blank if kept_file.cache_info().currsize else make_blank
+    make_views(log, opened, False, [], blank, gather and partial(gather, log))
     return log
 
 
