@@ -7,7 +7,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,7 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_guarded(options))
 
 
-@cache
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lineage",
