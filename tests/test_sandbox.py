@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +26,9 @@ TABLES = (
     ),
 )
 LIMITS = Limits(seconds=0.4, memory_mb=32, process_mb=256, rows=500, databases=2)
+LATE = "stopped after 0.4 seconds"
+PATIENT = replace(LIMITS, seconds=60)
+TRIES = 10
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +38,32 @@ def sandbox() -> Iterator[Sandbox]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Sandbox]:
+    """One whose limit of time no machine is too slow for."""
+    made = Sandbox(PATIENT, 1)
+    yield made
+    made.close()
+
+
 def run(sandbox: Sandbox, sql: str) -> Result:
     return sandbox.run("db", lambda: TABLES, sql)
 
 
+def read(sandbox: Sandbox, sql: str) -> Result:
+    """Return what `sql` reads, asked again where it was this machine that took too long."""
+    for _ in range(TRIES):
+        given = run(sandbox, sql)
+        if given.error != LATE:
+            break
+    return given
+
+
 def whole(sandbox: Sandbox) -> Result:
     """Return all that a reader can see: rows, tables, and settings."""
-    rows = run(sandbox, "SELECT * FROM t ORDER BY a")
-    tables = run(sandbox, "SELECT table_name FROM duckdb_tables() ORDER BY 1")
-    settings = run(sandbox, "SELECT name, value FROM duckdb_settings() ORDER BY 1")
+    rows = read(sandbox, "SELECT * FROM t ORDER BY a")
+    tables = read(sandbox, "SELECT table_name FROM duckdb_tables() ORDER BY 1")
+    settings = read(sandbox, "SELECT name, value FROM duckdb_settings() ORDER BY 1")
     assert not (rows.error or tables.error or settings.error)
     return Result((), (*rows.rows, *tables.rows, *settings.rows))
 
@@ -126,7 +147,7 @@ def test_what_is_not_a_read_of_the_tables_fails_and_changes_nothing(
 )
 def test_an_endless_query_is_stopped(sandbox: Sandbox, sql: str) -> None:
     before, running = whole(sandbox), sandbox._all[0]._process
-    assert run(sandbox, sql).error == "stopped after 0.4 seconds"
+    assert run(sandbox, sql).error == LATE
     assert whole(sandbox) == before
     assert sandbox._all[0]._process is running
 
@@ -135,7 +156,7 @@ def test_what_cannot_be_interrupted_is_killed(sandbox: Sandbox) -> None:
     before = whole(sandbox)
     # One call of one function.
     given = run(sandbox, "SELECT regexp_matches(repeat('a', 3000000), '(a?){500}(a){500}b')")
-    assert given.error == "stopped after 0.4 seconds"
+    assert given.error == LATE
     assert sandbox._all[0]._process is None
     assert whole(sandbox) == before
 
@@ -151,43 +172,43 @@ def test_what_cannot_be_interrupted_is_killed(sandbox: Sandbox) -> None:
         "SELECT t.a, repeat('x', 300000000) FROM t",
     ],
 )
-def test_a_memory_blow_up_fails(sandbox: Sandbox, sql: str) -> None:
-    before = whole(sandbox)
-    given = run(sandbox, sql)
+def test_a_memory_blow_up_fails(patient: Sandbox, sql: str) -> None:
+    before = whole(patient)
+    given = run(patient, sql)
     assert given.error and not given.rows
     assert "stopped after" not in given.error
-    assert whole(sandbox) == before
+    assert whole(patient) == before
 
 
 def test_a_killed_process_costs_one_statement(sandbox: Sandbox) -> None:
-    assert not run(sandbox, "SELECT 1").error
+    assert not read(sandbox, "SELECT 1").error
     running = sandbox._all[0]._process
     assert running is not None
     running.kill()
     assert run(sandbox, "SELECT 1").error
-    assert run(sandbox, "SELECT count(*) FROM t").rows == ((200,),)
+    assert read(sandbox, "SELECT count(*) FROM t").rows == ((200,),)
 
 
-def test_a_huge_result_is_cut(sandbox: Sandbox) -> None:
-    given = run(sandbox, "SELECT a.a, repeat('x', 5000) FROM t a, t b, t c")
+def test_a_huge_result_is_cut(patient: Sandbox) -> None:
+    given = run(patient, "SELECT a.a, repeat('x', 5000) FROM t a, t b, t c")
     assert given.more and len(given.rows) == LIMITS.rows
     assert all(len(str(text)) == 1000 for _, text in given.rows)
-    exact = run(sandbox, f"SELECT * FROM range({LIMITS.rows})")
+    exact = run(patient, f"SELECT * FROM range({LIMITS.rows})")
     assert not exact.more and len(exact.rows) == LIMITS.rows
 
 
-def test_reads_run_and_keep_types(sandbox: Sandbox) -> None:
-    given = run(sandbox, "SELECT 1, 2.5, 'x', NULL, true, max(d), max(h), sum(a) FROM t")
+def test_reads_run_and_keep_types(patient: Sandbox) -> None:
+    given = run(patient, "SELECT 1, 2.5, 'x', NULL, true, max(d), max(h), sum(a) FROM t")
     assert given.rows == (
         (1, 2.5, "x", None, True, "2024-01-02", "2024-01-02 03:04:05", 19900),
     )  # fmt: skip
     for sql in ("DESCRIBE t", "SHOW TABLES", "SUMMARIZE t", "FROM t", "EXPLAIN SELECT * FROM t"):
-        assert run(sandbox, sql).rows, sql
-    assert run(sandbox, "WITH x AS (SELECT 7 AS n) SELECT n FROM x; -- done").rows == ((7,),)
+        assert run(patient, sql).rows, sql
+    assert run(patient, "WITH x AS (SELECT 7 AS n) SELECT n FROM x; -- done").rows == ((7,),)
 
 
 def test_many_threads_and_databases_at_once() -> None:
-    made, built, lock = Sandbox(LIMITS, 2), [0], threading.Lock()
+    made, built, lock = Sandbox(PATIENT, 2), [0], threading.Lock()
 
     def tables(number: int) -> tuple[Table, ...]:
         with lock:
@@ -209,11 +230,11 @@ def test_many_threads_and_databases_at_once() -> None:
 
 
 def test_one_sessions_seed_does_not_reach_the_next(sandbox: Sandbox) -> None:
-    run(sandbox, "SELECT setseed(0.5)")
-    assert run(sandbox, "SELECT random()").rows != run(sandbox, "SELECT random()").rows
-    first = run(sandbox, "SELECT setseed(0.5), random()").rows[0][1]
-    run(sandbox, "SELECT setseed(0.5)")
-    assert run(sandbox, "SELECT random()").rows[0][0] != first
+    read(sandbox, "SELECT setseed(0.5)")
+    assert read(sandbox, "SELECT random()").rows != read(sandbox, "SELECT random()").rows
+    first = read(sandbox, "SELECT setseed(0.5), random()").rows[0][1]
+    read(sandbox, "SELECT setseed(0.5)")
+    assert read(sandbox, "SELECT random()").rows[0][0] != first
 
 
 @pytest.mark.parametrize(
