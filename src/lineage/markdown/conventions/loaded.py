@@ -190,11 +190,11 @@ class _Reading:
                 continue
             elif block.kind == "item":
                 self._item(block, above, lead if self._in_list(found, at, introduced) else "")
-            elif block.kind != "rule" and self._is_said(said):
+            elif block.kind != "rule" and said.strip():
+                self.spoken += 1
                 gap = "\n" if "\n" in said.strip() else " "
-                self._add(said, span, lead if introduced == at and lead else "", gap)
-            elif block.kind != "rule":
-                self.spoken += bool(said.strip())
+                if self._is_said(said):
+                    self._add(said, span, lead if introduced == at and lead else "", gap)
         self._leave(0)
         return Found(self.parts, self.findings, self.listed)
 
@@ -220,6 +220,7 @@ class _Reading:
         while self.headings and self.headings[-1].level >= level:
             left = self.headings.pop()
             if left.spoken == self.spoken:
+                self.spoken += 1
                 self._add(left.title, left.span, "", " ")
 
     @staticmethod
@@ -249,24 +250,21 @@ class _Reading:
         said, _ = without_comments(text)
         first, *more = plain(said).strip().split("\n")
         said = "\n".join((first.replace("\t", " "), *(line.rstrip() for line in more))).strip()
+        self.spoken += bool(said)
         line = None if more or not self.form.lists else _LINE.fullmatch(said)
         target = line and resolved(self.path, line["path"] or line["wiki"], self.files)
         if line and target and target != self.path:
             hook = _HOOK.sub("", line["hook"], count=1).strip()
             label = ": ".join(filter(None, (line["label"] or line["wiki"], hook)))
             listed = self.listed.setdefault(target, [])
-            self.spoken += 1
             # The first is the title of the file; what another says beside it would be lost.
             if not listed or not hook or label in (one.label for one in listed):
                 listed.append(Line(self.path, self._chars(span), label))
                 return
         if self._is_said(said):
             self._add(said, span, lead, " ")
-        else:
-            self.spoken += bool(said)
 
     def _add(self, said: str, span: tuple[int, int], lead: str, gap: str) -> None:
-        self.spoken += 1
         headings = tuple(one.title for one in self.headings)
         above = (*(title.rstrip(": ") for title in headings), lead)
         context = _ABOVE.join(filter(None, above))
