@@ -114,7 +114,6 @@ def undrawn() -> Iterator[None]:
         patch.setattr(write, "summarise_all", partial(summarise_all, names=ASKED))
         patch.setattr(write, "score_by_generation", lambda summary: None)
         patch.setattr(write, "report_html", lambda run, summary, log: "")
-        patch.setattr(sweep_page, "pictured", lambda figures, name: "")
         patch.setattr(sweep_page, "sweep_scores", lambda sweep: None)
         patch.setattr(sweep_page, "sweep_interactions", lambda sweep: None)
         patch.setattr(training_page, "training_by_step", lambda summary: "a picture")

@@ -86,6 +86,14 @@ def copy_blank(log: duckdb.DuckDBPyConnection, runs: pa.Table) -> None:
         comment(log, ("runs",))
 
 
+def copy_if_kept(log: duckdb.DuckDBPyConnection, runs: pa.Table) -> None:
+    """Make the same on such a connection, whose columns need not have a word.
+
+    To keep a log pays for those alone who open several: it is copied where one is there already.
+    """
+    (copy_blank if kept_file.cache_info().currsize else make_blank)(log, runs)
+
+
 def comment(log: duckdb.DuckDBPyConnection, names: Collection[str] = tuple(NAMED)) -> None:
     """Say what each view and column holds, where DuckDB keeps such words."""
     words = []

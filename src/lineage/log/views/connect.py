@@ -12,7 +12,7 @@ import duckdb
 from lineage.log.record import RECORD
 from lineage.log.record import read_record as read_record
 from lineage.log.sittings import read_sittings
-from lineage.log.views.blank import copy_blank, kept_file, make_blank
+from lineage.log.views.blank import copy_if_kept
 from lineage.log.views.open import make_views, new_connection
 from lineage.log.views.places import Opened
 from lineage.log.views.settings import read_settings
@@ -42,9 +42,7 @@ def connect(
     record = read_record(run) if (run / RECORD).exists() else {}
     settings = read_settings(run) if (run / "config.yaml").exists() else {}
     opened = [Opened(str(run), record, settings, read_sittings(run))]
-    # To keep a blank log pays for those alone who open several.
-    blank = copy_blank if kept_file.cache_info().currsize else make_blank
-    make_views(log, opened, False, [], blank, gather and partial(gather, log))
+    make_views(log, opened, False, [], copy_if_kept, gather and partial(gather, log))
     return log
 
 
