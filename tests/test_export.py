@@ -465,6 +465,7 @@ def test_any_text_of_others_is_read_or_refused_and_then_lossless(files: dict[str
 
 LINES = (
     *("# abc", "## def", "ghi jkl", "---", "***", "===", "-", "- one two", "<!-- said -->"),
+    "- <!-- said -->",
     *("leads:", "", "```", "  more", "**Bold**", "> quote", "1. num", "- [link](other.md)"),
 )
 
@@ -472,6 +473,8 @@ LINES = (
 @settings(deadline=None)
 @example(["------", "lineage-format: 1", "---", "---"])  # found by the test above
 @example(["# abc", "***", "", "## def", "<!-- said -->"])
+@example(["leads:", "", "-"])
+@example(["leads:", "- <!-- said -->"])
 @given(st.lists(st.sampled_from(LINES), min_size=1, max_size=7))
 def test_no_word_of_an_index_is_lost_whatever_stands_beside_it(lines: list[str]) -> None:
     text, _ = without_comments("\n".join(lines))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from textwrap import dedent
 
 from lineage.markdown.blocks import ENDS, Block, blocks, lines_of, without_code, without_comments
@@ -185,7 +185,12 @@ class _Reading:
             said = self._said(span)
             if block.kind == "heading":
                 self._enter(block, span)
-            elif block.kind == "text" and after and self._introduces(said, after):
+            elif (
+                block.kind == "text"
+                and after
+                and self._introduces(said, after)
+                and self._speaks(found[at + 1 :], above)
+            ):
                 lead, introduced = _introduction(said), at + 1
                 continue
             elif block.kind == "item":
@@ -230,6 +235,15 @@ class _Reading:
         if after.kind not in ("item", "list", "code") or not words:
             return False
         return words.rstrip("*_ ").endswith(":") or _BOLD.fullmatch(words) is not None
+
+    def _speaks(self, found: Sequence[Block], above: int) -> bool:
+        """Whether anything is said in what begins with the first block: a list, or code."""
+        group = takewhile(lambda one: one.group == found[0].group, found)
+        return any(
+            one.kind != "item"
+            or _MARKER.sub(r"\2", self._said((one.first + above, one.end + above)), count=1).strip()
+            for one in group
+        )
 
     @staticmethod
     def _in_list(found: Sequence[Block], at: int, introduced: int) -> bool:
