@@ -10,11 +10,12 @@ import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from helpers import FULL, run, steps, timeless
 from killed import begin, kill
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from lineage import compose
@@ -22,7 +23,7 @@ from lineage.cli import main
 from lineage.commands.overrides import sweep
 from lineage.commands.sweeping import minimizes
 from lineage.core.errors import LineageError
-from lineage.log.sweep import Point, read_sweep, update_sweep
+from lineage.log.sweep import Point, SweepRecord, read_sweep, update_sweep, write_sweep
 from lineage.log.writer import GenerationLog
 from lineage.metrics import METRICS, summarise_all
 from lineage.models import pool as pool_module
@@ -54,10 +55,38 @@ def below(folder: Path) -> tuple[str, ...]:
     return (f"run.root={folder / 'runs'}", f"run.cache={folder / 'cache'}")
 
 
-def swept(folder: Path, *overrides: str, code: int = 0) -> Path:
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """What runs as `SMALL` does, from one file without groups.
+
+    Hydra composes each point of a sweep again, three times as fast from that as from all groups.
+    """
+    place = tmp_path_factory.mktemp("flat")
+    shipped: Any = OmegaConf.load(compose.conf_dir() / "config.yaml")
+    own = [one for one in shipped.defaults if any(" " in key for key in one if one != "_self_")]
+    unasked = [{f"override hydra/{group}": None} for group in ("hydra_help", "help", "output")]
+    begin = {"defaults": [*own, *unasked, "_self_"], "hydra": shipped.hydra}
+    OmegaConf.save(OmegaConf.merge(begin, compose.composed(SMALL)), place / "flat.yaml")
+    return ("--config-dir", str(place), "--config-name", "flat")
+
+
+def swept(folder: Path, *overrides: str, code: int = 0, of: Sequence[str] = SMALL) -> Path:
     """Run a sweep named `all` below `folder`; return its folder."""
-    assert code_of("run", "-m", *SMALL, *below(folder), "run.name=all", *overrides) == code
+    assert code_of("run", "-m", *of, *below(folder), "run.name=all", *overrides) == code
     return folder / "runs" / "all"
+
+
+def resumed(folder: Path, *points: Sequence[str]) -> Path:
+    """Go on with a sweep of `points` that was stopped before the first began; return its folder."""
+    place = folder / "runs" / "all"
+    place.mkdir(parents=True)
+    found = tuple(
+        Point(number, f"{number:03d}", (*SMALL, *below(folder), *one))
+        for number, one in enumerate(points)
+    )
+    write_sweep(place, SweepRecord("run", 1.0, (), (), "basic", "fleet", points=found))
+    assert code_of("resume", str(place)) == 0
+    return place
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -72,20 +101,24 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_the_flags_of_hydra_show_and_run_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    flat: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for command in ("run", "train"):
-        assert code_of(command, "suite.drift=0.3", "--cfg", "job", "--package", "suite") == 0
+        shown = ("suite.drift=0.3", "--cfg", "job", "--package", "suite")
+        assert code_of(command, *flat, *shown) == 0
         assert "drift: 0.3" in capsys.readouterr().out
     assert code_of("run", "--cfg", "hydra", "-p", "hydra.launcher") == 0
     assert "FleetLauncher" in capsys.readouterr().out
     # Overrides may stand after flags, and before.
-    assert code_of("run", "a=1", "--hydra-help", "run.name=x") in (0, 1)
+    assert code_of("run", "a=1", *flat, "--hydra-help", "run.name=x") in (0, 1)
     capsys.readouterr()
     assert code_of("run", "run.root=there", "--cfg", "all", "-p", "hydra.run.dir", "--resolve") == 0
     assert "there/" in capsys.readouterr().out
-    assert code_of("run", "--info", "searchpath") == 0
+    assert code_of("run", *flat, "--info", "searchpath") == 0
     assert str(compose.conf_dir()) in capsys.readouterr().out
     assert not list(tmp_path.iterdir()), "nothing is begun"
 
@@ -107,8 +140,6 @@ def test_the_flags_of_hydra_show_and_run_nothing(
             "has no option 'joblob' (if it is a plugin: pip install hydra-joblob-launcher): ",
         ),
         (("-m", "hydra/sweeper=optuno", "suite.drift=0,1"), "pip install hydra-optuno-sweeper"),
-        (("--cfg", "job", "suite.drfit=1"), "did you mean 'suite.drift'?"),
-        (("hydra.run.dri=x",), "hydra.run.dri"),
         (("suite.name=é",), "has 'é', which means nothing unquoted: quote the value"),
         (("suite.name=a#b",), "quote the value, \"suite.name='a#b'\""),
         (("suite.name=a~b",), "quote the value"),
@@ -117,11 +148,6 @@ def test_the_flags_of_hydra_show_and_run_nothing(
         (("suite.näme=a",), "has 'ä' in its key"),
         (("-m", "suite=glob(z*)"), "'suite=glob(z*)' fits no option: choose from cladder,"),
         (("-m", "seed=glob(*)"), "no group"),
-        (("-m", "suite.drift=0,2"), "suite.drift is 2: it must be between 0 and 1"),
-        (("-m", "log.objective.metric=gian", "suite.drift=0,1"), "which is no metric"),
-        (("log.objective={metric: totals, figure: x}", "-m"), "metric totals has not"),
-        (("log.objective.rows=3",), "unknown conf key 'log.objective.rows'"),
-        (("run.points_in_flight=0",), "run.points_in_flight is 0: it must be 1 or more (runs)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -134,6 +160,32 @@ def test_what_makes_no_sense_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert words in said(capsys, "run", *arguments, *SMALL[:1])
+    assert not list(tmp_path.iterdir()), "nothing is begun"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--cfg", "job", "suite.drfit=1"), "did you mean 'suite.drift'?"),
+        (("hydra.run.dri=x",), "hydra.run.dri"),
+        (("-m", "suite.drift=0,2"), "suite.drift is 2: it must be between 0 and 1"),
+        (("-m", "log.objective.metric=gian", "suite.drift=0,1"), "which is no metric"),
+        (("log.objective={metric: totals, figure: x}", "-m"), "metric totals has not"),
+        (("log.objective.rows=3",), "unknown conf key 'log.objective.rows'"),
+        (("run.points_in_flight=0",), "run.points_in_flight is 0: it must be 1 or more (runs)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_key_or_value_that_makes_no_sense_is_one_line(
+    arguments: tuple[str, ...],
+    words: str,
+    flat: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert words in said(capsys, "run", *arguments, *flat)
     assert not list(tmp_path.iterdir()), "nothing is begun"
 
 
@@ -163,12 +215,12 @@ def test_a_shell_completes_commands_groups_and_options(
     assert capsys.readouterr().out.rstrip().endswith("hydra_bash_completion lineage")
 
 
-def test_the_folders_that_hydra_names_are_honoured(tmp_path: Path) -> None:
+def test_the_folders_that_hydra_names_are_honoured(flat: tuple[str, ...], tmp_path: Path) -> None:
     here = f"hydra.run.dir={tmp_path / 'here'}"
-    assert code_of("run", *SMALL, *below(tmp_path), here) == 0
+    assert code_of("run", *flat, *below(tmp_path), here) == 0
     assert (tmp_path / "here" / "metrics.json").exists()
     assert not (tmp_path / "here" / ".hydra").exists()
-    assert code_of("run", *SMALL, *below(tmp_path), "hydra.job.name=mine") == 0
+    assert code_of("run", *flat, *below(tmp_path), "hydra.job.name=mine") == 0
     (named,) = (tmp_path / "runs").glob("*-mine")
     assert json.loads((named / "run.json").read_bytes())["experiment"] == "tiny"
     record = json.loads((tmp_path / "here" / "run.json").read_bytes())
@@ -177,24 +229,70 @@ def test_the_folders_that_hydra_names_are_honoured(tmp_path: Path) -> None:
 
 # The points of a sweep
 
-IN_TURN = ("suite.drift=0,0.5", "hydra.sweeper.max_batch_size=1")
+IN_TURN = ("suite.drift=0,0.5", "hydra.sweeper.max_batch_size=1", "engine.hosted=true")
+
+
+class Counted(Surrogate):
+    """A surrogate that stands for a fleet: what was made and started is counted."""
+
+    made: list[Any]
+
+    async def start(self, versions: Sequence[str]) -> None:
+        self.made.append(tuple(versions))
+        await asyncio.sleep(0)
+
+    async def generate(self, request: Request) -> Completion:
+        await asyncio.sleep(0)
+        return await super().generate(request)
+
+
+def counted(patch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the versions of each engine that is started, from now on, for runs that share it."""
+    found: list[Any] = []
+    patch.setattr(Counted, "made", found, raising=False)
+    patch.setattr(
+        pool_module, "make_engine", lambda config, adaptable: Counted(config.engine.surrogate)
+    )
+    return found
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The versions of each engine that was started for runs that share it."""
+    return counted(monkeypatch)
+
+
+class Finished(NamedTuple):
+    """The folder `below` which a sweep is finished, and the engines that its runs shared."""
+
+    below: Path
+    starts: list[Any]
+    overrides: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.below / "runs" / "there"
 
 
 @pytest.fixture(scope="module")
-def finished(undrawn: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder below which a sweep of two points, one at a time, is finished: not written to."""
+def finished(
+    undrawn: None, flat: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Finished:
+    """A sweep of two points, one at a time, with all that a run writes: not written to."""
     place = tmp_path_factory.mktemp("finished")
-    swept(place, *IN_TURN)
-    return place
+    overrides = (*IN_TURN, f"hydra.sweep.dir={place / 'runs' / 'there'}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "summarise_all", summarise_all)
+        starts = counted(patch)
+        folder = swept(place, *overrides, of=flat)
+    assert not folder.exists(), "hydra.sweep.dir goes before run.name, as it names the folder"
+    return Finished(place, starts, overrides)
 
 
 def test_the_points_of_a_sweep_are_the_runs_that_they_would_be_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Finished, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(write, "summarise_all", summarise_all)
-    folder = swept(tmp_path, "suite.drift=0,0.5", f"hydra.sweep.dir={tmp_path / 'there'}")
-    assert not folder.exists(), "hydra.sweep.dir goes before run.name, as it names the folder"
-    folder = tmp_path / "there"
+    folder = finished.folder
     record = read_sweep(folder)
     assert (record.kind, record.keys) == ("run", ("suite.drift",))
     assert (record.sweeper, record.launcher) == ("basic", "fleet")
@@ -216,25 +314,45 @@ def test_the_points_of_a_sweep_are_the_runs_that_they_would_be_alone(
 
 
 def test_latest_is_the_sweep_and_its_folder_is_no_run_s(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flat: tuple[str, ...], finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = finished / "runs" / "all"
-    assert (finished / "runs" / "latest").resolve() == folder
+    folder = finished.folder
+    assert (finished.below / "runs" / "latest").resolve() == folder
     assert [one.folder for one in read_sweep(folder).points] == ["000", "001"]
-    named = (*SMALL, *below(finished), "run.name=all")
+    named = (*flat, *below(finished.below), "run.name=there")
     assert "is the folder of a sweep" in said(capsys, "run", *named)
     assert "holds another sweep" in said(capsys, "run", "-m", *named, "suite.drift=0,1")
     # The very same goes on with it, and finds all done.
     before = steps(folder / "001")
-    swept(finished, *IN_TURN)
+    swept(finished.below, *finished.overrides, of=flat)
     assert steps(folder / "001") == before
-    run(compose.load([*SMALL, *below(tmp_path)]), tmp_path / "runs" / "one")
-    named = (*SMALL, *below(tmp_path), "run.name=one")
+    shutil.copytree(folder / "000", tmp_path / "runs" / "one")
+    named = (*flat, *below(tmp_path), "run.name=one")
     assert "holds a run" in said(capsys, "run", "-m", *named, "suite.drift=0,1")
 
 
-def test_a_point_that_fails_ends_no_other_and_is_run_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+CALLBACK = """
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+
+TOLD = []
+
+class Told(Callback):
+    def on_job_start(self, config, *, task_function, **more):
+        place = HydraConfig.get().runtime.output_dir
+        TOLD.append(("start", config.hydra.job.num, config.agent.memory_budget, place))
+
+    def on_job_end(self, config, job_return, **more):
+        place = HydraConfig.get().runtime.output_dir
+        TOLD.append(("end", config.hydra.job.num, job_return.status.name, place))
+"""
+
+
+def test_a_point_that_fails_ends_no_other_is_told_to_callbacks_and_is_run_again(
+    flat: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     work, asked = points_module.work, list[str]()
 
@@ -244,29 +362,42 @@ def test_a_point_that_fails_ends_no_other_and_is_run_again(
             raise LineageError("the engine is gone")
         await work(job, folder, *more)
 
+    (tmp_path / "my_callbacks.py").write_text(CALLBACK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    callback = "+hydra.callbacks.told._target_=my_callbacks.Told"
     with monkeypatch.context() as patch:
         patch.setattr(points_module, "work", failing)
-        folder = swept(tmp_path, "agent.memory_budget=1700,320,1800", code=1)
-    assert asked == ["001"], "what cannot work is not begun"
+        budgets = "agent.memory_budget=320,1700,400"
+        folder = swept(tmp_path, budgets, callback, code=1, of=flat)
+    assert asked == ["000", "002"], "what cannot work is not begun"
     error = capsys.readouterr().err
     assert "2 of 3 points failed" in error and f"lineage resume {folder}" in error
+    assert "the engine is gone" in error
     failed = {one.folder: one.failed for one in read_sweep(folder).points}
-    assert not failed["001"]
-    assert all("lower agent.memory_budget" in failed[name] for name in ("000", "002"))
+    assert (failed["000"], failed["002"]) == ("the engine is gone", "")
+    assert "lower agent.memory_budget" in failed["001"]
+    places = [str(folder / name) for name in failed]
+    assert [
+        ("start", 0, 320, places[0]),
+        ("start", 1, 1700, places[1]),
+        ("start", 2, 400, places[2]),
+        ("end", 0, "FAILED", places[0]),
+        ("end", 1, "FAILED", places[1]),
+        ("end", 2, "COMPLETED", places[2]),
+    ] == importlib.import_module("my_callbacks").TOLD
 
-    with monkeypatch.context() as patch:
-        patch.setattr(points_module, "work", failing)
-        other = swept(tmp_path / "o", "suite.drift=0,0.5", code=1)
-    assert [bool(one.failed) for one in read_sweep(other).points] == [True, False]
-    assert "the engine is gone" in capsys.readouterr().err
-    assert code_of("resume", str(other)) == 0
-    assert "1 of 2 points are to be run" in capsys.readouterr().out
-    assert [one.failed for one in read_sweep(other).points] == ["", ""]
-    assert (other / "000" / "metrics.json").exists()
+    assert code_of("resume", str(folder)) == 1
+    told = capsys.readouterr()
+    assert "2 of 3 points are to be run" in told.out and "1 of 3 points failed" in told.err
+    assert [bool(one.failed) for one in read_sweep(folder).points] == [False, True, False]
+    assert (folder / "000" / "metrics.json").exists()
 
 
-def test_an_interrupted_sweep_says_how_to_go_on_and_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_sweep_of_points_that_hydra_names_says_how_to_go_on_and_goes_on(
+    flat: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[int] = []
 
@@ -278,22 +409,26 @@ def test_an_interrupted_sweep_says_how_to_go_on_and_goes_on(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patch:
         patch.setattr(GenerationLog, "finish", interrupt)
-        folder = swept(tmp_path, "suite.drift=0,0.5", code=130)
+        named = "hydra.sweep.subdir=seed-${experiment.seed}"
+        folder = swept(tmp_path, "experiment.seed=3,4", named, code=130, of=flat)
     assert f"lineage resume {folder}" in capsys.readouterr().err
-    assert len(read_sweep(folder).points) == 2, "the record has them all before the first begins"
+    names = [one.folder for one in read_sweep(folder).points]
+    assert names == ["seed-3", "seed-4"], "the record has them all before the first begins"
     assert code_of("resume", str(folder)) == 0
-    assert all((folder / one.folder / "metrics.json").exists() for one in read_sweep(folder).points)
+    assert all((folder / name / "metrics.json").exists() for name in names)
     assert code_of("resume", str(folder)) == 0
     assert "2 points are finished" in capsys.readouterr().out
 
 
-POINTS = 64 if FULL else 4
+POINTS = 64 if FULL else 3
 
 
-def test_a_sweep_that_is_killed_twice_has_each_result_once(tmp_path: Path) -> None:
+def test_a_sweep_that_is_killed_twice_has_each_result_once(
+    flat: tuple[str, ...], tmp_path: Path
+) -> None:
     folder = tmp_path / "runs" / "all"
     seeds = ",".join(map(str, range(POINTS)))
-    sweep_of = ("-m", *SMALL, *below(tmp_path), "run.name=all", f"experiment.seed={seeds}")
+    sweep_of = ("-m", *flat, *below(tmp_path), "run.name=all", f"experiment.seed={seeds}")
 
     def done() -> int:
         # Asked every few milliseconds.
@@ -319,10 +454,10 @@ def test_a_sweep_that_is_killed_twice_has_each_result_once(tmp_path: Path) -> No
 
 
 def test_another_launcher_runs_each_point_and_the_record_has_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flat: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = ("hydra/launcher=basic", "agent.memory_budget=320,1700")
-    folder = swept(tmp_path, *other, code=1)
+    folder = swept(tmp_path, *other, code=1, of=flat)
     record = read_sweep(folder)
     assert record.launcher == "basic"
     assert [bool(one.failed) for one in record.points] == [False, True]
@@ -339,52 +474,10 @@ def test_points_in_processes_of_their_own_write_one_record(tmp_path: Path) -> No
     assert all(one.objective is not None for one in found)
 
 
-def test_points_of_a_sweep_may_be_named_by_hydra(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_trainings_are_swept_in_turn(
+    flat: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = "hydra.sweep.subdir=seed-${experiment.seed}"
-    folder = swept(tmp_path, "experiment.seed=3,4", named)
-    assert [one.folder for one in read_sweep(folder).points] == ["seed-3", "seed-4"]
-    assert (folder / "seed-4" / "metrics.json").exists()
-
-
-CALLBACK = """
-from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
-
-TOLD = []
-
-class Told(Callback):
-    def on_job_start(self, config, *, task_function, **more):
-        place = HydraConfig.get().runtime.output_dir
-        TOLD.append(("start", config.hydra.job.num, config.agent.memory_budget, place))
-
-    def on_job_end(self, config, job_return, **more):
-        place = HydraConfig.get().runtime.output_dir
-        TOLD.append(("end", config.hydra.job.num, job_return.status.name, place))
-"""
-
-
-def test_callbacks_of_hydra_are_told_of_each_point_of_the_fleet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "my_callbacks.py").write_text(CALLBACK)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    callback = "+hydra.callbacks.told._target_=my_callbacks.Told"
-    folder = swept(tmp_path, "agent.memory_budget=320,1700", callback, code=1)
-    told = importlib.import_module("my_callbacks").TOLD
-    places = [str(folder / name) for name in ("000", "001")]
-    assert told == [
-        ("start", 0, 320, places[0]),
-        ("start", 1, 1700, places[1]),
-        ("end", 0, "COMPLETED", places[0]),
-        ("end", 1, "FAILED", places[1]),
-    ]
-    assert [bool(one.failed) for one in read_sweep(folder).points] == [False, True]
-
-
-def test_trainings_are_swept_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("-m", *SMALL[:1], *BRIEF, *below(tmp_path), "run.name=all")
+    arguments = ("-m", *flat, *BRIEF, *below(tmp_path), "run.name=all")
     assert code_of("train", *arguments, "reward.memory=0,0.2") == 0
     folder = tmp_path / "runs" / "all"
     record = read_sweep(folder)
@@ -398,57 +491,24 @@ def test_trainings_are_swept_in_turn(tmp_path: Path, capsys: pytest.CaptureFixtu
 # Engines that are shared
 
 
-class Counted(Surrogate):
-    """A surrogate that stands for a fleet: what was made and started is counted."""
-
-    made: list[Any]
-
-    async def start(self, versions: Sequence[str]) -> None:
-        self.made.append(tuple(versions))
-        await asyncio.sleep(0)
-
-    async def generate(self, request: Request) -> Completion:
-        await asyncio.sleep(0)
-        return await super().generate(request)
+def test_one_engine_is_kept_for_the_next_batch(finished: Finished) -> None:
+    assert len(finished.starts) == 1
 
 
-@pytest.fixture
-def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The versions of each engine that was started for runs that share it."""
-    found: list[Any] = []
-    monkeypatch.setattr(Counted, "made", found, raising=False)
-    monkeypatch.setattr(
-        pool_module, "make_engine", lambda config, adaptable: Counted(config.engine.surrogate)
-    )
-    return found
-
-
-def test_one_engine_serves_the_versions_of_all_points(tmp_path: Path, starts: list[Any]) -> None:
-    schedules = ",".join(f"[{','.join(['smollm2-135m@' + one] * 2)}]" for one in ("r0", "r1"))
-    folder = swept(
-        tmp_path,
-        "engine.hosted=true",
-        f"schedule.versions={schedules}",
-        "hydra.sweeper.max_batch_size=4",
-    )
-    assert starts == [("smollm2-135m@r0", "smollm2-135m@r1")]
-    record = read_sweep(folder)
-    assert len(record.points) == 2
-    overrides = [text for text in record.points[1].overrides if "run." not in text]
-    alone = compose.load([*overrides, "engine.hosted=false", *below(tmp_path)])
-    run(alone, tmp_path / "alone")
-    assert timeless(folder / "001") == timeless(tmp_path / "alone")
-
-
-def test_an_engine_is_kept_for_the_next_batch_and_points_of_other_settings_are_grouped(
+def test_one_engine_serves_the_versions_of_all_points_and_those_of_other_settings_are_grouped(
     tmp_path: Path, starts: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batches = ("hydra.sweeper.max_batch_size=1", "suite.drift=0,0.5")
-    swept(tmp_path, "engine.hosted=true", *batches)
-    assert len(starts) == 1
-    swept(tmp_path / "o", "engine.hosted=true", "suite.drift=0,1", "engine.max_restarts=1,2")
-    assert len(starts) == 3
-    assert "2 groups of points (2, 2)" in capsys.readouterr().out
+    hosted, others = "engine.hosted=true", "engine.max_restarts=1"
+    first, second = (f"schedule.versions=[{one},{one}]" for one in VERSIONS)
+    folder = resumed(tmp_path, (hosted, first), (hosted, first, others), (hosted, second))
+    assert starts == [VERSIONS, VERSIONS[:1]]
+    assert "2 groups of points (2, 1)" in capsys.readouterr().out
+    alone = compose.load([*SMALL, *below(tmp_path), second])
+    run(alone, tmp_path / "alone")
+    assert timeless(folder / "002") == timeless(tmp_path / "alone")
+
+
+VERSIONS = ("smollm2-135m@r0", "smollm2-135m@r1")
 
 
 def test_points_that_train_a_version_of_one_name_are_each_served_their_own(
@@ -457,7 +517,8 @@ def test_points_that_train_a_version_of_one_name_are_each_served_their_own(
     versions = "schedule.versions=[smollm2-135m@r0,mine@a]"
     trained = "+schedule.trained={mine@a: smollm2-135m@r0}"
     few = (*BRIEF, versions, trained)
-    folder = swept(tmp_path, "engine.hosted=true", *few, "method.warm_learning_rate=0.3,0.9")
+    rates = [f"method.warm_learning_rate={rate}" for rate in (0.3, 0.9)]
+    folder = resumed(tmp_path, *(("engine.hosted=true", *few, rate) for rate in rates))
     assert len(starts) == 1
     for point in read_sweep(folder).points:
         texts = [text for text in point.overrides if "run." not in text and "hosted" not in text]
@@ -538,29 +599,31 @@ MINE = ("suite=mine", "model=mine", "arms=mine", "schedule.versions=[mine@a,mine
 def test_a_conf_folder_of_one_s_own_is_used_from_outside_the_package(
     mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("run", *SMALL, *MINE, *below(tmp_path))
-    assert code_of(*arguments, "--config-dir", str(mine), "--config-name", "mine") == 0
+    here = ("--config-dir", str(mine))
+    own = (*here, "--config-name", "mine")
+    assert code_of("run", "-m", *SMALL, *MINE, *below(tmp_path), *own, "suite.drift=0.5") == 0
     folder = tmp_path / "runs" / "begun"
-    record = json.loads((folder / "run.json").read_bytes())
+    record = json.loads((folder / "000" / "run.json").read_bytes())
     assert record["schedule"] == ["mine@a", "mine@a"] and "mine" in record["arms"]
-    assert "my_suite.Mine" in (folder / "config.yaml").read_text()
-    searched = f"hydra.searchpath=[file://{mine}]"
-    many = ("-m", *arguments[1:], searched, "run.name=all", "suite.drift=0,0.5")
-    assert code_of("run", *many) == 0
+    assert "my_suite.Mine" in (folder / "000" / "config.yaml").read_text()
     # Whoever goes on with it says again that its suite may be imported.
-    (tmp_path / "runs" / "all" / "001" / "metrics.json").unlink()
+    (folder / "000" / "metrics.json").unlink()
     capsys.readouterr()
-    assert "none of lineage's own" in said(capsys, "resume", str(tmp_path / "runs" / "all"))
-    assert code_of("resume", str(tmp_path / "runs" / "all"), "--config-dir", str(mine)) == 0
+    assert "none of lineage's own" in said(capsys, "resume", str(folder))
+    assert code_of("resume", str(folder), *here) == 0
+    searched = f"hydra.searchpath=[file://{mine}]"
+    shown = ("--cfg", "job", "--package", "suite")
+    assert code_of("run", *SMALL, *MINE, searched, *shown) == 0
+    assert "my_suite.Mine" in capsys.readouterr().out
     assert "did you mean 'mine'?" in said(capsys, "run", searched, "suite=mnie")
-    assert code_of("run", "--help", "--config-dir", str(mine)) == 0
+    assert code_of("run", "--help", *here) == 0
     assert "mine" in capsys.readouterr().out
 
 
 def test_a_point_that_never_began_is_composed_anew(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Finished, starts: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = shutil.copytree(finished / "runs" / "all", tmp_path / "all")
+    folder = shutil.copytree(finished.folder, tmp_path / "all")
     texts = read_sweep(folder).points[0].overrides
     fresh = tuple(text for text in texts if "drift" not in text)
     update_sweep(folder, Point(2, "002", (*fresh, "suite.drift=1")))
@@ -571,20 +634,20 @@ def test_a_point_that_never_began_is_composed_anew(
     assert "--trust" in said(capsys, "resume", str(folder))
 
 
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_the_record_says_whether_less_is_better(direction: str) -> None:
+def test_the_record_says_whether_less_is_better() -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    chosen = ["hydra/sweeper=optuna", f"hydra.sweeper.direction={direction}"]
-    node = compose.composed_by_hydra(chosen, hydra=True)
-    assert minimizes(node) is (direction == "minimize")
+    node = compose.composed_by_hydra(["hydra/sweeper=optuna"], hydra=True)
+    for direction in ("minimize", "maximize"):
+        node.hydra.sweeper.direction = direction
+        assert minimizes(node) is (direction == "minimize")
     assert not minimizes(compose.composed_by_hydra([], hydra=True))
 
 
-def test_a_study_of_optuna_and_the_record_agree(tmp_path: Path) -> None:
+def test_a_study_of_optuna_and_the_record_agree(flat: tuple[str, ...], tmp_path: Path) -> None:
     optuna = pytest.importorskip("optuna")
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    trials = 12 if FULL else 4
+    trials = 12 if FULL else 3
     folder = swept(
         tmp_path,
         "hydra/sweeper=optuna",
@@ -599,6 +662,7 @@ def test_a_study_of_optuna_and_the_record_agree(tmp_path: Path) -> None:
         "agent.memory_budget=range(80,320,step=80)",
         "log.objective={metric: gain_by_inheritance, where: {arm: inherit, family: same, "
         "inherited: true}}",
+        of=flat,
     )
     record = read_sweep(folder)
     assert record.sweeper == "optuna" and len(record.points) == trials
