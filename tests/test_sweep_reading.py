@@ -19,11 +19,12 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from helpers import measured, run, surrogate
+from helpers import FULL, measured, surrogate
 from test_terminal import document, printed
 
 import lineage
 from lineage import cli
+from lineage.commands.compare import _two
 from lineage.commands.fork import Fork, configured
 from lineage.core.config import ObjectiveConfig
 from lineage.core.errors import LineageError
@@ -78,6 +79,14 @@ def record(**more: Any) -> SweepRecord:
     return SweepRecord(**{**known, **more})
 
 
+def settled(run: Path, key: str, value: str) -> None:
+    """Let the settings of `run` be those of another point."""
+    settings = (run / "config.yaml").read_text()
+    changed = re.sub(f"{key}: .*", f"{key}: {value}", settings, count=1)
+    assert changed != settings
+    (run / "config.yaml").write_text(changed)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs with the sweep, a run beside it, and `latest`, a link to the sweep."""
@@ -86,14 +95,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in (0, 2):
         config = surrogate(tmp, *SMALL, *overrides(VALUES[number]))
         measured(config, folder / f"grid/{number:03d}", MEASURES)
-    run(surrogate(tmp, *SMALL, *overrides(VALUES[1])), folder / "grid" / "001")
-    (folder / "grid" / "001" / "done" / "001-cold-g01.json").unlink()
     shutil.copytree(folder / "grid" / "000", folder / "alone")
-    failed = shutil.copytree(folder / "grid" / "001", folder / "grid" / "003")
+    left = shutil.copytree(folder / "grid" / "000", folder / "grid" / "001")
+    (left / "metrics.json").unlink()
+    (left / "done" / "001-cold-g01.json").unlink()
+    settled(left, "memory_budget", "128")
+    failed = shutil.copytree(left, folder / "grid" / "003")
     for name in ("steps", "knowledge", "worlds", "done"):
         shutil.rmtree(failed / name)
-    settings = (failed / "config.yaml").read_text()
-    (failed / "config.yaml").write_text(re.sub("drift: .*", "drift: 0.5", settings, count=1))
+    settled(failed, "drift", "0.5")
     write_sweep(folder / "grid", record())
     (folder / "latest").unlink()
     (folder / "latest").symlink_to("grid")
@@ -105,6 +115,24 @@ def grid(root: Path) -> Path:
     return root / "grid"
 
 
+@pytest.fixture(scope="module")
+def log(grid: Path) -> Any:
+    """The sweep, opened."""
+    return lineage.open(grid)
+
+
+@pytest.fixture(scope="module")
+def results(grid: Path) -> Sweep:
+    """What came of its points."""
+    return sweep_results(grid)
+
+
+@pytest.fixture(scope="module")
+def listed(grid: Path) -> list[dict[str, Any]]:
+    """The rows of `lineage ls` of it."""
+    return list(document("ls", grid)["runs"])
+
+
 def copied(root: Path, tmp_path: Path) -> Path:
     """Return the sweep in a folder of its own, which a test may spoil."""
     return Path(shutil.copytree(root / "grid", tmp_path / "grid", symlinks=True))
@@ -113,8 +141,9 @@ def copied(root: Path, tmp_path: Path) -> Path:
 # lineage.open
 
 
-def test_a_sweep_is_opened_with_its_keys_as_columns_and_says_what_is_missing(grid: Path) -> None:
-    log = lineage.open(grid)
+def test_a_sweep_is_opened_with_its_keys_as_columns_and_says_what_is_missing(
+    grid: Path, log: Any
+) -> None:
     names = '"suite.drift", "agent.memory_budget"'
     rows = log.execute(f"SELECT sweep, point, {names} FROM runs ORDER BY point").fetchall()
     wanted = [("grid", number, *VALUES[number]) for number in (0, 1, 2)]
@@ -202,7 +231,9 @@ def states(rows: list[dict[str, Any]]) -> dict[str, str]:
     return {row["folder"]: row["state"] for row in rows}
 
 
-def test_ls_has_a_row_a_sweep_with_its_points_below_it_in_order(root: Path) -> None:
+def test_ls_has_a_row_a_sweep_with_its_points_below_it_in_order(
+    root: Path, listed: list[dict[str, Any]]
+) -> None:
     found = document("ls", root)
     rows = [row for row in found["runs"] if row["folder"] != "alone"]
     sweep, *points = rows
@@ -225,8 +256,7 @@ def test_ls_has_a_row_a_sweep_with_its_points_below_it_in_order(root: Path) -> N
     assert {row["sweep"] for row in points} == {"grid"}
     # What is counted are runs: a sweep is what its points are.
     assert found["states"] == {"finished": 3, "stopped": 1, "failed": 2, "not begun": 1}
-    whole = document("ls", root / "grid")["runs"]
-    assert [row["folder"] for row in whole] == [row["folder"] for row in rows]
+    assert [row["folder"] for row in listed] == [row["folder"] for row in rows]
 
 
 def test_ls_says_in_words_what_was_swept_and_why_points_failed(root: Path) -> None:
@@ -244,24 +274,24 @@ def test_ls_says_in_words_what_was_swept_and_why_points_failed(root: Path) -> No
 def test_the_state_of_a_sweep_is_that_of_its_points(root: Path, tmp_path: Path) -> None:
     grid = copied(root, tmp_path)
 
-    def state() -> str:
-        return str(document("ls", tmp_path)["runs"][0]["state"])
+    def rows() -> list[dict[str, Any]]:
+        return list(document("ls", tmp_path)["runs"])
 
     for lock in (grid / ".lock", grid / "001" / ".lock"):
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            assert state() == "in progress"
-    assert state() == "stopped"
+            assert rows()[0]["state"] == "in progress"
+    assert rows()[0]["state"] == "stopped"
     whole = record()
     write_sweep(grid, replace(whole, points=tuple(whole.points[n] for n in (0, 2))))
-    assert state() == "finished"
+    found = rows()
+    assert found[0]["state"] == "finished"
     # What is no point of it, such as a run that was copied there, is listed after the points.
-    listed = document("ls", tmp_path)["runs"]
-    assert [row["folder"] for row in listed] == [
+    assert [row["folder"] for row in found] == [
         *("grid", "grid/000", "grid/002"), *("grid/001", "grid/003")
     ]  # fmt: skip
     (grid / "002" / "config.yaml").unlink()
-    assert state() == "broken"
+    assert rows()[0]["state"] == "broken"
 
 
 def test_a_whole_run_without_the_figure_that_was_asked_for_is_finished_and_says_so(
@@ -331,7 +361,9 @@ def test_a_folder_of_numbered_runs_without_a_record_is_no_sweep(root: Path, tmp_
 # lineage show, compare, compact
 
 
-def test_show_has_the_record_of_a_sweep_in_words(root: Path, grid: Path) -> None:
+def test_show_has_the_record_of_a_sweep_in_words(
+    root: Path, grid: Path, listed: list[dict[str, Any]]
+) -> None:
     text = printed("show", grid)
     assert text.startswith("STAND-IN") and "Best of 2 finished points: grid/00" in text
     assert "a sweep over suite.drift, agent.memory_budget, each point a run; stopped" in text
@@ -345,7 +377,7 @@ def test_show_has_the_record_of_a_sweep_in_words(root: Path, grid: Path) -> None
     assert f"failed: grid/003: {WHY}" in text and f"lineage resume {grid}" in text
     found = document("show", grid)
     assert found["record"]["keys"] == list(KEYS)
-    assert states(found["points"]) == states(document("ls", grid)["runs"][1:])
+    assert states(found["points"]) == states(listed[1:])
     assert printed("show", root / "latest").splitlines()[2:] != []
 
 
@@ -372,7 +404,8 @@ def test_two_points_of_a_sweep_are_compared_by_their_numbers(grid: Path, root: P
     found = document("compare", grid, 0, "002")
     assert (found["a"]["folder"], found["b"]["folder"]) == (str(grid / "000"), str(grid / "002"))
     assert found["settings"] == [{"key": "suite.drift", "a": 0.0, "b": 0.5}]
-    assert document("compare", grid / "000", grid / "002") == found
+    both = (grid / "000", grid / "002")
+    assert _two(grid, ["0", "002"]) == _two(both[0], [str(both[1])]) == both
     for given, said in (
         ((grid,), f"is a sweep: name two points of it, as in lineage compare {grid} 0 1"),
         ((grid, 1), "is a sweep: name two points of it"),
@@ -387,10 +420,10 @@ def test_two_points_of_a_sweep_are_compared_by_their_numbers(grid: Path, root: P
 
 
 def test_compact_takes_the_points_that_have_begun(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, log: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = copied(root, tmp_path)
-    before = lineage.open(grid).execute("SELECT count(*) FROM steps").fetchone()
+    before = log.execute("SELECT count(*) FROM steps").fetchone()
     with pytest.raises(SystemExit) as done:
         cli.main(["compact", str(grid)])
     assert done.value.code == 0
@@ -465,8 +498,10 @@ def test_the_pairs_of_a_point_are_those_that_its_metrics_are_means_of(grid: Path
         }
 
 
-def test_the_answer_names_the_best_point_its_interval_and_what_it_is_told_from(grid: Path) -> None:
-    found = sweep_results(grid)
+def test_the_answer_names_the_best_point_its_interval_and_what_it_is_told_from(
+    results: Sweep,
+) -> None:
+    found = results
     best, other = found.ranked
     assert found.headline == "gain on same" and found.keys == KEYS
     assert [one.state for one in found.results] == [
@@ -496,37 +531,40 @@ def test_the_answer_names_the_best_point_its_interval_and_what_it_is_told_from(g
     assert sweep_answer(waiting) == "Best point: n/a, no point has finished."
 
 
-@pytest.mark.parametrize("sweeper", ["basic", "optuna"])
+@pytest.mark.parametrize(
+    ("sweeper", "minimize"),
+    [("basic", True), ("optuna", False)] + [("basic", False), ("optuna", True)] * FULL,
+)
 def test_the_best_point_is_the_one_by_the_objective_where_another_is_told(
-    sweeper: str, root: Path, tmp_path: Path
+    sweeper: str, minimize: bool, root: Path, results: Sweep, tmp_path: Path
 ) -> None:
     grid = copied(root, tmp_path)
-    by_gain, other = (one.point.number for one in sweep_results(grid).ranked)
+    by_gain, other = (one.point.number for one in results.ranked)
     told = record(objective="totals.completion_tokens", sweeper=sweeper)
     figures = {by_gain: 1.0, other: 2.0}
     points = [replace(told.points[number], objective=of) for number, of in figures.items()]
-    for minimize, best, least in ((False, other, "the most"), (True, by_gain, "the least")):
-        write_sweep(grid, replace(told, minimize=minimize).with_points(points))
-        found = sweep_results(grid)
-        assert found.ranked[0].point.number == best and found.below == {}
-        words = f"with {least} totals.completion_tokens"
-        text = sweep_answer(found)
-        assert text.startswith(f"Point {best} (") and f"{words}: {figures[best]:g}" in text
-        assert "where inherit gained" in text and "an objective has no figures by pair" in text
-        assert f"best: {least} totals.completion_tokens, the objective" in sweep_about(found)
-        sheet = headline_table(found)
-        assert sheet.head[3] == "objective" and "comparisons" not in sheet.note
-        assert [row[0] for row in sheet.rows if row[-1].strip() == "best"] == [str(best)]
-        assert document("ls", grid)["runs"][0]["best"] == f"grid/{best:03d}"
-        shown = printed("show", grid).splitlines()[1]
-        assert f"grid/{best:03d}" in shown and f"{words}, the objective" in shown
+    best, least = (by_gain, "the least") if minimize else (other, "the most")
+    write_sweep(grid, replace(told, minimize=minimize).with_points(points))
+    found = sweep_results(grid)
+    assert found.ranked[0].point.number == best and found.below == {}
+    words = f"with {least} totals.completion_tokens"
+    text = sweep_answer(found)
+    assert text.startswith(f"Point {best} (") and f"{words}: {figures[best]:g}" in text
+    assert "where inherit gained" in text and "an objective has no figures by pair" in text
+    assert f"best: {least} totals.completion_tokens, the objective" in sweep_about(found)
+    sheet = headline_table(found)
+    assert sheet.head[3] == "objective" and "comparisons" not in sheet.note
+    assert [row[0] for row in sheet.rows if row[-1].strip() == "best"] == [str(best)]
+    assert document("ls", grid)["runs"][0]["best"] == f"grid/{best:03d}"
+    shown = printed("show", grid).splitlines()[1]
+    assert f"grid/{best:03d}" in shown and f"{words}, the objective" in shown
 
 
 def test_the_headline_says_what_is_best_where_it_is_the_objective_or_none_has_that(
-    root: Path, tmp_path: Path
+    root: Path, results: Sweep, tmp_path: Path
 ) -> None:
     grid = copied(root, tmp_path)
-    by_gain, other = (one.point.number for one in sweep_results(grid).ranked)
+    by_gain, other = (one.point.number for one in results.ranked)
     assert name_of(ObjectiveConfig()) in HEADLINES
     for objective, of in ((name_of(ObjectiveConfig()), 9.0), ("scores.mean", None)):
         told = record(objective=objective, sweeper="optuna")
@@ -554,8 +592,8 @@ def test_one_arm_stands_for_a_run_wherever_that_is_read() -> None:
     assert headline_arm(none) == "memories"
 
 
-def test_the_tables_of_a_sweep_have_keys_measures_and_what_failed(grid: Path) -> None:
-    found = sweep_results(grid)
+def test_the_tables_of_a_sweep_have_keys_measures_and_what_failed(results: Sweep) -> None:
+    found = results
     sheets = {sheet.title: sheet for sheet in sweep_sheets(found)}
     head = sheets["grid"]
     best = found.ranked[0].point.number
