@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from helpers import run, surrogate
+from helpers import FULL, run, surrogate
 from test_bad_input import fails
 
 import lineage
@@ -20,6 +20,7 @@ from lineage.surrogate.check import chance_right, held_out
 from lineage.surrogate.effects import effects
 from lineage.surrogate.fitting import LEAST, fit, recall_weights
 from lineage.surrogate.outcomes import (
+    Answer,
     Outcome,
     place_of,
     question_of,
@@ -35,7 +36,7 @@ CHANCES = ("infer", "write", "edit", "open", "obey", "finetune")
 KNOWN = (
     *(f"engine.surrogate.skills.default.{name}={getattr(TRUE, name)}" for name in CHANCES),
     f"engine.surrogate.skills.default.recall={TRUE.recall}",
-    f"schedule.versions=[{','.join([VERSION] * 4)}]",
+    f"schedule.versions=[{','.join([VERSION] * (4 if FULL else 2))}]",
 )
 CONFIDENCE = 0.99
 
@@ -64,9 +65,17 @@ def log(logged: Path) -> duckdb.DuckDBPyConnection:
     return lineage.open(logged)
 
 
-def test_known_skills_come_back_within_their_intervals(log: duckdb.DuckDBPyConnection) -> None:
+@pytest.fixture(scope="module")
+def told(log: duckdb.DuckDBPyConnection) -> tuple[list[Answer], list[Outcome]]:
+    """What the prompts of the log tell: a second of reading."""
     answers, outcomes = read_answers(log)
-    outcomes += read_writings(log)
+    return answers, [*outcomes, *read_writings(log)]
+
+
+def test_known_skills_come_back_within_their_intervals(
+    told: tuple[list[Answer], list[Outcome]],
+) -> None:
+    answers, outcomes = told
     (skills,) = fit(outcomes, SHIPPED, CONFIDENCE).values()
     truth = [*TRUE.recall, *(getattr(TRUE, name) for name in CHANCES[:-1])]
     for one, true in zip(skills.fitted, truth, strict=True):
@@ -79,21 +88,20 @@ def test_known_skills_come_back_within_their_intervals(log: duckdb.DuckDBPyConne
     assert check.within >= 0.85 * check.bounded > 10
 
 
-def test_the_chance_to_be_right_is_that_of_the_surrogate(log: duckdb.DuckDBPyConnection) -> None:
-    answers, _ = read_answers(log)
+def test_the_chance_to_be_right_is_that_of_the_surrogate(
+    told: tuple[list[Answer], list[Outcome]],
+) -> None:
     for source in ("direct", "kin", "none"):
-        its = [a for a in answers if a.source == source]
-        told = sum(chance_right(a, TRUE) for a in its) / len(its)
+        its = [a for a in told[0] if a.source == source]
+        chance = sum(chance_right(a, TRUE) for a in its) / len(its)
         real = sum(a.score for a in its) / len(its)
-        assert len(its) > 100 and abs(told - real) < 3 * (0.25 / len(its)) ** 0.5, source
+        assert len(its) > 100 and abs(chance - real) < 3 * (0.25 / len(its)) ** 0.5, source
 
 
 def test_what_the_surrogate_has_no_skill_for_has_no_effect_in_its_own_log(
-    log: duckdb.DuckDBPyConnection,
+    log: duckdb.DuckDBPyConnection, told: tuple[list[Answer], list[Outcome]]
 ) -> None:
-    answers, outcomes = read_answers(log)
-    outcomes += read_writings(log)
-    found = {e.what: e for e in effects(log, answers, outcomes, CONFIDENCE)}
+    found = {e.what: e for e in effects(log, *told, CONFIDENCE)}
     for what in ("last of the notes, not first", "a number, not a word", "in a doc, not a note"):
         effect = found[what]
         assert effect.low is not None and effect.high is not None, what
