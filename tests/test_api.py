@@ -54,22 +54,14 @@ def test_a_run_is_returned_as_its_opened_log(
     assert lineage.run(small(tmp_path, "run.name=first")).execute(asked).fetchall() == [before]
 
 
-def test_progress_is_shown_where_it_is_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lineage.run(small(tmp_path, "run.name=first"), progress=True)
-    assert "1 lineages" in capsys.readouterr().out
-
-
-def test_runs_of_one_second_have_folders_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_runs_of_one_second_have_folders_of_their_own_and_show_progress_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("time.strftime", lambda *_: "20261129-030000")
-    names = [folders(lineage.run(small(tmp_path, f"experiment.seed={seed}"))) for seed in (0, 1)]
-    assert names == [
-        [tmp_path / "runs" / "20261129-030000-tiny"],
-        [tmp_path / "runs" / "20261129-030000-tiny-2"],
-    ]
+    for seed, name in enumerate(("20261129-030000-tiny", "20261129-030000-tiny-2")):
+        log = lineage.run(small(tmp_path, f"experiment.seed={seed}"), progress=bool(seed))
+        assert folders(log) == [tmp_path / "runs" / name]
+        assert ("1 lineages" in capsys.readouterr().out) == bool(seed)
 
 
 def test_a_sweep_is_one_log_with_its_keys(tmp_path: Path) -> None:
@@ -89,21 +81,11 @@ def test_a_training_is_returned_as_its_opened_log(tmp_path: Path) -> None:
     assert log.execute("SELECT count(*) > 0 FROM training").fetchall() == [(True,)]
 
 
-def test_a_run_within_an_event_loop_is_the_same(tmp_path: Path) -> None:
-    """As in a notebook, whose kernel runs one in the main thread."""
-
-    async def cell() -> Any:
-        return lineage.run(small(tmp_path, "run.name=cell"))
-
-    folder = tmp_path / "runs" / "cell"
-    assert folders(asyncio.run(cell())) == [folder]
-    # What a kernel is called is no command that could be given again.
-    command = json.loads((folder / "run.json").read_text())["command"]
-    assert command == shlex.join(["lineage", "run", *small(tmp_path, "run.name=cell")])
-
-
-def test_an_interrupted_cell_stops_its_run_and_says_how_to_go_on(tmp_path: Path) -> None:
-    asked = 0
+def test_a_cell_runs_and_an_interrupted_one_stops_its_run_and_says_how_to_go_on(
+    tmp_path: Path,
+) -> None:
+    """As in a notebook, whose kernel runs an event loop in the main thread."""
+    asked, given = 0, small(tmp_path, "run.name=cell", "log.journal_steps=1")
 
     def interrupt(request: Request, answer: Completion) -> Completion:
         nonlocal asked
@@ -114,8 +96,8 @@ def test_an_interrupted_cell_stops_its_run_and_says_how_to_go_on(tmp_path: Path)
             time.sleep(0.5)
         return answer
 
-    async def cell() -> None:
-        lineage.run(small(tmp_path, "run.name=cell", "log.journal_steps=1"))
+    async def cell() -> Any:
+        return lineage.run(given)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     loop = asyncio.new_event_loop()
@@ -129,10 +111,14 @@ def test_an_interrupted_cell_stops_its_run_and_says_how_to_go_on(tmp_path: Path)
     assert any(f"lineage resume {folder}" in note for note in stopped.value.__notes__)
     assert not (folder / "metrics.json").exists()
     # Nobody holds it any more: it is finished as any other.
-    log = lineage.run(small(tmp_path, "run.name=cell", "log.journal_steps=1"))
+    log = asyncio.run(cell())
+    assert folders(log) == [folder] and (folder / "metrics.json").exists()
     assert log.execute("SELECT count(*) = count(DISTINCT step_id) FROM steps").fetchall() == [
         (True,)
     ]
+    # What a kernel is called is no command that could be given again.
+    command = json.loads((folder / "run.json").read_text())["command"]
+    assert command == shlex.join(["lineage", "run", *given])
 
 
 def test_what_is_done_apart_is_handed_back_and_so_is_its_error() -> None:
