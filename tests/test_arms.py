@@ -23,6 +23,15 @@ from lineage.runs.poison import PAYLOAD
 ALL = ("inherit", "memories", "docs", "transcript", "retrieval", "finetune", "shuffled", "cold")
 FEW = tuple(f"experiment.probes.{of}" for of in ("same=1", "similar=0", "dissimilar=0"))
 """As few probes as there can be, where none is looked at."""
+THREE = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1,smollm2-135m@r1]"
+EVERY = (
+    *("experiment=arms", "experiment.lineages=2", "experiment.episodes=2", THREE),
+    *(f"experiment.probes.{of}" for of in ("same=2", "similar=1", "dissimilar=0")),
+    "agent.opening=first",
+)
+"""A small run with every arm, in which each that has docs opens one, whatever a model would do."""
+PLANTED = ("experiment=poison", "arms.baseline=clean", *FEW)
+"""No arm but those that are looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +39,21 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run with every arm."""
     tmp = tmp_path_factory.mktemp("arms")
     folder = tmp / "runs" / "arms"
-    run(surrogate(tmp, "experiment=arms", "experiment.lineages=2"), folder)
+    run(surrogate(tmp, *EVERY), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def log(arms: Path) -> list[dict[str, Any]]:
+    """All that it logged, which no test changes."""
+    return steps(arms)
 
 
 def answering(log: list[dict[str, Any]], arm: str) -> list[dict[str, Any]]:
     return [r for r in log if r["arm"] == arm and r["kind"] in ("act", "probe")]
 
 
-def test_each_arm_sees_only_what_it_receives(arms: Path) -> None:
-    log = steps(arms)
+def test_each_arm_sees_only_what_it_receives(log: list[dict[str, Any]]) -> None:
     marks = {"<notes": "memories", "<doc ": "docs", "<history": "history"}
     seen = {
         arm: {
@@ -62,8 +76,7 @@ def test_each_arm_sees_only_what_it_receives(arms: Path) -> None:
     }
 
 
-def test_arms_meet_the_same_tasks_in_the_same_order(arms: Path) -> None:
-    log = steps(arms)
+def test_arms_meet_the_same_tasks_in_the_same_order(log: list[dict[str, Any]]) -> None:
     met = {
         arm: [
             (r["pair"], r["generation"], r["episode"], r["task"], r["family"])
@@ -77,15 +90,12 @@ def test_arms_meet_the_same_tasks_in_the_same_order(arms: Path) -> None:
 def test_the_transcript_is_within_its_budget_and_keeps_the_newest(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "short"
     overrides = ("arms.names=[transcript,cold]", "arms.ceiling=transcript")
-    run(surrogate(tmp_path, *overrides, "agent.transcript_tokens=80"), folder)
-    last = [
-        r for r in answering(steps(folder), "transcript")
-        if r["generation"] == 3 and r["phase"] == "probe" and r["pair"] == 0
-    ]
-    worked = [
-        r["task"] for r in answering(steps(folder), "transcript")
-        if r["generation"] == 3 and r["phase"] == "work" and r["pair"] == 0
-    ]
+    small = ("experiment.lineages=1", "agent.transcript_tokens=80")
+    run(surrogate(tmp_path, *overrides, *small), folder)
+    rows = [r for r in answering(steps(folder), "transcript") if r["generation"] == 3]
+    last = [r for r in rows if r["phase"] == "probe"]
+    worked = [r["task"] for r in rows if r["phase"] == "work"]
+    assert last
     for row in last:
         start = row["prompt"].index("<history")
         block = row["prompt"][start : row["prompt"].index("</history>") + len("</history>")]
@@ -94,18 +104,17 @@ def test_the_transcript_is_within_its_budget_and_keeps_the_newest(tmp_path: Path
         assert newest in block
 
 
-def test_retrieval_shows_the_episodes_that_its_search_found(arms: Path) -> None:
-    log = [r for r in steps(arms) if r["arm"] == "retrieval"]
-    searches = [r for r in log if r["kind"] == "search"]
+def test_retrieval_shows_the_episodes_that_its_search_found(log: list[dict[str, Any]]) -> None:
+    mine = [r for r in log if r["arm"] == "retrieval"]
+    searches = [r for r in mine if r["kind"] == "search"]
     assert searches
     assert all(0 < len(r["results"]) <= 4 for r in searches)
-    met = [r for r in log if r["kind"] == "probe" and r["family"] == "same"]
+    met = [r for r in mine if r["kind"] == "probe" and r["family"] == "same"]
     found = sum(r["answer"] in r["prompt"] for r in met)
     assert found / len(met) > 0.9
 
 
-def test_shuffled_reads_what_another_pair_wrote(arms: Path) -> None:
-    log = steps(arms)
+def test_shuffled_reads_what_another_pair_wrote(log: list[dict[str, Any]]) -> None:
     left = {
         (r["pair"], r["generation"]): r["knowledge_after"]
         for r in log
@@ -119,8 +128,7 @@ def test_shuffled_reads_what_another_pair_wrote(arms: Path) -> None:
         assert row["knowledge_before"] == left.get((1 - row["pair"], of), EMPTY.id)
 
 
-def test_finetune_learns_and_leaves_its_version_as_it_was(arms: Path) -> None:
-    log = steps(arms)
+def test_finetune_learns_and_leaves_its_version_as_it_was(log: list[dict[str, Any]]) -> None:
     scores = {
         arm: [r["score"] for r in answering(log, arm) if r["family"] == "same"]
         for arm in ("finetune", "cold")
@@ -135,10 +143,7 @@ def test_finetune_learns_and_leaves_its_version_as_it_was(arms: Path) -> None:
 
 def test_the_run_with_every_arm_is_the_same_twice(arms: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "again"
-    config = surrogate(
-        tmp_path, "experiment=arms", "experiment.lineages=2", "run.lineages_in_flight=1"
-    )
-    run(config, folder)
+    run(surrogate(tmp_path, *EVERY, "run.lineages_in_flight=1"), folder)
     assert timeless(folder) == timeless(arms)
 
 
@@ -151,21 +156,22 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
         if int(record.stem[-2:]) >= 2:
             record.unlink()
     for dataset in ("steps", "knowledge", "worlds"):
-        for generation in (2, 3):
-            for lost in (folder / dataset).glob(f"arm=*/generation={generation}"):
-                shutil.rmtree(lost)
+        for lost in (folder / dataset).glob("arm=*/generation=2"):
+            shutil.rmtree(lost)
     run(compose.load_file(folder / "config.yaml"), folder)
     assert timeless(folder) == timeless(arms)
 
 
 def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
-    run(surrogate(tmp_path, "experiment=poison", "experiment.lineages=2", *FEW), folder)
+    few = ("arms.names=[clean,verbatim,verify]", "experiment.lineages=1", "experiment.episodes=2")
+    run(surrogate(tmp_path, *PLANTED, *few), folder)
     life = cells(summarise(folder, ["scores", "poison_life"]), "poison_life", "arm")
     assert "clean" not in life
     assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"
     assert life["verify"]["mean"] <= 1.0
     clean = [r for r in steps(folder) if r["arm"] == "clean"]
+    assert clean
     assert not any(PAYLOAD in r["prompt"] for r in clean)
 
 
@@ -173,9 +179,10 @@ def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["instruction", "fact"])
 def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
-    names = "arms.names=[clean,verbatim,cold]"
-    kind = (f"poison.carrier={carrier}", f"poison.form={form}", "experiment.lineages=2")
-    run(surrogate(tmp_path, "experiment=poison", names, *kind, *FEW), folder)
+    few = ("arms.names=[clean,verbatim]", "experiment.lineages=2", "experiment.episodes=1")
+    kind = (f"poison.carrier={carrier}", f"poison.form={form}")
+    short = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0,smollm2-135m@r1]"
+    run(surrogate(tmp_path, *PLANTED, *few, *kind, short), folder)
     planted = [r for r in steps(folder) if r["phase"] == "plant"]
     assert {(r["arm"], r["pair"], r["generation"]) for r in planted} == {
         ("verbatim", 0, 2), ("verbatim", 1, 2)
@@ -195,46 +202,46 @@ def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_pat
 
 def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "drift"
-    names = ("arms.names=[append,edit,cold]", "arms.ceiling=edit", "agent.docs=false")
-    more = ("experiment.lineages=12", "experiment.revisit=0.8", "suite.drift=0.3")
-    config = surrogate(tmp_path, "experiment=drift", *names, *more, *FEW)
+    names = ("arms.names=[append,edit]", "arms.baseline=append", "arms.ceiling=edit")
+    more = ("experiment.lineages=6", "experiment.episodes=3", "experiment.revisit=0.8")
+    world = ("experiment=drift", "agent.docs=false", "suite.drift=0.7")
+    config = surrogate(tmp_path, *world, *names, *more, *FEW)
     summary = measured(config, folder, ["scores", "staleness"])
     stale = cells(summary, "staleness", "arm", generation=None, entries="memories")
     assert stale["edit"]["high"] < stale["append"]["low"]
 
 
 def test_a_fork_goes_on_from_the_snapshot_with_its_whole_ancestry(
-    arms: Path, tmp_path: Path
+    arms: Path, log: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     (left,) = (
         r["knowledge_after"]
-        for r in steps(arms)
-        if (r["arm"], r["pair"], r["generation"], r["phase"]) == ("inherit", 1, 1, "reward")
+        for r in log
+        if (r["arm"], r["pair"], r["generation"], r["phase"]) == ("inherit", 1, 0, "reward")
     )
     config = surrogate(
         tmp_path,
-        "experiment=arms",
-        "experiment.lineages=2",
+        *EVERY,
         "arms.names=[inherit,cold]",
         "arms.ceiling=inherit",
         f"start.run={arms}",
         f"start.knowledge={left}",
         "start.pair=1",
-        "start.generation=1",
+        "start.generation=0",
     )
     folder = tmp_path / "runs" / "fork"
     run(config, folder)
-    log = steps(folder)
-    assert {(r["pair"], r["generation"]) for r in log} == {(1, 2), (1, 3)}
+    forked = steps(folder)
+    assert {(r["pair"], r["generation"]) for r in forked} == {(1, 1), (1, 2)}
     (migrated,) = (
-        r for r in log if (r["arm"], r["generation"], r["episode"]) == ("inherit", 2, "migrate")
+        r for r in forked if (r["arm"], r["generation"], r["episode"]) == ("inherit", 1, "migrate")
     )
     assert migrated["knowledge_before"] == left
-    met = {r["task"] for r in log if r["phase"] == "work"}
+    met = {r["task"] for r in forked if r["phase"] == "work"}
     same = {
         r["task"]
-        for r in steps(arms)
-        if r["phase"] == "work" and r["pair"] == 1 and r["generation"] in (2, 3)
+        for r in log
+        if r["phase"] == "work" and r["pair"] == 1 and r["generation"] in (1, 2)
     }
     assert met == same, "a fork lives in the same world and goes on with the same tasks"
     held = {
