@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import answering, measured, run, steps, surrogate, timeless, torn
+from helpers import FULL, answering, measured, run, steps, surrogate, timeless, torn
 from killed import begin, kill
 
 from lineage import compose
@@ -27,7 +27,10 @@ from lineage.models.protocol import Completion, Request
 from lineage.models.surrogate import count_tokens
 from lineage.report.lookup import cells, totals
 
-PAIRS = ("experiment.lineages=2",)
+THREE = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1,smollm2-135m@r1]"
+TWO = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]"
+PAIRS = ("experiment=tiny", "experiment.lineages=2", THREE)
+ONE = ("experiment=tiny", "experiment.lineages=1")
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -47,7 +50,7 @@ def snapshots(folder: Path) -> dict[str, Any]:
     return {id: knowledge_from_json(content, parent) for id, parent, content in found.fetchall()}
 
 
-@pytest.mark.parametrize("in_flight", [1, 8])
+@pytest.mark.parametrize("in_flight", [1, 8] if FULL else [1])
 def test_the_log_does_not_depend_on_when_or_how_parallel(
     finished: Path, tmp_path: Path, in_flight: int
 ) -> None:
@@ -58,8 +61,9 @@ def test_the_log_does_not_depend_on_when_or_how_parallel(
 
 def test_another_seed_gives_another_log(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "other"
-    run(surrogate(tmp_path, *PAIRS, "experiment.seed=1"), folder)
-    assert [r["task"] for r in steps(folder)] != [r["task"] for r in steps(finished)]
+    run(surrogate(tmp_path, *PAIRS, "experiment.seed=1", "experiment.lineages=1"), folder)
+    met, others = ([r["task"] for r in steps(f) if r["pair"] == 0] for f in (folder, finished))
+    assert met and met != others
 
 
 def test_a_finished_run_leaves_no_journal(finished: Path) -> None:
@@ -80,14 +84,15 @@ def test_arms_of_a_pair_meet_the_same_tasks_in_the_same_order(finished: Path) ->
         assert orders[0] == orders[1] == orders[2]
 
 
-def test_draws_of_one_arm_do_not_depend_on_which_others_run(
-    finished: Path, tmp_path: Path
-) -> None:
+def test_draws_of_one_arm_do_not_depend_on_which_others_run(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "fewer"
-    few = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
+    few = ("arms.names=[inherit,cold]", "arms.ceiling=inherit", "experiment.lineages=1")
     run(surrogate(tmp_path, *PAIRS, *few), folder)
-    fewer = [r["completion"] for r in steps(folder) if r["arm"] == "inherit"]
-    assert fewer == [r["completion"] for r in steps(finished) if r["arm"] == "inherit"]
+    fewer, all = (
+        [r["completion"] for r in steps(f) if (r["arm"], r["pair"]) == ("inherit", 0)]
+        for f in (folder, finished)
+    )
+    assert fewer and fewer == all
 
 
 def test_probes_leave_knowledge_byte_identical(finished: Path) -> None:
@@ -96,7 +101,7 @@ def test_probes_leave_knowledge_byte_identical(finished: Path) -> None:
     assert probes
     assert all(r["knowledge_before"] == r["knowledge_after"] for r in probes)
     for lineage in {r["lineage"] for r in probes if r["arm"] == "inherit"}:
-        for generation in range(4):
+        for generation in range(3):
             here = [r for r in log if (r["lineage"], r["generation"]) == (lineage, generation)]
             probed = {r["knowledge_before"] for r in here if r["phase"] == "probe"}
             (reward,) = (r for r in here if r["phase"] == "reward")
@@ -116,7 +121,7 @@ def test_every_snapshot_is_kept_and_descends_from_the_empty_one(finished: Path) 
 
 
 def test_memories_in_prompts_stay_within_the_budget(tmp_path: Path) -> None:
-    config = surrogate(tmp_path, "agent.memory_budget=60", "experiment.lineages=1")
+    config = surrogate(tmp_path, "agent.memory_budget=60", *ONE, "experiment.episodes=4")
     folder = tmp_path / "runs" / "tight"
     run(config, folder)
     log = steps(folder)
@@ -141,7 +146,7 @@ def test_a_canary_in_a_transcript_never_reaches_a_successor(tmp_path: Path) -> N
 
     folder = tmp_path / "runs" / "canary"
     with answering(leak):
-        run(surrogate(tmp_path, "experiment.lineages=1"), folder)
+        run(surrogate(tmp_path, "experiment.lineages=1", TWO), folder)
     log = steps(folder)
     assert any(canary in r["completion"] for r in log if r["kind"] == "act")
     shown = [r for r in log if canary in r["prompt"]]
@@ -161,7 +166,7 @@ def test_metrics_equal_sql_over_the_log(finished: Path) -> None:
 
 def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
     def fail(request: Request, answer: Completion) -> Completion:
-        bad = "001-inherit/g01/w002/s" in request.id
+        bad = "001-inherit/g01/w001/s" in request.id
         return Completion(error="engine error, planted") if bad else answer
 
     folder = tmp_path / "runs" / "failing"
@@ -207,7 +212,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path:
 def test_what_is_in_the_journal_is_not_generated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = surrogate(tmp_path, "log.journal_steps=1", "experiment.lineages=1")
+    config = surrogate(tmp_path, "log.journal_steps=1", *ONE)
     folder = tmp_path / "runs" / "broken"
     asked: list[str] = []
 
@@ -234,7 +239,7 @@ def test_what_is_in_the_journal_is_not_generated_again(
 def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, opening: str) -> None:
     config = surrogate(
         tmp_path,
-        *("log.journal_steps=1", "experiment.lineages=1", "experiment.episodes=3"),
+        *("log.journal_steps=1", *ONE, THREE, "experiment.episodes=3"),
         *("agent.docs_opened=2", f"agent.opening={opening}", "arms.names=[inherit,cold]"),
         "arms.ceiling=inherit",
     )
@@ -242,7 +247,7 @@ def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, ope
     with answering(torn):
         run(config, whole)
     assert any(r["error"] for r in steps(whole))
-    for left in (7, 8, 19, 40):
+    for left in (5, 6, 14, 20):
         asked = itertools.count()
 
         def stop(
@@ -290,9 +295,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     # A shell without job control lets its background processes ignore the signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(GenerationLog, "finish", interrupt)
-    code = main_code(
-        "run", "engine=surrogate", f"run.root={tmp_path}", "run.name=x", "experiment.lineages=1"
-    )
+    code = main_code("run", "engine=surrogate", *ONE, f"run.root={tmp_path}", "run.name=x")
     assert code == 130
     assert f"lineage resume {tmp_path / 'x'}" in capsys.readouterr().err
 
@@ -302,8 +305,7 @@ def test_a_multirun_runs_each_point(tmp_path: Path) -> None:
         "run",
         "-m",
         "engine=surrogate",
-        "experiment=tiny",
-        "experiment.lineages=1",
+        *ONE,
         "suite.drift=0,0.5",
         f"run.root={tmp_path}",
         "run.name=sweep",
