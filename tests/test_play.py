@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,24 @@ from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import count_tokens
 from lineage.report.lookup import cells, rows_of
 
-SHORT = (
-    "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]",
-    "experiment.episodes=4",
-    "experiment.lineages=1",
-    "agent.turns=5",
-)
-ONE = ("experiment.lineages=1",)
+TWO = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]"
+ONE = ("experiment.lineages=1", TWO)
+FEW = ("experiment.probes.same=2", "experiment.probes.similar=1", "experiment.probes.dissimilar=1")
+SHORT = (*ONE, *FEW, "experiment.episodes=3", "agent.turns=5")
 SMALL = ("experiment.lineages=4", "agent.docs=false", "arms.names=[inherit,cold,oracle]")
+PAIR = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
+
+
+@cache
+def chosen(folder: Path) -> list[str]:
+    """Choose one entry for all of them, in a folder of none: Hydra composes what is new to it."""
+    return vaults.entry(folder, "turns")
 
 
 def small(tmp: Path, form: str, *overrides: str, **knobs: Any) -> Config:
-    return surrogate(tmp, *vaults.entry(tmp / form, form, **knobs), *SMALL, *overrides)
+    entry = chosen(tmp.parent / "vaults")
+    given = (f"suite.{name}={value}" for name, value in {"form": form, **knobs}.items())
+    return surrogate(tmp, *entry, *given, *SMALL, *overrides)
 
 
 def mean(folder: Path, arm: str, family: str) -> float:
@@ -58,12 +65,18 @@ def by_episode(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("turns")
     asked = ("scores", "scores_by_category")
-    measured(small(tmp, "turns", "agent.turns=4"), tmp / "runs" / "whole", asked)
+    measured(small(tmp, "turns", TWO, *FEW, "agent.turns=4"), tmp / "runs" / "whole", asked)
     return tmp / "runs" / "whole"
 
 
-def test_turns_end_in_one_scored_step_within_the_limit(turns: Path) -> None:
-    episodes = by_episode(steps(turns))
+@pytest.fixture(scope="module")
+def acted(turns: Path) -> list[dict[str, Any]]:
+    """All that it logged, which no test changes."""
+    return steps(turns)
+
+
+def test_turns_end_in_one_scored_step_within_the_limit(acted: list[dict[str, Any]]) -> None:
+    episodes = by_episode(acted)
     lengths = Counter(sum(row["kind"] in ("turn", "act", "probe") for row in e) for e in episodes)
     assert lengths.keys() == {1, 2, 3, 4}
     for episode in episodes:
@@ -84,21 +97,20 @@ def test_memory_is_worth_something_in_an_environment(turns: Path) -> None:
     assert mean(turns, "oracle", "same") > mean(turns, "inherit", "same")
 
 
-def test_each_turn_sees_those_before_it(turns: Path) -> None:
-    long = next(e for e in by_episode(steps(turns)) if len(e) >= 4)
+def test_each_turn_sees_those_before_it(acted: list[dict[str, Any]]) -> None:
+    long = next(e for e in by_episode(acted) if len(e) >= 4)
     last = next(row for row in long if row["kind"] in ("act", "probe"))
     before = [row for row in long if row["kind"] == "turn"]
     places = [last["prompt"].index(row["detail"]) for row in before]
     assert places == sorted(places) and len(places) >= 2
 
 
-def test_the_writer_of_notes_sees_what_was_done(turns: Path) -> None:
-    rows = steps(turns)
+def test_the_writer_of_notes_sees_what_was_done(acted: list[dict[str, Any]]) -> None:
     tried = {
-        row["episode"]: row for row in rows if row["kind"] == "turn" and row["arm"] == "inherit"
+        row["episode"]: row for row in acted if row["kind"] == "turn" and row["arm"] == "inherit"
     }
     assert tried
-    handoffs = "".join(r["prompt"] for r in rows if r["kind"] == "handoff")
+    handoffs = "".join(r["prompt"] for r in acted if r["kind"] == "handoff")
     assert all(
         f"Result: {row['detail'].strip()}" in handoffs
         for row in tried.values()
@@ -107,7 +119,7 @@ def test_the_writer_of_notes_sees_what_was_done(turns: Path) -> None:
 
 
 def test_tokens_of_an_episode_are_limited(tmp_path: Path) -> None:
-    config = small(tmp_path, "turns", *ONE, "agent.episode_tokens=30", "agent.act_tokens=10")
+    config = small(tmp_path, "turns", *ONE, *FEW, "agent.episode_tokens=30", "agent.act_tokens=10")
     run(config, tmp_path / "runs" / "run")
     for episode in by_episode(steps(tmp_path / "runs" / "run")):
         actions = [row for row in episode if row["kind"] in ("turn", "act", "probe")]
@@ -118,11 +130,11 @@ def test_tokens_of_an_episode_are_limited(tmp_path: Path) -> None:
 def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
     limit = 60
     more = (f"agent.history_tokens={limit}", "agent.summary_tokens=20")
-    config = small(tmp_path, "turns", *ONE, *more, colours=10, noise=3)
+    config = small(tmp_path, "turns", *ONE, *FEW, *more, colours=10, noise=3)
     run(config, tmp_path / "runs" / "run")
     rows = steps(tmp_path / "runs" / "run")
     summaries = [row for row in rows if row["kind"] == "summary"]
-    assert len(summaries) > 50
+    assert len(summaries) > 20
     for episode in by_episode(rows):
         for place, row in enumerate(episode[:-1]):
             if row["kind"] == "summary" and not row["error"]:
@@ -137,9 +149,14 @@ def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("lessons")
-    more = ("agent.history_tokens=60", "agent.summary_tokens=30")
+    more = (
+        "agent.history_tokens=60",
+        "agent.summary_tokens=30",
+        "experiment.lineages=2",
+        "experiment.episodes=4",
+    )
     asked = ("scores", "summary_fidelity")
-    measured(small(tmp, "lessons", *more, noise=12), tmp / "runs" / "whole", asked)
+    measured(small(tmp, "lessons", *more, *PAIR, *FEW, noise=12), tmp / "runs" / "whole", asked)
     return tmp / "runs" / "whole"
 
 
@@ -152,7 +169,7 @@ def test_lessons_are_read_in_order_and_asked_about_later(lessons: Path) -> None:
         mine = [row for row in read if row["lineage"] == lineage]
         pages = sorted(mine, key=lambda row: (row["generation"], row["episode"]))
         read_in = {row["facts"][0]: row["generation"] for row in pages}
-        assert len(read_in) == len(pages) == 24
+        assert len(read_in) == len(pages) == 16
         for probe in rows:
             if probe["lineage"] == lineage and probe["kind"] == "probe":
                 known = read_in.get(probe["facts"][0], 99) <= probe["generation"]
@@ -185,7 +202,7 @@ def test_fidelity_of_summaries_is_measured_against_the_facts(lessons: Path) -> N
         sentence = fact[fact.index("The button") :].split(".")[0] if fact else ""
         held += bool(sentence)
         kept += bool(sentence) and sentence in row["completion"]
-    assert held > 100 and 0 < kept < held
+    assert held > 60 and 0 < kept < held
     low = min(row["mean"] for row in rows.values())
     high = max(row["mean"] for row in rows.values())
     assert low - 0.05 <= kept / held <= high + 0.05
@@ -194,12 +211,13 @@ def test_fidelity_of_summaries_is_measured_against_the_facts(lessons: Path) -> N
     assert not any(vaults.NOISE in row["prompt"] for row in probes)
 
 
-def test_categories_are_logged_and_reported(turns: Path) -> None:
+def test_categories_are_logged_and_reported(turns: Path, acted: list[dict[str, Any]]) -> None:
     metrics = json.loads((turns / "metrics.json").read_bytes())
-    probes = [row for row in steps(turns) if row["kind"] == "probe"]
+    probes = [row for row in acted if row["kind"] == "probe"]
     found = rows_of(metrics, "scores_by_category")
     assert {row["category"] for row in found} == {r["category"] for r in probes}
-    one = next(row for row in found if row["n"] == 4 and row["arm"] == "inherit")
+    one = max((row for row in found if row["arm"] == "inherit"), key=lambda row: row["n"])
+    assert one["n"] > 1
     mine = [r for r in probes if all(r[k] == one[k] for k in ("arm", "family", "category"))]
     means = []
     for pair in {r["pair"] for r in mine}:
@@ -217,7 +235,8 @@ def test_a_judge_is_asked_and_its_word_is_the_score(tmp_path: Path) -> None:
         word = right.removeprefix("Right: ")
         return Completion(text="yes" if word in said else "no", prompt=right)
 
-    config = small(tmp_path, "judged", "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0]")
+    served = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0]"
+    config = small(tmp_path, "judged", served, "experiment.lineages=2", *PAIR, *FEW)
     with answering(judge):
         measured(config, tmp_path / "runs" / "run", ["scores"])
     episodes = by_episode(steps(tmp_path / "runs" / "run"))
@@ -241,7 +260,7 @@ def test_a_judge_that_fails_costs_only_its_episode(tmp_path: Path) -> None:
         return answer
 
     with answering(judge):
-        run(small(tmp_path, "judged", *ONE), tmp_path / "runs" / "run")
+        run(small(tmp_path, "judged", *ONE, *PAIR), tmp_path / "runs" / "run")
     acted = [r for r in steps(tmp_path / "runs" / "run") if r["kind"] in ("act", "probe")]
     assert [r["error"] for r in acted if r["score"] is None] == ["judge: planted"] * 3
 
@@ -255,7 +274,7 @@ def test_an_unknown_judge_is_found_before_the_run(
 
 
 def test_a_suite_that_fails_costs_only_its_episodes(tmp_path: Path) -> None:
-    run(small(tmp_path, "failing", *ONE, "agent.turns=2"), tmp_path / "runs" / "run")
+    run(small(tmp_path, "failing", *ONE, *PAIR, "agent.turns=2"), tmp_path / "runs" / "run")
     acted = [r for r in steps(tmp_path / "runs" / "run") if r["kind"] in ("act", "probe")]
     broken = [row for row in acted if row["answer"] == vaults.KEYS[0]]
     assert broken and {row["error"] for row in broken} == {"suite: ValueError: no such box"}
@@ -296,7 +315,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(form: str, tmp_path: 
 def test_what_was_answered_is_not_asked_for_again(
     form: str, slow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = small(tmp_path, form, "log.journal_steps=1", *SHORT, slow=slow)
+    config = small(tmp_path, form, "log.journal_steps=1", *SHORT, *PAIR, slow=slow)
     asked: list[str] = []
 
     def count(request: Request, answer: Completion) -> Completion:
