@@ -132,7 +132,11 @@ def write(folder: Path, files: dict[str, str | bytes]) -> Path:
 
 
 @given(knowledges)
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    deadline=None,
+    max_examples=200 if FULL else 12,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 def test_what_is_rendered_reads_back_the_same(knowledge: Knowledge) -> None:
     files = render(knowledge)
     found = interpret(files)
@@ -145,7 +149,7 @@ def test_what_is_rendered_reads_back_the_same(knowledge: Knowledge) -> None:
 @given(knowledges, knowledges)
 @settings(
     deadline=None,
-    max_examples=30 if FULL else 12,
+    max_examples=30 if FULL else 5,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 def test_disk_keeps_all_and_nothing_else_is_touched(
@@ -619,7 +623,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with memories and docs."""
     tmp = tmp_path_factory.mktemp("export")
     folder = tmp / "runs" / "small"
-    run(surrogate(tmp, "experiment=tiny"), folder)
+    few = ("experiment.lineages=2", "arms.names=[inherit,cold]", "arms.ceiling=inherit")
+    run(surrogate(tmp, "experiment=tiny", *few), folder)
     return folder
 
 
