@@ -132,6 +132,8 @@ class Api:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Else the second part of a reply waits until the first is acknowledged, 40 ms.
+            disable_nagle_algorithm = True
 
             def log_message(self, format: str, *arguments: Any) -> None:
                 pass
