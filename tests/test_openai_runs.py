@@ -33,6 +33,11 @@ TASKS = ("completion", "score", "kind", "family", "task", "seed", "finish_reason
 Change = Callable[[Config], Config]
 SAME = ("agent.memory_budget=900", "agent.docs=true")
 """No budget binds, so that it does not matter who counts tokens how."""
+FEW = (
+    *("arms.names=[inherit,cold]", "arms.ceiling=inherit", "agent.docs=false"),
+    *(f"experiment.probes.{of}" for of in ("same=1", "similar=1", "dissimilar=0")),
+)
+"""As few requests as there can be, where only their cost is looked at, or what becomes of them."""
 
 
 def version(**keys: Any) -> Change:
@@ -88,7 +93,7 @@ def test_the_key_is_in_no_file_and_no_error(
         return odd.get(number)
 
     with Api(echo) as api:
-        config = api.config(tmp_path, api_key_var="DISTINCTIVE_KEY")
+        config = api.config(tmp_path, *FEW, api_key_var="DISTINCTIVE_KEY")
         folder = tmp_path / "runs" / "api"
         run(config, folder)
         assert {*api.keys} == {f"Bearer {KEY}"}
@@ -121,12 +126,12 @@ def test_a_key_is_named_and_never_given(tmp_path: Path, monkeypatch: pytest.Monk
 def test_most_usd_stops_and_resumes_and_nothing_is_asked_twice(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "api"
     with Api() as api:
-        run(api.config(tmp_path, "run.name=whole"), tmp_path / "runs" / "whole")
+        run(api.config(tmp_path, *FEW, "run.name=whole"), tmp_path / "runs" / "whole")
         whole = json.loads((tmp_path / "runs" / "whole" / "run.json").read_text())["engine"]["usd"]
         total, stops = len(api.asked), 0
         api.asked.clear()
         for share in (0.4, 0.7, 2.0):
-            config = api.config(tmp_path, f"run.most_usd={whole * share:.6f}")
+            config = api.config(tmp_path, *FEW, f"run.most_usd={whole * share:.6f}")
             try:
                 run(config, folder)
             except LineageError as error:
@@ -204,12 +209,12 @@ def test_a_run_of_somebody_else_sends_no_key_unasked(tmp_path: Path) -> None:
 
 def test_a_free_run_tells_what_a_paid_one_costs(tmp_path: Path) -> None:
     with Api() as api:
-        config = api.config(tmp_path, *SAME)
+        config = api.config(tmp_path, *FEW, *SAME)
         job = prepare(config)
         points = Points(((),), (config,))
         assert "engine=surrogate, which is free, would" in foretold_cost(job)[0]
         assert reckoned(points)["notes"][-1].endswith("engine=surrogate, which is free, would tell")
-        free = replace(api.config(tmp_path, "engine=surrogate", *SAME), run=config.run)
+        free = replace(api.config(tmp_path, "engine=surrogate", *FEW, *SAME), run=config.run)
         run(free, tmp_path / "runs" / "free")
         assert not api.asked, "the stand-in stands in for models behind an API too"
         document = reckoned(points)
@@ -230,7 +235,7 @@ def test_a_new_limit_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     folder = tmp_path / "runs" / "api"
     with Api() as api:
         with pytest.raises(LineageError, match=r"most_usd=0\.0005 is reached"):
-            run(api.config(tmp_path, "run.most_usd=0.0005"), folder)
+            run(api.config(tmp_path, *FEW, "run.most_usd=0.0005"), folder)
         for limit, code in (("0.0006", 1), ("-1", 1), ("1", 0)):
             with pytest.raises(SystemExit) as ended:
                 main(["resume", str(folder), "--most-usd", limit])
