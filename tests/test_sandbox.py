@@ -25,8 +25,8 @@ TABLES = (
         ),
     ),
 )
-LIMITS = Limits(seconds=0.4, memory_mb=32, process_mb=256, rows=500, databases=2)
-LATE = "stopped after 0.4 seconds"
+LIMITS = Limits(seconds=0.3, memory_mb=32, process_mb=256, rows=500, databases=2)
+LATE = "stopped after 0.3 seconds"
 PATIENT = replace(LIMITS, seconds=60)
 TRIES = 10
 
@@ -66,6 +66,12 @@ def whole(sandbox: Sandbox) -> Result:
     settings = read(sandbox, "SELECT name, value FROM duckdb_settings() ORDER BY 1")
     assert not (rows.error or tables.error or settings.error)
     return Result((), (*rows.rows, *tables.rows, *settings.rows))
+
+
+@pytest.fixture(scope="module")
+def before(sandbox: Sandbox) -> Result:
+    """All that a reader saw at first, and is to see after each test."""
+    return whole(sandbox)
 
 
 FORBIDDEN = [
@@ -123,12 +129,11 @@ FORBIDDEN = [
 
 @pytest.mark.parametrize("sql", FORBIDDEN)
 def test_what_is_not_a_read_of_the_tables_fails_and_changes_nothing(
-    sandbox: Sandbox, tmp_path: Path, sql: str
+    sandbox: Sandbox, before: Result, tmp_path: Path, sql: str
 ) -> None:
     file = tmp_path / "secret.csv"
     file.write_text("canary\n4711\n")
     secret_of_python = pa.table({"canary": [4711]})
-    before = whole(sandbox)
     given = run(sandbox, sql.replace("{file}", str(file)).replace("{folder}", str(tmp_path)))
     assert given.error and not given.rows
     assert "4711" not in given.error and "\n" not in given.error
@@ -145,15 +150,15 @@ def test_what_is_not_a_read_of_the_tables_fails_and_changes_nothing(
         "SELECT sum(i) FROM range(100000000000) x(i)",
     ],
 )
-def test_an_endless_query_is_stopped(sandbox: Sandbox, sql: str) -> None:
-    before, running = whole(sandbox), sandbox._all[0]._process
+def test_an_endless_query_is_stopped(sandbox: Sandbox, before: Result, sql: str) -> None:
+    assert not read(sandbox, "SELECT 1").error
+    running = sandbox._all[0]._process
     assert run(sandbox, sql).error == LATE
     assert whole(sandbox) == before
     assert sandbox._all[0]._process is running
 
 
-def test_what_cannot_be_interrupted_is_killed(sandbox: Sandbox) -> None:
-    before = whole(sandbox)
+def test_what_cannot_be_interrupted_is_killed(sandbox: Sandbox, before: Result) -> None:
     # One call of one function.
     given = run(sandbox, "SELECT regexp_matches(repeat('a', 3000000), '(a?){500}(a){500}b')")
     assert given.error == LATE
