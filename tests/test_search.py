@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tantivy
 from helpers import FULL
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage.core.errors import LineageError
@@ -120,6 +120,7 @@ STEPS = st.lists(
 
 @KINDS
 @pytest.mark.parametrize("ghosts", [0, 256])
+@settings(max_examples=200 if FULL else 12)
 @given(steps=STEPS, query=text(least=1), k=st.integers(1, 15))
 def test_history_does_not_matter(
     kind: str, ghosts: int, steps: list[tuple[str, list]], query: str, k: int
@@ -148,14 +149,14 @@ def test_many_small_changes_leave_the_ranking_of_a_fresh_build(kind: str, droppe
     """Ghosts unlike the living, by length and words, and some that come to life again."""
     draw = rng("search", "churn", dropped)
     ranker, held = fresh(kind), dict[str, Entry]()
-    for turn in range(40 if FULL else 24):
+    for turn in range(40 if FULL else 14):
         new = [
             Entry(
                 f"d{draw.randrange(300)}",
                 " ".join(draw.choices(WORDS, k=draw.randrange(3))),
                 " ".join(draw.choices(WORDS[turn % 9 :], k=draw.randrange(1, 30))),
             )
-            for _ in range(30)
+            for _ in range(30 if FULL else 20)
         ]
         ranker.put(new)
         held |= {entry.id: entry for entry in new}
@@ -167,7 +168,7 @@ def test_many_small_changes_leave_the_ranking_of_a_fresh_build(kind: str, droppe
     again = fresh(kind)
     again.put(held.values())
     for k in (1, 2, 5, 20, 1000):
-        for _ in range(20 if FULL else 8):
+        for _ in range(20 if FULL else 4):
             query = " ".join(draw.choices(WORDS, k=draw.randrange(1, 4)))
             assert ranker.search(query, k) == again.search(query, k)
             if kind == "bm25":
@@ -306,6 +307,7 @@ class Recorded(Bm25):
 
 
 @KINDS
+@settings(max_examples=200 if FULL else 9)
 @given(shelves=st.lists(SHELVES, min_size=1, max_size=3), data=st.data())
 def test_a_library_answers_for_the_tuple_it_is_given(
     kind: str, shelves: list[list[Entry]], data: st.DataObject
