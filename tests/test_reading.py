@@ -13,7 +13,11 @@ from lineage.core.knowledge import Memory, Origin
 from lineage.models.protocol import Completion, Request
 
 ORIGIN = Origin(0, "m@r0", "h000")
-DOCS = ("arms.names=[docs,cold]", "arms.ceiling=docs", "experiment.lineages=2")
+DOCS = (
+    *("experiment=tiny", "experiment.lineages=1", "experiment.episodes=4"),
+    *("arms.names=[docs,cold]", "arms.ceiling=docs"),
+    *(f"experiment.probes.{of}" for of in ("same=4", "similar=2", "dissimilar=1")),
+)
 
 
 def episodes(folder: Path) -> dict[tuple[str, int, str], list[dict[str, Any]]]:
