@@ -119,12 +119,12 @@ def test_the_writer_of_notes_sees_what_was_done(acted: list[dict[str, Any]]) -> 
 
 
 def test_tokens_of_an_episode_are_limited(tmp_path: Path) -> None:
-    config = small(tmp_path, "turns", *ONE, *FEW, "agent.episode_tokens=30", "agent.act_tokens=10")
+    config = small(tmp_path, "turns", *ONE, *FEW, "agent.episode_tokens=14", "agent.act_tokens=10")
     run(config, tmp_path / "runs" / "run")
     for episode in by_episode(steps(tmp_path / "runs" / "run")):
         actions = [row for row in episode if row["kind"] in ("turn", "act", "probe")]
-        # A button is one token here: the limit leaves room for 10 more until 20 are spent.
-        assert sum(row["completion_tokens"] for row in actions[:-1]) + 10 <= 30
+        # A button is one token here: the limit leaves room for 10 more until 4 are spent.
+        assert sum(row["completion_tokens"] for row in actions[:-1]) + 10 <= 14
 
 
 def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
