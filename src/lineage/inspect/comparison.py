@@ -6,6 +6,7 @@ Runs whose tasks differ have nothing to compare: a difference of unpaired number
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lineage.log.views.connect import connect
 from lineage.log.views.settings import differing, read_settings
 from lineage.metrics import METRICS
 from lineage.metrics.cells import by_chance, means, starred
+from lineage.metrics.records import held
 from lineage.metrics.registry import INTERVAL, TEST
 
 Asked = dict[tuple[str, str, int, int], str]
@@ -80,10 +82,13 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     arms = {name: _arms(log) for name, log in logs.items()}
     shared, reasons = _shared(records, logs)
     _set_apart(logs, shared)
-    ranges = (AMOUNT, FREE)
-    scores = _compared(logs, "scores", ("arm", "family"), (SHARE, DIFFERENCE))
-    memory = _compared(logs, "memory_size", ("arm",), ranges, "measure = 'tokens'")
-    costs = _compared(logs, "costs", ("cost", "arm"), ranges, f"cost IN {tuple(COSTS)}")
+    ranges, both = (AMOUNT, FREE), duckdb.connect()
+    both.register("runs", logs["a"].sql("FROM memory.main.runs").to_arrow_table())
+    with held(both), held(logs["a"]), held(logs["b"]):
+        compared = partial(_compared, both, logs)
+        scores = compared("scores", ("arm", "family"), (SHARE, DIFFERENCE))
+        memory = compared("memory_size", ("arm",), ranges, "measure = 'tokens'")
+        costs = compared("costs", ("cost", "arm"), ranges, f"cost IN {tuple(COSTS)}")
     of, families = records["a"]["arms"], records["a"]["families"]
     tables = {
         "scores": [scores[place] for place in product(of, families) if place in scores],
@@ -215,6 +220,7 @@ def _set_apart(
 
 
 def _compared(
+    both: duckdb.DuckDBPyConnection,
     logs: dict[str, duckdb.DuckDBPyConnection],
     metric: str,
     by: Sequence[str],
@@ -223,14 +229,12 @@ def _compared(
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return a metric in both runs and the difference, over the pairs that both have, by cell.
 
-    `by` are the columns that make a cell, `of` the ranges of a value and of a difference, `which`
-    says which rows of the metric count; a pair with several in a cell has their mean. Stars allow
-    for there being as many cells as there are. Where a pair has one, the means are those of
-    metrics.json to the last digit.
+    `both` is where it is compared, with the records of the runs. `by` are the columns that make a
+    cell, `of` the ranges of a value and of a difference, `which` says which rows of the metric
+    count; a pair with several in a cell has their mean. Stars allow for there being as many cells
+    as there are. Where a pair has one, the means are those of metrics.json to the last digit.
     """
-    both, keys = duckdb.connect(), ", ".join(by)
-    both.register("runs", logs["a"].sql("FROM memory.main.runs").to_arrow_table())
-    values = {}
+    keys, values = ", ".join(by), {}
     for name, log in logs.items():
         both.register(f"metric_{name}", METRICS[metric].measure(log))
         values[name] = (
