@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,33 @@ from helpers import run, steps, surrogate
 from rich.console import Console
 
 import lineage
-from lineage import compose
+from lineage import compose, metrics
 from lineage.cli import main
 from lineage.commands.foretold import announce
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, IMPORT, Doc, Knowledge, Memory, Origin
+from lineage.inspect.listing import ASKED
 from lineage.markdown.folder import import_knowledge
+from lineage.metrics import METRICS, summarise_all
 from lineage.models.counting import counter_of
 from lineage.models.factory import make_engine
 from lineage.models.surrogate import count_tokens
 from lineage.runs.foresee import CHANGED, CUT, KEPT, Foresight, Reader, foresee
 from lineage.runs.plan import prepare
+
+SMALL = ("experiment=tiny", "experiment.lineages=1")
+NAMES = {*ASKED, "memory_size", "costs"}
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a migration compute of its metrics what is shown: all take longer than all else."""
+    monkeypatch.setattr(metrics, "summarise_all", partial(summarise_all, names=NAMES))
+
+
+def read(folder: Path) -> Any:
+    """Return the metrics that were written, by name."""
+    return json.loads((folder / "metrics.json").read_bytes())["metrics"]
 
 
 @pytest.fixture
@@ -57,8 +74,10 @@ def carried(tmp_path: Path, notes: Path, kind: str, *more: str) -> int:
 
 @pytest.mark.parametrize("kind", ["verbatim", "rewrite", "distil"])
 def test_a_folder_goes_through_a_migration_and_comes_back(
-    kind: str, notes: Path, tmp_path: Path
+    kind: str, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if kind == "verbatim":
+        monkeypatch.undo()  # one with all of its metrics
     assert carried(tmp_path, notes, kind) == 0
     came, left = import_knowledge(notes), import_knowledge(tmp_path / "out")
     assert [m.id for m in left.memories] == [m.id for m in came.memories]
@@ -66,6 +85,7 @@ def test_a_folder_goes_through_a_migration_and_comes_back(
     if kind == "verbatim":
         assert left == came
     (folder,) = (tmp_path / "runs").glob("*-migrate")
+    assert set(read(folder)) == (set(METRICS) if kind == "verbatim" else NAMES)
     (migrated,) = (row for row in steps(folder) if row["episode"] == "migrate")
     assert (migrated["detail"], migrated["version"]) == (kind, "smollm2-135m@r1")
     assert migrated["knowledge_after"] == left.id
@@ -95,7 +115,7 @@ def test_a_migration_that_needs_raw_episodes_is_refused(
 
 
 def test_lineages_may_begin_with_imported_knowledge(notes: Path, tmp_path: Path) -> None:
-    config = surrogate(tmp_path, "experiment=tiny", f"start.folder={notes}")
+    config = surrogate(tmp_path, *SMALL, f"start.folder={notes}")
     folder = tmp_path / "runs" / "imported"
     run(config, folder)
     log = steps(folder)
@@ -334,7 +354,7 @@ def test_a_run_is_exported_onto_the_folder_it_began_with(
 ) -> None:
     came = {path.name: path.read_bytes() for path in topics.glob("*.md")}
     folder = tmp_path / "runs" / "imported"
-    run(surrogate(tmp_path, "experiment=tiny", f"start.folder={topics}"), folder)
+    run(surrogate(tmp_path, *SMALL, f"start.folder={topics}"), folder)
     assert code("log", str(folder), "m2", "--lineage", "000-inherit") == 0
     assert "read from MEMORY.md of the folder that the run began with" in capsys.readouterr().out
     assert code("export", str(folder), str(topics), "--lineage", "000-inherit") == 0
