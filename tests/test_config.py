@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from helpers import FULL
 from hydra import compose as hydra_compose
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError
@@ -225,11 +226,14 @@ def test_what_may_change_an_answer_is_in_the_hash(override: str) -> None:
     "overrides",
     [
         ["experiment.seed=3", "agent=writer", "experiment=arms", "experiment.seed=4"],
-        ["experiment=arms", "agent=writer"],
-        ["run.name='a b'", "agent.docs=true", "experiment.probes={same: 3}", "arms.names=[cold]"],
-        ["+arms.defined.x={receives: docs}", "arms.names=[x,cold]", "~suite.drift"],
-        ["engine=surrogate", "start.run=null", "run.root=${run.cache}/x"],
-        ["+engine.vllm.extra.a.b=1", "++suite.kinds=2", "++engine.vllm.extra.a.c=[x]"],
+        [
+            *("run.name='a b'", "agent.docs=true", "experiment.probes={same: 3}"),
+            *("arms.names=[cold]", "engine=surrogate", "start.run=null", "run.root=${run.cache}/x"),
+        ],
+        [
+            *("+arms.defined.x={receives: docs}", "arms.names=[x,cold]", "~suite.drift"),
+            *("+engine.vllm.extra.a.b=1", "++suite.kinds=2", "++engine.vllm.extra.a.c=[x]"),
+        ],
         ["+arms.names=[cold]", "run.name='\\${run.root}'", "run.root=a${run.cache}"],
     ],
 )
@@ -257,8 +261,8 @@ def test_a_folder_of_one_s_own_is_composed_as_hydra_does_and_read_again(tmp_path
         file.write_text(f"{head}  - _self_\nexperiment:\n  seed: {seed}\n")
         os.utime(file, ns=(seed, seed))
         found = compose.resolved(compose.composed(overrides))
-        assert found == compose.resolved(compose.composed_by_hydra(overrides))
         assert found["experiment"]["seed"] == seed
+    assert found == compose.resolved(compose.composed_by_hydra(overrides))
     file.write_text(f"{head}  - override /hydra/sweeper: nobody_s\n")
     with pytest.raises(LineageError, match="'hydra/sweeper' has no option 'nobody_s'"):
         compose.load(overrides)
@@ -268,16 +272,26 @@ def test_where_runs_are_is_known_without_composing() -> None:
     assert compose.shipped_run() == compose.load([]).run
 
 
+ODD_YAML = re.compile(r"""[:\[,-] *(?:[+-]?[\d.]+[eE_:-]|[|>&*!'"])""")
+
+
 def test_shipped_files_are_read_as_omegaconf_reads_them() -> None:
     files = sorted(compose.conf_dir().rglob("*.yaml"))
     assert len(files) > 50
-    for file in files:
+    # Two readers differ over numbers and dates, and over what YAML has besides words.
+    odd = [file for file in files if ODD_YAML.search(file.read_text(encoding="utf-8"))]
+    assert len(odd) > 5
+    for file in files if FULL else {*odd, *files[::4]}:
         found = OmegaConf.create(plainyaml.trusted(file.read_text(encoding="utf-8")))
         assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(OmegaConf.load(file)), file
 
 
 @pytest.mark.parametrize(
-    "overrides", [[], ["experiment=arms", "model=bases", "engine=surrogate", "suite=cladder"]]
+    "overrides",
+    [
+        *([[]] if FULL else []),
+        ["experiment=arms", "model=bases", "engine=surrogate", "suite=cladder"],
+    ],
 )
 def test_files_that_are_kept_make_what_hydra_makes_of_them(overrides: list[str]) -> None:
     with compose.hydra_tree():  # not as lineage asks: Hydra reads them itself
