@@ -15,7 +15,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from helpers import FULL, run, surrogate, timeless
+from helpers import FULL, measured, run, surrogate, timeless
 from rich.console import Console
 
 from lineage import compose
@@ -25,6 +25,7 @@ from lineage.commands.runs import find_run
 from lineage.core.console import PLAIN, busy, fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
+from lineage.inspect.listing import ASKED
 from lineage.report import headline, run_text, write
 from lineage.runs import folder as folder_module
 from lineage.runs.folder import locked
@@ -39,7 +40,7 @@ SMALL = ("experiment=tiny", "experiment.lineages=1")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small run in `runs`, and the link to it."""
     tmp = tmp_path_factory.mktemp("named")
-    run(surrogate(tmp, *SMALL), tmp / "runs" / "20260101-first")
+    measured(surrogate(tmp, *SMALL), tmp / "runs" / "20260101-first", ASKED)
     return tmp
 
 
@@ -213,7 +214,8 @@ def test_a_run_without_its_record_is_resumed(
     folder = here / "runs" / "20260101-first"
     expected = timeless(folder)
     began = json.loads((folder / "run.json").read_bytes())["began"]
-    (folder / "run.json").unlink()
+    for name in ("run.json", "metrics.json"):
+        (folder / name).unlink()
     for file in folder.glob("done/000-cold-g01*"):
         file.unlink()
     with unreported(monkeypatch):

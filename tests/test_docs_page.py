@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.core.facts import Truth
 from lineage.core.tasks import Family, Suite
+from lineage.inspect.listing import ASKED
+from lineage.metrics import summarise_all
 from lineage.report import write
 from lineage.report.lookup import rows_of
 from lineage.suites import make_suite
@@ -71,7 +74,10 @@ def test_the_pages_command_runs_every_arm_and_memory_helps_on_tasks_met_before(
     )
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "200")
-    # Its page is not looked at, and takes longer than the run.
+    # Nothing else is looked at, and takes longer than the run.
+    names = (*ASKED, "errors")
+    monkeypatch.setattr(write, "summarise_all", partial(summarise_all, names=names))
+    monkeypatch.setattr(write, "score_by_generation", lambda summary: None)
     monkeypatch.setattr(write, "report_html", lambda *of: "")
     with pytest.raises(SystemExit) as stopped:
         main([*command[1:], *small])

@@ -138,17 +138,23 @@ def dies(after: int) -> Callable[[Request, Completion], Completion]:
     return change
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What a run logs whose engine is well."""
+    tmp = tmp_path_factory.mktemp("whole")
+    run(surrogate(tmp, *TINY), tmp / "runs" / "whole")
+    return timeless(tmp / "runs" / "whole")
+
+
 @pytest.mark.parametrize("after", [0, 9, 30])
 def test_a_run_that_ends_for_want_of_an_engine_leaves_no_failure(
-    after: int, tmp_path: Path
+    after: int, whole: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    config = surrogate(tmp_path, *TINY, "engine.max_failures=7")
-    whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
-    run(config, whole)
+    config, cut = surrogate(tmp_path, *TINY, "engine.max_failures=7"), tmp_path / "runs" / "cut"
     with engine_answering(dies(after)), pytest.raises(LineageError, match="in a row failed"):
         run(config, cut)
     run(config, cut)
-    assert timeless(cut) == timeless(whole)
+    assert timeless(cut) == whole
 
 
 def test_a_training_that_ends_for_want_of_an_engine_leaves_no_failure(tmp_path: Path) -> None:
@@ -244,12 +250,20 @@ def test_over_long_work_leaves_no_experience_and_is_replayed(tmp_path: Path) -> 
     assert timeless(cut) == timeless(whole)
 
 
-def test_what_an_engine_failed_is_missing_on_both_sides(tmp_path: Path) -> None:
-    gains = []
-    for arm in ("inherit", "cold"):
-        folder = tmp_path / "runs" / arm
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By arm a run in which an engine failed probes of that arm."""
+    tmp = tmp_path_factory.mktemp("lost")
+    folders = {arm: tmp / "runs" / arm for arm in ("inherit", "cold")}
+    for arm, folder in folders.items():
         with answering(last_probes(arm, DOWN)):
-            run(surrogate(tmp_path, *TWO), folder)
+            run(surrogate(tmp, *TWO), folder)
+    return folders
+
+
+def test_what_an_engine_failed_is_missing_on_both_sides(lost: dict[str, Path]) -> None:
+    gains = []
+    for arm, folder in lost.items():
         summary = summarise(folder, ("scores", "unscored", "inheritance_gain"))
         assert counted(summary, arm) == (0, 2)
         key = ("pair", "generation", "episode", "task")
@@ -322,12 +336,9 @@ def test_retrieval_is_checked_against_the_window_before_the_start(tmp_path: Path
     prepare(surrogate(tmp_path, *turns, "agent.retrieved_episodes=5"))
 
 
-def test_two_runs_are_compared_over_probes_that_both_answered(tmp_path: Path) -> None:
-    whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
-    run(surrogate(tmp_path, *TWO), whole)
-    with answering(last_probes("inherit", DOWN)):
-        run(surrogate(tmp_path, *TWO), cut)
-    rows = [r for r in compare(whole, cut)["scores"] if r["arm"] == "inherit"]
+def test_two_runs_are_compared_over_probes_that_both_answered(lost: dict[str, Path]) -> None:
+    rows = compare(lost["cold"], lost["inherit"])["scores"]
+    assert {"inherit", "cold"} <= {row["arm"] for row in rows}
     assert all(row["a"] == row["b"] and row["difference"]["mean"] == 0.0 for row in rows)
 
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import duckdb
 import pytest
+from helpers import run
 
+from lineage import compose
 from lineage.cli import main
 from lineage.core.signals import INTERRUPTED, SIGNALS, Stoppable, handlers_kept
 from lineage.models.surrogate import Surrogate
@@ -59,13 +61,15 @@ def test_a_report_that_is_stopped_is_written_by_resume(
         interrupted_query(number)
 
     small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+    small = (*small, f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
     folder = tmp_path / "runs" / "x"
+    begin = ("run", *small, "run.name=x")
+    if number == signal.SIGTERM:  # the same of one that is gone on with
+        run(compose.load(small), folder)
+        begin = ("resume", str(folder))
     with monkeypatch.context() as patch:
         patch.setattr(write, "summarise_all", summarise_all)
-        code = command(
-            *("run", *small, f"run.root={tmp_path / 'runs'}", "run.name=x"),
-            f"run.cache={tmp_path / 'cache'}",
-        )
+        code = command(*begin)
     said = capsys.readouterr().err
     assert (code, said.count("\n")) == (INTERRUPTED, 1)
     assert said.startswith("lineage: stopped") and f"lineage resume {folder}" in said
