@@ -8,13 +8,15 @@ import io
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers import FULL
 from rich.console import Console
 
-from lineage import compose
+from lineage import compose, metrics
 from lineage.cli import main
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
@@ -23,6 +25,7 @@ from lineage.core.power import tasks_needed
 from lineage.core.tasks import Task
 from lineage.core.verdict import Kind, Measured, Rules, judge
 from lineage.core.worth import Evidence, groups, halves, weigh
+from lineage.inspect.listing import ASKED
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.remember import Remember
 from lineage.models.surrogate import Surrogate
@@ -310,6 +313,8 @@ def test_a_newcomer_has_a_receipt_in_three_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if not FULL:  # the metrics of its run, of which none is looked at, take longer than all else
+        monkeypatch.setattr(metrics, "summarise_all", partial(metrics.summarise_all, names=ASKED))
     notes = tmp_path / "notes"
     notes.mkdir()
     lines = [f"The code of pump {name} is {n}." for n, name in enumerate(("Ash", "Elm", "Fir"), 41)]

@@ -292,10 +292,11 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Ascii]]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *(("--help",), ("run", "--help"), ("ls",), ("versions",), ("suites",)),
+        *(("--help",), ("run", "--help"), ("ls",), ("versions",)),
         *(("preview", "codebook"), ("show", "latest"), ("show", "latest", "1", "--full")),
         *(("show", "latest", "1", "p000"), ("log", "latest", "m1"), ("show", "nöwhere")),
-        *(("diff", "latest", "000-inherit@1"), ("compare", "latest", "latest")),
+        ("diff", "latest", "000-inherit@1"),
+        *((("suites",), ("compare", "latest", "latest")) if FULL else ()),  # tables as above
         ("fork", "latest", "--at", "000-inherit@0", "agent.memory_budget=160", "--dry-run"),
     ],
     ids=" ".join,

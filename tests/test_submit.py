@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -159,7 +160,11 @@ def test_a_job_is_checked_before_the_cluster_hears_of_it(
         assert words in failed(capsys, "--address", "http://127.0.0.1:1", override)
 
 
-def test_nobody_there_or_somebody_silent_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nobody_there_or_somebody_silent_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = module.urlopen
+    monkeypatch.setattr(module, "urlopen", lambda what, timeout: ask(what, timeout=timeout / 20))
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         said = failed(capsys, "--address", address, *SMALL, "run.ray_timeout_s=1")
@@ -250,11 +255,19 @@ def test_a_log_that_breaks_off_again_and_again_is_one_line(
             raise RuntimeError("WebSocket connection closed unexpectedly\nand more")
 
     monkeypatch.setattr(Head, "_client", Torn())
+    waits, sleep = list[float](), asyncio.sleep
+
+    async def waited(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(module.asyncio, "sleep", waited)
     monkeypatch.setattr(module, "TRIES", 2)
     shown: list[str] = []
     with pytest.raises(LineageError) as caught:
         Head("http://h:1", 1).follow("a", shown.append)
     assert "".join(shown) == "begun" and "\n" not in str(caught.value)
+    assert waits == [0, 1], "longer each time, but not where more was shown"
     assert "2 times in a row (WebSocket connection closed unexpectedly)" in str(caught.value)
 
 
