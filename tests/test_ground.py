@@ -16,6 +16,7 @@ from lineage.core.intervals import AMOUNT, interval
 from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.log.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
 from lineage.log.views.connect import connect
+from lineage.log.views.gathering import gathered
 from lineage.metrics import ground
 from lineage.metrics.registry import METRICS
 
@@ -49,11 +50,15 @@ def knowledge(memories: Sequence[str] = (), **docs: str) -> Knowledge:
     )
 
 
-def ground_truth(run: Path) -> dict[str, Rows]:
-    """Every metric with ground truth, as rows: those that say why they have no mean."""
-    log = connect(run)
-    known = [metric for metric in METRICS.values() if "reason" in metric.columns]
-    return {metric.name: metric.measure(log).to_pylist() for metric in known}
+KNOWN = tuple(metric.name for metric in METRICS.values() if "reason" in metric.columns)
+"""Every metric with ground truth: those that say why they have no mean."""
+POISON = ("poison_survival", "poison_life", "poison_repeated")
+
+
+def ground_truth(run: Path, names: Sequence[str] = KNOWN) -> dict[str, Rows]:
+    """Return metrics with ground truth, as rows."""
+    with gathered(run) as log:
+        return {name: METRICS[name].measure(log).to_pylist() for name in names}
 
 
 class Log:
@@ -88,7 +93,7 @@ class Log:
             arm, pair, generation, "reward", "handoff", knowledge_after=left, memory_tokens=tokens
         )
 
-    def measure(self, worlds: bool = True) -> dict[str, Rows]:
+    def measure(self, names: Sequence[str] = KNOWN) -> dict[str, Rows]:
         """Write the folder and return what is measured."""
         contents = [
             {"knowledge": id, "parent": "", "memories": len(k.memories), "docs": len(k.docs),
@@ -107,10 +112,9 @@ class Log:
             for name, one in data.items():
                 place = self.folder / name / f"arm={arm}" / f"generation={generation}"
                 place.mkdir(parents=True, exist_ok=True)
-                if worlds or name != "worlds":
-                    pq.write_table(one, place / f"{own['lineage']}.parquet")
+                pq.write_table(one, place / f"{own['lineage']}.parquet")
         (self.folder / "run.json").write_text(json.dumps(RECORD))
-        return ground_truth(self.folder)
+        return ground_truth(self.folder, names)
 
 
 def only(found: Rows, **keys: Any) -> dict[str, Any]:
@@ -243,7 +247,7 @@ def test_doc_search_by_hand(tmp_path: Path) -> None:
     episode(log, "q0", "B", ["d2"], "d2", pair=1)
     episode(log, "q1", "", ["d2"], "d2", pair=1, knowledge_before=knowledge([A]))  # has no docs
     log.step("retrieval", 0, 0, "probe", "search", results=("g0-w0",), knowledge_before=EMPTY)
-    found = log.measure()["doc_search"]
+    found = log.measure(["doc_search"])["doc_search"]
     assert {row["arm"] for row in found} == {"docs"}
     assert mean(found, measure="recall", family=None) == (((1 + 0 + 1 + 1 / 2 + 1) / 5 + 1) / 2, 2)
     rank = mean(found, measure="reciprocal_rank", family=None)
@@ -281,7 +285,7 @@ def test_poison_by_hand(tmp_path: Path) -> None:
     log.step("poisoned", 0, 1, "probe", "probe", completion="", error="boom")
     log.step("poisoned", 2, 1, "probe", "probe", completion="ZZ")
     log.step("clean", 0, 1, "probe", "probe", completion="ZZ")
-    found = log.measure()
+    found = log.measure(POISON)
     survival = found["poison_survival"]
     assert [mean(survival, age=age) for age in range(3)] == [(1.0, 2), (0.5, 2), (1.0, 2)]
     (life,) = found["poison_life"]
@@ -296,7 +300,7 @@ def test_poison_by_hand(tmp_path: Path) -> None:
 def test_a_poison_that_was_never_planted(tmp_path: Path) -> None:
     log = Log(tmp_path)
     plant(log, 0, "add: over budget", knowledge([A]), knowledge([A]))
-    found = log.measure()
+    found = log.measure(POISON)
     (life,) = found["poison_life"]
     assert (life["mean"], life["reason"]) == (None, "no poison was planted")
     assert (life["censored"], life["rejected"]) == (0, 1)
@@ -312,10 +316,14 @@ def drifting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_is_measured_as_plain_text_says(drifting: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(drifting: Path) -> dict[str, Rows]:
+    return ground_truth(drifting)
+
+
+def test_a_run_is_measured_as_plain_text_says(drifting: Path, whole: dict[str, Rows]) -> None:
     """The share of facts held, counted anew from sentences: a surrogate copies them."""
     connection = connect(drifting)
-    found = ground_truth(drifting)
     expected: dict[int, list[float]] = {}
     for lineage, generation, content in connection.execute(
         "SELECT lineage, generation, content FROM steps JOIN snapshots "
@@ -337,12 +345,12 @@ def test_a_run_is_measured_as_plain_text_says(drifting: Path) -> None:
         expected.setdefault(generation, []).append(held)
     assert len(expected) == 4
     for generation, shares in expected.items():
-        share = mean(found["facts_held"], by="memories", generation=generation)
+        share = mean(whole["facts_held"], by="memories", generation=generation)
         assert share == (sum(shares) / len(shares), 2)
 
 
-def test_a_run_is_measured_within_bounds(drifting: Path) -> None:
-    found = ground_truth(drifting)
+def test_a_run_is_measured_within_bounds(whole: dict[str, Rows]) -> None:
+    found = whole
     filled = {name for name, rows in found.items() if rows}
     empty = ("poison", "summary", "staleness_contrasts")
     assert filled == {name for name in found if not name.startswith(empty)}
@@ -352,12 +360,10 @@ def test_a_run_is_measured_within_bounds(drifting: Path) -> None:
     assert mean(found["migration_fidelity"], generation=None) == (1.0, 2)
     assert mean(found["kept_tokens"], generation=None) == (1.0, 2)
     assert only(found["staleness"], entries="memories", generation=3)["mean"] > 0
-    assert found == ground_truth(drifting)
 
 
 def test_what_is_read_does_not_depend_on_how_much_is_read_at_once(
-    drifting: Path, monkeypatch: pytest.MonkeyPatch
+    drifting: Path, whole: dict[str, Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = ground_truth(drifting)
     monkeypatch.setattr(ground, "AT_ONCE", 1)
     assert ground_truth(drifting) == whole
