@@ -32,7 +32,7 @@ EMPTY: dict[str, Any] = {
     "arms": ["inherit"], "families": ["same"], "schedule": ["m@r0"],
     "defined": {}, "metrics": {},
 }  # fmt: skip
-GENERATIONS = 5
+GENERATIONS = 3
 METRICS = ("scores", "scores_by_generation", "retention", "memory_size", "reward", "doc_search")
 """What the pictures ask for."""
 OF_SUMMARY = (
@@ -49,9 +49,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     """A run whose migrations drop and rebuild, and the metrics of it."""
     tmp = tmp_path_factory.mktemp("pictures")
     versions = ["smollm2-135m@r0", *["smollm2-135m@r1"] * (GENERATIONS - 1)]
-    arms = "arms.names=[verbatim,distil,rebuild,none,cold]"
-    few = ("experiment.lineages=2", arms, f"schedule.versions=[{','.join(versions)}]")
-    config = surrogate(tmp, "experiment=migrations", "agent.docs=true", *few)
+    few = (
+        "arms.names=[verbatim,distil,rebuild,cold]",
+        f"schedule.versions=[{','.join(versions)}]",
+        "experiment.lineages=2",
+        "experiment.episodes=2",
+        "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
+    )
+    config = surrogate(tmp, "experiment=migrations", *few)
     folder = tmp / "runs" / "migrations"
     return folder, measured(config, folder, METRICS)
 
@@ -78,6 +83,32 @@ def drawn(summary: dict[str, Any], log: duckdb.DuckDBPyConnection) -> list[Any]:
     ]
 
 
+SEEN = (
+    *("text", "position", "xy", "width", "height", "xydata", "paths", "array"),
+    *("color", "facecolor", "hatch", "linestyle", "marker", "url"),
+)
+"""What each part of a picture may say of its place and look."""
+
+
+def parts(figure: Any) -> list[str]:
+    """Return what is drawn in the panels of a figure."""
+    found = []
+    for axis in figure.axes:
+        for one in (*axis.lines, *axis.patches, *axis.collections, *axis.texts):
+            getters = [getattr(one, f"get_{name}", None) for name in SEEN]
+            found.append(repr([getter() for getter in getters if getter]))
+    return found
+
+
+def assert_same(one: Any, again: Any, drawn: bool) -> None:
+    """Assert that two figures are the same, and their bytes are, where they are `drawn`."""
+    assert parts(one) == parts(again)
+    for kind, begin in (("svg", b"<?xml"), ("png", b"\x89PNG")) if drawn else ():
+        given = figures.picture_bytes(one, kind)
+        assert given == figures.picture_bytes(again, kind)
+        assert given.startswith(begin)
+
+
 def texts(axis: Any) -> list[str]:
     return [text.get_text() for text in axis.texts]
 
@@ -90,12 +121,8 @@ def test_each_picture_asks_names_its_axes_and_comes_out_the_same_twice(
         for axis in one.axes:
             assert axis.get_xlabel()
             assert axis.get_ylabel() or [label.get_text() for label in axis.get_yticklabels()]
-        # What an SVG is drawn from are the same parts that a PNG is: of those a share.
-        png = [("png", b"\x89PNG")] if FULL or number % 6 == 0 else []
-        for kind, begin in (("svg", b"<?xml"), *png):
-            given = figures.picture_bytes(one, kind)
-            assert given == figures.picture_bytes(again, kind)
-            assert given.startswith(begin)
+        # The same parts give the same bytes: of lines here, of bars where a training is drawn.
+        assert_same(one, again, FULL or number == 2)
 
 
 def test_what_is_drawn_stays_within_its_cell(every: list[Any]) -> None:
@@ -176,7 +203,8 @@ def test_scores_are_those_of_the_metrics(made: Any) -> None:
     assert figure is not None
     for axis, family in zip(figure.axes, summary["families"], strict=True):
         assert axis.get_title(loc="left") == f"{family} tasks"
-        lines = [line for line in axis.lines if len(line.get_ydata()) == GENERATIONS - 1]
+        marked = [line for line in axis.lines if line.get_marker() != "None"]
+        lines = [line for line in marked if len(line.get_ydata()) == GENERATIONS - 1]
         # Generation 0 inherits nothing: its marks are hollow and on no line.
         first = [line for line in axis.lines if line.get_markerfacecolor() == "none"]
         drawn = [
@@ -281,7 +309,7 @@ def test_a_training_is_drawn(tmp_path: Path, draw: Callable[..., Any]) -> None:
     figure = draw(summary)
     assert figure.get_suptitle().endswith("?")
     assert all(axis.get_xlabel() == "training step" for axis in figure.axes)
-    assert figures.picture_bytes(figure, "svg") == figures.picture_bytes(draw(summary), "svg")
+    assert_same(figure, draw(summary), FULL or len(figure.axes) == 1)
 
 
 def test_the_parts_of_a_reward_are_lines_of_their_own(tmp_path: Path) -> None:
@@ -293,15 +321,15 @@ def test_the_parts_of_a_reward_are_lines_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_long_lineage_stays_drawable(made: Any) -> None:
-    many = 500
+    many, most = (500, 1_000_000) if FULL else (150, 500_000)
     points = [
         {"arm": "inherit", "family": "same", "generation": g, "mean": 0.5, "low": 0.4, "high": 0.6}
         for g in range(many)
     ]
     cells = [
         {"arm": "inherit", "generation": g, "met": met, "mean": 0.5}
-        for g in range(0, many, 5)
-        for met in range(0, g + 1, 5)
+        for g in range(0, many, 2)
+        for met in range(0, g + 1, 2)
     ]
     by = [{"arm": "inherit", "generation": g} for g in range(many)]
     metrics = {
@@ -314,7 +342,7 @@ def test_a_long_lineage_stays_drawable(made: Any) -> None:
     for draw in OF_SUMMARY[:-1]:
         figure = draw(summary)
         assert figure is not None
-        assert len("".join(figures.panels_svg(figure, "p", "what?"))) < 1_000_000
+        assert len("".join(figures.panels_svg(figure, "p", "what?"))) < most
         assert all(len(axis.get_xticks()) < 12 for axis in figure.axes)
 
 
