@@ -36,6 +36,7 @@ from lineage.report.page import drawn
 from lineage.report.run_page import report_html
 from lineage.report.run_text import show_summary
 from lineage.report.tables import more
+from lineage.report.tables import scores as sheet_of_scores
 from lineage.report.write import write_report
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\x07\ud800\u202e</details>"
@@ -321,7 +322,10 @@ def test_a_folder_that_hides_a_column_is_refused(folder: Path, tmp_path: Path) -
 def test_the_report_escapes_and_says_how_much_it_shows(
     written: tuple[Path, dict[str, Any]],
 ) -> None:
-    page = (written[0] / "report.html").read_text(encoding="utf-8")
+    run, summary = written
+    page = (run / "report.html").read_text(encoding="utf-8")
+    first = drawn(sheet_of_scores(summary)).partition("</table>")[0]
+    assert page.partition("</table>")[0].endswith(first)
     assert "<script" not in page and "alert(1)" in page
     assert not set("\x1b\x07\u202e") & set(page)
     assert page.count("</details>") == page.count("<details")
