@@ -41,8 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of so many pairs that a sum in blocks has another last digit than one in order."""
     tmp = tmp_path_factory.mktemp("tables")
     folder = tmp / "runs" / "one"
-    more = ("experiment.lineages=9", "experiment.episodes=2", "suite.drift=0.2")
-    probes = "experiment.probes={same: 3, similar: 2, dissimilar: 1}"
+    more = ("experiment.lineages=11", "experiment.episodes=3", "suite.drift=0.2")
+    probes = "experiment.probes.same=3"
     versions = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1,smollm2-135m@r1]"
     run(surrogate(tmp, *more, probes, versions), folder)
     return folder
