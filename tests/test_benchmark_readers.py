@@ -259,7 +259,8 @@ def test_a_run_of_each(name: str, tmp_path: Path) -> None:
     episodes = 2 if name == "longmemeval" else 1
     config = surrogate(
         tmp_path, f"suite={name}", f"suite.path={path}", *more,
-        f"experiment.episodes={episodes}", "experiment.probes.same=2",
+        f"experiment.episodes={episodes}", "experiment.lineages=1",
+        "experiment.probes={same: 1, similar: 1, dissimilar: 1}",
     )  # fmt: skip
     summary = measured(config, tmp_path / "runs" / "one", ["scores"])
     families = cells(summary, "scores", "family", arm="inherit")

@@ -85,7 +85,8 @@ def test_finance_asks_as_ace_does_and_keeps_formulas_in_one_world() -> None:
 @pytest.mark.parametrize("suite", [CLADDER, FINANCE])
 def test_a_run_on_the_file(suite: tuple[str, ...], tmp_path: Path) -> None:
     name, *overrides = suite
-    config = surrogate(tmp_path, f"suite={name}", *overrides, "experiment.episodes=2")
+    small = ("experiment=tiny", "experiment.lineages=1", "experiment.episodes=1")
+    config = surrogate(tmp_path, f"suite={name}", *overrides, *small)
     asked = ("scores", "totals", "scores_by_category")
     summary = measured(config, tmp_path / "runs" / "one", asked)
     assert set(cells(summary, "scores", "arm")) == {"inherit", "cold", "oracle"}

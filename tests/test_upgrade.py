@@ -185,5 +185,11 @@ def arms_summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from helpers import measured, surrogate
 
     tmp = tmp_path_factory.mktemp("tables")
-    config = surrogate(tmp, "experiment=poison", "experiment.lineages=2")
-    return measured(config, tmp / "runs" / "tables")
+    few = (
+        "experiment.lineages=2",
+        "experiment.episodes=2",
+        "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
+        "poison.generation=1",
+        "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0,smollm2-135m@r1]",
+    )
+    return measured(surrogate(tmp, "experiment=poison", *few), tmp / "runs" / "tables")
