@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -111,16 +112,23 @@ class Log:
             self.step("reward", "reward", 0, "handoff", **about)
 
 
+OPEN = ExitStack()
+"""The logs that are opened; they are closed after the last test."""
+
+
 @cache
 def opened(folder: Path) -> Snapshots:
-    """Return the snapshots of a run, opened once for all tests that read it."""
-    return Snapshots(connect(folder))
+    """Return the snapshots of a run, out of tables that are asked faster than its files: opened
+    once for all tests that read it.
+    """
+    return Snapshots(OPEN.enter_context(gathered(folder)))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def closed() -> Iterator[None]:
     yield
     opened.cache_clear()
+    OPEN.close()
 
 
 def fork_config(run: Path, at: str, overrides: Sequence[str]) -> Config:
@@ -393,6 +401,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = surrogate(
         tmp,
         "experiment.lineages=2",
+        "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
         "arms.names=[inherit,rebuild,rewrite,shuffled,cold]",
         "arms.ceiling=inherit",
         f"+arms.defined={arms}",
@@ -405,15 +414,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp / "runs" / "real"
 
 
-@pytest.fixture(scope="module")
-def lived(real: Path) -> Iterator[Snapshots]:
-    """Its snapshots, out of tables that are asked faster than its files."""
-    with gathered(real) as log:
-        yield Snapshots(log)
-
-
-def test_every_snapshot_descends_from_nothing_by_logged_events(lived: Snapshots) -> None:
-    snapshots = lived
+def test_every_snapshot_descends_from_nothing_by_logged_events(real: Path) -> None:
+    snapshots = opened(real)
     assert len(snapshots.left) == 2 * 3 * 4
     for place, id in snapshots.left.items():
         links = snapshots.log(id, place.lineage)
@@ -426,8 +428,8 @@ def test_every_snapshot_descends_from_nothing_by_logged_events(lived: Snapshots)
             assert link.made.before == link.parent and link.made.verdict in ("applied", "overflow")
 
 
-def test_histories_add_up(real: Path, lived: Snapshots) -> None:
-    snapshots, record = lived, read_record(real)
+def test_histories_add_up(real: Path) -> None:
+    snapshots, record = opened(real), read_record(real)
     verdicts = set()
     for lineage in ("000-inherit", "000-rebuild", "001-rewrite"):
         last = snapshots.get(snapshots.find(f"{lineage}@3"))
