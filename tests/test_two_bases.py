@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import measured, run, steps, surrogate, timeless
+from helpers import FULL, measured, run, steps, surrogate, timeless
 
 from lineage import compose
 from lineage.cli import main
@@ -34,8 +34,10 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         "agent.compress_edits=1",
         "run.lineages_in_flight=3",
         "experiment.lineages=2",
+        "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
     )
-    config = surrogate(tmp, "experiment=release", *small)
+    few = () if FULL else ("arms.names=[verbatim,verify,rebuild,cold,oracle]",)
+    config = surrogate(tmp, "experiment=release", *small, *few)
     skills = config.engine.surrogate.skills
     short = {name: replace(skills[name], token_letters=LETTERS) for name in (G0, G1)}
     engine = replace(config.engine, surrogate=SurrogateConfig({**skills, **short}))
@@ -50,8 +52,8 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     tmp = tmp_path_factory.mktemp("bases")
     small = (
         "experiment.lineages=2",
-        "experiment.episodes=2",
-        "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
+        "experiment.episodes=1",
+        "experiment.probes={same: 1, similar: 1, dissimilar: 1}",
     )
     asked = ("scores", "upgrade_matrix", "gain_by_inheritance", "contrasts", "totals")
     return measured(surrogate(tmp, "experiment=bases", *small), tmp / "runs" / "bases", asked)
