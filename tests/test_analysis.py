@@ -35,7 +35,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp / "runs" / "hostile"
     with answering(spoil):
-        reported(surrogate(tmp, "experiment=tiny", "agent.opening=first"), folder)
+        few = ("experiment.lineages=1", "agent.opening=first")
+        reported(surrogate(tmp, "experiment=tiny", *few), folder)
     return folder
 
 
@@ -67,10 +68,10 @@ def test_a_torn_file_is_named(hostile: Path, tmp_path: Path) -> None:
     shutil.copytree(hostile, copy)
     torn = sorted(copy.glob("steps/**/*.parquet"))[0]
     torn.write_bytes(torn.read_bytes()[:-100])
-    with pytest.raises(LineageError, match=torn.name):
-        summarise(copy)
-    torn.unlink()
     asked = ("scores", "totals")
+    with pytest.raises(LineageError, match=torn.name):
+        summarise(copy, asked)
+    torn.unlink()
     assert totals(summarise(copy, asked))["steps"] < totals(summarise(hostile, asked))["steps"]
 
 
