@@ -112,16 +112,20 @@ def found(path: Path) -> Iterator[str]:
             source = ".".join((*above, *(node.module or "").split("."))).strip(".")
             yield source
             yield from (f"{source}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
-            ("import_module", "__import__")
-        ):
+        elif isinstance(node, ast.Call) and called(node).endswith(("import_module", "__import__")):
             yield from (a.value for a in node.args if isinstance(a, ast.Constant))
 
 
-def lineage_imports(module: str) -> set[str]:
+def called(node: ast.Call) -> str:
+    """Return what a name or attribute that is called ends with."""
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+@cache
+def lineage_imports(module: str) -> frozenset[str]:
     """Return which modules of lineage a module imports, named below `lineage`."""
     names = (name.removeprefix("lineage.") for name in imports(module) if name != "lineage")
-    return {name for name in names if name in MODULES}
+    return frozenset(name for name in names if name in MODULES)
 
 
 def library_imports(module: str) -> set[str]:
