@@ -14,9 +14,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 FORKING = get_context("forkserver")
-# Those of lineage alone: the process that forks does not look for modules where tests lie.
+# None of the tests: the process that forks does not look for modules where they lie. The last two
+# are what Arrow imports when it first makes a table, or reads one.
 FORKING.set_forkserver_preload(
-    ["lineage.cli", "lineage.commands.runs", "lineage.runs.points", "lineage.training.run"]
+    [
+        *("lineage.cli", "lineage.commands.runs", "lineage.runs.points", "lineage.training.run"),
+        *("pandas", "pyarrow.dataset"),
+    ]
 )
 SECONDS = 200.0
 """So long may it take until there is something to be killed."""
