@@ -8,7 +8,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from lineage.cli import main
 from lineage.core.config import Config, StartConfig
 from lineage.core.curriculum import Plan
 from lineage.core.errors import LineageError
+from lineage.core.files import mark
 from lineage.core.knowledge import EMPTY, Doc, Memory, Origin
 from lineage.core.reward import Reward, over_horizon
 from lineage.core.seeds import derive
 from lineage.core.tasks import World
+from lineage.models import shelves
 from lineage.models.protocol import Completion, Engine, EngineLayer, Request
 from lineage.models.recorder import Recorder
 from lineage.models.surrogate import Surrogate
@@ -40,7 +42,7 @@ from lineage.training.advantages import group_advantages
 from lineage.training.diagnostics import Diagnostics, copied_share, diagnose, opening
 from lineage.training.histories import History, read_source
 from lineage.training.learners import grpo, rft
-from lineage.training.learners.learner import ToyLearner
+from lineage.training.learners.learner import ToyLearner, read_skills
 from lineage.training.record import write_rollouts
 from lineage.training.run import check, execute, release
 from lineage.training.schooling import held_out, school
@@ -60,7 +62,8 @@ def toy(tmp: Path, *overrides: str) -> Config:
     """Return a small training of the surrogate."""
     return compose.load(
         [
-            *("engine=surrogate", "agent=writer", "train.worlds=3", "train.held_out=3"),
+            *("engine=surrogate", "agent=writer", "train.worlds=2", "train.held_out=2"),
+            *("train.episodes=3", "train.probes.same=2", "train.probes.similar=1"),
             *("method.steps=3", "method.warm_steps=1", "method.warm_groups=5", "method.groups=5"),
             *("method.group=4", "log.journal_steps=8"),
             *(f"run.root={tmp / 'runs'}", f"run.cache={tmp / 'cache'}", "run.name=toy"),
@@ -375,11 +378,13 @@ def test_a_training_killed_anywhere_resumes_to_the_same_curve(
     trained: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "toy"
-    config = toy(tmp_path)
+    config = toy(tmp_path, f"model.shelf={tmp_path / 'versions'}")
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(compose.to_yaml(config))
     record = json.loads((trained / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(record))
+    # Of one that is not marked each process would compose what stands for it.
+    mark(shelves.of(config).folder)
     kills = 0
     for wait in ("school/signal/done/*", "steps/**/*.parquet", "curve/step=001*", "held-out/**/*"):
         kills += kill(begin("resume", str(folder)), lambda at=wait: any(folder.glob(at)))
@@ -400,6 +405,38 @@ BRIEF = (
     *("train.curricula=[signal,open]", "train.worlds=2", "train.held_out=0", "method.steps=2"),
     *("method.warm_steps=0", "method.groups=4", "method.group=3"),
 )
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A finished brief training, and what it learnt from in each step."""
+
+    folder: Path
+    learnt: list[Samples]
+
+    def log(self) -> Any:
+        """Return all that it logged, but for its clocks."""
+        return curve(self.folder), curve(self.folder, "training"), timeless(self.folder)
+
+
+def briefly(tmp: Path, patch: pytest.MonkeyPatch) -> Brief:
+    """Train below `tmp`."""
+    made, learn = Brief(tmp / "runs" / "toy", []), ToyLearner.learn
+
+    async def learns(self: ToyLearner, batch: Batch) -> Learnt:
+        made.learnt.append(batch.groups)
+        return await learn(self, batch)
+
+    patch.setattr(ToyLearner, "learn", learns)
+    execute(toy(tmp, *BRIEF), made.folder, QUIET)
+    return made
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Brief:
+    """A brief training that nothing comes between."""
+    with pytest.MonkeyPatch.context() as patch:
+        return briefly(tmp_path_factory.mktemp("brief"), patch)
 
 
 class Between(EngineLayer):
@@ -465,38 +502,19 @@ def behind(monkeypatch: pytest.MonkeyPatch, layer: type[Between]) -> None:
     monkeypatch.setattr(training_run, "make_engine", lambda *of, **more: layer(make(*of, **more)))
 
 
+@pytest.mark.parametrize("layer", [InPhases, OutOfOrder, Stuck])
 def test_a_training_is_the_same_in_whatever_order_its_engine_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layer: type[Between], brief: Brief, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learnt, learn = list[Samples](), ToyLearner.learn
-
-    async def learns(self: ToyLearner, batch: Batch) -> Learnt:
-        learnt.append(batch.groups)
-        return await learn(self, batch)
-
-    monkeypatch.setattr(ToyLearner, "learn", learns)
-    found = []
-    for name, layer in (("plain", Between), ("phases", InPhases), ("mixed", OutOfOrder)):
-        folder = tmp_path / name / "toy"
-        with monkeypatch.context() as patch:
-            behind(patch, layer)
-            execute(toy(tmp_path, *BRIEF, f"run.root={tmp_path / name}"), folder, QUIET)
-        found.append((learnt.copy(), curve(folder), curve(folder, "training"), timeless(folder)))
-        learnt.clear()
-    assert len(found[0][0]) == 2 and all(found[0][0])
-    assert found[0] == found[1] == found[2]
-
-
-def test_a_rollout_is_probed_while_others_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    behind(monkeypatch, Stuck)
-    folder = tmp_path / "runs" / "toy"
-    execute(toy(tmp_path, *BRIEF, "method.steps=1"), folder, QUIET)
-    (row,) = pq.read_table(folder / "curve").to_pylist()
-    # One part follows the other, whatever goes on in either.
-    parts = [row[name] for name in CLOCK[:-1]]
-    assert min(parts) >= 0 and sum(parts) <= row["seconds"]
+    behind(monkeypatch, layer)
+    found = briefly(tmp_path, monkeypatch)
+    assert len(brief.learnt) == 2 and all(brief.learnt)
+    assert found.learnt == brief.learnt
+    assert found.log() == brief.log()
+    # One part of a step follows the other, whatever goes on in either.
+    for row in pq.read_table(found.folder / "curve").to_pylist():
+        parts = [row[name] for name in CLOCK[:-1]]
+        assert min(parts) >= 0 and sum(parts) <= row["seconds"]
 
 
 def test_probes_that_are_alike_are_asked_once_and_have_a_row_each(tmp_path: Path) -> None:
@@ -517,11 +535,9 @@ def test_probes_that_are_alike_are_asked_once_and_have_a_row_each(tmp_path: Path
 
 
 def test_of_a_step_that_was_stopped_only_groups_that_are_not_finished_are_asked_for(
-    tmp_path: Path,
+    brief: Brief, tmp_path: Path
 ) -> None:
-    config, folder = toy(tmp_path, *BRIEF), tmp_path / "runs" / "toy"
-    execute(config, folder, QUIET)
-    whole = curve(folder), curve(folder, "training"), timeless(folder)
+    folder = Path(shutil.copytree(brief.folder, tmp_path / "runs" / "toy"))
     shutil.rmtree(folder / "adapters" / "step-001")
     for file in folder.glob("c*/step=001.parquet"):
         file.unlink()
@@ -529,22 +545,29 @@ def test_of_a_step_that_was_stopped_only_groups_that_are_not_finished_are_asked_
     for file in (*lost, folder / "done" / "001-signal-g01.json"):
         file.unlink()
     with counting(training_run) as asked:
-        execute(config, folder, QUIET)
+        execute(toy(tmp_path, *BRIEF), folder, QUIET)
     assert len(lost) == 3 and asked
     assert {id.split("/")[-4] for id in asked} == {"001-signal"}
-    assert (curve(folder), curve(folder, "training"), timeless(folder)) == whole
+    assert Brief(folder, []).log() == brief.log()
 
 
 def test_the_toy_policy_learns_what_pays(tmp_path: Path) -> None:
     overrides = (
-        *("train.curricula=[open]", "train.worlds=12", "train.held_out=24", "method.steps=10"),
-        *("method.groups=12", "method.group=8", "method.most=400"),
+        *("train.curricula=[open]", "train.worlds=8", "train.held_out=8", "method.groups=8"),
+        *("method.warm_groups=8", "method.group=6", "method.most=400"),
+        # Who forgets nothing is paid for what it opens, so a few worlds tell.
+        "engine.surrogate.skills.default.recall=[1.0,1.0,1.0,1.0]",
+        # So slowly that no step is at the end of where skills go.
+        *("method.warm_learning_rate=0.00002", "method.learning_rate=0.001"),
     )
     folder = tmp_path / "runs" / "toy"
     execute(toy(tmp_path, *overrides), folder, QUIET)
     gains = json.loads((folder / "held-out.json").read_text())
     low = {gain["measure"]: gain["gain"]["low"] for gain in gains}
     assert low["opened rightly"] > 0 and low["reward"] > 0
+    adapters = sorted((folder / "adapters").iterdir())
+    warm, climbing, climbed = (read_skills(adapter)["open"] for adapter in adapters)
+    assert warm < climbing < climbed
 
 
 def test_a_step_with_nothing_to_learn_leaves_the_adapter_as_it_was(tmp_path: Path) -> None:
@@ -563,42 +586,37 @@ def test_a_step_with_nothing_to_learn_leaves_the_adapter_as_it_was(tmp_path: Pat
     assert all((row["loss"] is None) == (row["samples"] == 0) for row in curve(folder))
 
 
-def test_a_run_can_be_trained_on(tmp_path: Path) -> None:
-    past = tmp_path / "runs" / "past"
-    run(surrogate(tmp_path, "experiment=tiny", "experiment.episodes=4"), past)
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that can be trained on."""
+    tmp = tmp_path_factory.mktemp("past")
+    folder = tmp / "runs" / "past"
+    words = ("experiment=tiny", "experiment.episodes=4", "agent.opening=first")
+    run(surrogate(tmp, *words), folder)
+    return folder
+
+
+def test_the_latest_run_can_be_trained_on(past: Path, tmp_path: Path) -> None:
     source = read_source(past, 1)
     assert len(source.histories) == 6  # three pairs of two generations
     assert all(len(history.experiences) == 4 for history in source.histories)
     with pytest.raises(LineageError, match=r"train\.log must be a run"):
         read_source(past, 3)
-    small = ("train.curricula=[signal]", "train.held_out=0", "method.steps=1")
-    config = toy(tmp_path, f"train.log={past}", *small)
-    execute(config, tmp_path / "runs" / "toy", QUIET)
-    assert not (tmp_path / "runs" / "toy" / "school").exists()
-
-
-def test_the_latest_run_can_be_trained_on(tmp_path: Path) -> None:
-    places = (f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
-    past = tmp_path / "runs" / "past"
-    config = surrogate(tmp_path, "experiment=tiny", "experiment.episodes=4")
-    run(config, past)
-    latest = tmp_path / "runs" / "latest"
+    latest = past.parent / "latest"
     assert latest.resolve() == past
     small = (
         *("train.curricula=[signal]", "train.held_out=0", "method.steps=1", "run.name=toy"),
-        *("method.warm_groups=4", "method.group=4"),
+        *("method.warm_groups=4", "method.group=4", "agent=writer", f"run.root={past.parent}"),
     )
     with pytest.raises(SystemExit) as stopped:
-        main(["train", "engine=surrogate", "agent=writer", f"train.log={latest}", *small, *places])
+        main(["train", "engine=surrogate", f"train.log={latest}", *small, f"run.cache={tmp_path}"])
     assert not stopped.value.code
-    assert latest.resolve() == tmp_path / "runs" / "toy"
+    assert latest.resolve() == past.parent / "toy"
     assert compose.load_file(latest / "config.yaml").train.log == str(past)
+    assert curve(latest) and not (latest / "school").exists()
 
 
-def test_histories_know_which_docs_were_opened(tmp_path: Path) -> None:
-    past = tmp_path / "runs" / "past"
-    words = ("experiment=tiny", "experiment.episodes=4", "agent.opening=first")
-    run(surrogate(tmp_path, *words), past)
+def test_histories_know_which_docs_were_opened(past: Path) -> None:
     lived = [e for history in read_source(past, 1).histories for e in history.experiences]
     opened = {doc for experience in lived for doc in experience.opened}
     logged = {s["entry"] for s in steps(past) if s["kind"] == "open" and s["phase"] == "work"}
@@ -696,8 +714,8 @@ def test_rejection_sampling_alone_counts_its_groups_by_method_groups(tmp_path: P
 
 def test_held_out_episodes_read_ideal_libraries(tmp_path: Path) -> None:
     # An own library is the notes of the generation before.
-    own = ("curricula.open.library=own", "curricula.open.generations=2", "train.worlds=4")
-    small = ("train.curricula=[open]", *own, "method.steps=1")
+    own = ("curricula.open.library=own", "curricula.open.generations=2", "train.episodes=4")
+    small = ("train.curricula=[open]", *own, "method.steps=1", "method.warm_groups=8")
     folder = tmp_path / "runs" / "toy"
     execute(toy(tmp_path, *small), folder, QUIET)
     arms = sorted((folder / "held-out" / "open").iterdir())
@@ -754,9 +772,10 @@ def test_grandchildren_count_where_the_horizon_says_so(tmp_path: Path) -> None:
 
 
 def test_a_schedule_trains_what_it_ships(tmp_path: Path) -> None:
-    overrides = ("experiment=succession", "experiment.lineages=2", "method=grpo")
-    small = ("train.worlds=2", "train.held_out=0", "method.groups=3", "method.warm_groups=3")
-    config = toy(tmp_path, *overrides, *small, "experiment.episodes=4", "method.steps=2")
+    overrides = ("experiment=succession", "method=grpo", "experiment.lineages=2")
+    arms = ("arms.names=[inherit,r0-reads]", "arms.baseline=r0-reads", "experiment.episodes=3")
+    small = ("train.curricula=[signal]", "train.held_out=0", "method.warm_groups=3")
+    config = toy(tmp_path, *overrides, *arms, *small, "method.groups=3", "method.steps=2")
     folder = tmp_path / "runs" / "toy"
     run_with_release(config, folder)
     log = steps(folder)
