@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,20 +26,37 @@ pytestmark = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="not 
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(2, 2, 2))
 SUITE = load_suite("reasoning")
-FAST = load_suite("reasoning", "suite.categories=[logic,graphs,geometry]")
-SMALL = load_suite("reasoning", "suite.categories=[logic,graphs,geometry]",
-                   "suite.tasks_per_world=8")
+# Those whose problems are made in no time: solving geometry takes most of a second.
+FAST = load_suite("reasoning", "suite.categories=[logic,graphs,arithmetic]")
+SMALL = replace(FAST, tasks_per_world=8)
 SEEDS = 200 if FULL else 50
 DIGEST = """
 import hashlib
-from lineage.compose import load_suite
-suite = load_suite("reasoning")
-def digests(turn):
+from lineage.suites.reasoning import Reasoning
+def problems(suite, turn):
     names = [(c, name) for c, names in suite._groups().items() for name in names][::turn]
-    made = {name: suite._tasks(category, name, 7, 2) for category, name in names}
+    return {name: suite._tasks(category, name, 7, 2) for category, name in names}
+def digests(made):
     text = lambda tasks: repr([(task.id, task.prompt, task.answer) for task in tasks])
     return {k: hashlib.sha256(text(v).encode()).hexdigest() for k, v in sorted(made.items())}
 """
+HERE: dict[str, Any] = {}
+exec(DIGEST, HERE)
+
+
+def drawn() -> tuple[Any, bytes]:
+    """Return where Python's draws and NumPy's are."""
+    return random.getstate(), np.random.get_state()[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def problems() -> dict[str, list[Task]]:
+    """Two problems of each dataset."""
+    SUITE._groups()  # which imports them all
+    before = drawn()
+    made: dict[str, list[Task]] = HERE["problems"](SUITE, 1)
+    assert drawn() == before, "no draw is global"
+    return made
 
 
 def test_a_world_is_one_category_and_each_group_one_dataset_with_its_share() -> None:
@@ -61,15 +78,17 @@ def test_no_problem_is_there_twice_though_a_dataset_repeats_itself() -> None:
     assert int(tasks[-1].id.rpartition("/")[2]) > 63  # some were passed over
 
 
-def test_other_processes_and_other_orders_make_the_same_bytes() -> None:
+def test_other_processes_and_other_orders_make_the_same_bytes(
+    problems: dict[str, list[Task]]
+) -> None:
+    # Made of its settings: what composes them takes as long to import as the datasets do.
+    told = f"print(digests(problems(Reasoning(**{asdict(SUITE)!r}), -1)))"
     said = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", f"{DIGEST}\nprint(digests(-1))"],
+        [sys.executable, "-W", "ignore", "-c", f"{DIGEST}\n{told}"],
         env=os.environ | {"PYTHONHASHSEED": "77"}, stdout=subprocess.PIPE, text=True,
         check=True, timeout=120,
     ).stdout
-    here: dict[str, Any] = {}
-    exec(DIGEST, here)
-    found = here["digests"](1)
+    found = HERE["digests"](problems)
     assert said == f"{found}\n"  # and nothing else was printed
     assert len(found) == len(set(found.values())) > 60
 
@@ -88,23 +107,23 @@ def test_who_is_told_the_answer_scores_one_and_who_is_not_almost_never_does() ->
     assert sum(guessed) / SEEDS < 0.15
 
 
-def test_every_dataset_scores_its_own_answers_and_no_answer_stops_it() -> None:
-    before = random.getstate(), np.random.get_state()[1].tobytes()
+def test_every_dataset_scores_its_own_answers_and_no_answer_stops_it(
+    problems: dict[str, list[Task]]
+) -> None:
+    before = drawn()
     odd = [
         "", "\0", "1e999999999", "9" * 6000, "[" * 5000, "(" * 3000, "1/0", "nan", "inf", "{}",
         "null", "__import__('os').abort()", "2**99999999999", "1e999999999/3", "a b\n" * 2000,
     ]
-    for category, names in SUITE._groups().items():
-        for name in names:
-            task = SUITE._tasks(category, name, 5, 1)[0]
-            for text in (task.answer, f"<answer>{task.answer}</answer>", f"It is.\n{task.answer}"):
-                assert SUITE.score(task, text) == 1.0, name
-            SUITE.score(task, "The answer is 7.")
-            for text in odd:
-                began = time.process_time()
-                assert 0.0 <= SUITE.score(task, text) < 0.6, (name, text[:20])
-                assert time.process_time() - began < 5, (name, text[:20])  # it ends
-    assert (random.getstate(), np.random.get_state()[1].tobytes()) == before, "no draw is global"
+    for name, (task, _) in problems.items():
+        for text in (task.answer, f"<answer>{task.answer}</answer>", f"It is.\n{task.answer}"):
+            assert SUITE.score(task, text) == 1.0, name
+        SUITE.score(task, "The answer is 7.")
+        for text in odd:
+            began = time.process_time()
+            assert 0.0 <= SUITE.score(task, text) < 0.6, (name, text[:20])
+            assert time.process_time() - began < 5, (name, text[:20])  # it ends
+    assert drawn() == before, "no draw is global"
 
 
 def test_a_scorer_that_raises_gives_zero() -> None:
@@ -135,7 +154,7 @@ def test_what_the_answer_in_a_completion_is(completion: str, answer: str, found:
 def test_dissimilar_is_another_category_and_similar_another_problem() -> None:
     for pair in range(3):
         met: set[str] = set()
-        for plan in plans(FAST, EXPERIMENT, 2, pair):
+        for plan in plans(replace(FAST, tasks_per_world=24), EXPERIMENT, 2, pair):
             home = plan.world.tasks[0].category
             met |= {task_instance.task.prompt for task_instance in plan.work}
             for one in plan.probes:
@@ -165,7 +184,8 @@ def test_settings_change_how_hard_a_dataset_is() -> None:
 )
 def test_wrong_knobs_are_one_clear_line(override: str, words: str) -> None:
     with pytest.raises(LineageError, match=words) as caught:
-        suite = load_suite("reasoning", "suite.tasks_per_world=8", override)
+        small = ("suite.categories=[logic]", "suite.tasks_per_world=8")
+        suite = load_suite("reasoning", *small, override)
         suite.world(0, 0)
         assert isinstance(suite, Reasoning)
         suite._dataset("dice", 1, 1)
