@@ -104,44 +104,43 @@ def test_nothing_is_fitted_where_one_kind_of_episode_is_missing(needed: bool) ->
 
 
 SMALL = (
-    *("agent.docs=true", "experiment.lineages=3", "arms.names=[inherit,memories]"),
+    *("agent.docs=true", "experiment.lineages=2", "arms.names=[inherit,memories]"),
     *("agent.memory_budget=96", "arms.baseline=memories", "arms.ceiling=inherit"),
+    "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0,smollm2-135m@r1]",
+    *("experiment.probes.same=2", "experiment.probes.similar=2", "experiment.probes.dissimilar=1"),
 )
 
 
 def test_a_run_by_the_gate_opens_what_is_needed_and_little_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shares = {}
     for opening in ("first", "gate"):
-        folder = tmp_path / opening
-        run(surrogate(tmp_path, *SMALL, f"agent.opening={opening}"), folder)
-        shares[opening] = fit(searches(folder), 0.95)
-    first, gate = shares["first"].as_run, shares["gate"].as_run
-    assert first.in_vain and gate.in_vain and first.when_needed and gate.when_needed
-    assert gate.in_vain.mean < 0.5 < first.in_vain.mean == 1.0
-    assert min(gate.when_needed.mean, first.when_needed.mean) > 0.85
+        run(surrogate(tmp_path, *SMALL, f"agent.opening={opening}"), tmp_path / opening)
+    first = fit(searches(tmp_path / "first"), 0.95).as_run
+    with pytest.raises(SystemExit):
+        main(["gate", str(tmp_path / "gate"), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    gate = document["as_run"]
+    assert first.in_vain and first.when_needed
+    assert gate["in_vain"]["mean"] < 0.5 < first.in_vain.mean == 1.0
+    assert min(gate["when_needed"]["mean"], first.when_needed.mean) > 0.85
     # What the log says of any run at a threshold is what a run by that threshold opens.
-    told = shares["gate"].by_threshold[0.05].in_vain
-    assert told and told.mean == pytest.approx(gate.in_vain.mean)
+    told = document["by_threshold"]["0.05"]["in_vain"]
+    assert told["mean"] == pytest.approx(gate["in_vain"]["mean"])
+    assert re.fullmatch(r"0\.95", str(document["confidence"]))
 
     with pytest.raises(SystemExit) as ended:
         main(["gate", str(tmp_path / "gate"), "--picture", str(tmp_path / "gate.svg")])
     said = " ".join(capsys.readouterr().out.split())
     assert ended.value.code == 0
-    assert said.startswith(f"A gate of {shares['gate'].threshold:g} opens the needed doc in")
+    assert said.startswith(f"A gate of {document['threshold']:g} opens the needed doc in")
     assert "<svg" in (tmp_path / "gate.svg").read_text()
-    with pytest.raises(SystemExit):
-        main(["gate", str(tmp_path / "gate"), "--json"])
-    document = json.loads(capsys.readouterr().out)
-    assert document["threshold"] == shares["gate"].threshold
-    assert re.fullmatch(r"0\.95", str(document["confidence"]))
     with pytest.raises(LineageError, match="no search of m@none"):
         searches(tmp_path / "gate", "m@none")
 
 
 def test_a_version_opens_by_a_gate_of_its_own(tmp_path: Path) -> None:
-    config = surrogate(tmp_path, *SMALL, "experiment.lineages=2", "agent.opening=gate")
+    config = surrogate(tmp_path, *SMALL, "experiment.lineages=1", "agent.opening=gate")
     versions = dict(config.model.versions)
     versions["smollm2-135m@r0"] = replace(versions["smollm2-135m@r0"], gate=1.0)
     own = replace(config, model=replace(config.model, versions=versions))
