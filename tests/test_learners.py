@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
-from helpers import Late
+from helpers import FULL, Late
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from lineage.core.config import MethodConfig
@@ -242,14 +242,14 @@ def test_choices_of_unequal_length_weigh_alike(tiny: str, tmp_path: Path) -> Non
 def test_steps_raise_what_was_better_and_lower_what_was_worse(
     tiny: str, tmp_path: Path, dtype: str
 ) -> None:
-    steps = [batch(tmp_path / str(i), tmp_path / str(i - 1) if i else None) for i in range(4)]
-    learn(tiny, *steps, dtype=dtype, learning_rate=0.01)
-    before, after = logps(tiny, None, SAMPLES), logps(tiny, tmp_path / "3", SAMPLES)
+    steps = [batch(tmp_path / "0"), batch(tmp_path / "1", tmp_path / "0")]
+    learn(tiny, *steps, dtype=dtype, learning_rate=0.02)
+    before, after = logps(tiny, None, SAMPLES), logps(tiny, tmp_path / "1", SAMPLES)
     for one, old, new in zip(SAMPLES, before, after):
         assert (float(new.mean()) - float(old.mean())) * one.advantage > 0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"] if FULL else ["bfloat16"])
 def test_a_run_that_stopped_goes_on_to_the_same_bytes(
     tiny: str, tmp_path: Path, dtype: str
 ) -> None:
@@ -291,9 +291,9 @@ def test_the_clip_binds_from_the_second_pass_on(tiny: str, tmp_path: Path) -> No
 
 def test_what_is_too_small_for_bfloat16_is_kept(tiny: str, tmp_path: Path) -> None:
     learn(tiny, batch(tmp_path / "0"), dtype="bfloat16", learning_rate=0.01)
-    steps = [batch(tmp_path / str(i), tmp_path / str(i - 1)) for i in (1, 2)]
-    learn(tiny, *steps, dtype="bfloat16", learning_rate=1e-7)
-    first, last = (safetensors.load_file(tmp_path / str(i) / WEIGHTS) for i in (0, 2))
+    one = batch(tmp_path / "1", tmp_path / "0")
+    learn(tiny, one, dtype="bfloat16", learning_rate=1e-7)
+    first, last = (safetensors.load_file(tmp_path / name / WEIGHTS) for name in "01")
     name = next(n for n in first if "lora_B" in n)
     moved = (last[name] - first[name]).abs().max()
     assert 0 < float(moved) < 1e-6
@@ -317,7 +317,8 @@ def test_the_divergence_is_taken_to_the_parent(tiny: str, tmp_path: Path) -> Non
     parent = str(tmp_path / "parent")
     at_parent, at_base, after = (
         learn(tiny, batch(tmp_path / "a"), parent=parent, beta=0.1)
-        + learn(tiny, batch(tmp_path / "b", tmp_path / "parent"), beta=0.1)
+        # In one pass: its divergence is the mean over all tokens.
+        + learn(tiny, batch(tmp_path / "b", tmp_path / "parent"), beta=0.1, batch=8)
         + learn(tiny, batch(tmp_path / "c", tmp_path / "parent"), beta=0.1, parent=parent)
     )
     assert at_parent.kl == pytest.approx(0.0, abs=1e-6) and after.kl == at_parent.kl
@@ -326,8 +327,7 @@ def test_the_divergence_is_taken_to_the_parent(tiny: str, tmp_path: Path) -> Non
     gaps = torch.cat(old) - torch.cat(new)
     estimates = gaps.exp() - gaps - 1
     assert at_base.kl is not None and at_base.kl > 0.001
-    halves = learn(tiny, batch(tmp_path / "d", tmp_path / "parent"), beta=0.1, batch=8)[0].kl
-    assert halves == pytest.approx(float(estimates.mean()), rel=1e-3)
+    assert at_base.kl == pytest.approx(float(estimates.mean()), rel=1e-3)
     config = json.loads((tmp_path / "b" / "adapter_config.json").read_text())
     assert config["target_modules"] == sorted(config["target_modules"])
     assert sorted(p.name for p in (tmp_path / "b").iterdir()) == [
