@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +35,10 @@ from lineage.runs.run import execute
 
 FULL = settings.get_current_profile_name() == "full"
 """Whether every case is tried (`--hypothesis-profile full`), or a share with some of each kind."""
+
+
+# transformers and trl read what is installed as they are imported, each for most of a second.
+metadata.packages_distributions = cache(metadata.packages_distributions)
 
 
 class Late:
