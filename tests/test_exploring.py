@@ -242,9 +242,10 @@ def toy(tmp: Path, *overrides: str) -> Config:
     """Return a small training of the stand-in that explores."""
     return compose.load(
         [
-            *("engine=surrogate", "agent=writer", "train.curricula=[open]", "train.worlds=3"),
-            *("train.held_out=2", "method.steps=2", "method.warm_steps=0", "method.groups=6"),
+            *("engine=surrogate", "agent=writer", "train.curricula=[open]", "train.worlds=2"),
+            *("train.held_out=2", "method.steps=2", "method.warm_steps=0", "method.groups=3"),
             *("method.group=6", "method.most=60", "curricula.open.explore=true"),
+            *("train.probes.same=1", "train.probes.similar=1"),
             *("curricula.open.tasks=balanced", "curricula.open.library=growing"),
             *("curricula.open.generations=2", "agent.memory_budget=48"),
             *(f"run.root={tmp / 'runs'}", f"run.cache={tmp / 'cache'}", "run.name=toy"),
@@ -276,7 +277,7 @@ def test_each_choice_is_tried_once_and_the_rest_are_free(explored: Path) -> None
             offered[place] = len(step["results"])
         if step["kind"] == "open":
             opened[place][int(step["episode"][1:3])] = step["entry"]
-    assert len(offered) == 12 and max(offered.values()) > 1
+    assert len(offered) == 6 and max(offered.values()) > 1
     for place, count in offered.items():
         forced = [opened[place][number] for number in range(min(count + 1, 6))]
         assert forced[0] == "" and len(set(forced)) == len(forced)
