@@ -117,8 +117,10 @@ def test_shards_of_a_driver_outside_its_cluster_are_one_line(tmp_path: Path) -> 
         run(surrogate(tmp_path, *where), tmp_path / "runs" / "x")
 
 
-def test_a_run_in_a_ray_of_its_own_has_no_shards_unless_asked(alone: Path) -> None:
-    assert not list(alone.glob(".shard-*")) and failed(alone) == {}
+def test_a_run_in_a_ray_of_its_own_has_no_shards_unless_asked(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "x"
+    run(surrogate(tmp_path, "experiment=tiny"), folder)
+    assert not list(folder.glob(".shard-*")) and failed(folder) == {}
 
 
 @pytest.fixture(scope="module")
@@ -134,17 +136,11 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run as one process makes it."""
+def local(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The log of the run as one process makes it."""
     tmp = tmp_path_factory.mktemp("local")
     run(surrogate(tmp, *WIDE), tmp / "runs" / "x")
-    return tmp / "runs" / "x"
-
-
-@pytest.fixture(scope="module")
-def local(alone: Path) -> list[dict[str, Any]]:
-    """Its log."""
-    return timeless(alone)
+    return timeless(tmp / "runs" / "x")
 
 
 def during(folder: Path, finished: int, shards: int, act: Callable[[], None]) -> threading.Thread:
