@@ -29,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 TOY = (
     *("engine=surrogate", "agent=writer", "train.curricula=[signal,open]", "train.worlds=2"),
     *("train.held_out=2", "method.steps=2", "method.warm_steps=1", "method.warm_groups=4"),
-    *("method.groups=2", "method.group=4"),
+    *("method.groups=2", "method.group=4", "train.episodes=3"),
+    *("train.probes.same=2", "train.probes.similar=1"),
 )
 
 
