@@ -184,7 +184,7 @@ def test_the_report_counts_what_failed_and_was_mended(made: Path, tmp_path: Path
 
     def told() -> str:
         file = io.StringIO()
-        found = summarise(folder, ("totals", "faults"))
+        found = summarise(folder, ("scores", "totals", "faults"))
         show_totals(found, Console(file=file, width=300))
         return file.getvalue()
 
