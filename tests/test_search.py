@@ -354,17 +354,26 @@ def test_an_unknown_ranking_names_the_choices() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dense", "hybrid"])
-@pytest.mark.parametrize("missing", ["no-such-folder", "package", "archive", "model"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        *("no-such-folder", "package", "archive", "model"),
+        # To be told what is wrong with a model itself, all of torch is imported.
+        pytest.param("weights", marks=pytest.mark.engine),
+    ],
+)
 def test_what_dense_lacks_is_said_in_one_line(
     kind: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = {"no-such-folder": str(tmp_path / "none"), "archive": None}.get(missing, str(tmp_path))
+    if missing in ("package", "weights"):
+        (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     if missing == "package":
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     elif missing == "archive":
         monkeypatch.setattr(dense, "PACKAGED", ("no_such_encoder", "model.zip", "none"))
     with pytest.raises(LineageError) as caught:
-        if missing == "model":
+        if missing == "weights":
             make_ranker(kind, folder, tmp_path)
         else:
             check_ranking(kind, folder)

@@ -33,6 +33,9 @@ PACKAGED = ("all_minilm_l6_v2", "model.zip", "all-MiniLM-L6-v2")
 
 It is all-MiniLM-L6-v2 of the sentence-transformers project, 384 dimensions."""
 
+MODEL_FILES = ("modules.json", "config.json", "adapter_config.json")
+"""A folder that sentence-transformers can load a model from has one of these."""
+
 _REMEDY = (
     "a ranking by meaning needs the package (pip install lineage[dense]) and, in "
     "agent.embedding_model, the folder of a sentence-transformers model, or null and "
@@ -102,8 +105,12 @@ def _unit(vectors: Vectors) -> Vectors:
 
 def check(model: str | None) -> None:
     """Raise LineageError, one line, where what `load` needs is missing. Nothing is loaded."""
-    if model and not Path(model).expanduser().is_dir():
-        raise LineageError(f"{_REMEDY}: {model!r} is no folder")
+    if model:
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            raise LineageError(f"{_REMEDY}: {model!r} is no folder")
+        if not any((folder / name).is_file() for name in MODEL_FILES):
+            raise LineageError(f"{_REMEDY}: {model!r} holds no model ({', '.join(MODEL_FILES)})")
     if importlib.util.find_spec("sentence_transformers") is None:
         raise LineageError(f"{_REMEDY}: sentence_transformers is not installed")
     if not model:
