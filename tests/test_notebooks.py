@@ -5,35 +5,68 @@ from __future__ import annotations
 import re
 import runpy
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import jupytext
 import pytest
-from helpers import FULL
+from helpers import FULL, measured, run, surrogate
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 import lineage
-from lineage.inspect.listing import ASKED
-from lineage.metrics import summarise_all
-from lineage.report import sweep_page, training_page, write
+from lineage.log.sweep import Point, SweepRecord, write_sweep
+from lineage.report.figures import picture_bytes, score_by_generation
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-FEW = ", ".join(
-    f'"experiment.{one}"'
-    for one in ("episodes=2", "probes.same=2", "probes.similar=1", "probes.dissimilar=1")
+VERSIONS = "schedule.versions=[{}]".format
+FEW = (
+    *("experiment.episodes=2", "experiment.probes.same=2", "experiment.probes.similar=1"),
+    *("experiment.probes.dissimilar=1", VERSIONS("smollm2-135m@r0,smollm2-135m@r1")),
 )
 SMALLER = {
-    r'"engine=surrogate"': f'"engine=surrogate", {FEW}',
+    r'"engine=surrogate"': ", ".join(f'"{one}"' for one in ("engine=surrogate", *FEW)),
+    # It shows an episode of the third generation.
+    r'"run\.name=first"': f'"run.name=first", "{VERSIONS(",".join(["smollm2-135m@r1"] * 3))}"',
     r"experiment\.lineages=\d+": "experiment.lineages=2",
     r"suite\.drift=[\d.,]+": "suite.drift=0,0.5",
-    r"method\.steps=\d+": "method.steps=2",
+    r"method\.steps=\d+": 'method.steps=2", "method.warm_steps=1", "method.group=4',
     r"(groups|held_out|worlds)=\d+": r"\1=2",
 }
 """What runs in place of the notebook's own sizes where not all is tried."""
-PAGES = ((write, "report_html"), (training_page, "training_html"), (sweep_page, "sweep_html"))
-"""What makes the pages of runs. No notebook looks at one, and a page takes longer than its run."""
+UNSEEN = {
+    "write.report_html": "",
+    "training_page.training_html": "",
+    "training_page.training_by_step": "a picture",
+    "training_page.picture_bytes": b"",
+    "sweep_page.sweep_html": "",
+}
+"""What draws beside a log, and what it returns here: it takes longer than the run, unlooked at."""
+MEASURED = {"02": "scores_by_generation", "03": "", "04": "doc_search", "05": "", "06": ""}
+"""What a notebook reads of metrics.json beside what a listing does: it would miss others there."""
+AGAIN = """\
+%reset -f
+def prepare():
+    import gc, os
+    from functools import partial
+    from importlib import import_module
+    from lineage.inspect.listing import ASKED
+    from lineage.metrics import METRICS, summarise_all
+    from lineage.report import figures, write
+
+    os.fsync = lambda handle: None
+    for name, instead in {unseen}.items():
+        module, _, what = name.rpartition(".")
+        setattr(import_module("lineage.report." + module), what, lambda *_, one=instead: one)
+    write.score_by_generation = figures.score_by_generation if {drawn} else lambda summary: None
+    more = {more}
+    names = METRICS if more is None else {{*ASKED, *filter(None, [more])}}
+    write.summarise_all = partial(summarise_all, names=names)
+    # To look through all modules at each reset takes longer than most cells.
+    gc.freeze()
+prepare()
+del prepare
+"""
+"""What is executed before each notebook."""
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +76,24 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookClient]
     where = {"metadata": {"path": folder}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", folder)
-        unpaged = (f"import {of.__name__} as _of; _of.{what} = lambda *_: ''" for of, what in PAGES)
-        begin = new_code_cell("\n".join(unpaged))
-        client = NotebookClient(new_notebook(cells=[begin]), timeout=120, resources=where)
+        client = NotebookClient(new_notebook(), timeout=120, resources=where)
         with client.setup_kernel():
-            client.execute_cell(begin, 0)
             yield client
 
 
 @pytest.mark.parametrize("source", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
 def test_the_notebook_runs_without_a_warning(source: Path, kernel: NotebookClient) -> None:
-    notebook = jupytext.read(source)
+    notebook, text = jupytext.read(source), source.read_text()
     committed = jupytext.read(source.with_suffix(".ipynb"))
     assert [cell.source for cell in committed.cells] == [cell.source for cell in notebook.cells]
+    more = None if FULL else MEASURED.get(source.stem[:2])
+    about = {"drawn": FULL or "scores.png" in text, "more": repr(more)}
+    # Not as a cell of the notebook, which it would replace.
+    again = new_code_cell(AGAIN.format(unseen=UNSEEN, **about))
+    kernel.nb = new_notebook(cells=[again])
+    kernel.execute_cell(again, 0)
     kernel.nb = notebook
     kernel.reset_execution_trackers()
-    kernel.execute_cell(new_code_cell("%reset -f"), 0)
     for number, cell in enumerate(notebook.cells):
         for size, smaller in () if FULL else SMALLER.items():
             cell.source = re.sub(size, smaller, cell.source)
@@ -71,20 +106,26 @@ def test_the_notebook_runs_without_a_warning(source: Path, kernel: NotebookClien
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run, a training and a sweep of a reader's own, unlike those of the notebooks."""
-    root = tmp_path_factory.mktemp("own")
-    size = ["engine=surrogate", "experiment=tiny", "experiment.lineages=2", "agent.docs=true"]
-    places = [f"run.root={root}", f"run.cache={root / 'cache'}"]
+    tmp = tmp_path_factory.mktemp("own")
+    root = tmp / "runs"
+    tiny = ["experiment=tiny", "experiment.lineages=2", "agent.docs=true"]
     sizes = ["train.worlds=2", "train.held_out=2", "method.steps=2", "method.groups=2"]
     sizes += ["method.warm_steps=1", "method.warm_groups=2", "method.group=4"]
     course = ["agent=writer", "train.curricula=[open]", "run.name=training"]
+    points = []
+    for number, budget in enumerate((60, 90)):
+        overrides = (f"agent.memory_budget={budget}",)
+        points.append(Point(number, f"{number:03d}", overrides))
+        run(surrogate(tmp, *tiny, *overrides), root / "sweep" / points[-1].folder)
+    key = "agent.memory_budget"
+    write_sweep(root / "sweep", SweepRecord("run", 1.0, (), (key,), "", "", points=tuple(points)))
+    summary = measured(surrogate(tmp, *tiny), root / "run")
+    scores = score_by_generation(summary)
+    (root / "run" / "scores.png").write_bytes(picture_bytes(scores, "png"))
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in PAGES:
-            patch.setattr(module, name, lambda *_: "")
-        lineage.run([*size, *places, "run.name=run"])
-        # Of the others no notebook looks at the picture, nor at most of the metrics.
-        patch.setattr(write, "score_by_generation", lambda summary: None)
-        patch.setattr(write, "summarise_all", partial(summarise_all, names=ASKED))
-        lineage.run([*size, *places, "run.name=sweep", "agent.memory_budget=60,90"], multirun=True)
+        for name, instead in UNSEEN.items():
+            patch.setattr(f"lineage.report.{name}", lambda *_, one=instead: one)
+        places = [f"run.root={root}", f"run.cache={tmp / 'cache'}"]
         lineage.train(["engine=surrogate", *sizes, *course, *places])
     return {"05-training": root / "training", "06-sweeps": root / "sweep", "": root / "run"}
 
