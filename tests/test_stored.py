@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,8 +23,10 @@ from lineage import compose
 from lineage.cli import main
 from lineage.core.config import Config
 from lineage.core.errors import LineageError
+from lineage.inspect.listing import ASKED
 from lineage.log.store import Store
 from lineage.log.sweep import Point, SweepRecord, read_sweep, write_sweep
+from lineage.metrics import summarise
 from lineage.runs.folder import published_to, worked_on
 from lineage.runs.stored import read_from, stored
 
@@ -45,6 +48,17 @@ TINY = (
 """Each file of a run is a request or two: it has few."""
 
 
+pytestmark = pytest.mark.usefixtures("undrawn", "few")
+
+
+@pytest.fixture(scope="module")
+def few() -> Iterator[None]:
+    """Let what shows a run compute no more metrics than `undrawn` leaves in its metrics.json."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lineage.metrics.current.summarise", partial(summarise, names=ASKED))
+        yield
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     with serving() as address:
@@ -52,14 +66,27 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def between(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
+def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A bucket of each test's own, and a folder to work in whose cache is conf's."""
-    one = Between(server)
-    make_bucket(server, f"b-{tmp_path.name.replace('_', '-').lower()[:50]}")
+    name = f"b-{tmp_path.name.replace('_', '-').lower()[:50]}"
+    make_bucket(server, name)
     monkeypatch.chdir(tmp_path)
+    for variable, value in {**KEYS, "AWS_ENDPOINT_URL": server}.items():
+        monkeypatch.setenv(variable, value)
+    return name
+
+
+@pytest.fixture
+def root(bucket: str) -> str:
+    return f"s3://{bucket}/runs"
+
+
+@pytest.fixture
+def between(bucket: str, server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
+    """Who sees all requests, and lets through what a test says: each takes longer by it."""
+    one = Between(server)
     with one.serving() as address:
-        for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         yield one
 
 
@@ -69,11 +96,6 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return plain(tmp_path_factory.mktemp("local"))
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> str:
-    return f"s3://b-{tmp_path.name.replace('_', '-').lower()[:50]}/runs"
-
-
 def main_code(*words: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(list(words))
@@ -81,8 +103,7 @@ def main_code(*words: str) -> int:
 
 
 def arguments(root: str, *more: str) -> list[str]:
-    patient = ("run.storage.backoff_s=0.001", "run.storage.every_s=0.05")
-    return ["run", *TINY, f"run.root={root}", "run.name=first", *patient, *more]
+    return ["run", *TINY, f"run.root={root}", "run.name=first", *more]
 
 
 def plain(tmp_path: Path, *more: str) -> Path:
@@ -96,9 +117,8 @@ def here(root: str) -> Config:
     return compose.load([f"run.root={root}"])
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
-    between: Between, root: str, local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: str, local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main_code(*arguments(root)) == 0
     assert f"published to {root}/first" in capsys.readouterr().out
@@ -131,14 +151,25 @@ def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
         assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
     between: Between, root: str, tmp_path: Path
 ) -> None:
-    many = "experiment.lineages=4"
+    many = "experiment.lineages=2"
     store = Store(f"{root}/first", here(root).run.storage)
-    begun = begin(*arguments(root, many, "run.lineages_in_flight=1"))
-    assert kill(begun, lambda: any("done/" in name for name in store.sizes()))
+
+    def finished() -> bool:
+        return any("done/" in name for name in store.sizes())
+
+    # What is put after a generation that is finished waits, so that the run is killed before it.
+    def refuse(method: str, path: str) -> tuple[int, str] | None:
+        ended = any(how == "PUT" and "done/" in name for how, name in between.seen)
+        return (503, "SlowDown") if method == "PUT" and ended else None
+
+    between.refuse = refuse
+    waiting = ("run.storage.attempts=100", "run.storage.every_s=0.05")
+    begun = begin(*arguments(root, many, "run.lineages_in_flight=1", *waiting))
+    assert kill(begun, lambda: between.refused > 0 and finished())
+    between.refuse = lambda method, path: None
     names = store.sizes()
     assert any("done/" in name for name in names) and "metrics.json" not in names
     shutil.rmtree(tmp_path / ".cache")
@@ -147,8 +178,7 @@ def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
     assert timeless(copy) == timeless(plain(tmp_path, many))
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_a_store_that_errs_for_a_while_changes_nothing(
+def test_a_store_that_errs_for_a_while_changes_nothing_from_python_too(
     between: Between, root: str, local: Path, tmp_path: Path
 ) -> None:
     # Not by turns, which would never let through what takes two requests, as to remove an object.
@@ -158,47 +188,10 @@ def test_a_store_that_errs_for_a_while_changes_nothing(
         return (503, "SlowDown") if draw.random() < 0.6 else None
 
     between.refuse = refuse
-    assert main_code(*arguments(root, "run.storage.attempts=20")) == 0
+    patient = ("run.storage.backoff_s=0.001", "run.storage.attempts=20")
+    log = lineage.run([*TINY, f"run.root={root}", "run.name=first", *patient], progress=False)
     assert between.refused > 10
     between.refuse = lambda method, path: None
-    copy = read_from(here(root).run, f"{root}/first")
-    assert timeless(copy) == timeless(local)
-
-
-def test_what_cannot_be_stored_is_said_before_anything_is_begun(
-    between: Between, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refused(*words: str) -> str:
-        assert main_code(*words) == 1
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1
-        return said
-
-    assert "there is no bucket nowhere" in refused(*arguments("s3://nowhere/runs"))
-    between.refuse = lambda method, path: (403, "AccessDenied")
-    assert "permission is denied" in refused(*arguments(root))
-    between.refuse = lambda method, path: None
-    assert "hydra.run.dir" in refused(*arguments(root, f"hydra.run.dir={tmp_path / 'x'}"))
-    swept = f"hydra.sweep.dir={tmp_path / 'x'}"
-    assert "hydra.sweep.dir" in refused(*arguments(root, "-m", swept, "suite.drift=0,0.1"))
-    assert "hydra.run.dir" in refused(
-        "train", *TOY, f"run.root={root}", f"hydra.run.dir={tmp_path}"
-    )
-    assert not list(tmp_path.rglob("run.json"))
-
-
-def test_a_folder_is_published_where_lineage_says_so_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "stored-s3" / "bucket" / "runs" / "first"
-    folder.mkdir(parents=True)
-    assert published_to(folder) is None
-    (tmp_path / "stored-s3" / ".lineage").touch()
-    assert published_to(folder) == "s3://bucket/runs/first"
-    assert published_to(tmp_path) is None
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_from_python_too(between: Between, root: str, local: Path, tmp_path: Path) -> None:
-    log = lineage.run([*TINY, f"run.root={root}", "run.name=first"], progress=False)
     assert log.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     copy = read_from(here(root).run, f"{root}/first")
     assert timeless(copy) == timeless(local)
@@ -220,9 +213,43 @@ def test_from_python_too(between: Between, root: str, local: Path, tmp_path: Pat
         assert "\n" not in str(told.value) and nothing in str(told.value)
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_a_sweep_is_at_its_url_point_by_point(
+def test_what_cannot_be_stored_is_said_before_anything_is_begun(
     between: Between, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*words: str) -> str:
+        assert main_code(*words) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        return said
+
+    for place, words in (
+        ("s3://nowhere/runs", "there is no bucket nowhere"), (root, "permission is denied")
+    ):  # fmt: skip
+        with pytest.raises(LineageError, match=words) as told:
+            lineage.run([*TINY, f"run.root={place}"], progress=False)
+        assert "\n" not in str(told.value)
+        between.refuse = lambda method, path: (403, "AccessDenied")
+    between.refuse = lambda method, path: None
+    assert "hydra.run.dir" in refused(*arguments(root, f"hydra.run.dir={tmp_path / 'x'}"))
+    swept = f"hydra.sweep.dir={tmp_path / 'x'}"
+    assert "hydra.sweep.dir" in refused(*arguments(root, "-m", swept, "suite.drift=0,0.1"))
+    assert "hydra.run.dir" in refused(
+        "train", *TOY, f"run.root={root}", f"hydra.run.dir={tmp_path}"
+    )
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_folder_is_published_where_lineage_says_so_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "stored-s3" / "bucket" / "runs" / "first"
+    folder.mkdir(parents=True)
+    assert published_to(folder) is None
+    (tmp_path / "stored-s3" / ".lineage").touch()
+    assert published_to(folder) == "s3://bucket/runs/first"
+    assert published_to(tmp_path) is None
+
+
+def test_a_sweep_is_at_its_url_point_by_point(
+    root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
     where = (f"run.root={root}", "run.name=all")
@@ -258,9 +285,7 @@ def test_a_sweep_is_at_its_url_point_by_point(
     assert log.execute("SELECT count(*) FROM runs").fetchone() == (2,)
 
 
-def test_what_two_machines_noted_of_a_sweep_is_in_its_record(
-    between: Between, root: str, tmp_path: Path
-) -> None:
+def test_what_two_machines_noted_of_a_sweep_is_in_its_record(root: str) -> None:
     def noted(*points: Point) -> SweepRecord:
         return SweepRecord("run", 1.0, ("a=1,2,3",), ("a",), "basic", "fleet", points=points)
 
@@ -279,7 +304,6 @@ def test_what_two_machines_noted_of_a_sweep_is_in_its_record(
     assert Store(url, run.storage).below(".lease") == []
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_training_is_at_its_url_step_by_step(
     between: Between, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
