@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from gguf import GGUFWriter, TokenType
-from helpers import Late
+from helpers import FULL, Late
 from tokenizers import pre_tokenizers
 
 import lineage
@@ -123,10 +126,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+def converted_here(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    """Do what the process of `command` does, which needs seconds to import torch, as this has."""
+    assert command[:3] == [sys.executable, "-m", gguf.__name__]
+    gguf.convert(*map(Path, command[3:]))
+    return subprocess.CompletedProcess(command, 0, "", "")
+
+
 @pytest.fixture(scope="module")
 def folder(whole: Path, packages: Path, cache: Path) -> Path:
     """Return the folder that the parts are converted to, with the template from conf."""
-    return locate(version(parted(whole)), cache).checkpoint
+    with pytest.MonkeyPatch.context() as patch:
+        if not FULL:
+            patch.setattr(gguf, "subprocess", SimpleNamespace(run=converted_here))
+        return locate(version(parted(whole)), cache).checkpoint
 
 
 def test_parts_are_joined_and_converted_once(

@@ -174,7 +174,8 @@ def test_shuffled_borrows_from_another_world(tmp_path: Path) -> None:
     config = surrogate(
         tmp_path, "arms=all", "suite=jsonl", f"suite.path={path}", "experiment.lineages=9"
     )
-    homes = [plans(suite(path), config.experiment, 1, pair)[0].world.id for pair in range(9)]
+    read = suite(path)
+    homes = [plans(read, config.experiment, 1, pair)[0].world.id for pair in range(9)]
     arm = find_arm(config, "shuffled")
     donors = [donor_of(config, arm, pair, homes.__getitem__) for pair in range(9)]
     assert any(homes[pair] == homes[(pair + 1) % 9] for pair in range(9))
@@ -198,7 +199,8 @@ def test_records_of_parquet_are_numbered(tmp_path: Path) -> None:
 
 def test_a_run_on_a_file_and_its_refusal_once_the_file_changed(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
-    config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}")
+    small = ("experiment.lineages=2", "schedule.versions=[smollm2-135m@r1,smollm2-135m@r1]")
+    config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}", *small)
     summary = measured(config, tmp_path / "runs" / "one", ["scores"])
     scores = cells(summary, "scores", "arm", family="same")
     assert scores["inherit"]["mean"] > scores["cold"]["mean"] + 0.1
@@ -220,33 +222,33 @@ def test_a_world_too_small_for_any_pair_is_found_before_the_run(tmp_path: Path) 
 LARGE = """
 import json, resource, sys
 from lineage.compose import load_suite
-pad = "y" * 900
+pad = "y" * 6000
 def most(rows):
     path = f"{sys.argv[1]}/{rows}.jsonl"
     with open(path, "w") as file:
         for n in range(rows):
-            file.write(json.dumps({"id": f"q{n}", "world": f"w{n % 10}", "prompt": f"{n}? {pad}",
+            file.write(json.dumps({"id": f"q{n}", "world": f"w{n % 4}", "prompt": f"{n}? {pad}",
                                    "answer": "a"}) + "\\n")
-    suite = load_suite("jsonl", f"suite.path={path}")
-    assert len(suite.world(3, 0).tasks) == 400
+    suite = load_suite("jsonl", f"suite.path={path}", "suite.world_tasks=100")
+    assert len(suite.world(3, 0).tasks) == 100
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-few = most(4_000)
-print(most(16_000) - few)
+few = most(500)
+print(most(2_500) - few)
 """
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(LARGE), str(tmp_path)]
     grown = int(subprocess.run(command, capture_output=True, check=True).stdout)
-    # In KiB: 12,000 rows of 1 KB more are 12 MB of file, and places and ids of about 100 B each.
+    # In KiB: 2,000 rows of 6 KB more are 12 MB of file, and places and ids of about 100 B each.
     assert grown < 4_000
 
 
 def test_families_of_a_file(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
-    experiment = surrogate(tmp_path).experiment
+    experiment, read = surrogate(tmp_path).experiment, suite(path)
     for pair in range(6):
-        made = plans(suite(path), experiment, 4, pair)
+        made = plans(read, experiment, 4, pair)
         met = {task_instance.task.group for task_instance in made[0].work}
         similar = [one for one in made[0].probes if one.family == "similar"]
         assert len(similar) == 4
