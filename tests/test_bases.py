@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf import GGUFWriter, TokenType
 from helpers import FULL, Late
 from tokenizers import pre_tokenizers
 
@@ -46,6 +45,9 @@ def write_gguf(path: Path, architecture: str = "llama", spare: int = 0) -> None:
     """Write a random model of one layer that reads bytes; `spare` tokens have no weights."""
     tokens = ["<s>", END, *sorted(pre_tokenizers.ByteLevel.alphabet()), "ab"]
     draw = np.random.default_rng(0)
+    # Imported here, for it takes as long as most tests do.
+    from gguf import GGUFWriter, TokenType
+
     writer = GGUFWriter(str(path), architecture)
     writer.add_context_length(256)
     writer.add_embedding_length(HIDDEN)
