@@ -62,11 +62,14 @@ def test_a_wrong_key_or_value_is_one_line(
     assert not (tmp_path / "r").exists(), "nothing is begun before all is checked"
 
 
+@pytest.mark.parametrize("command", ["run", "train"])
 def test_an_unknown_engine_names_the_choices(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    error = fails(capsys, "run", "engine=surrogate", "engine.kind=vlm", f"run.root={tmp_path}")
+    root = f"run.root={tmp_path / 'r'}"
+    error = fails(capsys, command, "engine=surrogate", "engine.kind=vlm", root)
     assert "choose from vllm, surrogate" in error
+    assert not (tmp_path / "r").exists(), "nothing is begun before all is checked"
 
 
 @pytest.mark.parametrize("command", ["resume", "report"])

@@ -104,7 +104,6 @@ def reckoned(points: Points) -> dict[str, Any]:
     `answer`, a dict a point, `engines`, `total`, `notes`. Null is what is not known. Raises
     LineageError where one of them could not work.
     """
-    from lineage.models.factory import check_kind
     from lineage.runs.earlier import finished, telling
     from lineage.runs.folder import root_of
     from lineage.runs.forecast import engines, forecast, least_of
@@ -112,7 +111,6 @@ def reckoned(points: Points) -> dict[str, Any]:
 
     jobs = []
     for config in points.configs:
-        check_kind(config)
         if config.schedule.trained:
             from lineage.training.run import check_learning
 

@@ -30,7 +30,6 @@ from lineage.commands.plan_parts import (
 from lineage.commands.train import with_log
 from lineage.core.config import Config
 from lineage.models import shelves
-from lineage.models.factory import check_kind
 from lineage.models.versions import lookup, registry
 from lineage.report.headline import STAND_IN
 from lineage.report.sheet import NOT_COMPUTED, Sheet
@@ -54,8 +53,6 @@ def reckoned(points: Points) -> dict[str, Any]:
     Raises LineageError where one of them could not work.
     """
     configs = [with_log(config) for config in points.configs]
-    for config in configs:
-        check_kind(config)
     needed = [check(config) for config in configs]
     run = configs[0].run
     earlier = finished(root_of(run), trainings=True)

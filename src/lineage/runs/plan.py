@@ -15,6 +15,7 @@ from lineage.core.prompts import check_prompts, said
 from lineage.core.tasks import Suite, Task, World
 from lineage.markdown.history import pinned
 from lineage.models import shelves
+from lineage.models.factory import check_kind
 from lineage.models.protocol import CHARS_PER_TOKEN
 from lineage.models.versions import lookup, registry
 from lineage.runs.arms import Arm, begins_with, donor_arm, donor_of, find_arm
@@ -104,6 +105,7 @@ def prepare(config: Config) -> Job:
     if config.start.folder:
         # By its full id: a branch goes on, and a run that is gone on with begins where it began.
         config = replace(config, start=replace(config.start, folder=pinned(config.start.folder)))
+    check_kind(config)
     check_prompts(config.agent.texts)
     arms = tuple(find_arm(config, name) for name in config.arms.names)
     for arm in arms:

@@ -30,7 +30,7 @@ from lineage.log.held_out import HELD_OUT
 from lineage.log.reader import check_finished
 from lineage.log.record import RECORD, read_record
 from lineage.models import shelf, shelves
-from lineage.models.factory import make_engine
+from lineage.models.factory import check_kind, make_engine
 from lineage.models.meter import Meter
 from lineage.models.protocol import Engine
 from lineage.models.surrogate import DEFAULT
@@ -81,6 +81,7 @@ def check(config: Config) -> tuple[str, ...]:
 
 def check_learning(config: Config) -> None:
     """Raise LineageError where no version could be trained so, whichever it is."""
+    check_kind(config)
     algorithm(config.method.kind)
     train = config.train
     if not train.curricula:
