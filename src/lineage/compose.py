@@ -28,6 +28,7 @@ from lineage.conftree import one_line as one_line
 from lineage.conftree import options_of as options_of
 from lineage.conftree import parsed as parsed
 from lineage.conftree import shipped_run as shipped_run
+from lineage.conftree import shipped_shelf as shipped_shelf
 from lineage.core import plainyaml
 from lineage.core.config import Config
 from lineage.core.config_engine import EXTRA

@@ -107,6 +107,15 @@ def shipped_run() -> RunConfig:
     return checked(RunConfig, tree["run"], "run")
 
 
+def shipped_shelf() -> str:
+    """Return `model.shelf` of the shipped tree, as `lineage.compose.load([])` has it."""
+    tree = plainyaml.parse((conf_dir() / f"{PRIMARY}.yaml").read_bytes())
+    (chosen,) = (one["model"] for one in tree["defaults"] if "model" in one)
+    # Shipped: it may have anchors.
+    option: Any = plainyaml.trusted((conf_dir() / "model" / f"{chosen}.yaml").read_bytes())
+    return str(option["shelf"])
+
+
 def options_of(group: str, within: Sequence[Path] = ()) -> list[str]:
     """Return the names of the options of `group`, sorted, `SHARED` among them."""
     places = within or (conf_dir(),)

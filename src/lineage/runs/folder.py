@@ -105,7 +105,7 @@ def at_home(config: Config, folder: Path, url: str | None = None) -> Config:
     shelf = of(replace(config, run=run)).folder
     known = marked(shelf) or any(shelf.glob(f"*/{VERSION_FILE}")) or _beside(model.shelf, url)
     if not known:
-        model = replace(model, shelf=compose.load([]).model.shelf)
+        model = replace(model, shelf=compose.shipped_shelf())
     return replace(config, model=model, run=run)
 
 
