@@ -14,10 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from helpers import answering, run, steps, surrogate, timeless
+from helpers import answering, flattened, run, steps, surrogate, timeless
 from test_training import QUIET, toy
 
-from lineage import prompts
+from lineage import compose, prompts
 from lineage.cli import main
 from lineage.core import files as files_module
 from lineage.core import prompts as prompt_module
@@ -45,6 +45,13 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("one")
     run(small(tmp), tmp / "runs" / "one")
     return tmp / "runs" / "one"
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """What runs as `small` does, and trains, from one file."""
+    of = ("engine=surrogate", *SMALL, "agent=writer")
+    return flattened(tmp_path_factory.mktemp("flat"), *of)
 
 
 @pytest.fixture
@@ -175,6 +182,7 @@ def test_a_lock_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_a_run_is_finished_from_another_folder(
+    flat: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -187,9 +195,8 @@ def test_a_run_is_finished_from_another_folder(
     monkeypatch.chdir(here)
     for module in (run_module, training_module):
         monkeypatch.setattr(module.Meter, "generate", _refused)
-    config = ["engine=surrogate", "run.root=runs", "run.name=x", "run.cache=cache"]
-    begun = ("train", *config, "agent=writer") if training else ("run", *config, *SMALL)
-    assert "planted" in one_line(cli(capsys, *begun))
+    config = (*flat, "run.root=runs", "run.name=x", "run.cache=cache")
+    assert "planted" in one_line(cli(capsys, "train" if training else "run", *config))
     assert (here / "runs" / "latest").readlink() == Path("x")
     monkeypatch.chdir(there)
     assert "planted" in one_line(cli(capsys, "resume", str(folder)))
@@ -208,6 +215,10 @@ def test_a_run_is_not_named_as_the_link_to_it(
     places = (f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path}", f"run.name={name}")
     assert "choose another" in one_line(cli(capsys, command, "engine=surrogate", *places))
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_shelf_is_known_without_composing() -> None:
+    assert compose.shipped_shelf() == compose.load([]).model.shelf
 
 
 def test_a_link_to_itself_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import FULL, answering, measured, run, steps, surrogate, timeless, torn
+from helpers import FULL, answering, flattened, measured, run, steps, surrogate, timeless, torn
 from killed import begin, kill
 
 from lineage import compose
@@ -42,6 +42,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp / "runs" / "one"
     measured(surrogate(tmp, *PAIRS), folder, ["scores"])
     return folder
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """What runs as `ONE` does, from one file."""
+    return flattened(tmp_path_factory.mktemp("flat"), "engine=surrogate", *ONE)
 
 
 def snapshots(folder: Path) -> dict[str, Any]:
@@ -171,7 +177,7 @@ def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
 
     folder = tmp_path / "runs" / "failing"
     with answering(fail):
-        summary = measured(surrogate(tmp_path, *PAIRS), folder, ["scores", "totals"])
+        summary = measured(surrogate(tmp_path, *PAIRS, TWO), folder, ["scores", "totals"])
     failed = [r for r in steps(folder) if r["error"]]
     assert {r["error"] for r in failed} == {"engine error, planted"}
     assert totals(summary)["errors"] == len(failed)
@@ -187,12 +193,14 @@ def progress(folder: Path) -> int:
     return lines + 30 * len(list((folder / "done").glob("*.json")))
 
 
-def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path: Path) -> None:
+def test_a_run_killed_anywhere_resumes_to_the_same_log(
+    finished: Path, flat: tuple[str, ...], tmp_path: Path
+) -> None:
     folder = tmp_path / "runs" / "killed"
     words = [
         "run",
-        "engine=surrogate",
-        *PAIRS,
+        *flat,
+        *PAIRS[1:],
         "agent.docs=true",
         "log.journal_steps=1",
         f"run.root={tmp_path / 'runs'}",
@@ -200,7 +208,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_log(finished: Path, tmp_path:
         "run.name=killed",
     ]
     kills = 0
-    for wait in (20, 120, 300):
+    for wait in (20, 120, 300) if FULL else (20, 200):
         kills += kill(begin(*words), lambda most=wait: progress(folder) > most)
         words = ["resume", str(folder)]
     assert kills >= 2
@@ -235,7 +243,10 @@ def test_what_is_in_the_journal_is_not_generated_again(
     assert before <= {r["step_id"] for r in steps(folder)}
 
 
-@pytest.mark.parametrize("opening", ["choice", "native"])
+LEFT = {"choice": (5, 14), "native": (6, 20)}
+
+
+@pytest.mark.parametrize("opening", LEFT)
 def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, opening: str) -> None:
     config = surrogate(
         tmp_path,
@@ -247,7 +258,7 @@ def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, ope
     with answering(torn):
         run(config, whole)
     assert any(r["error"] for r in steps(whole))
-    for left in (5, 6, 14, 20):
+    for left in (5, 6, 14, 20) if FULL else LEFT[opening]:
         asked = itertools.count()
 
         def stop(
@@ -271,10 +282,10 @@ def main_code(*arguments: str) -> int:
 
 
 def test_a_folder_with_another_configuration_is_refused(
-    finished: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, flat: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = finished.parent
-    code = main_code("run", "engine=surrogate", f"run.root={root}", "run.name=one")
+    code = main_code("run", *flat, f"run.root={root}", "run.name=one")
     assert code == 1
     error = capsys.readouterr().err
     assert "another configuration" in error
@@ -282,7 +293,10 @@ def test_a_folder_with_another_configuration_is_refused(
 
 
 def test_an_interrupted_run_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    flat: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     told: list[GenerationLog] = []
 
@@ -295,17 +309,16 @@ def test_an_interrupted_run_says_how_to_go_on(
     # A shell without job control lets its background processes ignore the signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(GenerationLog, "finish", interrupt)
-    code = main_code("run", "engine=surrogate", *ONE, f"run.root={tmp_path}", "run.name=x")
+    code = main_code("run", *flat, f"run.root={tmp_path}", "run.name=x")
     assert code == 130
     assert f"lineage resume {tmp_path / 'x'}" in capsys.readouterr().err
 
 
-def test_a_multirun_runs_each_point(tmp_path: Path) -> None:
+def test_a_multirun_runs_each_point(flat: tuple[str, ...], tmp_path: Path) -> None:
     code = main_code(
         "run",
         "-m",
-        "engine=surrogate",
-        *ONE,
+        *flat,
         "suite.drift=0,0.5",
         f"run.root={tmp_path}",
         "run.name=sweep",

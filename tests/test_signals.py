@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import run
+from helpers import flattened, run
 
 from lineage import compose
 from lineage.cli import main
@@ -39,6 +39,15 @@ def ready() -> Iterator[None]:
         signal.signal(one, handler)
 
 
+SMALL = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """What runs as `SMALL` does, from one file."""
+    return flattened(tmp_path_factory.mktemp("flat"), *SMALL)
+
+
 def command(*arguments: str) -> int:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
@@ -55,17 +64,20 @@ def interrupted_query(number: int) -> None:
 
 @BOTH
 def test_a_report_that_is_stopped_is_written_by_resume(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: int,
+    flat: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def summarise_all(log: duckdb.DuckDBPyConnection) -> Any:
         interrupted_query(number)
 
-    small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
-    small = (*small, f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
+    below = (f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
     folder = tmp_path / "runs" / "x"
-    begin = ("run", *small, "run.name=x")
+    begin = ("run", *flat, *below, "run.name=x")
     if number == signal.SIGTERM:  # the same of one that is gone on with
-        run(compose.load(small), folder)
+        run(compose.load([*SMALL, *below]), folder)
         begin = ("resume", str(folder))
     with monkeypatch.context() as patch:
         patch.setattr(write, "summarise_all", summarise_all)
@@ -82,9 +94,10 @@ def test_a_report_that_is_stopped_is_written_by_resume(
     }
 
 
-@pytest.mark.parametrize("words", [("run", "experiment=tiny"), ("train", "method.steps=1")])
+@pytest.mark.parametrize("words", [("run",), ("train", "method.steps=1")])
 def test_an_engine_that_takes_the_signals_does_not_keep_them(
     words: Sequence[str],
+    flat: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -104,7 +117,7 @@ def test_an_engine_that_takes_the_signals_does_not_keep_them(
     monkeypatch.setattr(Surrogate, "close", close)
     root = tmp_path / "runs"
     code = command(
-        *(*words, "engine=surrogate", f"run.root={root}", "run.name=x"),
+        *(*words, *flat, f"run.root={root}", "run.name=x"),
         f"run.cache={tmp_path / 'cache'}",
         f"model.shelf={tmp_path / 'shelf'}",
     )

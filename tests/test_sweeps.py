@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from helpers import FULL, run, steps, timeless
+from helpers import FULL, flattened, run, steps, timeless
 from killed import begin, kill
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -57,17 +57,8 @@ def below(folder: Path) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """What runs as `SMALL` does, from one file without groups.
-
-    Hydra composes each point of a sweep again, three times as fast from that as from all groups.
-    """
-    place = tmp_path_factory.mktemp("flat")
-    shipped: Any = OmegaConf.load(compose.conf_dir() / "config.yaml")
-    own = [one for one in shipped.defaults if any(" " in key for key in one if one != "_self_")]
-    unasked = [{f"override hydra/{group}": None} for group in ("hydra_help", "help", "output")]
-    begin = {"defaults": [*own, *unasked, "_self_"], "hydra": shipped.hydra}
-    OmegaConf.save(OmegaConf.merge(begin, compose.composed(SMALL)), place / "flat.yaml")
-    return ("--config-dir", str(place), "--config-name", "flat")
+    """What runs as `SMALL` does, from one file."""
+    return flattened(tmp_path_factory.mktemp("flat"), *SMALL)
 
 
 def swept(folder: Path, *overrides: str, code: int = 0, of: Sequence[str] = SMALL) -> Path:
