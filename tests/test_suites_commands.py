@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
+from helpers import FULL
 from rich.console import Console
 
 from lineage import compose
 from lineage.commands import suites
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
+from lineage.suites import suite_class
 
 MISBEHAVED = '''
 from dataclasses import dataclass
@@ -57,17 +59,40 @@ def _said(*arguments: str, width: int = 100) -> str:
     return out.getvalue()
 
 
-@pytest.fixture
-def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "suite").mkdir()
-    (tmp_path / "oddsuite.py").write_text(MISBEHAVED)
-    (tmp_path / "suite" / "odd.yaml").write_text(
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A conf folder with suites that no test changes: what is composed with it is kept."""
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "suite").mkdir()
+    (folder / "oddsuite.py").write_text(MISBEHAVED)
+    (folder / "suite" / "odd.yaml").write_text(
         "_target_: oddsuite.Odd\nname: odd\ninstructions: ''\nlessons: false\npath: ???\n"
     )
-    (tmp_path / "suite" / "lost.yaml").write_text("_target_: no.such.Suite\nname: lost\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    (folder / "suite" / "lost.yaml").write_text("_target_: no.such.Suite\nname: lost\n")
+    return folder
+
+
+@pytest.fixture
+def odd(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, whose modules can be imported, and are as no test has imported them."""
+    monkeypatch.syspath_prepend(str(place))
     monkeypatch.delitem(sys.modules, "oddsuite", raising=False)
-    return tmp_path
+    return place
+
+
+def _only(shown: Collection[str], monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Let suites be listed that are `shown`, as each is composed by itself, which takes long.
+
+    Return what all are, each time that they are asked for.
+    """
+    options, found = compose.options_of, list[list[str]]()
+
+    def few(group: str, folders: Sequence[Path]) -> list[str]:
+        found.append(options(group, folders))
+        return [name for name in found[-1] if name in shown]
+
+    monkeypatch.setattr(compose, "options_of", few)
+    return found
 
 
 def _preview_odd(folder: Path, *overrides: str) -> Sequence[str]:
@@ -75,15 +100,21 @@ def _preview_odd(folder: Path, *overrides: str) -> Sequence[str]:
     return _said("preview", "odd", where, "suite.path=x", *overrides).splitlines()
 
 
-def test_every_entry_of_conf_is_listed_with_what_it_is() -> None:
+def test_every_entry_of_conf_is_listed_with_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {path.stem for path in (compose.conf_dir() / "suite").glob("*.yaml")}
+    shown = names if FULL else {"codebook", "jsonl", "reasoning", "textworld"}
+    options = _only(shown, monkeypatch)
     text = _said("suites", width=200)
-    names = [path.stem for path in (compose.conf_dir() / "suite").glob("*.yaml")]
     rows = {line.split()[0]: line for line in text.splitlines()[2:]}
-    assert sorted(rows) == sorted(names) and {"codebook", "reasoning", "textworld"} <= set(names)
+    assert options == [sorted(names)]
+    assert sorted(rows) == sorted(shown) and {"codebook", "reasoning", "textworld"} <= names
     assert "Machines with hidden codes" in rows["codebook"]
     assert " one " in rows["codebook"] and " many " in rows["textworld"]
     assert "lineage[textworld]" in rows["textworld"] and "lineage[" not in rows["codebook"]
-    assert all("cannot be imported" not in row for row in rows.values())
+    assert not any("cannot be imported" in row for row in rows.values())
+    # Those that are not shown can be imported too.
+    for target in compose.own_suites():
+        suite_class(target)
 
 
 def test_a_missing_extra_or_path_or_class_is_listed_and_stops_nothing(
@@ -103,16 +134,10 @@ def test_a_missing_extra_or_path_or_class_is_listed_and_stops_nothing(
 def test_suites_of_a_conf_folder_of_one_s_own_are_listed_and_previewed(
     odd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options, shown = compose.options_of, {"codebook", "odd", "lost", "warehouse"}
-
-    def few(group: str, folders: Sequence[Path]) -> list[str]:
-        # Each is composed by itself, which takes long.
-        found = options(group, folders)
-        assert {*shown, *compose.groups()["suite"]} == set(found) and list(found) == sorted(found)
-        return [name for name in found if name in shown]
-
-    monkeypatch.setattr(compose, "options_of", few)
+    shown = {"codebook", "odd", "lost"}
+    options = _only(shown, monkeypatch)
     rows = _said("suites", "--config-dir", str(odd), width=200).splitlines()
+    assert options == [sorted({*shown, *compose.groups()["suite"]})]
     names = [line.split()[0] for line in rows[2:]]
     assert set(names) == shown and names == sorted(names)
     assert "suite.path" in rows[2 + names.index("odd")]
