@@ -312,24 +312,3 @@ def test_an_interrupted_run_says_how_to_go_on(
     code = main_code("run", *flat, f"run.root={tmp_path}", "run.name=x")
     assert code == 130
     assert f"lineage resume {tmp_path / 'x'}" in capsys.readouterr().err
-
-
-def test_a_multirun_runs_each_point(flat: tuple[str, ...], tmp_path: Path) -> None:
-    code = main_code(
-        "run",
-        "-m",
-        *flat,
-        "suite.drift=0,0.5",
-        f"run.root={tmp_path}",
-        "run.name=sweep",
-    )
-    assert code == 0
-    hashes = {
-        json.loads((tmp_path / "sweep" / point / "run.json").read_text())["config_hash"]
-        for point in ("000", "001")
-    }
-    assert len(hashes) == 2
-    # The latest is the sweep, not its last point.
-    assert (tmp_path / "latest").resolve() == tmp_path / "sweep"
-    for point in ("000", "001"):
-        assert (tmp_path / "latest" / point / "metrics.json").exists()

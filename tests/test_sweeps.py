@@ -309,8 +309,12 @@ def test_latest_is_the_sweep_and_its_folder_is_no_run_s(
     flat: tuple[str, ...], finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = finished.folder
-    assert (finished.below / "runs" / "latest").resolve() == folder
-    assert [one.folder for one in read_sweep(folder).points] == ["000", "001"]
+    latest, points = finished.below / "runs" / "latest", ("000", "001")
+    assert latest.resolve() == folder, "and not its last point"
+    assert all((latest / point / "metrics.json").exists() for point in points)
+    records = [json.loads((folder / point / "run.json").read_bytes()) for point in points]
+    assert len({record["config_hash"] for record in records}) == 2
+    assert [one.folder for one in read_sweep(folder).points] == [*points]
     named = (*flat, *below(finished.below), "run.name=there")
     assert "is the folder of a sweep" in said(capsys, "run", *named)
     assert "holds another sweep" in said(capsys, "run", "-m", *named, "suite.drift=0,1")
