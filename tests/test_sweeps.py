@@ -38,6 +38,8 @@ from lineage.training.run import release
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 SMALL = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+FEWER = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
+"""Of these a point of `SMALL` takes two thirds of the time, and has no objective."""
 BRIEF = (
     *("method.steps=1", "method.warm_steps=1", "method.warm_groups=4", "method.group=4"),
     *("train.held_out=0", "train.worlds=1", "train.curricula=[edit]", "train.episodes=2"),
@@ -364,7 +366,7 @@ def test_a_point_that_fails_ends_no_other_is_told_to_callbacks_and_is_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(points_module, "work", failing)
         budgets = "agent.memory_budget=320,1700,400"
-        folder = swept(tmp_path, budgets, callback, code=1, of=flat)
+        folder = swept(tmp_path, *FEWER, budgets, callback, code=1, of=flat)
     assert asked == ["000", "002"], "what cannot work is not begun"
     error = capsys.readouterr().err
     assert "2 of 3 points failed" in error and f"lineage resume {folder}" in error
@@ -406,7 +408,7 @@ def test_an_interrupted_sweep_of_points_that_hydra_names_says_how_to_go_on_and_g
     with monkeypatch.context() as patch:
         patch.setattr(GenerationLog, "finish", interrupt)
         named = "hydra.sweep.subdir=seed-${experiment.seed}"
-        folder = swept(tmp_path, "experiment.seed=3,4", named, code=130, of=flat)
+        folder = swept(tmp_path, *FEWER, "experiment.seed=3,4", named, code=130, of=flat)
     assert f"lineage resume {folder}" in capsys.readouterr().err
     names = [one.folder for one in read_sweep(folder).points]
     assert names == ["seed-3", "seed-4"], "the record has them all before the first begins"
@@ -424,7 +426,7 @@ def test_a_sweep_that_is_killed_twice_has_each_result_once(
 ) -> None:
     folder = tmp_path / "runs" / "all"
     seeds = ",".join(map(str, range(POINTS)))
-    sweep_of = ("-m", *flat, *below(tmp_path), "run.name=all", f"experiment.seed={seeds}")
+    sweep_of = ("-m", *flat, *FEWER, *below(tmp_path), "run.name=all", f"experiment.seed={seeds}")
 
     def done() -> int:
         # Asked every few milliseconds.
@@ -432,7 +434,7 @@ def test_a_sweep_that_is_killed_twice_has_each_result_once(
         found = [file for one in places if one.is_dir() for file in one.iterdir()]
         return sum(file.suffix == ".json" for file in found)
 
-    whole = 6 * POINTS
+    whole = 4 * POINTS
     for words, part in ((("run", *sweep_of), 0.2), (("resume", str(folder)), 0.6)):
         least = part * whole
         assert kill(begin(*words), lambda least=least: done() >= least), "it still ran"
@@ -444,7 +446,7 @@ def test_a_sweep_that_is_killed_twice_has_each_result_once(
         assert len({row["step_id"] for row in found}) == len(found), "no step twice"
     assert done() == whole
     last = POINTS - 1
-    alone = compose.load([*SMALL, *below(tmp_path), f"experiment.seed={last}"])
+    alone = compose.load([*SMALL, *FEWER, *below(tmp_path), f"experiment.seed={last}"])
     run(alone, tmp_path / "alone")
     assert timeless(folder / f"{last:03d}") == timeless(tmp_path / "alone")
 
@@ -495,11 +497,11 @@ def test_one_engine_serves_the_versions_of_all_points_and_those_of_other_setting
     tmp_path: Path, starts: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     hosted, others = "engine.hosted=true", "engine.max_restarts=1"
-    first, second = (f"schedule.versions=[{one},{one}]" for one in VERSIONS)
-    folder = resumed(tmp_path, (hosted, first), (hosted, first, others), (hosted, second))
+    first, second = ((*FEWER, f"schedule.versions=[{one},{one}]") for one in VERSIONS)
+    folder = resumed(tmp_path, (hosted, *first), (hosted, *first, others), (hosted, *second))
     assert starts == [VERSIONS, VERSIONS[:1]]
     assert "2 groups of points (2, 1)" in capsys.readouterr().out
-    alone = compose.load([*SMALL, *below(tmp_path), second])
+    alone = compose.load([*SMALL, *below(tmp_path), *second])
     run(alone, tmp_path / "alone")
     assert timeless(folder / "002") == timeless(tmp_path / "alone")
 
@@ -512,7 +514,7 @@ def test_points_that_train_a_version_of_one_name_are_each_served_their_own(
 ) -> None:
     versions = "schedule.versions=[smollm2-135m@r0,mine@a]"
     trained = "+schedule.trained={mine@a: smollm2-135m@r0}"
-    few = (*BRIEF, versions, trained)
+    few = (*BRIEF, *FEWER, versions, trained)
     rates = [f"method.warm_learning_rate={rate}" for rate in (0.3, 0.9)]
     folder = resumed(tmp_path, *(("engine.hosted=true", *few, rate) for rate in rates))
     assert len(starts) == 1
@@ -639,13 +641,14 @@ def test_a_point_that_never_began_is_composed_anew(
     assert "--trust" in said(capsys, "resume", str(folder))
 
 
-def test_the_record_says_whether_less_is_better() -> None:
+def test_the_record_says_whether_less_is_better(flat: tuple[str, ...]) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    node = compose.composed_by_hydra(["hydra/sweeper=optuna"], hydra=True)
+    place, name = f"hydra.searchpath=[file://{flat[1]}]", flat[3]
+    node = compose.composed_by_hydra([place, "hydra/sweeper=optuna"], name, hydra=True)
     for direction in ("minimize", "maximize"):
         node.hydra.sweeper.direction = direction
         assert minimizes(node) is (direction == "minimize")
-    assert not minimizes(compose.composed_by_hydra([], hydra=True))
+    assert not minimizes(compose.composed_by_hydra([place], name, hydra=True))
 
 
 def test_a_study_of_optuna_and_the_record_agree(
