@@ -312,7 +312,8 @@ def drifting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small surrogate run in a world that drifts."""
     tmp = tmp_path_factory.mktemp("drifting")
     folder = tmp / "runs" / "one"
-    run(surrogate(tmp, "suite.drift=0.3", "experiment.lineages=2"), folder)
+    few = ("arms.names=[inherit,cold]", "arms.ceiling=inherit", "experiment.lineages=2")
+    run(surrogate(tmp, "suite.drift=0.3", *few), folder)
     return folder
 
 
