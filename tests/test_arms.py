@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import measured, run, steps, surrogate, timeless
+from helpers import FULL, measured, run, steps, surrogate, timeless
 
 from lineage import compose
 from lineage.core.errors import LineageError
@@ -21,6 +21,8 @@ from lineage.runs.plan import prepare
 from lineage.runs.poison import PAYLOAD
 
 ALL = ("inherit", "memories", "docs", "transcript", "retrieval", "finetune", "shuffled", "cold")
+KEEPING = ("transcript", "retrieval", "finetune", "shuffled")
+"""Those that see more than the Knowledge that their own lineage left."""
 FEW = tuple(f"experiment.probes.{of}" for of in ("same=1", "similar=0", "dissimilar=0"))
 """As few probes as there can be, where none is looked at."""
 THREE = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1,smollm2-135m@r1]"
@@ -143,8 +145,14 @@ def test_finetune_learns_and_leaves_its_version_as_it_was(log: list[dict[str, An
 
 def test_the_run_with_every_arm_is_the_same_twice(arms: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "again"
-    run(surrogate(tmp_path, *EVERY, "run.lineages_in_flight=1"), folder)
-    assert timeless(folder) == timeless(arms)
+    few = () if FULL else (f"arms.names=[{','.join(KEEPING)},inherit,cold]", "arms.ceiling=inherit")
+    run(surrogate(tmp_path, *EVERY, *few, "run.lineages_in_flight=1"), folder)
+    again = timeless(folder)
+    alike = {row["arm"] for row in again}
+    wanted = [row for row in timeless(arms) if row["arm"] in alike]
+    # An arm lives the same beside more or fewer; only the run that it is of has another name.
+    assert alike >= {*KEEPING, "inherit", "cold"}
+    assert repr(again).replace(again[0]["run"], wanted[0]["run"]) == repr(wanted)
 
 
 def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
@@ -152,12 +160,15 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
 ) -> None:
     folder = tmp_path / "runs" / "resumed"
     shutil.copytree(arms, folder)
-    for record in (folder / "done").glob("*.json"):
-        if int(record.stem[-2:]) >= 2:
+    for arm in (*ALL, "oracle") if FULL else KEEPING:
+        for record in (folder / "done").glob(f"*-{arm}-g02.json"):
             record.unlink()
-    for dataset in ("steps", "knowledge", "worlds"):
-        for lost in (folder / dataset).glob("arm=*/generation=2"):
-            shutil.rmtree(lost)
+        for dataset in ("steps", "knowledge", "worlds"):
+            shutil.rmtree(folder / dataset / f"arm={arm}" / "generation=2")
+    lost = {row["arm"] for row in timeless(arms)} - {
+        row["arm"] for row in timeless(folder) if row["generation"] == 2
+    }
+    assert lost >= {*KEEPING}
     run(compose.load_file(folder / "config.yaml"), folder)
     assert timeless(folder) == timeless(arms)
 
@@ -175,8 +186,11 @@ def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     assert not any(PAYLOAD in r["prompt"] for r in clean)
 
 
-@pytest.mark.parametrize("carrier", ["memory", "doc"])
-@pytest.mark.parametrize("form", ["instruction", "fact"])
+@pytest.mark.parametrize(
+    ("form", "carrier"),
+    [("instruction", "memory"), ("fact", "doc")]
+    + [("instruction", "doc"), ("fact", "memory")] * FULL,
+)
 def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
     few = ("arms.names=[clean,verbatim]", "experiment.lineages=2", "experiment.episodes=1")
@@ -203,7 +217,7 @@ def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_pat
 def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "drift"
     names = ("arms.names=[append,edit]", "arms.baseline=append", "arms.ceiling=edit")
-    more = ("experiment.lineages=6", "experiment.episodes=3", "experiment.revisit=0.8")
+    more = ("experiment.lineages=5", "experiment.episodes=3", "experiment.revisit=0.8")
     world = ("experiment=drift", "agent.docs=false", "suite.drift=0.7")
     config = surrogate(tmp_path, *world, *names, *more, *FEW)
     summary = measured(config, folder, ["scores", "staleness"])

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from helpers import ratio, run, surrogate
+from helpers import FULL, ratio, run, surrogate
 
 from lineage.core.intervals import DIFFERENCE, SHARE, interval
 from lineage.log.views.connect import SCORE_SQL, rows
@@ -41,8 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of so many pairs that a sum in blocks has another last digit than one in order."""
     tmp = tmp_path_factory.mktemp("tables")
     folder = tmp / "runs" / "one"
-    more = ("experiment.lineages=11", "experiment.episodes=3", "suite.drift=0.2")
-    probes = "experiment.probes.same=3"
+    more = (f"experiment.lineages={11 if FULL else 9}", "experiment.episodes=2", "suite.drift=0.2")
+    probes = "experiment.probes={same: 3, similar: 1, dissimilar: 1}"
     versions = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1,smollm2-135m@r1]"
     run(surrogate(tmp, *more, probes, versions), folder)
     return folder
@@ -300,7 +300,7 @@ def test_a_log_of_two_runs_has_the_metrics_of_each(
     other = tmp_path / "runs" / "two"
     more = ("experiment=tiny", "experiment.lineages=2", "experiment.seed=7", "suite.drift=0.5")
     run(surrogate(tmp_path, *more, "log.correction=bh"), other)
-    both = duckdb.connect()
+    both = duckdb.connect(config={"threads": 1})  # as what is gathered is asked
     with gathered(other) as second:
         (alone,) = summarise_all(second).values()
         for name in ("steps", "knowledge", "worlds", "runs"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ OF_SUMMARY = (
 )
 
 
+AGAIN = (1, 2, 5, 7)
+"""Numbers of a matrix, of lines, of bars and of a tree among the pictures."""
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run whose migrations drop and rebuild, and the metrics of it."""
@@ -75,11 +80,16 @@ def every(made: Any, log: duckdb.DuckDBPyConnection) -> list[Any]:
 
 
 def drawn(summary: dict[str, Any], log: duckdb.DuckDBPyConnection) -> list[Any]:
+    return [draw() for draw in pictures(summary, log)]
+
+
+def pictures(summary: dict[str, Any], log: duckdb.DuckDBPyConnection) -> list[Callable[[], Any]]:
+    arms = summary["arms"]
     return [
-        *(draw(summary) for draw in OF_SUMMARY),
-        figures.memory_turnover(log, summary["arms"]),
-        figures.memory_turnover(log, summary["arms"], "docs"),
-        figures.lineage_tree(log, summary["arms"], 1),
+        *(partial(draw, summary) for draw in OF_SUMMARY),
+        partial(figures.memory_turnover, log, arms),
+        partial(figures.memory_turnover, log, arms, "docs"),
+        partial(figures.lineage_tree, log, arms, 1),
     ]
 
 
@@ -116,13 +126,14 @@ def texts(axis: Any) -> list[str]:
 def test_each_picture_asks_names_its_axes_and_comes_out_the_same_twice(
     made: Any, log: duckdb.DuckDBPyConnection, every: list[Any]
 ) -> None:
-    for number, (one, again) in enumerate(zip(every, drawn(made[1], log), strict=True)):
+    for number, (one, draw) in enumerate(zip(every, pictures(*made[1:], log), strict=True)):
         assert one.get_suptitle().endswith("?")
         for axis in one.axes:
             assert axis.get_xlabel()
             assert axis.get_ylabel() or [label.get_text() for label in axis.get_yticklabels()]
         # The same parts give the same bytes: of lines here, of bars where a training is drawn.
-        assert_same(one, again, FULL or number == 2)
+        if FULL or number in AGAIN:
+            assert_same(one, draw(), FULL or number == 2)
 
 
 def test_what_is_drawn_stays_within_its_cell(every: list[Any]) -> None:
@@ -220,7 +231,7 @@ def test_scores_are_those_of_the_metrics(made: Any) -> None:
         assert set(summary["arms"]) <= set(texts(axis))
 
 
-@pytest.mark.parametrize("count", [1, 9, 12])
+@pytest.mark.parametrize("count", [1, 9, 12] if FULL else [1, 12])
 def test_every_arm_is_named_however_many(made: Any, count: int) -> None:
     _, summary = made
     arms = [f"arm{number}" for number in range(count)]

@@ -26,7 +26,7 @@ CASES = {
     "as shipped": (f"schedule.versions=[{R0},{R0},{R1}]",),
     "drift, revisits, rewritten": (
         *("suite.drift=0.3", "experiment.revisit=0.34", "agent.memory_budget=110"),
-        *("migration=rewrite", f"schedule.versions=[{R0},{R1},{R0},{R0}]"),
+        *("migration=rewrite", f"schedule.versions=[{R0},{R1},{R0}{f',{R0}' * FULL}]"),
     ),
     "forgotten at a release": (
         *("migration=none", "experiment.working_generations=2", "suite.machines_per_kind=4"),
