@@ -43,9 +43,11 @@ STEP = "curve/step%3D{:03d}.parquet"
 """As a path of a request names it."""
 TINY = (
     *("engine=surrogate", "experiment=tiny", "experiment.lineages=1", "agent.docs=true"),
-    *("arms.names=[inherit,cold]", "arms.ceiling=inherit"),
+    *("arms.names=[inherit]", "arms.ceiling=inherit", "arms.baseline=inherit"),
 )
 """Each file of a run is a request or two: it has few."""
+COUNTED = ("log.objective.metric=totals", "log.objective.figure=steps")
+"""A figure that a run of one arm has."""
 
 
 pytestmark = pytest.mark.usefixtures("undrawn", "few")
@@ -113,6 +115,12 @@ def plain(tmp_path: Path, *more: str) -> Path:
     return tmp_path / "plain" / "first"
 
 
+def logged(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return which files of its datasets a run has, and its steps without their clock columns."""
+    files = [*folder.rglob("*.parquet"), *folder.glob("done/*")]
+    return sorted(file.relative_to(folder).as_posix() for file in files), timeless(folder)
+
+
 def here(root: str) -> Config:
     return compose.load([f"run.root={root}"])
 
@@ -124,7 +132,7 @@ def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
     assert f"published to {root}/first" in capsys.readouterr().out
     assert not (tmp_path / "s3:").exists()
     copy = read_from(here(root).run, f"{root}/first")
-    assert timeless(copy) == timeless(local)
+    assert logged(copy) == logged(local)
     names = Store(f"{root}/first", here(root).run.storage).sizes()
     assert {"run.json", "config.yaml", "sittings.json", "metrics.json", "report.html"} <= {*names}
     assert not [name for name in names if "journal" in name or ".lock" in name]
@@ -175,7 +183,7 @@ def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
     shutil.rmtree(tmp_path / ".cache")
     assert main_code("resume", f"{root}/first") == 0
     copy = read_from(here(root).run, f"{root}/first")
-    assert timeless(copy) == timeless(plain(tmp_path, many))
+    assert logged(copy) == logged(plain(tmp_path, many))
 
 
 def test_a_store_that_errs_for_a_while_changes_nothing_from_python_too(
@@ -194,7 +202,7 @@ def test_a_store_that_errs_for_a_while_changes_nothing_from_python_too(
     between.refuse = lambda method, path: None
     assert log.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     copy = read_from(here(root).run, f"{root}/first")
-    assert timeless(copy) == timeless(local)
+    assert logged(copy) == logged(local)
     between.seen.clear()
     behind = lineage.open(f"{root}/first")
     listed = [path for _, path in between.seen if "list-type" in path]
@@ -251,15 +259,14 @@ def test_a_folder_is_published_where_lineage_says_so_alone(tmp_path: Path) -> No
 def test_a_sweep_is_at_its_url_point_by_point(
     root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
     where = (f"run.root={root}", "run.name=all")
-    assert main_code("run", "-m", *small, *where, "suite.drift=0,0.2") == 0
+    assert main_code("run", "-m", *TINY, *COUNTED, *where, "suite.drift=0,0.2") == 0
     url = f"{root}/all"
     assert f"published to {url}" in capsys.readouterr().out
     assert not (tmp_path / "s3:").exists()
     store = Store(url, here(root).run.storage)
     whole = read_from(here(root).run, url)
-    expected = {name: timeless(whole / name) for name in ("000", "001")}
+    expected = {name: logged(whole / name) for name in ("000", "001")}
     assert len(read_sweep(whole).points) == 2 and expected["000"] != expected["001"]
     # What a machine leaves that is lost while the second point goes on.
     kept = [name for name in store.sizes() if name.startswith("001/done/")]
@@ -272,7 +279,7 @@ def test_a_sweep_is_at_its_url_point_by_point(
     assert main_code("resume", url) == 0
     assert "1 of 2 points are to be run" in capsys.readouterr().out
     copy = read_from(here(root).run, url)
-    assert {name: timeless(copy / name) for name in expected} == expected
+    assert {name: logged(copy / name) for name in expected} == expected
     assert all(one.objective is not None for one in read_sweep(copy).points)
     # On a machine that never saw it.
     shutil.rmtree(tmp_path / ".cache")
