@@ -28,6 +28,7 @@ from lineage.report.lookup import rows_of, totals
 
 SOME = ("scores", "scores_by_generation", "totals", "memory_size")
 """Metrics that are looked at here: `test_measure_tables` compares all of them."""
+ARMS = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
 NAMES = (
     *("runs", "steps", "knowledge", "worlds", "training", "curve", "skipped"),
     *(view.name for view in VIEWS),
@@ -39,7 +40,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of two points, two pairs each."""
     tmp = tmp_path_factory.mktemp("sweep")
     for number, drift in enumerate((0.0, 0.5)):
-        overrides = ("experiment=tiny", "experiment.lineages=2", f"suite.drift={drift}")
+        overrides = ("experiment=tiny", "experiment.lineages=2", f"suite.drift={drift}", *ARMS)
         run(surrogate(tmp, *overrides), tmp / "runs" / "all" / f"{number:03d}")
     return tmp / "runs" / "all"
 
@@ -47,6 +48,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def one(sweep: Path) -> Path:
     return sweep / "000"
+
+
+@pytest.fixture(scope="module")
+def opened(one: Path) -> duckdb.DuckDBPyConnection:
+    """The log of `one`, for tests that but ask it."""
+    return lineage.open(one)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +66,8 @@ def count(log: duckdb.DuckDBPyConnection, view: str, where: str = "true") -> int
     return int(found)
 
 
-def test_the_views_hold_what_the_files_do(one: Path) -> None:
-    log, logged = lineage.open(one), steps(one)
+def test_the_views_hold_what_the_files_do(one: Path, opened: duckdb.DuckDBPyConnection) -> None:
+    log, logged = opened, steps(one)
     assert count(log, "steps") == len(logged)
     acts = [step for step in logged if step["kind"] in ("act", "probe")]
     assert count(log, "episodes") == len(acts)
@@ -78,8 +85,8 @@ def test_the_views_hold_what_the_files_do(one: Path) -> None:
     assert count(log, "training") == count(log, "curve") == count(log, "skipped") == 0
 
 
-def test_entries_are_those_of_the_snapshots(one: Path) -> None:
-    log = lineage.open(one)
+def test_entries_are_those_of_the_snapshots(opened: duckdb.DuckDBPyConnection) -> None:
+    log = opened
     wanted = {"memories": set(), "docs": set()}
     made = "SELECT lineage, generation, knowledge, content FROM knowledge"
     for *place, content in log.execute(made).fetchall():
@@ -92,22 +99,22 @@ def test_entries_are_those_of_the_snapshots(one: Path) -> None:
         assert found and all(row[4] for row in rows)
 
 
-def test_the_memories_that_a_generation_left_are_found_by_lineage_and_generation(one: Path) -> None:
-    log = lineage.open(one)
-    left = log.execute(
+def test_the_memories_that_a_generation_left_are_found_by_lineage_and_generation(
+    opened: duckdb.DuckDBPyConnection,
+) -> None:
+    left = opened.execute(
         "SELECT entry FROM memories JOIN generations USING (lineage, generation, knowledge) "
         "WHERE lineage = '000-inherit' AND generation = 1"
     ).fetchall()
-    (held,) = log.execute(
+    (held,) = opened.execute(
         "SELECT any_value(memories) FROM generations "
         "WHERE lineage = '000-inherit' AND generation = 1"
     ).fetchone() or (None,)
     assert held and len({entry for (entry,) in left}) == held
 
 
-def test_a_notebook_shows_what_a_view_holds_as_a_table(one: Path) -> None:
-    log = lineage.open(one)
-    found = lineage.describe(log, "probes")
+def test_a_notebook_shows_what_a_view_holds_as_a_table(opened: duckdb.DuckDBPyConnection) -> None:
+    found = lineage.describe(opened, "probes")
     page = found._repr_html_()
     assert page.startswith("<table>") and page.count("<tr>") == len(found) + 1 == found.num_rows + 1
     assert "<code>family</code>" in page and "one row an episode that only measures" in page
@@ -118,8 +125,10 @@ def test_a_notebook_shows_what_a_view_holds_as_a_table(one: Path) -> None:
     assert "&lt;i&gt;" in hostile._repr_html_()
 
 
-def test_every_view_names_the_folder_first_and_documents_every_column(one: Path) -> None:
-    log = lineage.open(one)
+def test_every_view_names_the_folder_first_and_documents_every_column(
+    opened: duckdb.DuckDBPyConnection,
+) -> None:
+    log = opened
     for name in NAMES:
         columns = lineage.describe(log, name).to_pylist()
         assert columns[0]["column"] == "folder"
@@ -215,7 +224,7 @@ def test_files_that_name_no_schema_are_of_the_first(
         "folder", "arm", "generation", *STEP_SCHEMA.names
     ]  # fmt: skip
     for name in NAMES:
-        log.execute(f"SELECT * FROM {name}").fetchall()
+        log.sql(f"SELECT * FROM {name}").to_arrow_table()
     for these, those in (("early", "new"), ("new", "early")):
         every = f"SELECT * EXCLUDE folder FROM steps WHERE folder = '{tmp_path / these}'"
         other = every.replace(these, those)
@@ -242,30 +251,32 @@ def broken(source: Path, folder: Path, how: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("how", "said"),
-    [
-        ("torn", "no whole Parquet file: move it away"),
-        ("newer", "upgrade lineage"),
-        ("empty", "no finished generation yet"),
-        ("record", "no whole JSON file"),
-    ],
-)
-def test_what_is_broken_is_named_and_left_out_only_when_told_to(
-    one: Path, tmp_path: Path, how: str, said: str
-) -> None:
-    bad = broken(one, tmp_path / "bad", how)
+BROKEN = {
+    "torn": "no whole Parquet file: move it away",
+    "newer": "upgrade lineage",
+    "empty": "no finished generation yet",
+    "record": "no whole JSON file",
+}
+
+
+def test_what_is_broken_is_named_and_left_out_only_when_told_to(one: Path, tmp_path: Path) -> None:
     shutil.copytree(one, tmp_path / "good")
-    with pytest.raises(LineageError, match=said) as caught:
-        lineage.open(tmp_path)
-    assert str(bad) in str(caught.value) and "\n" not in str(caught.value)
-    log = lineage.open(tmp_path, skip=True)
-    ((folder, reason),) = log.execute("SELECT folder, reason FROM skipped").fetchall()
-    assert folder == str(bad) and said in reason
     whole = len(steps(one))
+    for how, said in BROKEN.items():
+        bad = broken(one, tmp_path / how, how)
+        with pytest.raises(LineageError, match=said) as caught:
+            lineage.open(bad)
+        assert str(bad) in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(LineageError, match=f"{tmp_path}/({'|'.join(BROKEN)})"):
+        lineage.open(tmp_path)
+    log = lineage.open(tmp_path, skip=True)
+    reasons = dict(log.execute("SELECT folder, reason FROM skipped").fetchall())
+    assert reasons.keys() == {str(tmp_path / how) for how in BROKEN}
+    assert all(said in reasons[str(tmp_path / how)] for how, said in BROKEN.items())
     assert count(log, "steps", f"folder = '{tmp_path / 'good'}'") == whole
-    left = count(log, "steps", f"folder = '{bad}'")
-    assert 0 < left < whole if how in ("torn", "newer") else left == 0
+    for how in BROKEN:
+        left = count(log, "steps", f"folder = '{tmp_path / how}'")
+        assert 0 < left < whole if how in ("torn", "newer") else left == 0
 
 
 TORN = (b"", b"PAR1 torn", b"no Parquet at all, and of some length")
@@ -297,7 +308,7 @@ def test_nothing_to_open_says_so(one: Path, tmp_path: Path) -> None:
         lineage.open(bad, skip=True)
 
 
-def test_urls_are_built_as_paths_are(one: Path) -> None:
+def test_urls_are_built_as_paths_are(one: Path, opened: duckdb.DuckDBPyConnection) -> None:
     assert run_patterns("s3://bucket/runs/first/") == (
         "s3://bucket/runs/first/run.json",
         "s3://bucket/runs/first/*/run.json",
@@ -308,21 +319,21 @@ def test_urls_are_built_as_paths_are(one: Path) -> None:
     assert run_patterns(str(one))[0] == f"{one}/run.json"
     by_url = lineage.open(f"file://{one}")
     assert count(by_url, "steps") == len(steps(one))
-    assert count(by_url, "probes") == count(lineage.open(one), "probes")
+    assert count(by_url, "probes") == count(opened, "probes")
 
 
-def test_a_run_behind_a_url_is_read(one: Path) -> None:
+def test_a_run_behind_a_url_is_read(one: Path, opened: duckdb.DuckDBPyConnection) -> None:
     fsspec = pytest.importorskip("fsspec")
     bucket, files = "/lineage-bucket/first", fsspec.filesystem("memory")
     files.put(str(one), bucket, recursive=True)
     connection = duckdb.connect()
     connection.register_filesystem(files)
     try:
-        log, local = lineage.open(f"memory:/{bucket}", connection=connection), lineage.open(one)
+        log = lineage.open(f"memory:/{bucket}", connection=connection)
         # A run has no files of the datasets of a training.
         assert (count(log, "training"), count(log, "curve")) == (0, 0)
         for view in ("runs", "steps", "episodes", "probes", "memories", "lineages"):
-            assert count(log, view) == count(local, view)
+            assert count(log, view) == count(opened, view)
         files.rm(f"{bucket}/knowledge", recursive=True)
         again = duckdb.connect()
         again.register_filesystem(files)

@@ -400,15 +400,14 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     config = surrogate(
         tmp,
-        "experiment.lineages=2",
-        "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
+        *("experiment.lineages=2", "experiment.episodes=3", "run.name=real"),
+        "experiment.probes={same: 2, similar: 0, dissimilar: 0}",
         "arms.names=[inherit,rebuild,rewrite,shuffled,cold]",
         "arms.ceiling=inherit",
         f"+arms.defined={arms}",
         "migration.when=always",
         "poison.generation=1",
         "migration.distil_share=0.2",  # too little for what one generation writes
-        "run.name=real",
     )
     run(config, tmp / "runs" / "real")
     return tmp / "runs" / "real"
@@ -484,12 +483,12 @@ def test_a_fork_keeps_the_settings_of_its_run(real: Path) -> None:
 
 
 def test_groups_that_reach_further(real: Path) -> None:
-    engine = fork_config(real, "000-inherit@1", ["engine=vllm"]).engine
-    assert (engine.kind, engine.vllm) == ("vllm", compose.load([]).engine.vllm)
+    shipped = compose.load(["arms=migrations"])
+    reached = fork_config(real, "000-inherit@1", ["engine=vllm", "arms=migrations"])
+    assert (reached.engine.kind, reached.engine.vllm) == ("vllm", shipped.engine.vllm)
+    assert reached.arms.names == shipped.arms.names
     config = fork_config(real, "000-inherit@1", ["log.journal_steps=7", "engine=surrogate"])
     assert config.log.journal_steps == 7  # values come after groups
-    arms = fork_config(real, "000-inherit@1", ["arms=migrations"]).arms
-    assert arms.names == compose.load(["arms=migrations"]).arms.names
 
 
 @pytest.mark.parametrize(
