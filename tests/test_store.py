@@ -314,7 +314,7 @@ def test_a_shelf_at_a_url_is_read_where_it_is_named(
 ) -> None:
     def at(machine: str) -> Shelf:
         where = (f"run.cache={tmp_path / machine}", f"model.shelf={url}", *PATIENT)
-        return of(compose.load(["engine=surrogate", *where]))
+        return of(compose.load(where))
 
     here = at("here")
     trained(here.folder, "mine@1", b"weights")
@@ -325,7 +325,7 @@ def test_a_shelf_at_a_url_is_read_where_it_is_named(
     assert here.names() == ("mine@1", "mine@2")
     # Elsewhere only what is named comes.
     there = at("there")
-    scheduled = [f"schedule.versions=[{R0},mine@1]", "engine=surrogate", f"model.shelf={url}"]
+    scheduled = [f"schedule.versions=[{R0},mine@1]", f"model.shelf={url}"]
     named = compose.load([*scheduled, f"run.cache={tmp_path / 'there'}", *PATIENT])
     found = Path(named.model.versions["mine@1"].adapter)
     assert found.is_relative_to(there.folder.resolve()) and not (there.folder / "mine@2").exists()
