@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import run, timeless
+from helpers import flattened, run, timeless
 from killed import begin, kill
 from rich.console import Console
 from s3 import KEYS, Between, make_bucket, serving
@@ -98,14 +98,19 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return plain(tmp_path_factory.mktemp("local"))
 
 
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    return flattened(tmp_path_factory.mktemp("flat"), *TINY)
+
+
 def main_code(*words: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(list(words))
     return int(ended.value.code or 0)
 
 
-def arguments(root: str, *more: str) -> list[str]:
-    return ["run", *TINY, f"run.root={root}", "run.name=first", *more]
+def arguments(flat: tuple[str, ...], root: str, *more: str) -> list[str]:
+    return ["run", *flat, f"run.root={root}", "run.name=first", *more]
 
 
 def plain(tmp_path: Path, *more: str) -> Path:
@@ -126,9 +131,13 @@ def here(root: str) -> Config:
 
 
 def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
-    root: str, local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: str,
+    flat: tuple[str, ...],
+    local: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main_code(*arguments(root)) == 0
+    assert main_code(*arguments(flat, root)) == 0
     assert f"published to {root}/first" in capsys.readouterr().out
     assert not (tmp_path / "s3:").exists()
     copy = read_from(here(root).run, f"{root}/first")
@@ -160,7 +169,7 @@ def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
 
 
 def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
-    between: Between, root: str, tmp_path: Path
+    between: Between, root: str, flat: tuple[str, ...], tmp_path: Path
 ) -> None:
     many = "experiment.lineages=2"
     store = Store(f"{root}/first", here(root).run.storage)
@@ -175,7 +184,7 @@ def test_a_killed_run_is_gone_on_with_where_its_folder_is_not(
 
     between.refuse = refuse
     waiting = ("run.storage.attempts=100", "run.storage.every_s=0.05")
-    begun = begin(*arguments(root, many, "run.lineages_in_flight=1", *waiting))
+    begun = begin(*arguments(flat, root, many, "run.lineages_in_flight=1", *waiting))
     assert kill(begun, lambda: between.refused > 0 and finished())
     between.refuse = lambda method, path: None
     names = store.sizes()
@@ -222,7 +231,11 @@ def test_a_store_that_errs_for_a_while_changes_nothing_from_python_too(
 
 
 def test_what_cannot_be_stored_is_said_before_anything_is_begun(
-    between: Between, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    between: Between,
+    root: str,
+    flat: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def refused(*words: str) -> str:
         assert main_code(*words) == 1
@@ -238,9 +251,9 @@ def test_what_cannot_be_stored_is_said_before_anything_is_begun(
         assert "\n" not in str(told.value)
         between.refuse = lambda method, path: (403, "AccessDenied")
     between.refuse = lambda method, path: None
-    assert "hydra.run.dir" in refused(*arguments(root, f"hydra.run.dir={tmp_path / 'x'}"))
+    assert "hydra.run.dir" in refused(*arguments(flat, root, f"hydra.run.dir={tmp_path / 'x'}"))
     swept = f"hydra.sweep.dir={tmp_path / 'x'}"
-    assert "hydra.sweep.dir" in refused(*arguments(root, "-m", swept, "suite.drift=0,0.1"))
+    assert "hydra.sweep.dir" in refused(*arguments(flat, root, "-m", swept, "suite.drift=0,0.1"))
     assert "hydra.run.dir" in refused(
         "train", *TOY, f"run.root={root}", f"hydra.run.dir={tmp_path}"
     )
@@ -257,10 +270,10 @@ def test_a_folder_is_published_where_lineage_says_so_alone(tmp_path: Path) -> No
 
 
 def test_a_sweep_is_at_its_url_point_by_point(
-    root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: str, flat: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = (f"run.root={root}", "run.name=all")
-    assert main_code("run", "-m", *TINY, *COUNTED, *where, "suite.drift=0,0.2") == 0
+    assert main_code("run", "-m", *flat, *COUNTED, *where, "suite.drift=0,0.2") == 0
     url = f"{root}/all"
     assert f"published to {url}" in capsys.readouterr().out
     assert not (tmp_path / "s3:").exists()
