@@ -81,11 +81,12 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     settings = {name: read_settings(folder) for name, folder in folders.items()}
     arms = {name: _arms(log) for name, log in logs.items()}
     shared, reasons = _shared(records, logs)
-    _set_apart(logs, shared)
+    if shared:
+        _set_apart(logs, shared)
     ranges, both = (AMOUNT, FREE), duckdb.connect()
     both.register("runs", logs["a"].sql("FROM memory.main.runs").to_arrow_table())
     with held(both), held(logs["a"]), held(logs["b"]):
-        compared = partial(_compared, both, logs)
+        compared = partial(_compared, both, logs) if shared else _nothing
         scores = compared("scores", ("arm", "family"), (SHARE, DIFFERENCE))
         memory = compared("memory_size", ("arm",), ranges, "measure = 'tokens'")
         costs = compared("costs", ("cost", "arm"), ranges, f"cost IN {tuple(COSTS)}")
@@ -217,6 +218,11 @@ def _set_apart(
         for name, probes in answered.items():
             log.register(f"answered_{name}", probes)
         log.execute(APART)
+
+
+def _nothing(*_: object) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return what `_compared` does of runs that share no cell: it asks much for that."""
+    return {}
 
 
 def _compared(
