@@ -344,7 +344,10 @@ def test_two_runs_are_compared_over_probes_that_both_answered(lost: dict[str, Pa
 
 # Trainings.
 
-OPEN = ("train.curricula=[open]", "train.held_out=0", "method.steps=1", "method.warm_steps=0")
+OPEN = (
+    *("train.curricula=[open]", "train.held_out=0", "method.steps=1", "method.warm_steps=0"),
+    *("method.groups=2", "method.group=4"),
+)
 
 
 def alternatives(config: Any, folder: Path) -> list[dict[str, Any]]:
