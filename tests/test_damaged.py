@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ ASIDE = ("metrics.json", ".lock", "done/000-inherit-g00.json")
 """What no command opens that reads the log alone: these are `READERS`."""
 READERS = ("open", "show a generation", "log", "compare")
 LIKE = (damage.empty, damage.torn, damage.junk)
-"""Damages that leave a text unreadable in one way."""
+"""Damages that leave a file unreadable in one way."""
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -142,8 +143,10 @@ def test_whatever_is_damaged_is_named_in_one_line(
     turns = [name for name in every if file not in ASIDE or name not in READERS]
     parquet = file.endswith(".parquet")
     harms = [harm for harm in damage.DAMAGES if parquet or harm is not damage.broken]
-    if not (parquet or FULL):
-        harms = [harm for harm in harms if harm not in LIKE or harm is LIKE[first % len(LIKE)]]
+    if not FULL:
+        # To nest is nothing to a file that is no text.
+        like = {*LIKE, damage.deep} if parquet else {*LIKE}
+        harms = [harm for harm in harms if harm not in like or harm is LIKE[first % len(LIKE)]]
     for number, harm in enumerate(harms):
         names = dict.fromkeys(every if FULL else (turns[(first + number) % len(turns)],))
         if harm is damage.pipe:
@@ -196,10 +199,10 @@ def evil(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def edited(folder: Path, **nodes: dict[str, object]) -> None:
     file = folder / "config.yaml"
-    tree = yaml.safe_load(file.read_text())
+    tree = yaml.load(file.read_text(), yaml.CSafeLoader)  # ten times as fast as `safe_load`
     for node, values in nodes.items():
         tree[node] |= values
-    file.write_text(yaml.safe_dump(tree))
+    file.write_text(yaml.dump(tree, Dumper=yaml.CSafeDumper))
 
 
 @pytest.mark.parametrize("command", ["ls", "show", "report", "compact", "resume"])
@@ -238,8 +241,8 @@ def test_a_suite_of_somebody_else_is_not_imported(
 def test_what_vllm_would_run_for_somebody_else_is_refused(
     extra: dict[str, Any], refused: str, spoilt: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tree = yaml.safe_load((spoilt / "config.yaml").read_text())
-    edited(spoilt, engine={"vllm": tree["engine"]["vllm"] | {"extra": extra}})
+    vllm = asdict(compose.load_file(spoilt / "config.yaml").engine.vllm)
+    edited(spoilt, engine={"vllm": vllm | {"extra": extra}})
     if not refused:
         with pytest.raises(SystemExit) as stopped:
             main(["resume", str(spoilt)])
