@@ -32,7 +32,7 @@ from lineage.runs.foresee import CHANGED, CUT, KEPT, Foresight, Reader, foresee
 from lineage.runs.plan import prepare
 
 SMALL = ("experiment=tiny", "experiment.lineages=1")
-NAMES = {*ASKED, "memory_size", "costs"}
+NAMES = {*ASKED, "memory_size"}
 
 
 @pytest.fixture(autouse=True)
