@@ -199,7 +199,7 @@ def evil(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def edited(folder: Path, **nodes: dict[str, object]) -> None:
     file = folder / "config.yaml"
-    tree = yaml.load(file.read_text(), yaml.CSafeLoader)  # ten times as fast as `safe_load`
+    tree = yaml.load(file.read_text(), yaml.CSafeLoader)  # in C: far faster than `safe_load`
     for node, values in nodes.items():
         tree[node] |= values
     file.write_text(yaml.dump(tree, Dumper=yaml.CSafeDumper))
