@@ -25,7 +25,7 @@ R0, R1 = "smollm2-135m@r0", "smollm2-135m@r1"
 CASES = {
     "as shipped": (f"schedule.versions=[{R0},{R0},{R1}]",),
     "drift, revisits, rewritten": (
-        *("suite.drift=0.3", "experiment.revisit=0.34", "agent.memory_budget=110"),
+        *("suite.drift=0.9", "experiment.revisit=0.34", "agent.memory_budget=110"),
         *("migration=rewrite", f"schedule.versions=[{R0},{R1},{R0}{f',{R0}' * FULL}]"),
     ),
     "forgotten at a release": (
