@@ -133,6 +133,23 @@ def said_of(
     return said
 
 
+@pytest.mark.parametrize("given", [("show", "RUN"), ("compare", "RUN", "one")])
+def test_a_file_that_is_whole_only_at_its_ends_names_the_run(
+    given: tuple[str, ...], one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(one, tmp_path / "spoilt"))
+    for file in run.glob("steps/*/*/*.parquet"):
+        # All but what says which columns there are: DuckDB's own words name no file.
+        data = bytearray(file.read_bytes())
+        footer = int.from_bytes(data[-8:-4], "little") + 8
+        data[4:-footer] = b"\xff" * (len(data) - footer - 4)
+        file.write_bytes(bytes(data))
+    with pytest.raises(SystemExit):
+        main([{"RUN": str(run), "one": str(one)}.get(word, word) for word in given])
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and str(run) in said, said
+
+
 @pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("file", damage.FILES)
 def test_whatever_is_damaged_is_named_in_one_line(

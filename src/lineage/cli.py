@@ -158,13 +158,13 @@ def _guarded(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _fail("stopped" + _then(options), INTERRUPTED)
     except Exception as error:
-        if (line := _of_the_disk(error)) is None:
+        if (line := _of_the_disk(error, options)) is None:
             raise
         return _fail(line + _then(options))
     return 0
 
 
-def _of_the_disk(error: Exception) -> str | None:
+def _of_the_disk(error: Exception, options: argparse.Namespace) -> str | None:
     """Return in a line what the disk refuses or holds damaged; None where it is something else."""
     if isinstance(error, OSError):
         name = error.filename2 or error.filename
@@ -178,8 +178,18 @@ def _of_the_disk(error: Exception) -> str | None:
         stopped = type(error).__name__ == "InterruptException"
         if known is not None and isinstance(error, known) and not stopped:
             said = " ".join(str(error).split())
-            return f"a file of the run cannot be read: {said}: restore it, or move it away"
+            where = _asked_of(options)
+            return f"a file of {where} cannot be read: {said}: restore it, or move it away"
     return None
+
+
+def _asked_of(options: argparse.Namespace) -> str:
+    """Return the folders that the command was given, in words."""
+    given = [getattr(options, name, None) for name in ("run", "a", "folder", "root")]
+    found = [str(one) for one in given if isinstance(one, Path)]
+    if isinstance(others := getattr(options, "b", None), list):  # a second run, or two points
+        found += others
+    return " or ".join(found) or "the run"
 
 
 def _then(options: argparse.Namespace) -> str:
