@@ -89,7 +89,7 @@ def groups(within: Sequence[Path] = ()) -> dict[str, tuple[str, ...]]:
 
     `within` are the folders whose options count (default: the shipped tree alone).
     """
-    chosen = plainyaml.parse((conf_dir() / f"{PRIMARY}.yaml").read_bytes())["defaults"]
+    chosen = _primary()["defaults"]
     found = {}
     for group, default in (item for one in chosen if isinstance(one, dict) for item in one.items()):
         if " " not in group:  # "override hydra/launcher" is Hydra's own affair
@@ -103,17 +103,20 @@ def shipped_run() -> RunConfig:
 
     The file that all is composed from holds all of it: who only looks for a run need not compose.
     """
-    tree = plainyaml.parse((conf_dir() / f"{PRIMARY}.yaml").read_bytes())
-    return checked(RunConfig, tree["run"], "run")
+    return checked(RunConfig, _primary()["run"], "run")
 
 
 def shipped_shelf() -> str:
     """Return `model.shelf` of the shipped tree, as `lineage.compose.load([])` has it."""
-    tree = plainyaml.parse((conf_dir() / f"{PRIMARY}.yaml").read_bytes())
-    (chosen,) = (one["model"] for one in tree["defaults"] if "model" in one)
+    chosen = groups()["model"][0]
     # Shipped: it may have anchors.
     option: Any = plainyaml.trusted((conf_dir() / "model" / f"{chosen}.yaml").read_bytes())
     return str(option["shelf"])
+
+
+def _primary() -> Any:
+    """Return what the file holds that the shipped tree is composed from."""
+    return plainyaml.parse((conf_dir() / f"{PRIMARY}.yaml").read_bytes())
 
 
 def options_of(group: str, within: Sequence[Path] = ()) -> list[str]:
