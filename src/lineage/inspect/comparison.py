@@ -27,6 +27,8 @@ from lineage.metrics.registry import INTERVAL, TEST
 
 Asked = dict[tuple[str, str, int, int], str]
 """By arm, family, pair and generation: which probes there were."""
+Compared = dict[tuple[Any, ...], dict[str, Any]]
+"""By cell what a metric is in either run, and the difference."""
 
 COSTS = {
     "prompt_tokens": "tokens read a probe",
@@ -81,15 +83,7 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     settings = {name: read_settings(folder) for name, folder in folders.items()}
     arms = {name: _arms(log) for name, log in logs.items()}
     shared, reasons = _shared(records, logs)
-    if shared:
-        _set_apart(logs, shared)
-    ranges, both = (AMOUNT, FREE), duckdb.connect()
-    both.register("runs", logs["a"].sql("FROM memory.main.runs").to_arrow_table())
-    with held(both), held(logs["a"]), held(logs["b"]):
-        compared = partial(_compared, both, logs) if shared else _nothing
-        scores = compared("scores", ("arm", "family"), (SHARE, DIFFERENCE))
-        memory = compared("memory_size", ("arm",), ranges, "measure = 'tokens'")
-        costs = compared("costs", ("cost", "arm"), ranges, f"cost IN {tuple(COSTS)}")
+    scores, memory, costs = _measured(logs, shared) if shared else ({}, {}, {})
     of, families = records["a"]["arms"], records["a"]["families"]
     tables = {
         "scores": [scores[place] for place in product(of, families) if place in scores],
@@ -220,9 +214,20 @@ def _set_apart(
         log.execute(APART)
 
 
-def _nothing(*_: object) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return what `_compared` does of runs that share no cell: it asks much for that."""
-    return {}
+def _measured(
+    logs: dict[str, duckdb.DuckDBPyConnection], shared: list[tuple[str, str, int, int]]
+) -> tuple[Compared, Compared, Compared]:
+    """Return scores, memory and costs in both runs, of what is `shared`: see `_compared`."""
+    _set_apart(logs, shared)
+    ranges, both = (AMOUNT, FREE), duckdb.connect()
+    both.register("runs", logs["a"].sql("FROM memory.main.runs").to_arrow_table())
+    with held(both), held(logs["a"]), held(logs["b"]):
+        compared = partial(_compared, both, logs)
+        return (
+            compared("scores", ("arm", "family"), (SHARE, DIFFERENCE)),
+            compared("memory_size", ("arm",), ranges, "measure = 'tokens'"),
+            compared("costs", ("cost", "arm"), ranges, f"cost IN {tuple(COSTS)}"),
+        )
 
 
 def _compared(
@@ -232,7 +237,7 @@ def _compared(
     by: Sequence[str],
     of: tuple[Range, Range],
     which: str = "true",
-) -> dict[tuple[Any, ...], dict[str, Any]]:
+) -> Compared:
     """Return a metric in both runs and the difference, over the pairs that both have, by cell.
 
     `both` is where it is compared, with the records of the runs. `by` are the columns that make a
