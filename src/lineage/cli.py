@@ -184,12 +184,11 @@ def _of_the_disk(error: Exception, options: argparse.Namespace) -> str | None:
 
 
 def _asked_of(options: argparse.Namespace) -> str:
-    """Return the folders that the command was given, in words."""
-    given = [getattr(options, name, None) for name in ("run", "a", "folder", "root")]
-    found = [str(one) for one in given if isinstance(one, Path)]
-    if isinstance(others := getattr(options, "b", None), list):  # a second run, or two points
-        found += others
-    return " or ".join(found) or "the run"
+    """Return in words which run the command reads; of `compare` it is either."""
+    given = (getattr(options, name, None) for name in ("run", "a", "folder", "root"))
+    first = next((str(one) for one in given if isinstance(one, Path)), "the run")
+    others = getattr(options, "b", None)
+    return " or ".join((first, *others)) if isinstance(others, list) else first
 
 
 def _then(options: argparse.Namespace) -> str:
