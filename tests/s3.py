@@ -69,6 +69,12 @@ def serving() -> Iterator[str]:
         process.wait()
 
 
+def point(patch: pytest.MonkeyPatch, address: str) -> None:
+    """Let this process, and those that it starts, use the server at `address`."""
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
+        patch.setenv(name, value)
+
+
 def make_bucket(address: str, name: str) -> None:
     """Make a bucket."""
     host = urlsplit(address).netloc

@@ -15,7 +15,7 @@ import pytest
 from helpers import run, surrogate, timeless
 from ray.cluster_utils import Cluster as Nodes
 from raynodes import cluster, processes
-from s3 import KEYS, make_bucket, serving
+from s3 import make_bucket, point, serving
 
 from lineage import compose
 from lineage.cli import main
@@ -39,8 +39,7 @@ WIDE = (
 def bucket() -> Iterator[None]:
     with serving() as address, pytest.MonkeyPatch.context() as patch:
         make_bucket(address, "apart")
-        for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
-            patch.setenv(name, value)
+        point(patch, address)
         yield
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from s3 import KEYS, Between, make_bucket, serving
+from s3 import KEYS, Between, make_bucket, point, serving
 
 from lineage import compose
 from lineage.cli import main
@@ -50,8 +50,7 @@ def server() -> Iterator[str]:
 def between(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
     one = Between(server)
     with one.serving() as address:
-        for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
-            monkeypatch.setenv(name, value)
+        point(monkeypatch, address)
         yield one
 
 

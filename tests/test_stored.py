@@ -16,7 +16,7 @@ import pytest
 from helpers import flattened, run, timeless
 from killed import begin, kill
 from rich.console import Console
-from s3 import KEYS, Between, make_bucket, serving
+from s3 import KEYS, Between, make_bucket, point, serving
 
 import lineage
 from lineage import compose
@@ -73,8 +73,7 @@ def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"b-{tmp_path.name.replace('_', '-').lower()[:50]}"
     make_bucket(server, name)
     monkeypatch.chdir(tmp_path)
-    for variable, value in {**KEYS, "AWS_ENDPOINT_URL": server}.items():
-        monkeypatch.setenv(variable, value)
+    point(monkeypatch, server)
     return name
 
 
@@ -88,7 +87,7 @@ def between(bucket: str, server: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
     """Who sees all requests, and lets through what a test says: each takes longer by it."""
     one = Between(server)
     with one.serving() as address:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        point(monkeypatch, address)
         yield one
 
 
