@@ -42,6 +42,11 @@ FULL = settings.get_current_profile_name() == "full"
 metadata.packages_distributions = cache(metadata.packages_distributions)
 
 
+_A_THEME = {one.measure.__module__: name for name, one in METRICS.items()}
+OF_EACH_THEME = METRICS.keys() if FULL else {"scores", *_A_THEME.values()}
+"""Metrics that differ in which datasets they read, and how: to compute all of them takes long."""
+
+
 class Late:
     """The module of this name, imported when a test first asks it for something.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from helpers import FULL, run, steps, surrogate, timeless
+from helpers import FULL, OF_EACH_THEME, run, steps, surrogate, timeless
 from test_training import QUIET, curve, toy
 
 import lineage
@@ -21,15 +21,13 @@ from lineage.log import compaction
 from lineage.log.compaction import COMPACTING, compact, settle, size
 from lineage.log.place import COMPACTED
 from lineage.log.schema import SCHEMA_VERSION, STEP_SCHEMA, VERSION_KEY
-from lineage.metrics import METRICS, summarise
+from lineage.metrics import summarise
 from lineage.runs.folder import locked
 from lineage.training.run import execute
 
 DATASETS = ("steps", "knowledge", "worlds")
 PAIRS = 2
 SMALL = ("experiment=tiny", "arms.names=[inherit,cold]", "arms.ceiling=inherit")
-COMPARED = {one.measure.__module__: name for name, one in METRICS.items()}.values()
-"""A metric of each theme: they differ in which datasets they read, and how."""
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -90,8 +88,7 @@ def test_rows_and_metrics_are_the_same_to_the_last_digit(
     log = lineage.open(copy)  # opened before: its globs find the new files
     compact(copy)
     assert rows(copy) == kept
-    names = METRICS if FULL else {"scores", *COMPARED}
-    assert summarise(copy, names) == summarise(one, names)
+    assert summarise(copy, OF_EACH_THEME) == summarise(one, OF_EACH_THEME)
     (seen,) = log.execute("SELECT count(*) FROM steps").fetchone() or (0,)
     asked = steps(one)
     assert seen == len(asked)

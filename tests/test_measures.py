@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import FULL
+from helpers import FULL, OF_EACH_THEME
 from rich.console import Console
 
 from lineage.core.errors import LineageError
@@ -76,7 +76,6 @@ APART = ("x[1]", "a*b?", "it's", "a=b")
 """Names of folders, each of which only one thing can be wrong with."""
 OF_ALL_FILES = ("scores", "memory_size")
 """Metrics that read both steps and snapshots."""
-OF_EACH_THEME = {one.measure.__module__: name for name, one in METRICS.items()}.values()
 PICTURE = "<figure></figure>"
 
 
@@ -273,10 +272,9 @@ def test_means_are_those_of_plain_sql_where_nothing_failed(summary: dict[str, An
 
 
 def test_metrics_are_the_same_each_time(folder: Path, summary: dict[str, Any]) -> None:
-    names = METRICS if FULL else {"scores", *OF_EACH_THEME}
-    again = summarise(folder, names)
+    again = summarise(folder, OF_EACH_THEME)
     for part in ("metrics", "stars"):
-        assert again[part] == {n: rows for n, rows in summary[part].items() if n in names}
+        assert again[part] == {n: rows for n, rows in summary[part].items() if n in OF_EACH_THEME}
         del again[part]
     assert again == {name: summary[name] for name in again}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import jupytext
@@ -43,7 +44,10 @@ UNSEEN = {
     "sweep_page.sweep_html": "",
 }
 """What draws beside a log, and what it returns here: it takes longer than the run, unlooked at."""
-MEASURED = {"02": "scores_by_generation", "03": "", "04": "doc_search", "05": "", "06": ""}
+MEASURED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("03", "05", "06"), ()),
+    "02": ("scores_by_generation",), "04": ("doc_search",),
+}
 """What a notebook reads of metrics.json beside what a listing does: it would miss others there."""
 PICTURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1"
 """What a notebook shows of a file that it does not draw."""
@@ -63,7 +67,7 @@ def prepare():
         setattr(import_module("lineage.report." + module), what, lambda *_, one=instead: one)
     write.score_by_generation = figures.score_by_generation if {drawn} else lambda summary: None
     more = {more}
-    names = METRICS if more is None else {{*ASKED, *filter(None, [more])}}
+    names = METRICS if more is None else {{*ASKED, *more}}
     write.summarise_all = partial(summarise_all, names=names)
     # To look through all modules at each reset takes longer than most cells.
     gc.freeze()
@@ -123,7 +127,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         run(surrogate(tmp, *tiny, *overrides), root / "sweep" / points[-1].folder)
     key = "agent.memory_budget"
     write_sweep(root / "sweep", SweepRecord("run", 1.0, (), (key,), "", "", points=tuple(points)))
-    measured(surrogate(tmp, *tiny), root / "run", {*ASKED, *filter(None, MEASURED.values())})
+    measured(surrogate(tmp, *tiny), root / "run", {*ASKED, *chain(*MEASURED.values())})
     (root / "run" / "scores.png").write_bytes(PICTURE)
     with pytest.MonkeyPatch.context() as patch:
         for name, instead in UNSEEN.items():

@@ -38,6 +38,7 @@ from lineage.training.run import release
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 SMALL = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+VERSIONS = ("smollm2-135m@r0", "smollm2-135m@r1")
 FEWER = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
 """Of these a point of `SMALL` takes two thirds of the time, and has no objective."""
 BRIEF = (
@@ -117,60 +118,49 @@ def test_the_flags_of_hydra_show_and_run_nothing(
     assert not list(tmp_path.iterdir()), "nothing is begun"
 
 
+NONSENSE = (
+    (("--config-path", "x"), "add a folder of your own with --config-dir"),
+    (("--experimental-rerun", "x"), "lineage resume RUN"),
+    (("--resolve",), "add --cfg job"),
+    (("-m", "--cfg", "job"), "one thing at a time"),
+    (("--config-dirr=x",), "did you mean '--config-dir'?"),
+    (("--config-dir", "nowhere"), "--config-dir nowhere is no folder"),
+    (("hydra.searchpath=[file://nowhere]",), "names nowhere, which is no folder"),
+    (("--config-name", "confg"), "there is no file confg.yaml in conf/"),
+    (("hydra.job.chdir=true",), "leave it out"),
+    (("suite.name=é",), "has 'é', which means nothing unquoted: quote the value"),
+    (("suite.name=a#b",), "quote the value, \"suite.name='a#b'\""),
+    (("suite.name=a~b",), "quote the value"),
+    (("-m", "suite.name=a~b,c"), "quote the value"),
+    (("suite.name=(a",), "or quote the value"),
+    (("suite.näme=a",), "has 'ä' in its key"),
+    (("-m", "suite=glob(z*)"), "'suite=glob(z*)' fits no option: choose from cladder,"),
+    (("-m", "seed=glob(*)"), "no group"),
+)
+NONSENSE_OF_FLAT = (
+    (
+        ("hydra/launcher=joblob",),
+        "has no option 'joblob' (if it is a plugin: pip install hydra-joblob-launcher): ",
+    ),
+    (("-m", "hydra/sweeper=optuno", "suite.drift=0,1"), "pip install hydra-optuno-sweeper"),
+    (("--cfg", "job", "suite.drfit=1"), "did you mean 'suite.drift'?"),
+    (("hydra.run.dri=x",), "hydra.run.dri"),
+    (("-m", "suite.drift=0,2"), "suite.drift is 2: it must be between 0 and 1"),
+    (("-m", "log.objective.metric=gian", "suite.drift=0,1"), "which is no metric"),
+    (("log.objective={metric: totals, figure: x}", "-m"), "metric totals has not"),
+    (("log.objective.rows=3",), "unknown conf key 'log.objective.rows'"),
+    (("run.points_in_flight=0",), "run.points_in_flight is 0: it must be 1 or more (runs)"),
+)
+"""What is told without the groups, which take Hydra longer."""
+
+
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--config-path", "x"), "add a folder of your own with --config-dir"),
-        (("--experimental-rerun", "x"), "lineage resume RUN"),
-        (("--resolve",), "add --cfg job"),
-        (("-m", "--cfg", "job"), "one thing at a time"),
-        (("--config-dirr=x",), "did you mean '--config-dir'?"),
-        (("--config-dir", "nowhere"), "--config-dir nowhere is no folder"),
-        (("hydra.searchpath=[file://nowhere]",), "names nowhere, which is no folder"),
-        (("--config-name", "confg"), "there is no file confg.yaml in conf/"),
-        (("hydra.job.chdir=true",), "leave it out"),
-        (("suite.name=é",), "has 'é', which means nothing unquoted: quote the value"),
-        (("suite.name=a#b",), "quote the value, \"suite.name='a#b'\""),
-        (("suite.name=a~b",), "quote the value"),
-        (("-m", "suite.name=a~b,c"), "quote the value"),
-        (("suite.name=(a",), "or quote the value"),
-        (("suite.näme=a",), "has 'ä' in its key"),
-        (("-m", "suite=glob(z*)"), "'suite=glob(z*)' fits no option: choose from cladder,"),
-        (("-m", "seed=glob(*)"), "no group"),
-    ],
+    ("grouped", "arguments", "words"),
+    [*((True, *one) for one in NONSENSE), *((False, *one) for one in NONSENSE_OF_FLAT)],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_makes_no_sense_is_one_line(
-    arguments: tuple[str, ...],
-    words: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert words in said(capsys, "run", *arguments, *SMALL[:1])
-    assert not list(tmp_path.iterdir()), "nothing is begun"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (
-            ("hydra/launcher=joblob",),
-            "has no option 'joblob' (if it is a plugin: pip install hydra-joblob-launcher): ",
-        ),
-        (("-m", "hydra/sweeper=optuno", "suite.drift=0,1"), "pip install hydra-optuno-sweeper"),
-        (("--cfg", "job", "suite.drfit=1"), "did you mean 'suite.drift'?"),
-        (("hydra.run.dri=x",), "hydra.run.dri"),
-        (("-m", "suite.drift=0,2"), "suite.drift is 2: it must be between 0 and 1"),
-        (("-m", "log.objective.metric=gian", "suite.drift=0,1"), "which is no metric"),
-        (("log.objective={metric: totals, figure: x}", "-m"), "metric totals has not"),
-        (("log.objective.rows=3",), "unknown conf key 'log.objective.rows'"),
-        (("run.points_in_flight=0",), "run.points_in_flight is 0: it must be 1 or more (runs)"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_a_key_or_value_that_makes_no_sense_is_one_line(
+    grouped: bool,
     arguments: tuple[str, ...],
     words: str,
     flat: tuple[str, ...],
@@ -179,7 +169,7 @@ def test_a_key_or_value_that_makes_no_sense_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert words in said(capsys, "run", *arguments, *flat)
+    assert words in said(capsys, "run", *arguments, *(SMALL[:1] if grouped else flat))
     assert not list(tmp_path.iterdir()), "nothing is begun"
 
 
@@ -504,9 +494,6 @@ def test_one_engine_serves_the_versions_of_all_points_and_those_of_other_setting
     alone = compose.load([*SMALL, *below(tmp_path), *second])
     run(alone, tmp_path / "alone")
     assert timeless(folder / "002") == timeless(tmp_path / "alone")
-
-
-VERSIONS = ("smollm2-135m@r0", "smollm2-135m@r1")
 
 
 def test_points_that_train_a_version_of_one_name_are_each_served_their_own(
