@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import settings
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -36,6 +37,8 @@ from lineage.runs.run import execute
 
 FULL = settings.get_current_profile_name() == "full"
 """Whether every case is tried (`--hypothesis-profile full`), or a share with some of each kind."""
+full = pytest.mark.skipif(not FULL, reason="what it shows a cheaper test shows too")
+"""A test of the full profile: whatever breaks it was seen to break another, that takes less."""
 
 
 # transformers and trl read what is installed as they are imported, each for most of a second.
