@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ KEYS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 SERVE = """
-import logging, sys
+import logging, os, sys, threading
 from moto.moto_server.werkzeug_app import create_backend_app
 from moto.server import MotoRequestHandler
 from werkzeug.serving import run_simple
@@ -33,12 +34,17 @@ class Handler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+def end():
+    sys.stdin.read()
+    os._exit(0)
+
+threading.Thread(target=end, daemon=True).start()
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 app = create_backend_app("s3")
 run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=True, request_handler=Handler)
 """
 """moto's S3 alone: its server would look through its folder for whose each request is, which took
-half of the time, and ended each connection.
+half of the time, and ended each connection. It ends with whoever started it, however that ends.
 """
 SECONDS = 60
 """So long may the server take to start."""
@@ -46,27 +52,31 @@ SECONDS = 60
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Yield the address of a server of moto; it is ended afterwards, by its own id."""
+    """Yield the address of the server of this process: each file has buckets or paths of its own.
+
+    To start one takes a second, and several files of tests ask for it.
+    """
     pytest.importorskip("moto")
+    process, address = _started()
+    assert process.poll() is None
+    yield address
+
+
+@cache
+def _started() -> tuple[subprocess.Popen[bytes], str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", SERVE, str(port)]
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
-    try:
-        until = time.monotonic() + SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < until, "moto does not start"
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    command, quiet = [sys.executable, "-c", SERVE, str(port)], subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
+    until = time.monotonic() + SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return process, f"http://127.0.0.1:{port}"
+        except OSError:
+            assert process.poll() is None and time.monotonic() < until, "moto does not start"
+            time.sleep(0.05)
 
 
 def point(patch: pytest.MonkeyPatch, address: str) -> None:
