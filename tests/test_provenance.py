@@ -36,6 +36,7 @@ from lineage.log.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, ta
 from lineage.log.views.connect import connect, read_record
 from lineage.log.views.gathering import gathered
 
+THREE = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1,smollm2-135m@r1]"
 HOSTILE = "[red]x[/red] \x1b[31m\u202eend"
 LIMITS = Limits(200, 200, 200)
 VERSIONS = ("m@r0", "m@r1")
@@ -400,7 +401,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     config = surrogate(
         tmp,
-        *("experiment.lineages=2", "experiment.episodes=3", "run.name=real"),
+        *("experiment.lineages=2", "experiment.episodes=3", "run.name=real", THREE),
+        "agent.memory_budget=140",  # more than three generations fill, of some arms
         "experiment.probes={same: 2, similar: 0, dissimilar: 0}",
         "arms.names=[inherit,rebuild,rewrite,shuffled,cold]",
         "arms.ceiling=inherit",
@@ -413,9 +415,22 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp / "runs" / "real"
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one arm and two pairs, which a command opens in a moment."""
+    tmp = tmp_path_factory.mktemp("pairs")
+    config = surrogate(
+        tmp,
+        *("experiment=tiny", "experiment.lineages=2", THREE, "agent.memory_budget=320"),
+        *("arms.names=[inherit]", "arms.ceiling=inherit", "arms.baseline=inherit"),
+    )
+    run(config, tmp / "runs" / "pairs")
+    return tmp / "runs" / "pairs"
+
+
 def test_every_snapshot_descends_from_nothing_by_logged_events(real: Path) -> None:
     snapshots = opened(real)
-    assert len(snapshots.left) == 2 * 3 * 4
+    assert len(snapshots.left) == 2 * 3 * 3
     for place, id in snapshots.left.items():
         links = snapshots.log(id, place.lineage)
         assert links[-1].knowledge == EMPTY.id
@@ -431,11 +446,11 @@ def test_histories_add_up(real: Path) -> None:
     snapshots, record = opened(real), read_record(real)
     verdicts = set()
     for lineage in ("000-inherit", "000-rebuild", "001-rewrite"):
-        last = snapshots.get(snapshots.find(f"{lineage}@3"))
+        last = snapshots.get(snapshots.find(f"{lineage}@2"))
         assert last is not None
         ids = {id for k in snapshots.of_lineage(lineage).values() for id in entries(k)}
         assert len(ids) == last.next_id - 1 == len({int(id[1:]) for id in ids})
-        for id in sorted(ids)[:: 2 if FULL else 4]:
+        for id in sorted(ids)[:: 2 if FULL else 3]:
             found = provenance(snapshots, record, id, lineage)
             text: str | None = None
             for change in reversed(found.changes):
@@ -588,38 +603,38 @@ def test_json_is_one_document(hand: Path) -> None:
     assert same["differences"] == [] and same["same"] == 1
 
 
-def test_an_entry_of_several_lineages_is_said(real: Path) -> None:
-    shown = command("log", str(real), "m1")
+def test_an_entry_of_several_lineages_is_said(pairs: Path) -> None:
+    shown = command("log", str(pairs), "m1")
     assert "memory of 000-inherit" in shown and "001-inherit" in shown and "--lineage" in shown
-    chosen = command("log", str(real), "m1", "--lineage", "001-rewrite")
-    assert "memory of 001-rewrite" in chosen and "--lineage" not in chosen
-    across = command("diff", str(real), "000-inherit@1", "001-inherit@1")
+    chosen = command("log", str(pairs), "m1", "--lineage", "001-inherit")
+    assert "memory of 001-inherit" in chosen and "--lineage" not in chosen
+    across = command("diff", str(pairs), "000-inherit@1", "001-inherit@1")
     assert "matched by their text" in across
 
 
-def test_a_dry_fork_runs_nothing(real: Path) -> None:
-    before = sorted(real.parent.iterdir())
-    fork = ("fork", str(real), "--dry-run", "--at", "000-inherit@1", "arms.names=[inherit,cold]")
+def test_a_dry_fork_runs_nothing(pairs: Path) -> None:
+    before = sorted(pairs.parent.iterdir())
+    fork = ("fork", str(pairs), "--dry-run", "--at", "000-inherit@1", "arms.names=[inherit,cold]")
     shown = command(*fork, "agent.memory_budget=99")
     assert "agent.memory_budget: 320 → 99" in shown and "start.generation: 0 → 1" in shown
-    assert sorted(real.parent.iterdir()) == before
+    assert sorted(pairs.parent.iterdir()) == before
 
 
-def test_a_fork_goes_on_from_the_snapshot(real: Path) -> None:
-    link = real.parent / "link"
-    link.symlink_to(real.name)
-    arguments = ("arms.names=[inherit,cold]", "--at", "001-inherit@1", "agent.memory_budget=200")
+def test_a_fork_goes_on_from_the_snapshot(pairs: Path) -> None:
+    link = pairs.parent / "link"
+    link.symlink_to(pairs.name)
+    arguments = ("arms.names=[inherit,cold]", "--at", "001-inherit@0", "agent.memory_budget=200")
     folder = Path(command("fork", str(link), *arguments).splitlines()[-1])
-    assert folder.name.endswith("-first-light-fork")
+    assert folder.name.endswith("-tiny-fork")
     config = compose.load_file(folder / "config.yaml")
-    assert config.start.run == str(real) and config.agent.memory_budget == 200
+    assert config.start.run == str(pairs) and config.agent.memory_budget == 200
     logged = steps(folder)
     assert {row["lineage"] for row in logged} == {"001-inherit", "001-cold"}
-    assert {row["generation"] for row in logged} == {2, 3}
-    forked, origin = opened(folder), opened(real)
-    received = origin.find("001-inherit@1")
-    assert forked.came_from("001-inherit@2") == received
-    chain = forked.chain(forked.find("001-inherit@3"), "001-inherit")
+    assert {row["generation"] for row in logged} == {1, 2}
+    forked, origin = opened(folder), opened(pairs)
+    received = origin.find("001-inherit@0")
+    assert forked.came_from("001-inherit@1") == received
+    chain = forked.chain(forked.find("001-inherit@2"), "001-inherit")
     assert received in chain and chain[-1] == EMPTY.id
     content = origin.get(received)
     assert content is not None
@@ -627,7 +642,7 @@ def test_a_fork_goes_on_from_the_snapshot(real: Path) -> None:
     # Ancestors are logged with each lineage of a fork, but `cold` never had it.
     assert came.lineage == "001-inherit" and not came.whole and not came.others
     assert "came from elsewhere" in command("log", str(folder), came.entry)
-    assert "made by no step" in command("log", str(folder), "001-inherit@2")
+    assert "made by no step" in command("log", str(folder), "001-inherit@1")
 
 
 def test_each_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
