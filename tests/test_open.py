@@ -26,7 +26,7 @@ from lineage.log.views.sql import VIEWS
 from lineage.metrics.summary import summarise, summarise_all
 from lineage.report.lookup import rows_of, totals
 
-SOME = ("scores", "scores_by_generation", "totals", "memory_size")
+SOME = ("scores", "totals", "memory_size")
 """Metrics that are looked at here: `test_measure_tables` compares all of them."""
 ARMS = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
 NAMES = (
@@ -59,6 +59,10 @@ def opened(one: Path) -> duckdb.DuckDBPyConnection:
 @pytest.fixture(scope="module")
 def summary(one: Path) -> dict[str, Any]:
     return summarise(one, SOME)
+
+
+SAYING = NAMES if FULL else ("runs", "steps", "curve", "skipped", "probes", "memories")
+"""Of which is looked at what a log says of itself, time and again."""
 
 
 def count(log: duckdb.DuckDBPyConnection, view: str, where: str = "true") -> int:
@@ -143,12 +147,11 @@ def test_what_a_log_says_of_itself_does_not_rest_on_the_file_that_it_is_copied_f
     one: Path,
 ) -> None:
     def said(log: duckdb.DuckDBPyConnection) -> list[str]:
-        return [repr(lineage.describe(log, name)) for name in NAMES]
+        return [repr(lineage.describe(log, name)) for name in SAYING]
 
     wanted = said(lineage.open(one, connection=duckdb.connect()))
     assert said(lineage.open(one)) == wanted
     Path(kept_file(os.getpid())).unlink()
-    assert said(lineage.open(one)) == wanted
     assert said(lineage.open(one)) == wanted and Path(kept_file(os.getpid())).exists()
 
 
@@ -171,7 +174,7 @@ def test_a_glob_takes_a_run_once_however_many_links_name_it(sweep: Path, tmp_pat
     shutil.copytree(sweep, tmp_path / "runs")
     (tmp_path / "runs" / "latest").symlink_to("001")
     assert count(lineage.open(tmp_path / "runs"), "runs") == 2
-    assert count(lineage.open(f"{tmp_path}/runs/00*"), "runs") == 2
+    assert count(lineage.open(f"{tmp_path}/runs/*"), "runs") == 2
     assert count(lineage.open(f"{tmp_path}/runs/*1"), "runs") == 1
     assert count(lineage.open(tmp_path / "runs" / "latest"), "runs") == 1
 
