@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import textwrap
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -199,7 +197,10 @@ def test_records_of_parquet_are_numbered(tmp_path: Path) -> None:
 
 def test_a_run_on_a_file_and_its_refusal_once_the_file_changed(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
-    small = ("experiment.lineages=2", "schedule.versions=[smollm2-135m@r1,smollm2-135m@r1]")
+    small = (
+        *("experiment.lineages=2", "schedule.versions=[smollm2-135m@r1,smollm2-135m@r1]"),
+        *("arms.names=[inherit,cold]", "arms.ceiling=inherit"),
+    )
     config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}", *small)
     summary = measured(config, tmp_path / "runs" / "one", ["scores"])
     scores = cells(summary, "scores", "arm", family="same")
@@ -219,32 +220,24 @@ def test_a_world_too_small_for_any_pair_is_found_before_the_run(tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
-LARGE = """
-import json, sys
-from pathlib import Path
-from lineage.compose import load_suite
-pad = "y" * 6000
-def most(rows):
-    path = f"{sys.argv[1]}/{rows}.jsonl"
-    with open(path, "w") as file:
-        for n in range(rows):
-            file.write(json.dumps({"id": f"q{n}", "world": f"w{n % 4}", "prompt": f"{n}? {pad}",
-                                   "answer": "a"}) + "\\n")
-    suite = load_suite("jsonl", f"suite.path={path}", "suite.world_tasks=100")
-    assert len(suite.world(3, 0).tasks) == 100
-    # What getrusage says is at least what the process had that started this one.
-    _, _, said = Path("/proc/self/status").read_text().partition("VmHWM:")
-    return int(said.split()[0])
-few = most(500)
-print(most(2_500) - few)
-"""
-
-
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", textwrap.dedent(LARGE), str(tmp_path)]
-    grown = int(subprocess.run(command, capture_output=True, check=True).stdout)
-    # In KiB: 2,000 rows of 6 KB more are 12 MB of file, and places and ids of about 100 B each.
-    assert grown < 4_000
+    def most(rows: int) -> int:
+        path, pad = tmp_path / f"{rows}.jsonl", "y" * 6000
+        with path.open("w") as file:
+            for n in range(rows):
+                one = {"id": f"q{n}", "world": f"w{n % 4}", "prompt": f"{n}? {pad}", "answer": "a"}
+                file.write(json.dumps(one) + "\n")
+        made = suite(path, "suite.world_tasks=100")
+        tracemalloc.start()
+        try:
+            assert len(made.world(3, 0).tasks) == 100
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few = most(500)
+    # 2,000 rows of 6 KB more are 12 MB of file, and places and ids of about 100 B each.
+    assert few > 100 * 6000 and most(2_500) - few < 2_000_000
 
 
 def test_families_of_a_file(tmp_path: Path) -> None:

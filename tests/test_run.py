@@ -31,6 +31,8 @@ THREE = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1,smollm2-135m@r1]"
 TWO = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]"
 PAIRS = ("experiment=tiny", "experiment.lineages=2", THREE)
 ONE = ("experiment=tiny", "experiment.lineages=1")
+ALONE = ("arms.names=[inherit]", "arms.ceiling=inherit", "arms.baseline=inherit")
+SECOND = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -56,6 +58,13 @@ def snapshots(folder: Path) -> dict[str, Any]:
     return {id: knowledge_from_json(content, parent) for id, parent, content in found.fetchall()}
 
 
+def begun(folder: Path) -> list[dict[str, Any]]:
+    """Return the steps of the first two generations of one lineage."""
+    found = [r for r in steps(folder) if r["lineage"] == "000-inherit" and r["generation"] < 2]
+    assert {r["generation"] for r in found} == {0, 1}
+    return found
+
+
 @pytest.mark.parametrize("in_flight", [1, 8] if FULL else [1])
 def test_the_log_does_not_depend_on_when_or_how_parallel(
     finished: Path, tmp_path: Path, in_flight: int
@@ -67,8 +76,8 @@ def test_the_log_does_not_depend_on_when_or_how_parallel(
 
 def test_another_seed_gives_another_log(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "other"
-    run(surrogate(tmp_path, *PAIRS, "experiment.seed=1", "experiment.lineages=1"), folder)
-    met, others = ([r["task"] for r in steps(f) if r["pair"] == 0] for f in (folder, finished))
+    run(surrogate(tmp_path, *ONE, *ALONE, TWO, "experiment.seed=1"), folder)
+    met, others = ([r["task"] for r in begun(f)] for f in (folder, finished))
     assert met and met != others
 
 
@@ -92,12 +101,8 @@ def test_arms_of_a_pair_meet_the_same_tasks_in_the_same_order(finished: Path) ->
 
 def test_draws_of_one_arm_do_not_depend_on_which_others_run(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "fewer"
-    few = ("arms.names=[inherit,cold]", "arms.ceiling=inherit", "experiment.lineages=1")
-    run(surrogate(tmp_path, *PAIRS, *few), folder)
-    fewer, those = (
-        [r["completion"] for r in steps(f) if (r["arm"], r["pair"]) == ("inherit", 0)]
-        for f in (folder, finished)
-    )
+    run(surrogate(tmp_path, *ONE, *ALONE, TWO), folder)
+    fewer, those = ([r["completion"] for r in begun(f)] for f in (folder, finished))
     assert fewer and fewer == those
 
 
@@ -152,7 +157,7 @@ def test_a_canary_in_a_transcript_never_reaches_a_successor(tmp_path: Path) -> N
 
     folder = tmp_path / "runs" / "canary"
     with answering(leak):
-        run(surrogate(tmp_path, "experiment.lineages=1", TWO), folder)
+        run(surrogate(tmp_path, "experiment.lineages=1", TWO, *SECOND), folder)
     log = steps(folder)
     assert any(canary in r["completion"] for r in log if r["kind"] == "act")
     shown = [r for r in log if canary in r["prompt"]]
@@ -177,7 +182,7 @@ def test_a_failed_episode_costs_only_itself(tmp_path: Path) -> None:
 
     folder = tmp_path / "runs" / "failing"
     with answering(fail):
-        summary = measured(surrogate(tmp_path, *PAIRS, TWO), folder, ["scores", "totals"])
+        summary = measured(surrogate(tmp_path, *PAIRS, TWO, *SECOND), folder, ["scores", "totals"])
     failed = [r for r in steps(folder) if r["error"]]
     assert {r["error"] for r in failed} == {"engine error, planted"}
     assert totals(summary)["errors"] == len(failed)
@@ -208,10 +213,12 @@ def test_a_run_killed_anywhere_resumes_to_the_same_log(
         "run.name=killed",
     ]
     kills = 0
-    for wait in (20, 120, 300) if FULL else (20, 200):
+    # What is gone on with may be cut off too: that, below, takes no process.
+    waits = (20, 120, 300) if FULL else (150,)
+    for wait in waits:
         kills += kill(begin(*words), lambda most=wait: progress(folder) > most)
         words = ["resume", str(folder)]
-    assert kills >= 2
+    assert kills >= min(2, len(waits))
     assert main_code("resume", str(folder)) == 0
     assert timeless(folder) == timeless(finished)
     assert not list((folder / "journal").glob("*"))
@@ -251,8 +258,7 @@ def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, ope
     config = surrogate(
         tmp_path,
         *("log.journal_steps=1", *ONE, THREE, "experiment.episodes=3"),
-        *("agent.docs_opened=2", f"agent.opening={opening}", "arms.names=[inherit,cold]"),
-        "arms.ceiling=inherit",
+        *("agent.docs_opened=2", f"agent.opening={opening}", *SECOND),
     )
     whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
     with answering(torn):
@@ -281,15 +287,10 @@ def main_code(*arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-def test_a_folder_with_another_configuration_is_refused(
-    finished: Path, flat: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = finished.parent
-    code = main_code("run", *flat, f"run.root={root}", "run.name=one")
-    assert code == 1
-    error = capsys.readouterr().err
-    assert "another configuration" in error
-    assert error.count("\n") == 1
+def test_a_folder_with_another_configuration_is_refused(finished: Path) -> None:
+    with pytest.raises(LineageError, match="another configuration") as told:
+        run(surrogate(finished.parent.parent, *ONE), finished)
+    assert "\n" not in str(told.value)
 
 
 def test_an_interrupted_run_says_how_to_go_on(
