@@ -29,6 +29,7 @@ from lineage.models.counting import counter_of
 from lineage.models.factory import make_engine
 from lineage.models.surrogate import count_tokens
 from lineage.runs.foresee import CHANGED, CUT, KEPT, Foresight, Reader, foresee
+from lineage.runs.migrate import WITHOUT_HISTORY
 from lineage.runs.plan import prepare
 
 SMALL = ("experiment=tiny", "experiment.lineages=1")
@@ -121,6 +122,7 @@ def test_a_migration_that_needs_raw_episodes_is_refused(
     assert carried(tmp_path, notes, kind) == 1
     error = capsys.readouterr().err
     assert "needs the raw episodes" in error and error.count("\n") == 1
+    assert not {"verify", "rebuild"} & {*WITHOUT_HISTORY}
     assert not (tmp_path / "out").exists()
 
 
