@@ -332,6 +332,8 @@ def test_what_two_machines_noted_of_a_sweep_is_in_its_record(root: str) -> None:
     write_sweep(folder, noted(done, replace(failed, failed=""), open))
     with stored(run, folder, Console(quiet=True)):
         pass
+    # Of what is read again later no old copy stays.
+    assert read_sweep(read_from(run, url)).points == (done, replace(failed, failed=""), open)
     write_sweep(folder, noted(replace(done, objective=None), failed, open))
     with stored(run, folder, Console(quiet=True)):
         assert read_sweep(folder).points == (done, failed, open)
