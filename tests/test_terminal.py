@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
@@ -33,7 +32,7 @@ from lineage.commands import show as show_command
 from lineage.core.errors import LineageError
 from lineage.core.text import strict, visible
 from lineage.inspect import comparison, show_text
-from lineage.inspect.browsing import COLUMNS, find_episode, spans
+from lineage.inspect.browsing import COLUMNS, Lineage, find_episode, matching, spans
 from lineage.inspect.episode_text import LINES, show_episode
 from lineage.inspect.listing import ASKED
 from lineage.log.schema import CURVE_SCHEMA, SCHEMA_VERSION, TRAINING_SCHEMA, VERSION_KEY, Step
@@ -52,6 +51,7 @@ SMALL = (
 NAMES = (*ASKED, "costs")
 """The metrics that are looked at: to compute all takes longer than such a run."""
 WIDTH = 80
+STAND_IN = "STAND-IN: a deterministic behavioural model, no language model"
 
 
 def evil(request: Request, completion: Completion) -> Completion:
@@ -88,15 +88,52 @@ def one(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def itself(one: Path) -> Any:
-    """That run compared with itself."""
-    return document("compare", one, one)
+def log(one: Path) -> list[dict[str, Any]]:
+    """All that it logged, which no test changes."""
+    return steps(one)
 
 
 @pytest.fixture(scope="module")
-def shown(one: Path) -> dict[tuple[str, ...], str]:
-    """What is shown on a terminal of that run, of a generation and of an episode."""
-    return {of: printed("show", one, *of, width=WIDTH) for of in ((), ("1",), ("1", "p000"))}
+def listed(root: Path) -> dict[int, str]:
+    """What is listed of the folder: as JSON (-1), in a pipe (0) and on a terminal."""
+    wide = {width: printed("ls", root, width=width) for width in (0, WIDTH)}
+    return {-1: printed("ls", root, "--json"), **wide}
+
+
+@pytest.fixture(scope="module")
+def itself(one: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """That run compared with itself, less what an arm did in its second generation."""
+    short = shutil.copytree(one, tmp_path_factory.mktemp("itself") / "short")
+    for pair in (0, 1):
+        log_file(short, f"{pair:03d}-inherit").unlink()
+    return document("compare", one, short)
+
+
+@pytest.fixture(scope="module")
+def apart(root: Path) -> Any:
+    """That run compared with one without docs."""
+    return document("compare", root / "one", root / "more")
+
+
+@pytest.fixture(scope="module")
+def hit(log: list[dict[str, Any]]) -> dict[str, Any]:
+    """A probe whose answer would steer a terminal."""
+    return next(
+        step
+        for step in log
+        if (step["kind"], step["arm"], step["generation"]) == ("probe", "inherit", 1)
+        and "\x1b" in step["completion"]
+    )
+
+
+@pytest.fixture(scope="module")
+def shown(one: Path, hit: dict[str, Any]) -> dict[str, str]:
+    """What is shown on a terminal of that run, of a generation, also in full, and an episode."""
+    episode = ("1", hit["episode"], "--pair", hit["pair"])
+    asked = {"run": (), "generation": ("1",), "full": ("1", "--full"), "episode": episode}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(show_text, "ROWS", 12)
+        return {name: printed("show", one, *of, width=WIDTH) for name, of in asked.items()}
 
 
 @pytest.fixture
@@ -163,7 +200,11 @@ def printed(*arguments: object, width: int = 0) -> str:
 
 def document(*arguments: object) -> Any:
     """Return the JSON that a command prints, which must be all that it prints."""
-    text = printed(*arguments, "--json")
+    return whole(printed(*arguments, "--json"))
+
+
+def whole(text: str) -> Any:
+    """Return the JSON document that `text` is."""
     assert text.isascii()
     return json.loads(text, parse_constant=pytest.fail)
 
@@ -189,8 +230,10 @@ def of_newer_schema(file: Path) -> None:
 # lineage ls
 
 
-def test_ls_lists_runs_newest_first_with_the_figures_of_their_metrics(root: Path) -> None:
-    found = document("ls", root)["runs"]
+def test_ls_lists_runs_newest_first_with_the_figures_of_their_metrics(
+    root: Path, listed: dict[int, str]
+) -> None:
+    found = whole(listed[-1])["runs"]
     assert [row["folder"] for row in found] == ["other", "more", "one"]
     assert [row["began"] for row in found] == sorted((r["began"] for r in found), reverse=True)
     row, expected = found[2], metrics(root / "one")
@@ -205,19 +248,21 @@ def test_ls_lists_runs_newest_first_with_the_figures_of_their_metrics(root: Path
     assert row["headline"] == {**names, **{key: gain[key] for key in keys}, "starred": False}
 
 
-def test_ls_is_a_line_a_run_in_a_pipe_and_readable_on_a_narrow_terminal(root: Path) -> None:
-    lines = printed("ls", root).splitlines()
+def test_ls_is_a_line_a_run_in_a_pipe_and_readable_on_a_narrow_terminal(
+    root: Path, listed: dict[int, str]
+) -> None:
+    lines = listed[0].splitlines()
     assert all(any(word in line for line in lines) for word in ("one", "more", "other"))
     row = next(line for line in lines if line.split()[0] == "one")
     assert all(word in row for word in ("tiny", "r0 > r1", "2 pairs", "12/12", "finished"))
-    narrow = printed("ls", root, width=WIDTH)
+    narrow = listed[WIDTH]
     *folded, counted = narrow.splitlines()  # a path is never folded: it could not be copied
     assert max(map(len, folded)) <= WIDTH and str(root) in counted
     assert "12/12" in narrow and "r0 > r1" in narrow and "…" not in narrow
 
 
-def test_ls_of_a_run_itself_lists_that_alone(one: Path) -> None:
-    assert [row["folder"] for row in document("ls", one)["runs"]] == ["one"]
+def test_ls_of_a_run_itself_lists_that_alone(one: Path, listed: dict[int, str]) -> None:
+    assert document("ls", one)["runs"] == whole(listed[-1])["runs"][2:]
 
 
 def test_ls_tells_a_run_that_goes_on_from_one_that_was_stopped(spoilt: Path) -> None:
@@ -243,12 +288,20 @@ def test_ls_counts_the_errors_of_an_unfinished_run_from_its_log(spoilt: Path) ->
     assert (row["state"], row["errors"], row["headline"]) == ("stopped", 2, None)
 
 
-def test_ls_and_show_compute_anew_what_an_older_lineage_laid_out(spoilt: Path) -> None:
-    whole, expected = document("ls", spoilt.parent)["runs"], metrics(spoilt)
+def test_ls_and_show_compute_anew_what_an_older_lineage_laid_out_or_is_older(
+    spoilt: Path, listed: dict[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,), truth = whole(listed[-1])["runs"][2:], metrics(spoilt)
     old = {"schema": 4, "totals": {"errors": 9}, "arms": ["inherit"], "gain": {"inherit": {}}}
     (spoilt / "metrics.json").write_text(json.dumps(old))
-    assert document("ls", spoilt.parent)["runs"] == whole
-    assert whole[0]["headline"] is not None
+    assert document("ls", spoilt.parent)["runs"] == [row | {"folder": "spoilt"}]
+    assert row["headline"] is not None
+    monkeypatch.setattr(current, "summarise", partial(summarise, names=["scores"]))
+    expected = {**truth, "metrics": {"scores": truth["metrics"]["scores"]}, "stars": {}}
+    assert document("show", spoilt)["metrics"] == expected
+    # Nor does it show what was written before the last of the log.
+    (spoilt / "metrics.json").write_text(json.dumps({**truth, "metrics": "old"}))
+    os.utime(spoilt / "metrics.json", (0, 0))
     assert document("show", spoilt)["metrics"] == expected
 
 
@@ -285,35 +338,35 @@ def _newer_log(folder: Path) -> None:
         of_newer_schema(file)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (_no_record, "it has no run.json"),
-        (_torn_record, "run.json is no whole JSON file"),
-        (_odd_record, "run.json is damaged (it should be a"),
-        (_no_config, "it has no config.yaml"),
-        (_torn_config, "config.yaml is no whole YAML file"),
-        (_torn_metrics, "metrics.json is no whole JSON file"),
-        (_torn_log, "000-inherit.parquet is no whole Parquet file"),
-        (_newer_log, f"has schema {SCHEMA_VERSION + 1}"),
-    ],
-)
-def test_ls_names_and_counts_what_is_broken_and_lists_the_rest(
-    spoil: Any, words: str, spoilt: Path, one: Path
-) -> None:
-    spoil(spoilt)
-    shutil.copytree(one, spoilt.parent / "whole")
-    (spoilt.parent / "latest").symlink_to("spoilt")
-    found = document("ls", spoilt.parent)
-    assert [(row["folder"], row["state"]) for row in found["runs"]] == [
-        ("whole", "finished"),
-        ("spoilt", "broken"),
-    ]
-    assert words in found["runs"][1]["trouble"]
-    assert found["states"] == {"finished": 1, "broken": 1}
-    assert "\n" not in found["runs"][1]["trouble"]
-    text = printed("ls", spoilt.parent)
-    assert words in text and "1 finished, 1 broken" in text
+BROKEN = {
+    _no_record: "it has no run.json",
+    _torn_record: "run.json is no whole JSON file",
+    _odd_record: "run.json is damaged (it should be a",
+    _no_config: "it has no config.yaml",
+    _torn_config: "config.yaml is no whole YAML file",
+    _torn_metrics: "metrics.json is no whole JSON file",
+    _torn_log: "000-inherit.parquet is no whole Parquet file",
+    _newer_log: f"has schema {SCHEMA_VERSION + 1}",
+}
+
+
+def test_ls_names_and_counts_what_is_broken_and_lists_the_rest(one: Path, tmp_path: Path) -> None:
+    for spoil in BROKEN:
+        spoil(shutil.copytree(one, tmp_path / spoil.__name__))
+    shutil.copytree(one, tmp_path / "whole")
+    (tmp_path / "latest").symlink_to(_no_record.__name__)
+    found = document("ls", tmp_path)
+    first, *rest = found["runs"]
+    assert (first["folder"], first["state"]) == ("whole", "finished")
+    assert sorted(row["folder"] for row in rest) == sorted(one.__name__ for one in BROKEN)
+    assert found["states"] == {"finished": 1, "broken": len(BROKEN)}
+    lines = printed("ls", tmp_path).splitlines()
+    assert "1 finished, 8 broken" in lines[-1]
+    trouble = {row["folder"]: row["trouble"] for row in rest if row["state"] == "broken"}
+    for spoil, words in BROKEN.items():
+        said = trouble[spoil.__name__]
+        assert words in said and "\n" not in said
+        assert any(spoil.__name__ in line and words in line for line in lines), words
 
 
 def test_ls_of_nothing(tmp_path: Path) -> None:
@@ -329,7 +382,8 @@ def test_ls_and_show_of_a_training(training: Path) -> None:
     assert (row["finished"], row["planned"], row["errors"]) == (2, 2, 1)
     whole = document("show", training)["training"]
     assert [step["step"] for step in whole["by_step"]] == [0, 1]
-    assert "reward by step" in printed("show", training, width=WIDTH)
+    said = printed("show", training, width=WIDTH)
+    assert "reward by step" in said
     found = document("show", training, 1, "--pair", 1)["alternatives"]
     assert [(row["pair"], row["alternative"], row["reward"]) for row in found] == [
         (1, 0, 1.0),
@@ -339,6 +393,8 @@ def test_ls_and_show_of_a_training(training: Path) -> None:
     assert "signal/0/a01" in text and "+1.500" in text
     assert max(map(len, text.splitlines())) <= WIDTH
     assert_harmless(text)
+    for shown in (said, text):
+        assert " ".join(shown.split()).startswith(f"{STAND_IN}; figures say nothing about m")
     with pytest.raises(LineageError, match="step 9 is not there: choose from 0 to 1"):
         printed("show", training, 9)
 
@@ -351,7 +407,7 @@ def test_show_run_has_the_metrics_and_every_lineage(one: Path, shown: Any) -> No
     assert found["metrics"] == metrics(one)
     assert [row["name"] for row in found["lineages"]][:2] == ["000-inherit", "001-inherit"]
     assert len(found["lineages"]) == 6
-    text = shown[()]
+    text = shown["run"]
     assert "score on same" in text and "000-oracle" in text
     assert max(map(len, text.splitlines())) <= WIDTH
 
@@ -363,18 +419,15 @@ class Undrawn:
         return lambda *of: None
 
 
-STAND_IN = "STAND-IN: a deterministic behavioural model, no language model"
-
-
 def test_figures_of_the_stand_in_are_marked_wherever_they_are_shown(
-    root: Path, one: Path, shown: Any, monkeypatch: pytest.MonkeyPatch
+    one: Path, listed: Any, shown: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for said in shown.values():
         text = " ".join(said.split())
         assert text.startswith(f"{STAND_IN}; figures say nothing about smollm2-135m")
-    assert {row["engine"] for row in document("ls", root)["runs"]} == {"surrogate"}
+    assert {row["engine"] for row in whole(listed[-1])["runs"]} == {"surrogate"}
     for width in (0, WIDTH):
-        assert printed("ls", root, width=width).count("(stand-in);") >= 3
+        assert listed[width].count("(stand-in);") >= 3
     monkeypatch.setattr(run_page, "figures", Undrawn())
     monkeypatch.setattr(run_page, "tell", lambda *of: "")  # a tree of each lineage
     page = run_page.report_html(one, metrics(one))
@@ -386,7 +439,7 @@ def test_figures_of_the_stand_in_are_marked_wherever_they_are_shown(
 
 
 def test_show_begins_with_the_answer_and_says_where_it_is_from(one: Path, shown: Any) -> None:
-    text = " ".join(shown[()].split())
+    text = " ".join(shown["run"].split())
     found = metrics(one)
     assert "too few pairs to tell" in text and "*" not in text.split("lineages")[0].split("; *")[0]
     machine = found["origin"]["machine"]
@@ -396,26 +449,9 @@ def test_show_begins_with_the_answer_and_says_where_it_is_from(one: Path, shown:
     assert found["origin"]["began"] == json.loads((one / "run.json").read_bytes())["began"]
 
 
-def test_a_training_on_the_stand_in_is_marked(training: Path) -> None:
-    for arguments in ((), ("1",)):
-        text = " ".join(printed("show", training, *arguments, width=WIDTH).split())
-        assert text.startswith(f"{STAND_IN}; figures say nothing about m")
-
-
-def test_show_of_a_run_that_goes_on_leaves_no_old_figure(
-    spoilt: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    truth = metrics(spoilt)
-    monkeypatch.setattr(current, "summarise", partial(summarise, names=ASKED))
-    (spoilt / "metrics.json").write_text(json.dumps({**truth, "metrics": "old"}))
-    os.utime(spoilt / "metrics.json", (0, 0))
-    expected = {name: truth["metrics"][name] for name in ASKED}
-    assert document("show", spoilt)["metrics"]["metrics"] == expected
-
-
-def test_show_generation_counts_what_the_log_holds(one: Path) -> None:
+def test_show_generation_counts_what_the_log_holds(one: Path, log: list[dict[str, Any]]) -> None:
     found = document("show", one, 1, "--arm", "inherit", "--pair", 1)
-    log = [s for s in steps(one) if s["lineage"] == "001-inherit" and s["generation"] == 1]
+    log = [s for s in log if s["lineage"] == "001-inherit" and s["generation"] == 1]
     (row,) = found["lineages"]
     edits = [step for step in log if step["kind"] == "edit"]
     made = [step for step in edits if step["knowledge_before"] != step["knowledge_after"]]
@@ -440,11 +476,8 @@ def test_show_generation_counts_what_the_log_holds(one: Path) -> None:
     assert {e["episode"] for e in shown["episodes"]} == {step["episode"] for step in log}
 
 
-def test_show_generation_fits_the_terminal_and_folds_unless_told(
-    one: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(show_text, "ROWS", 12)
-    text = printed("show", one, 1, width=WIDTH)
+def test_show_generation_fits_the_terminal_and_folds_unless_told(shown: dict[str, str]) -> None:
+    text = shown["generation"]
     tables = [line for line in text.splitlines() if re.match(r"(00|lineage|episode)", line)]
     assert max(map(len, tables)) <= WIDTH
     for head in (line for line in tables if line.startswith(("lineage ", "episode "))):
@@ -452,24 +485,24 @@ def test_show_generation_fits_the_terminal_and_folds_unless_told(
         assert re.fullmatch("[─ ]+", below.splitlines()[1]), "a rule parts the head from the rows"
         assert "\n\n" in above[-4 * WIDTH :], "an empty line parts the table from what is above"
     assert "more rows: --full" in text and "p009" not in text
-    assert "p009" in printed("show", one, 1, "--full", width=WIDTH)
+    assert "p009" in shown["full"]
 
 
-def test_show_episode_is_the_log_of_it(one: Path) -> None:
-    found = document("show", one, 1, "p000", "--arm", "inherit")
-    expected = [
-        step
-        for step in steps(one)
-        if (step["lineage"], step["generation"], step["episode"]) == ("000-inherit", 1, "p000")
-    ]
+def test_show_episode_is_the_log_of_it(
+    one: Path, log: list[dict[str, Any]], hit: dict[str, Any], shown: dict[str, str]
+) -> None:
+    place = {name: hit[name] for name in ("lineage", "generation", "episode")}
+    expected = [step for step in log if place.items() <= step.items()]
+    more = ("--arm", "inherit", "--pair", hit["pair"])
+    found = document("show", one, 1, hit["episode"], *more)
     assert found["steps"] == json.loads(json.dumps(expected))
+    assert EVIL in found["steps"][-1]["completion"]
     assert list(found["steps"][0]) == list(COLUMNS)
-    assert (found["name"], found["generation"], found["episode"]) == ("000-inherit", 1, "p000")
-    text = printed("show", one, 1, "p000")
-    last = expected[-1]
+    assert {"lineage": found["name"], **{name: found[name] for name in [*place][1:]}} == place
+    text = shown["episode"]
     assert [step["kind"] for step in expected] == ["search", "open", "probe"]
-    assert last["prompt"].splitlines()[1] in text and last["answer"] in text
-    assert f"{last['prompt_tokens']} of prompt" in text
+    assert hit["prompt"].splitlines()[1] in text and hit["answer"] in text
+    assert f"{hit['prompt_tokens']} of prompt" in text
 
 
 def test_show_finds_an_episode_by_a_part_of_its_name_that_is_its_alone() -> None:
@@ -488,8 +521,6 @@ def test_show_finds_an_episode_by_a_part_of_its_name_that_is_its_alone() -> None
     [
         (("7",), "generation 7 is not there: choose from 0 to 1"),
         (("1", "p00"), "fits 10 episodes"),
-        (("1", "p000", "--arm", "inherrit"), "did you mean 'inherit'"),
-        (("1", "--pair", "9"), "no pair 9: choose from 0 to 1"),
         (("--arm", "cold", "--pair", "9"), "no pair 9 of arm cold"),
     ],
 )
@@ -500,6 +531,21 @@ def test_show_of_what_is_not_there_says_what_is(
         cli.main(["show", str(one), *arguments])
     error = capsys.readouterr().err
     assert stopped.value.code == 1 and words in error and error.count("\n") == 1
+
+
+def test_of_lineages_those_that_are_there_are_chosen_from() -> None:
+    found = [
+        Lineage(arm, pair, f"{pair:03d}-{arm}") for arm in ("inherit", "cold") for pair in (0, 1)
+    ]
+    assert matching(found, None, None) == found
+    assert matching(found, "cold", None) == found[2:] and matching(found, None, 1) == found[1::2]
+    for arm, pair, words in (
+        ("inherrit", None, "did you mean 'inherit'"),
+        (None, 9, "no pair 9: choose from 0 to 1"),
+        ("cold", 9, "no pair 9 of arm cold: choose from 0 to 1"),
+    ):
+        with pytest.raises(LineageError, match=words):
+            matching(found, arm, pair)
 
 
 def test_an_error_does_not_steer_the_terminal_either(
@@ -523,7 +569,7 @@ def test_show_of_no_run_names_the_nearest_and_of_a_sweep_says_so(root: Path) -> 
 def test_a_torn_or_newer_or_empty_log_is_one_clear_error(
     command: str, spoilt: Path, one: Path
 ) -> None:
-    arguments = (command, spoilt) if command == "show" else (command, one, spoilt)
+    arguments = (command, spoilt) if command == "show" else (command, spoilt, one)
     (spoilt / "metrics.json").unlink()
     of_newer_schema(log_file(spoilt))
     with pytest.raises(LineageError, match="upgrade lineage"):
@@ -564,18 +610,15 @@ def assert_harmless(text: str) -> None:
     assert not bad, f"the output holds {bad}"
 
 
-def test_what_a_model_wrote_is_shown_and_not_obeyed(one: Path) -> None:
-    hit = next(
-        step
-        for step in steps(one)
-        if step["kind"] == "probe" and step["arm"] == "inherit" and "\x1b" in step["completion"]
-    )
-    place = (one, hit["generation"], hit["episode"], "--pair", hit["pair"])
-    text = printed("show", *place, width=WIDTH)
+def test_what_a_model_wrote_is_shown_and_not_obeyed(
+    shown: dict[str, str], log: list[dict[str, Any]]
+) -> None:
+    text = shown["episode"]
     assert "[red]x[/red] \\x1b[31m" in text and "\\u202e" in text
-    assert_harmless(text)
-    assert_harmless(printed("show", one, hit["generation"], "--pair", hit["pair"], "--full"))
-    assert document("show", *place)["steps"][-1]["completion"] == hit["completion"]
+    for said in shown.values():
+        assert_harmless(said)
+    of = [step for step in log if (step["lineage"], step["generation"]) == ("000-inherit", 1)]
+    assert any("\x1b" in step["completion"] for step in of) and "\\x1b[31m" in shown["full"]
     texts = {f.name for f in fields(Step) if str(f.type).startswith("Annotated[str,")}
     fields_ = texts - {"phase", "kind"}
     hostile = episode_text(step_of(**dict.fromkeys(fields_, f"{EVIL}\ud800\u2028")))
@@ -604,36 +647,52 @@ def test_numbers_in_short() -> None:
 # lineage compare
 
 
-def test_a_run_compared_with_itself_has_the_scores_of_its_metrics(one: Path, itself: Any) -> None:
-    found = itself
-    expected = cells(metrics(one), "scores", "arm", "family")
-    assert found["settings"] == found["reasons"] == []
-    assert found["pairs"] == 2
-    assert [(row["arm"], row["family"]) for row in found["scores"]] == list(expected)
-    for cell in found["scores"]:
-        score = expected[cell["arm"], cell["family"]]
-        assert cell["a"] == cell["b"] == {name: score[name] for name in INTERVAL}
+def test_a_run_compared_with_itself_differs_in_nothing(one: Path, itself: Any) -> None:
+    scores = cells(metrics(one), "scores", "arm", "family")
+    assert itself["settings"] == []
+    assert itself["pairs"] == 2
+    assert [(row["arm"], row["family"]) for row in itself["scores"]] == list(scores)
+    for cell in itself["scores"]:
+        assert cell["a"] == cell["b"]
         assert (cell["difference"]["mean"], cell["difference"]["excludes_zero"]) == (0.0, False)
 
 
-def test_a_difference_is_that_of_the_pairs_of_both(
-    one: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+def test_only_generations_that_both_have_are_compared(
+    log: list[dict[str, Any]], itself: Any
 ) -> None:
-    found = document("compare", one, root / "more")
+    assert itself["reasons"] == [
+        "left out, one run has not these probes: generations 1 of pairs 0 to 1, arms inherit"
+    ]
+    (row,) = rows_of({"metrics": itself}, "scores", arm="inherit", family="same")
+    asked = {"arm": "inherit", "family": "same", "kind": "probe"}
+    of = [step for step in log if asked.items() <= step.items()]
+    first = fmean(step["score"] for step in of if step["generation"] == 0)
+    assert row["a"]["mean"] == pytest.approx(first)
+    assert first != pytest.approx(fmean(step["score"] for step in of))
+
+
+def test_a_difference_is_that_of_the_pairs_of_both(
+    one: Path, root: Path, log: list[dict[str, Any]], apart: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = apart
     assert [row["key"] for row in found["settings"]] == ["experiment.lineages", "agent.docs"]
     assert found["settings"][1] == {"key": "agent.docs", "a": True, "b": False}
     assert found["reasons"] == ["only B has pairs 2"]
+    # All of the first is compared: what it has is what its metrics say.
+    scores = cells(metrics(one), "scores", "arm", "family")
+    assert [(row["arm"], row["family"]) for row in found["scores"]] == list(scores)
+    for row in found["scores"]:
+        score = scores[row["arm"], row["family"]]
+        assert row["a"] == {name: score[name] for name in INTERVAL}
     row = next(row for row in found["scores"] if (row["arm"], row["family"]) == ("inherit", "same"))
 
-    def by_pair(folder: Path) -> list[float]:
+    def by_pair(steps: list[dict[str, Any]]) -> list[float]:
         probes = [
-            s
-            for s in steps(folder)
-            if (s["arm"], s["family"], s["kind"]) == ("inherit", "same", "probe")
+            s for s in steps if (s["arm"], s["family"], s["kind"]) == ("inherit", "same", "probe")
         ]
         return [fmean(s["score"] for s in probes if s["pair"] == pair) for pair in (0, 1)]
 
-    a, b = by_pair(one), by_pair(root / "more")
+    a, b = by_pair(log), by_pair(steps(root / "more"))
     assert (row["a"]["mean"], row["b"]["mean"]) == (
         pytest.approx(fmean(a)),
         pytest.approx(fmean(b)),
@@ -651,16 +710,16 @@ def test_a_difference_is_that_of_the_pairs_of_both(
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
-def test_costs_are_those_of_the_metrics(one: Path, itself: Any) -> None:
+def test_costs_are_those_of_the_metrics(one: Path, log: list[dict[str, Any]], apart: Any) -> None:
     names = {"tokens read a probe": "prompt_tokens", "tokens of a handoff": "handoff_tokens"}
     expected = cells(metrics(one), "costs", "arm", "cost")
-    found = [row for row in itself["costs"] if row["measure"] in names]
+    found = [row for row in apart["costs"] if row["measure"] in names]
     assert len(found) == 6
     for row in found:
         cost = expected[row["arm"], names[row["measure"]]]
         assert row["a"] == {name: cost[name] for name in INTERVAL}
-    (memory,) = itself["memory"]
-    left = [(s["pair"], s["memory_tokens"]) for s in steps(one) if s["phase"] == "reward"]
+    (memory,) = apart["memory"]
+    left = [(s["pair"], s["memory_tokens"]) for s in log if s["phase"] == "reward"]
     by_pair = [fmean(tokens for pair, tokens in left if pair == of) for of in (0, 1)]
     assert (memory["arm"], memory["a"]["mean"]) == ("inherit", pytest.approx(fmean(by_pair)))
 
@@ -685,23 +744,6 @@ def test_runs_of_other_suites_are_never_compared(one: Path, spoilt: Path) -> Non
     assert found["scores"] == [] and "the suites are two codebook" in found["reasons"][0]
 
 
-def test_only_generations_that_both_have_are_compared(one: Path, spoilt: Path) -> None:
-    for pair in (0, 1):
-        log_file(spoilt, f"{pair:03d}-inherit", 1).unlink()
-    found = document("compare", one, spoilt)
-    assert found["reasons"] == [
-        "left out, one run has not these probes: generations 1 of pairs 0 to 1, arms inherit"
-    ]
-    row = next(row for row in found["scores"] if (row["arm"], row["family"]) == ("inherit", "same"))
-    assert row["difference"]["mean"] == 0
-    first = [
-        s["score"]
-        for s in steps(one)
-        if (s["arm"], s["family"], s["kind"], s["generation"]) == ("inherit", "same", "probe", 0)
-    ]
-    assert row["a"]["mean"] == pytest.approx(fmean(first))
-
-
 def test_a_training_is_not_compared(one: Path, training: Path) -> None:
     with pytest.raises(LineageError, match="is a training"):
         printed("compare", one, training)
@@ -710,10 +752,16 @@ def test_a_training_is_not_compared(one: Path, training: Path) -> None:
 # All of them
 
 
-def test_a_pipe_that_closes_early_is_no_error() -> None:
-    command = f"{sys.executable} -m lineage versions --json | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0 and done.stderr == ""
+def test_a_pipe_that_closes_early_is_no_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    # When it ends, Python writes what is left: to close the file does the same.
+    with os.fdopen(write, "w") as output, pytest.raises(SystemExit):
+        monkeypatch.setattr(sys, "stdout", output)
+        cli.main(["versions", "--json"])
+    assert capsys.readouterr().err == ""
 
 
 def test_every_command_of_the_page_is_one() -> None:
