@@ -8,12 +8,13 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import FULL, measured, run, steps, surrogate, timeless
+from helpers import FULL, counting, measured, run, steps, surrogate, timeless
 
 from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, knowledge_from_json
 from lineage.log.reader import read_snapshots
+from lineage.log.schema import CLOCK_COLUMNS
 from lineage.metrics import summarise
 from lineage.models.surrogate import count_tokens
 from lineage.report.lookup import cells
@@ -49,6 +50,13 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def log(arms: Path) -> list[dict[str, Any]]:
     """All that it logged, which no test changes."""
     return steps(arms)
+
+
+@pytest.fixture(scope="module")
+def wanted(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same without its clock columns, as `timeless` has it."""
+    clock = set(CLOCK_COLUMNS)
+    return [{k: v for k, v in row.items() if k not in clock} for row in log]
 
 
 def answering(log: list[dict[str, Any]], arm: str) -> list[dict[str, Any]]:
@@ -143,40 +151,43 @@ def test_finetune_learns_and_leaves_its_version_as_it_was(log: list[dict[str, An
     }
 
 
-def test_the_run_with_every_arm_is_the_same_twice(arms: Path, tmp_path: Path) -> None:
+def test_the_run_with_every_arm_is_the_same_twice(
+    wanted: list[dict[str, Any]], tmp_path: Path
+) -> None:
     folder = tmp_path / "runs" / "again"
     few = () if FULL else (f"arms.names=[{','.join(KEEPING)},inherit,cold]", "arms.ceiling=inherit")
     run(surrogate(tmp_path, *EVERY, *few, "run.lineages_in_flight=1"), folder)
     again = timeless(folder)
     alike = {row["arm"] for row in again}
-    wanted = [row for row in timeless(arms) if row["arm"] in alike]
+    wanted = [row for row in wanted if row["arm"] in alike]
     # An arm lives the same beside more or fewer; only the run that it is of has another name.
     assert alike >= {*KEEPING, "inherit", "cold"}
     assert repr(again).replace(again[0]["run"], wanted[0]["run"]) == repr(wanted)
 
 
 def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
-    arms: Path, tmp_path: Path
+    arms: Path, wanted: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "resumed"
     shutil.copytree(arms, folder)
-    for arm in (*ALL, "oracle") if FULL else KEEPING:
+    lost = {*ALL, "oracle"} if FULL else {*KEEPING}
+    for arm in lost:
         for record in (folder / "done").glob(f"*-{arm}-g02.json"):
             record.unlink()
         for dataset in ("steps", "knowledge", "worlds"):
             shutil.rmtree(folder / dataset / f"arm={arm}" / "generation=2")
-    lost = {row["arm"] for row in timeless(arms)} - {
-        row["arm"] for row in timeless(folder) if row["generation"] == 2
-    }
-    assert lost >= {*KEEPING}
-    run(compose.load_file(folder / "config.yaml"), folder)
-    assert timeless(folder) == timeless(arms)
+    with counting() as asked:
+        run(compose.load_file(folder / "config.yaml"), folder)
+    # No other arm was asked for anything, and those were.
+    assert {id.split("/")[1].partition("-")[2] for id in asked} == lost
+    assert timeless(folder) == wanted
 
 
 def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
     few = ("arms.names=[clean,verbatim,verify]", "experiment.lineages=1", "experiment.episodes=2")
     run(surrogate(tmp_path, *PLANTED, *few), folder)
+    assert_planted(folder, {("verbatim", 0, 2), ("verify", 0, 2)})
     life = cells(summarise(folder, ["scores", "poison_life"]), "poison_life", "arm")
     assert "clean" not in life
     assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"
@@ -188,8 +199,8 @@ def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("form", "carrier"),
-    [("instruction", "memory"), ("fact", "doc")]
-    + [("instruction", "doc"), ("fact", "memory")] * FULL,
+    [("fact", "doc")]  # an instruction in a memory is what verify is tested with
+    + [("instruction", "memory"), ("instruction", "doc"), ("fact", "memory")] * FULL,
 )
 def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
@@ -197,10 +208,13 @@ def test_every_poison_is_planted_once_and_named(carrier: str, form: str, tmp_pat
     kind = (f"poison.carrier={carrier}", f"poison.form={form}")
     short = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0,smollm2-135m@r1]"
     run(surrogate(tmp_path, *PLANTED, *few, *kind, short), folder)
+    assert_planted(folder, {("verbatim", 0, 2), ("verbatim", 1, 2)})
+
+
+def assert_planted(folder: Path, places: set[tuple[str, int, int]]) -> None:
+    """Assert that each of `places` (arm, pair, generation) was poisoned, once, and no other."""
     planted = [r for r in steps(folder) if r["phase"] == "plant"]
-    assert {(r["arm"], r["pair"], r["generation"]) for r in planted} == {
-        ("verbatim", 0, 2), ("verbatim", 1, 2)
-    }  # fmt: skip
+    assert sorted((r["arm"], r["pair"], r["generation"]) for r in planted) == sorted(places)
     for row in planted:
         assert row["detail"] in ("add: applied", "write: applied")
         assert row["answer"] in row["completion"]

@@ -36,7 +36,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         "experiment.lineages=2",
         "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
     )
-    few = () if FULL else ("arms.names=[verbatim,verify,rebuild,cold,oracle]",)
+    few = () if FULL else ("arms.names=[verbatim,rebuild,cold]", "arms.ceiling=verbatim")
     config = surrogate(tmp, "experiment=release", *small, *few)
     skills = config.engine.surrogate.skills
     short = {name: replace(skills[name], token_letters=LETTERS) for name in (G0, G1)}
