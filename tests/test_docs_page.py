@@ -35,13 +35,14 @@ def _block(language: str) -> str:
     return str(found[0])
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The page's two files in a folder, as it says to put them."""
-    (tmp_path / "suite").mkdir()
-    (tmp_path / "capitals.py").write_text(_block("python"))
-    (tmp_path / "suite" / "capitals.yaml").write_text(_block("yaml"))
-    return tmp_path
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's two files in a folder, as it says to put them: all compose with that one."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "suite").mkdir()
+    (folder / "capitals.py").write_text(_block("python"))
+    (folder / "suite" / "capitals.yaml").write_text(_block("yaml"))
+    return folder
 
 
 def _suite(folder: Path, *overrides: str) -> Suite:
@@ -69,8 +70,12 @@ def test_the_pages_command_runs_every_arm_and_memory_helps_on_tasks_met_before(
     line = next(line for line in _block("sh").splitlines() if line.startswith("lineage run"))
     command = shlex.split(line.replace("DIR", str(folder)))
     small = (
-        "experiment=tiny", "arms=all-but-weights", "experiment.episodes=4", "agent.docs=true",
-        f"run.root={folder / 'runs'}", f"run.cache={folder / 'cache'}",
+        "experiment=tiny",
+        "arms=all-but-weights",
+        "experiment.episodes=4",
+        "agent.docs=true",
+        f"run.root={folder / 'runs'}",
+        f"run.cache={folder / 'cache'}",
     )
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "200")

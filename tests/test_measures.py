@@ -339,13 +339,17 @@ def test_the_report_escapes_and_says_how_much_it_shows(
 
 
 def test_a_long_report_is_cut(
-    log: duckdb.DuckDBPyConnection, summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    log: duckdb.DuckDBPyConnection,
+    written: tuple[Path, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = generations.tell(log, summary, run_page.PAIRS)
+    run, summary = written
+    page = (run / "report.html").read_text(encoding="utf-8")
     monkeypatch.setattr(generations, "ROOM", 2000)
     monkeypatch.setattr(generations, "LONGEST", 10)
     short = generations.tell(log, summary, run_page.PAIRS)
-    assert len(short) < len(whole) and "of 12 generations" in short
+    told = [text.count(", generation ") for text in (short, page)]
+    assert 0 < told[0] < told[1] and "of 12 generations" in short
     assert "12 of 12" not in short and "more characters" in short
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
-from helpers import run, surrogate
+from helpers import FULL, run, surrogate
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lineage.cli import main
 from lineage.compose import config_hash
 from lineage.core.errors import LineageError
+from lineage.inspect import gate as gate_module
 from lineage.inspect.gate import Search, fit, searches
 from lineage.search.relevance import Passages
 
@@ -104,18 +106,22 @@ def test_nothing_is_fitted_where_one_kind_of_episode_is_missing(needed: bool) ->
 
 
 SMALL = (
-    *("agent.docs=true", "experiment.lineages=2", "arms.names=[inherit,memories]"),
-    *("agent.memory_budget=96", "arms.baseline=memories", "arms.ceiling=inherit"),
+    *("agent.docs=true", "experiment.lineages=2", "arms.names=[inherit]"),
+    *("agent.memory_budget=96", "arms.baseline=inherit", "arms.ceiling=inherit"),
     "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0,smollm2-135m@r1]",
     *("experiment.probes.same=2", "experiment.probes.similar=2", "experiment.probes.dissimilar=1"),
 )
 
 
 def test_a_run_by_the_gate_opens_what_is_needed_and_little_else(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for opening in ("first", "gate"):
-        run(surrogate(tmp_path, *SMALL, f"agent.opening={opening}"), tmp_path / opening)
+    for opening, pairs in (("first", 1 + FULL), ("gate", 2)):
+        few = (f"agent.opening={opening}", f"experiment.lineages={pairs}")
+        run(surrogate(tmp_path, *SMALL, *few), tmp_path / opening)
+    # The same is asked twice: as a document, and as text with a picture.
+    read = cache(searches)
+    monkeypatch.setattr(gate_module, "searches", read)
     first = fit(searches(tmp_path / "first"), 0.95).as_run
     with pytest.raises(SystemExit):
         main(["gate", str(tmp_path / "gate"), "--json"])
@@ -132,7 +138,7 @@ def test_a_run_by_the_gate_opens_what_is_needed_and_little_else(
     with pytest.raises(SystemExit) as ended:
         main(["gate", str(tmp_path / "gate"), "--picture", str(tmp_path / "gate.svg")])
     said = " ".join(capsys.readouterr().out.split())
-    assert ended.value.code == 0
+    assert ended.value.code == 0 and read.cache_info().hits == 1
     assert said.startswith(f"A gate of {document['threshold']:g} opens the needed doc in")
     assert "<svg" in (tmp_path / "gate.svg").read_text()
     with pytest.raises(LineageError, match="no search of m@none"):

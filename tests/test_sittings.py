@@ -22,8 +22,7 @@ from lineage.core.errors import LineageError
 from lineage.log import sittings
 from lineage.log.sittings import SITTINGS, Fault, Sitting, Timer, met, read_sittings
 from lineage.log.views.connect import connect
-from lineage.metrics import summarise
-from lineage.metrics.counts import totals
+from lineage.metrics.counts import faults, totals
 from lineage.models.protocol import Completion, Request
 from lineage.report.run_text import show_totals
 
@@ -66,9 +65,18 @@ def old(made: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_of_a_run_that_nobody_timed_the_pause_is_left_out(old: Path) -> None:
-    worked = seconds(old)
-    assert worked is not None and 0 < worked < PAUSE / 2
+@pytest.fixture(scope="module")
+def worked(made: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How long such a run took, as its log says."""
+    folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("untimed") / "old"))
+    (folder / SITTINGS).unlink()
+    found = seconds(folder)
+    assert found is not None
+    return found
+
+
+def test_of_a_run_that_nobody_timed_the_pause_is_left_out(old: Path, worked: float) -> None:
+    assert 0 < worked < PAUSE / 2
 
     def paused(generation: int, ended: float, wall: float) -> tuple[float, float]:
         return ended + PAUSE * generation, wall
@@ -77,15 +85,14 @@ def test_of_a_run_that_nobody_timed_the_pause_is_left_out(old: Path) -> None:
     assert seconds(old) == pytest.approx(worked, abs=5), "two sittings, an hour between them"
 
 
-def test_a_long_request_is_no_pause(old: Path) -> None:
+def test_a_long_request_is_no_pause(old: Path, worked: float) -> None:
     last = max(step["ended_at"] for step in steps(old))
 
     def slow(generation: int, ended: float, wall: float) -> tuple[float, float]:
         return (last + PAUSE, PAUSE) if ended == last else (ended, wall)
 
-    before = seconds(old)
     retimed(old, slow)
-    assert before is not None and seconds(old) == pytest.approx(before + PAUSE, abs=1)
+    assert seconds(old) == pytest.approx(worked + PAUSE, abs=1)
 
 
 def test_without_any_time_it_is_not_computed_and_says_why(old: Path) -> None:
@@ -141,15 +148,14 @@ def test_what_a_killed_sitting_did_counts(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_run_that_an_older_version_began_is_timed_from_now_on(
-    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    old: Path, worked: float, tmp_path: Path
 ) -> None:
     for done in (old / "done").glob("*g01.json"):
         done.unlink()
-    worked = seconds(old)
     run(surrogate(tmp_path, *SMALL), old)
     untimed, mine = read_sittings(old)
     assert untimed == Sitting(0.0, None) and mine.seconds is not None
-    assert worked is not None and seconds(old) == pytest.approx(worked + mine.seconds, abs=0.5)
+    assert seconds(old) == pytest.approx(worked + mine.seconds, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +189,9 @@ def test_the_report_counts_what_failed_and_was_mended(made: Path, tmp_path: Path
     folder = Path(shutil.copytree(made, tmp_path / "one"))
 
     def told() -> str:
-        file = io.StringIO()
-        found = summarise(folder, ("scores", "totals", "faults"))
-        show_totals(found, Console(file=file, width=300))
+        file, log = io.StringIO(), connect(folder)
+        found = {one.__name__: one(log).to_pylist() for one in (totals, faults)}
+        show_totals({"metrics": found}, Console(file=file, width=300))
         return file.getvalue()
 
     assert " 0 faults, " in told()
