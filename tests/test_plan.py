@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import counting, run, surrogate
+from helpers import counting, flattened, run, surrogate
+from omegaconf import OmegaConf
 
 from lineage import compose
 from lineage.cli import main
@@ -284,9 +285,16 @@ def test_a_conf_folder_of_one_s_own_is_planned_with(
     (conf / "study.yaml").write_text(f"defaults: [config, _self_]\n{sweeps}")
     small = ("engine=surrogate", "experiment=tiny", "arms=mine", *places(tmp_path))
     searched = f"hydra.searchpath=[file://{conf}]"
-    # What the file itself sweeps is planned as it would be run.
-    named = ("--config-dir", str(conf), "--config-name", "study")
-    swept = planned(capsys, *small, *named, "-m")["points"]
+    # What the file itself sweeps is planned as it would be run; of a file that has all but arms
+    # Hydra composes a point in a third of the time.
+    where = flattened(conf, *small[:2], *places(tmp_path))
+    flat: Any = OmegaConf.load(conf / "flat.yaml")
+    del flat.arms
+    flat.defaults.insert(0, {"arms": "mine"})
+    flat.hydra.sweeper = {"params": {"suite.drift": "0,0.5"}}
+    OmegaConf.save(flat, conf / "flat.yaml")
+    swept = planned(capsys, *where, "-m")["points"]
+    assert all(one["arms"] == ["mine", "cold"] for one in swept)
     assert [one["overrides"][0] for one in swept] == ["suite.drift=0", "suite.drift=0.5"]
     # Without -m it is not swept; and a folder may be named as Hydra does.
     for where in (("--config-dir", str(conf)), ("--config-name", "study", searched)):
@@ -302,7 +310,8 @@ def test_a_conf_folder_of_one_s_own_is_planned_with(
 def test_other_launchers_start_an_engine_for_each_point(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    two = ("experiment=tiny", *places(tmp_path), "-m", "suite.drift=0,0.1")
+    flat = flattened(tmp_path, "experiment=tiny", *places(tmp_path))
+    two = (*flat, "-m", "suite.drift=0,0.1")
     assert planned(capsys, *two)["total"]["engine_starts"] == 1
     (engine,) = planned(capsys, *two, "hydra/launcher=basic")["engines"]
     assert (engine["replicas"], engine["started"]) == (1, 2)
