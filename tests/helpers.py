@@ -70,6 +70,13 @@ class Late:
         return found
 
 
+class Undrawn:
+    """No picture at all: to draw them takes longer than all that is shown in words."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *of: None
+
+
 class Screen(io.StringIO):
     """An output that somebody looks at."""
 

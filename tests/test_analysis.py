@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import answering, reported, steps, surrogate
+from helpers import Undrawn, answering, reported, steps, surrogate
 
 from lineage.core.errors import LineageError
 from lineage.metrics import summarise
 from lineage.models.protocol import Completion, Request
+from lineage.report import run_page, write
 from lineage.report.lookup import totals
 from lineage.report.page import text
 from lineage.report.write import write_report
@@ -34,7 +36,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return answer
 
     folder = tmp / "runs" / "hostile"
-    with answering(spoil):
+    # A picture holds nothing that a model wrote.
+    with answering(spoil), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_page, "figures", Undrawn())
+        patch.setattr(write, "score_by_generation", lambda summary: None)
         few = ("experiment.lineages=1", "agent.opening=first")
         reported(surrogate(tmp, "experiment=tiny", *few), folder)
     return folder
@@ -62,8 +67,6 @@ def test_doc_titles_are_never_paths(hostile: Path) -> None:
 
 
 def test_a_torn_file_is_named(hostile: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(hostile, copy)
     torn = sorted(copy.glob("steps/**/*.parquet"))[0]

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import Screen, answering, measured, run, steps, surrogate
+from helpers import Screen, Undrawn, answering, measured, run, steps, surrogate
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -410,13 +410,6 @@ def test_show_run_has_the_metrics_and_every_lineage(one: Path, shown: Any) -> No
     text = shown["run"]
     assert "score on same" in text and "000-oracle" in text
     assert max(map(len, text.splitlines())) <= WIDTH
-
-
-class Undrawn:
-    """No picture at all: to draw them takes longer than all that is shown in words."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *of: None
 
 
 def test_figures_of_the_stand_in_are_marked_wherever_they_are_shown(
