@@ -52,7 +52,7 @@ def knowledge(memories: Sequence[str] = (), **docs: str) -> Knowledge:
 
 KNOWN = tuple(metric.name for metric in METRICS.values() if "reason" in metric.columns)
 """Every metric with ground truth: those that say why they have no mean."""
-OF_WHAT_IS_READ = ("facts_held", "fidelity", "duplication", "doc_search")
+OF_WHAT_IS_READ = ("facts_held", "duplication", "doc_search")
 POISON = ("poison_survival", "poison_life", "poison_repeated")
 
 
@@ -314,7 +314,8 @@ def drifting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("drifting")
     folder = tmp / "runs" / "one"
     few = ("arms.names=[inherit,cold]", "arms.ceiling=inherit", "experiment.lineages=2")
-    run(surrogate(tmp, "suite.drift=0.3", *few), folder)
+    probes = "experiment.probes={same: 2, similar: 1, dissimilar: 1}"
+    run(surrogate(tmp, "suite.drift=0.3", *few, probes), folder)
     return folder
 
 

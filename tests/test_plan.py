@@ -122,7 +122,7 @@ def test_only_a_finished_run_of_the_same_kind_tells_anything(before: tuple[Path,
     job = prepare(compose.load([*SIZE, *places(tmp)]))
     runs = earlier.finished(tmp / "runs")
     assert len(runs) == 1 and earlier.telling(job, runs)[0] is not None
-    for change in ("suite=reasoning", "schedule.versions=[smollm2-135m@r0,smollm2-135m@w1]"):
+    for change in ("suite=warehouse", "schedule.versions=[smollm2-135m@r0,smollm2-135m@w1]"):
         other = prepare(compose.load([*SIZE, *places(tmp), change]))
         assert earlier.telling(other, runs) == (None, None), change
     (one,) = runs

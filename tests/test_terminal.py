@@ -101,17 +101,10 @@ def listed(root: Path) -> dict[int, str]:
 
 
 @pytest.fixture(scope="module")
-def itself(one: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """That run compared with itself, less what an arm did in its second generation."""
-    short = shutil.copytree(one, tmp_path_factory.mktemp("itself") / "short")
-    for pair in (0, 1):
-        log_file(short, f"{pair:03d}-inherit").unlink()
-    return document("compare", one, short)
-
-
-@pytest.fixture(scope="module")
 def apart(root: Path) -> Any:
-    """That run compared with one without docs."""
+    """That run compared with one without docs, in which an arm has one generation alone."""
+    for pair in (0, 1):
+        log_file(root / "more", f"{pair:03d}-oracle").unlink()
     return document("compare", root / "one", root / "more")
 
 
@@ -640,28 +633,15 @@ def test_numbers_in_short() -> None:
 # lineage compare
 
 
-def test_a_run_compared_with_itself_differs_in_nothing(one: Path, itself: Any) -> None:
-    scores = cells(metrics(one), "scores", "arm", "family")
-    assert itself["settings"] == []
-    assert itself["pairs"] == 2
-    assert [(row["arm"], row["family"]) for row in itself["scores"]] == list(scores)
-    for cell in itself["scores"]:
-        assert cell["a"] == cell["b"]
-        assert (cell["difference"]["mean"], cell["difference"]["excludes_zero"]) == (0.0, False)
-
-
 def test_only_generations_that_both_have_are_compared(
-    log: list[dict[str, Any]], itself: Any
+    log: list[dict[str, Any]], apart: Any
 ) -> None:
-    assert itself["reasons"] == [
-        "left out, one run has not these probes: generations 1 of pairs 0 to 1, arms inherit"
-    ]
-    (row,) = rows_of({"metrics": itself}, "scores", arm="inherit", family="same")
-    asked = {"arm": "inherit", "family": "same", "kind": "probe"}
-    of = [step for step in log if asked.items() <= step.items()]
-    first = fmean(step["score"] for step in of if step["generation"] == 0)
-    assert row["a"]["mean"] == pytest.approx(first)
-    assert first != pytest.approx(fmean(step["score"] for step in of))
+    names = {"arm": "oracle", "measure": "tokens read a probe"}
+    (row,) = rows_of({"metrics": apart}, "costs", **names)
+    probes = [step for step in log if (step["arm"], step["kind"]) == ("oracle", "probe")]
+    first = fmean(step["prompt_tokens"] for step in probes if step["generation"] == 0)
+    assert row["a"]["mean"] == row["b"]["mean"] == pytest.approx(first)
+    assert first != pytest.approx(fmean(step["prompt_tokens"] for step in probes))
 
 
 def test_a_difference_is_that_of_the_pairs_of_both(
@@ -670,13 +650,22 @@ def test_a_difference_is_that_of_the_pairs_of_both(
     found = apart
     assert [row["key"] for row in found["settings"]] == ["experiment.lineages", "agent.docs"]
     assert found["settings"][1] == {"key": "agent.docs", "a": True, "b": False}
-    assert found["reasons"] == ["only B has pairs 2"]
-    # All of the first is compared: what it has is what its metrics say.
+    assert found["reasons"] == [
+        "only B has pairs 2",
+        "left out, one run has not these probes: generations 1 of pairs 0 to 1, arms oracle",
+    ]
+    assert found["pairs"] == 2
+    # But of that arm all of the first is compared: what it has is what its metrics say.
     scores = cells(metrics(one), "scores", "arm", "family")
     assert [(row["arm"], row["family"]) for row in found["scores"]] == list(scores)
     for row in found["scores"]:
         score = scores[row["arm"], row["family"]]
-        assert row["a"] == {name: score[name] for name in INTERVAL}
+        if row["arm"] != "oracle":
+            assert row["a"] == {name: score[name] for name in INTERVAL}
+        if row["arm"] == "cold":  # which was the same in both
+            assert row["a"] == row["b"]
+            difference = row["difference"]
+            assert (difference["mean"], difference["excludes_zero"]) == (0.0, False)
     row = next(row for row in found["scores"] if (row["arm"], row["family"]) == ("inherit", "same"))
 
     def by_pair(steps: list[dict[str, Any]]) -> list[float]:
@@ -700,7 +689,9 @@ def test_a_difference_is_that_of_the_pairs_of_both(
     text = printed("compare", one, root / "more", width=WIDTH)
     assert "agent.docs: true → false" in text and "2 pairs compared" in text
     assert text.count("on surrogate (stand-in)") == 2
-    assert max(map(len, text.splitlines())) <= WIDTH
+    lines = text.splitlines()
+    assert {*found["reasons"]} <= {*lines}
+    assert max(len(line) for line in lines if line not in found["reasons"]) <= WIDTH
 
 
 def test_costs_are_those_of_the_metrics(one: Path, log: list[dict[str, Any]], apart: Any) -> None:
@@ -710,7 +701,8 @@ def test_costs_are_those_of_the_metrics(one: Path, log: list[dict[str, Any]], ap
     assert len(found) == 6
     for row in found:
         cost = expected[row["arm"], names[row["measure"]]]
-        assert row["a"] == {name: cost[name] for name in INTERVAL}
+        if row["arm"] != "oracle":
+            assert row["a"] == {name: cost[name] for name in INTERVAL}
     (memory,) = apart["memory"]
     left = [(s["pair"], s["memory_tokens"]) for s in log if s["phase"] == "reward"]
     by_pair = [fmean(tokens for pair, tokens in left if pair == of) for of in (0, 1)]
