@@ -53,6 +53,8 @@ def test_a_word_that_nobody_wrote_down_lowers_what_is_covered() -> None:
     unknown = passages.worth("zone of pump Ash in Oslo", IDS)["d1"]
     assert known == 1.0
     assert 0 < unknown < known
+    for gate, opened in ((unknown, True), (known, False)):
+        assert ("d1" in passages.through("zone of pump Ash in Oslo", IDS, gate)) is opened
 
 
 def test_words_of_several_lines_do_not_add_up() -> None:
@@ -148,13 +150,12 @@ def test_a_run_by_the_gate_opens_what_is_needed_and_little_else(
 def test_a_version_opens_by_a_gate_of_its_own(tmp_path: Path) -> None:
     config = surrogate(tmp_path, *SMALL, "experiment.lineages=1", "agent.opening=gate")
     versions = dict(config.model.versions)
-    versions["smollm2-135m@r0"] = replace(versions["smollm2-135m@r0"], gate=1.0)
+    versions["smollm2-135m@r1"] = replace(versions["smollm2-135m@r1"], gate=1.0)
     own = replace(config, model=replace(config.model, versions=versions))
     assert config_hash(own) != config_hash(config)
     run(own, tmp_path / "own")
-    worths = {
-        version: [one.worth for one in searches(tmp_path / "own", version) if one.opened]
-        for version in ("smollm2-135m@r0", "smollm2-135m@r1")
-    }
-    assert all(worth == 1.0 for worth in worths["smollm2-135m@r0"])
-    assert any(worth < 1.0 for worth in worths["smollm2-135m@r1"])
+    found = searches(tmp_path / "own", "smollm2-135m@r1")
+    worths = [one.worth for one in found if one.opened]
+    # By the gate of all versions it would open these too.
+    assert any(config.agent.gate <= one.worth < 1.0 for one in found)
+    assert worths and all(worth == 1.0 for worth in worths)
