@@ -48,7 +48,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = surrogate(
         tmp,
         *KNOWN,
-        "experiment.lineages=12",
+        f"experiment.lineages={12 if FULL else 8}",
         "experiment.revisit=0.34",
         "suite.drift=0.1",
         "agent.opening=choice",
