@@ -135,7 +135,7 @@ def write(folder: Path, files: dict[str, str | bytes]) -> Path:
 @given(knowledges)
 @settings(
     deadline=None,
-    max_examples=200 if FULL else 12,
+    max_examples=200 if FULL else 8,
     suppress_health_check=[HealthCheck.too_slow],
 )
 def test_what_is_rendered_reads_back_the_same(knowledge: Knowledge) -> None:
@@ -150,7 +150,7 @@ def test_what_is_rendered_reads_back_the_same(knowledge: Knowledge) -> None:
 @given(knowledges, knowledges)
 @settings(
     deadline=None,
-    max_examples=30 if FULL else 5,
+    max_examples=30 if FULL else 3,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 def test_disk_keeps_all_and_nothing_else_is_touched(

@@ -189,6 +189,7 @@ def arms_summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "experiment.episodes=2",
         "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
         "poison.generation=1",
-        "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0,smollm2-135m@r1]",
+        f"schedule.versions=[{'smollm2-135m@r0,' * (1 + FULL)}smollm2-135m@r1]",
+        *(() if FULL else ("arms.names=[clean,verbatim,rewrite,none,cold]",)),
     )
     return measured(surrogate(tmp, "experiment=poison", *few), tmp / "runs" / "tables")
