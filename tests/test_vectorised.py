@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from helpers import FULL, run, surrogate
+from helpers import FULL, full, run, surrogate
 
 import lineage
 from lineage.core.errors import LineageError
@@ -30,8 +31,10 @@ CASES = {
     ),
     "forgotten at a release": (
         *("migration=none", "experiment.working_generations=2", "suite.machines_per_kind=4"),
-        *("experiment.episodes=4", f"schedule.versions=[{R1},{R0},{R1}]"),
+        # Forgotten once, and kept where the version stays.
+        *("experiment.episodes=4", f"schedule.versions=[{R1},{R0},{R0}]"),
         "experiment.lineages=24",  # which tells a memory of 0.64 from one of 0.8
+        *(() if FULL else ("experiment.probes={same: 2, similar: 2, dissimilar: 1}",)),
     ),
 }
 SCORES = ("work", "same", "similar", "dissimilar")
@@ -46,7 +49,15 @@ def ones(value: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     return np.array([value], dtype=np.int32)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    """What lineages go through as shipped: verbatim, with one release."""
+    return Setting.of(surrogate(tmp_path_factory.mktemp("shipped"), *ALONE))
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=full if name == "as shipped" else ()) for name in CASES]
+)
 def test_the_same_measures_from_text_and_from_arrays(case: str, tmp_path: Path) -> None:
     config = surrogate(tmp_path, *ALONE, f"experiment.lineages={PAIRS}", *CASES[case])
     run(config, tmp_path / "runs" / "text")
@@ -93,6 +104,16 @@ def test_another_skill_is_another_distribution(tmp_path: Path) -> None:
     assert found.low is not None and found.low > 0
 
 
+def test_a_release_leaves_verbatim_notes_as_they_are(setting: Setting) -> None:
+    only_first = replace(setting, working=1)
+    assert set(only_first.versions) == {0, 1}
+    first, *later = simulate(only_first, 64, np.random.default_rng(0))
+    assert len(later) == 3 and first.memories.mean() > 2
+    for one in later:
+        assert one.memories.tolist() == first.memories.tolist()
+        assert one.memory_tokens.tolist() == first.memory_tokens.tolist()
+
+
 def test_notes_go_as_in_text() -> None:
     notes, authors = Notes.empty(1, 8), ones(5)
     assert tokens(notes, authors)[0] == 0
@@ -121,10 +142,10 @@ def test_notes_go_as_in_text() -> None:
 
 
 def test_chunks_are_drawn_by_seed_and_written_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK", 16)
-    sweep = Sweep(Setting.of(surrogate(tmp_path, *ALONE)), (R0, R1), 40, seed=7)
+    sweep = Sweep(setting, (R0, R1), 40, seed=7)
     assert list(chunks.run(sweep, tmp_path / "out")) == [16, 16, 8]
     assert list(chunks.run(sweep, tmp_path / "out")) == []
     (tmp_path / "out" / "chunk-000001.parquet").unlink()
