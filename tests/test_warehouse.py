@@ -116,7 +116,7 @@ def solve_and_guess(seed: int) -> tuple[float, float]:
 
 def test_with_its_facts_every_task_is_solved_and_without_them_by_chance() -> None:
     with ThreadPoolExecutor(2) as pool:
-        scores, chances = zip(*pool.map(solve_and_guess, range(SEEDS)))
+        scores, chances = zip(*pool.map(solve_and_guess, range(SEEDS if FULL else 8)))
     spread = math.sqrt(sum(chance * (1 - chance) for chance in chances))
     assert abs(sum(scores) - sum(chances)) < 4 * spread
 
@@ -128,7 +128,7 @@ def test_no_value_but_the_right_one_is_right_for_any_kind() -> None:
         for task in world.tasks:
             (kind,), (fact,) = kinds(task), [f for f in world.facts if f.key in task.facts]
             others = [option for option in kind.options if option != fact.value]
-            for other in rng("other", seed, task.id).sample(others, min(2, len(others))):
+            for other in rng("other", seed, task.id).sample(others, min(1 + FULL, len(others))):
                 assert made.score(task, other) == 0.0, (task, other)
             assert made.score(task, fact.value) == 1.0
             met[kind.name] += 1
@@ -147,7 +147,7 @@ NAIVE = {
 
 def test_a_worker_that_ignores_the_convention_is_wrong() -> None:
     made = suite(*ALL_KINDS, "form=query")
-    for seed in range(4 if FULL else 2):
+    for seed in range(4 if FULL else 1):
         for task in made.world(seed, 0).tasks:
             (kind,), check = kinds(task), task.check
             if not kind.measure:
@@ -166,9 +166,9 @@ def test_a_worker_that_ignores_the_convention_is_wrong() -> None:
 
 def test_two_conventions_in_one_question() -> None:
     blanks, queries = suite(*HARD), suite(*HARD, "form=query")
-    for seed in range(4 if FULL else 2):
+    for seed in range(4 if FULL else 1):
         world, asked = blanks.world(seed, 0), queries.world(seed, 0)
-        for place in rng("hard", seed).sample(range(len(world.tasks)), 3):
+        for place in rng("hard", seed).sample(range(len(world.tasks)), 3 + (not FULL)):
             task, twin = world.tasks[place], asked.tasks[place]
             assert task.check.sql.count(BLANK) == 2
             right = fill_in(world, task)
@@ -264,6 +264,8 @@ def test_drift_changes_facts_data_and_results_but_no_question() -> None:
         moved = {a.key for a, b in zip(before.facts, after.facts) if a.value != b.value}
         changed, kept = changed + len(moved), kept + len(before.facts) - len(moved)
         assert {a.key for a, b in zip(before.facts, after.facts) if a.text != b.text} == moved
+        if seed > 1 and not FULL:
+            continue  # to build the tables of a world takes longer than all else
         for old, new in list(zip(before.tasks, after.tasks))[:: made.tasks_per_convention]:
             assert made.score(new, new.answer) == made.score(old, old.answer) == 1.0
             assert made.score(new, old.answer) == float(old.group not in moved)
@@ -278,7 +280,7 @@ def test_data_migrate_with_their_conventions() -> None:
     for seed in range(2):
         for old, new in zip(made.world(seed, 0).tasks, made.world(seed, 1).tasks):
             (kind,) = kinds(old)
-            if old.answer == new.answer or kind.mechanic.fixed:
+            if old.answer == new.answer or kind.mechanic.fixed or (kind.name in met and not FULL):
                 continue
             sql = {task.answer: filled(task.check.sql, [task.answer]) for task in (old, new)}
             right = made._run(old.check, sql[old.answer])
