@@ -31,7 +31,7 @@ class Odd(Suite):
     lessons: bool
 
     def world(self, seed, generation):
-        text = "[red]red[/nothing] \\x1b[2J [link=x] " + "long " * 4000
+        text = "[red]red[/nothing] \\x1b[2J [link=x] " + "long " * 400
         tasks = tuple(
             Task(f"{seed}/{n}", f"odd-{seed}", text, "[/]", context="read [/this]", order=n)
             for n in range(40)
