@@ -30,7 +30,7 @@ FOLDERS = sorted(path.name for path in DATA.iterdir())
 LATER = Origin(1, "smollm2-135m@r1", "w001")
 PROFILE = settings(
     deadline=None,
-    max_examples=40 if FULL else 9,
+    max_examples=40 if FULL else 6,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
 )

@@ -26,14 +26,14 @@ TABLES = (
         ),
     ),
 )
-LIMITS = Limits(seconds=0.3, memory_mb=32, process_mb=256, rows=500, databases=2)
+LIMITS = Limits(seconds=0.2, memory_mb=32, process_mb=256, rows=500, databases=2)
 ALL = """
 SELECT 'a row', a::VARCHAR, {s: s, d: d, h: h}::VARCHAR FROM t
 UNION ALL SELECT 'a table', table_name, '' FROM duckdb_tables()
 UNION ALL SELECT 'a setting', name, value FROM duckdb_settings()
 ORDER BY ALL
 """
-LATE = "stopped after 0.3 seconds"
+LATE = "stopped after 0.2 seconds"
 PATIENT = replace(LIMITS, seconds=60)
 TRIES = 10
 
@@ -233,7 +233,7 @@ def test_many_threads_and_databases_at_once() -> None:
 
     try:
         with ThreadPoolExecutor(8) as pool:
-            assert all(pool.map(ask, range(30 if FULL else 20)))
+            assert all(pool.map(ask, range(30 if FULL else 16)))
         # More than two processes could have built for five databases, had they kept them all.
         assert built[0] > 10
     finally:

@@ -307,7 +307,7 @@ class Recorded(Bm25):
 
 
 @KINDS
-@settings(max_examples=200 if FULL else 9)
+@settings(max_examples=200 if FULL else 6)
 @given(shelves=st.lists(SHELVES, min_size=1, max_size=3), data=st.data())
 def test_a_library_answers_for_the_tuple_it_is_given(
     kind: str, shelves: list[list[Entry]], data: st.DataObject

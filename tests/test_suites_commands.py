@@ -102,7 +102,7 @@ def _preview_odd(folder: Path, *overrides: str) -> Sequence[str]:
 
 def test_every_entry_of_conf_is_listed_with_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {path.stem for path in (compose.conf_dir() / "suite").glob("*.yaml")}
-    shown = names if FULL else {"codebook", "jsonl", "reasoning", "textworld"}
+    shown = names if FULL else {"codebook", "textworld"}
     options = _only(shown, monkeypatch)
     text = _said("suites", width=200)
     rows = {line.split()[0]: line for line in text.splitlines()[2:]}

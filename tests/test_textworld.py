@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(find_spec("textworld") is None, reason="not inst
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
 SUITE = load_suite("textworld")
-SEEDS = 200 if FULL else 10
+SEEDS = 200 if FULL else 8
 FACT = re.compile(r"The (\w+) (?:of|to) the (\w+)(?: from the (\w+))? is (\w+)\.")
 DIGEST = """
 import hashlib
