@@ -82,6 +82,8 @@ def test_known_skills_come_back_within_their_intervals(
         assert one.value is not None and one.low is not None and one.high is not None, one
         assert one.low <= true <= one.high, (one, true)
         assert one.name.startswith("recall") or one.high - one.low < 0.6, one
+    for one in skills.fitted[len(TRUE.recall) :]:
+        assert getattr(skills.config, one.name) == pytest.approx(one.value, abs=1e-4)
     check = held_out(answers, outcomes, SHIPPED, 0.95)
     assert check.error < check.shipped_error
     assert check.log_scores[0] > check.log_scores[1]
