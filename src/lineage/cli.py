@@ -7,7 +7,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,7 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_guarded(options))
 
 
+@cache
 def _parser() -> argparse.ArgumentParser:
+    # A program or a notebook may ask for many commands, and parsing changes nothing here.
     parser = argparse.ArgumentParser(
         prog="lineage",
         description="A laboratory for model-generation succession: what should happen to a "
