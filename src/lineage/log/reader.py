@@ -127,7 +127,9 @@ def rows_of(run: Path, dataset: str, place: Place) -> pa.Table | None:
     check_file(file, KEYS[dataset])
     try:
         if file == own:
-            return pq.read_table(own, partitioning=None)
+            # A third of what `read_table` takes, which looks for a dataset of many files first.
+            with pq.ParquetFile(own) as data:
+                return data.read()
         rows = pq.read_table(shared, partitioning=None, filters=[("lineage", "=", place.lineage)])
     except (pa.ArrowException, OSError) as error:
         raise LineageError(f"{file} is no whole Parquet file: move it away") from error
