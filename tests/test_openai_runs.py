@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apis import NEW, OLD, PRICE, Api, Reply, error
-from helpers import run, steps, surrogate
+from helpers import FULL, run, steps, surrogate
 
 from lineage import compose
 from lineage.cli import main
@@ -40,6 +40,32 @@ FEW = (
 """As few requests as there can be, where only their cost is looked at, or what becomes of them."""
 
 
+@dataclass(frozen=True)
+class Paid:
+    """A finished run, on a server that still answers."""
+
+    api: Api
+    folder: Path
+    requests: int
+
+    def config(self, tmp: Path, *overrides: str) -> Config:
+        """Return the configuration of such a run below `tmp`."""
+        return self.api.config(tmp, *FEW, *SAME, *overrides, structured="structured_outputs")
+
+    @property
+    def usd(self) -> float:
+        return float(json.loads((self.folder / "run.json").read_text())["engine"]["usd"])
+
+
+@pytest.fixture(scope="module")
+def paid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paid]:
+    tmp = tmp_path_factory.mktemp("paid")
+    with Api() as api:
+        config = Paid(api, tmp, 0).config(tmp)
+        run(config, tmp / "runs" / "paid")
+        yield Paid(api, tmp / "runs" / "paid", len(api.asked))
+
+
 def version(**keys: Any) -> Change:
     """Return what sets keys of the first version."""
 
@@ -58,12 +84,9 @@ def checkpoint(**keys: Any) -> Change:
     )(config)
 
 
-def test_the_log_is_that_of_any_other_engine(tmp_path: Path) -> None:
-    with Api() as api:
-        config = api.config(tmp_path, *SAME, structured="structured_outputs")
-        run(config, tmp_path / "runs" / "api")
-    found = steps(tmp_path / "runs" / "api")
-    alike = surrogate(tmp_path, "experiment=tiny", "experiment.lineages=1", *SAME)
+def test_the_log_is_that_of_any_other_engine(paid: Paid, tmp_path: Path) -> None:
+    found = steps(paid.folder)
+    alike = surrogate(tmp_path, "experiment=tiny", "experiment.lineages=1", *FEW, *SAME)
     run(alike, tmp_path / "runs" / "own")
     own = steps(tmp_path / "runs" / "own")
 
@@ -74,12 +97,11 @@ def test_the_log_is_that_of_any_other_engine(tmp_path: Path) -> None:
 
     assert told(found) == told(own)
     assert {row["version"] for row in found} == {OLD, NEW}
-    paid = [row for row in found if row["prompt_tokens"]]
-    assert len(paid) == len(api.asked)
-    record = json.loads((tmp_path / "runs" / "api" / "run.json").read_text())["engine"]
-    cost = sum(r["prompt_tokens"] * PRICE["prompt"] for r in paid)
-    cost += sum(r["completion_tokens"] * PRICE["completion"] for r in paid)
-    assert record["usd"] == pytest.approx(cost / 1e6, abs=1e-6)
+    asked = [row for row in found if row["prompt_tokens"]]
+    assert len(asked) == paid.requests
+    cost = sum(r["prompt_tokens"] * PRICE["prompt"] for r in asked)
+    cost += sum(r["completion_tokens"] * PRICE["completion"] for r in asked)
+    assert paid.usd == pytest.approx(cost / 1e6, abs=1e-6)
 
 
 def test_the_key_is_in_no_file_and_no_error(
@@ -123,28 +145,22 @@ def test_a_key_is_named_and_never_given(tmp_path: Path, monkeypatch: pytest.Monk
             assert KEY not in str(caught.value) and "endpoint" in str(caught.value)
 
 
-def test_most_usd_stops_and_resumes_and_nothing_is_asked_twice(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "api"
-    with Api() as api:
-        run(api.config(tmp_path, *FEW, "run.name=whole"), tmp_path / "runs" / "whole")
-        whole = json.loads((tmp_path / "runs" / "whole" / "run.json").read_text())["engine"]["usd"]
-        total, stops = len(api.asked), 0
-        api.asked.clear()
-        for share in (0.4, 0.7, 2.0):
-            config = api.config(tmp_path, *FEW, f"run.most_usd={whole * share:.6f}")
-            try:
-                run(config, folder)
-            except LineageError as error:
-                stops += 1
-                said = re.search(r": ([\d.]+) USD are spent", str(error))
-                assert said and 0 < float(said[1]) <= whole * share
-                assert f"lineage resume {folder} --most-usd USD goes on" in str(error)
-    assert stops == 2
-    assert len(api.asked) == total
-    assert json.loads((folder / "run.json").read_text())["engine"]["usd"] == pytest.approx(whole)
-    done, alike = (
-        {r["step_id"]: r["completion"] for r in steps(f)} for f in (folder, folder.parent / "whole")
-    )
+def test_most_usd_stops_and_resumes_and_nothing_is_asked_twice(paid: Paid, tmp_path: Path) -> None:
+    folder, stops, before = tmp_path / "runs" / "api", 0, len(paid.api.asked)
+    for share in (0.4, 0.7, 2.0) if FULL else (0.6, 2.0):
+        config = paid.config(tmp_path, f"run.most_usd={paid.usd * share:.6f}")
+        try:
+            run(config, folder)
+        except LineageError as error:
+            stops += 1
+            said = re.search(r": ([\d.]+) USD are spent", str(error))
+            assert said and 0 < float(said[1]) <= paid.usd * share
+            assert f"lineage resume {folder} --most-usd USD goes on" in str(error)
+    assert stops == (2 if FULL else 1)
+    assert len(paid.api.asked) - before == paid.requests
+    usd = json.loads((folder / "run.json").read_text())["engine"]["usd"]
+    assert usd == pytest.approx(paid.usd)
+    done, alike = ({r["step_id"]: r["completion"] for r in steps(f)} for f in (folder, paid.folder))
     assert done == alike
 
 
@@ -207,24 +223,20 @@ def test_a_run_of_somebody_else_sends_no_key_unasked(tmp_path: Path) -> None:
         compose.check_endpoints(api.config(tmp_path), file, "no")
 
 
-def test_a_free_run_tells_what_a_paid_one_costs(tmp_path: Path) -> None:
-    with Api() as api:
-        config = api.config(tmp_path, *FEW, *SAME)
-        job = prepare(config)
-        points = Points(((),), (config,))
-        assert "engine=surrogate, which is free, would" in foretold_cost(job)[0]
-        assert reckoned(points)["notes"][-1].endswith("engine=surrogate, which is free, would tell")
-        free = replace(api.config(tmp_path, "engine=surrogate", *FEW, *SAME), run=config.run)
-        run(free, tmp_path / "runs" / "free")
-        assert not api.asked, "the stand-in stands in for models behind an API too"
-        document = reckoned(points)
-        (told,) = foretold_cost(job)
-        run(config, tmp_path / "runs" / "paid")
-    folder = tmp_path / "runs" / "paid"
-    usd = json.loads((folder / "run.json").read_text())["engine"]["usd"]
-    assert document["total"]["cost"] == pytest.approx(usd, rel=0.01)
-    answers = (one for record in read_records(folder) for one in read_steps(folder, record.place))
-    assert cost_of(answers, prices_of(config, frozenset({OLD, NEW}))) == pytest.approx(usd)
+def test_a_free_run_tells_what_a_paid_one_costs(paid: Paid, tmp_path: Path) -> None:
+    config, before = paid.config(tmp_path), len(paid.api.asked)
+    job = prepare(config)
+    points = Points(((),), (config,))
+    assert "engine=surrogate, which is free, would" in foretold_cost(job)[0]
+    assert reckoned(points)["notes"][-1].endswith("engine=surrogate, which is free, would tell")
+    run(paid.config(tmp_path, "engine=surrogate"), tmp_path / "runs" / "free")
+    assert len(paid.api.asked) == before, "the stand-in stands in for models behind an API too"
+    document = reckoned(points)
+    (told,) = foretold_cost(job)
+    assert document["total"]["cost"] == pytest.approx(paid.usd, rel=0.01)
+    records = read_records(paid.folder)
+    answers = (one for record in records for one in read_steps(paid.folder, record.place))
+    assert cost_of(answers, prices_of(config, frozenset({OLD, NEW}))) == pytest.approx(paid.usd)
     assert document["total"]["seconds"] is None and document["total"]["currency"] == "USD"
     assert "USD; no engine to start" in document["answer"]
     assert told.startswith(f"about {document['total']['cost']:.4g} USD by the price list (from ")
