@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import run, surrogate, timeless
+from helpers import FULL, flattened, run, surrogate, timeless
 
 from lineage import compose
 from lineage.cli import UNWRITABLE, main
@@ -140,7 +140,7 @@ def test_a_disk_that_refuses_is_one_line_and_keeps_what_is_finished(
 ) -> None:
     real, folder = os.fsync, tmp_path / "runs" / "full"
     # As `run`, which is on a full disk below, the first; then each error that a disk may have.
-    codes = (errno.ENOSPC, errno.ENOSPC, errno.EROFS, errno.EACCES)
+    codes = (errno.ENOSPC, errno.ENOSPC, errno.EROFS, *[errno.EACCES] * FULL)
     for code, after in zip(codes, (20, 3, 3, 3)):
         left = [after]
 
@@ -172,7 +172,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk that is soon full."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(place))
+    mount = ("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place))
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a disk takes rights that are not here")
     yield place
@@ -183,14 +183,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_run_whose_disk_was_full_goes_on_where_there_is_room_again(
     small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ("engine=surrogate", "experiment=tiny", f"run.cache={tmp_path / 'cache'}")
-    error = fails(capsys, "run", *small, f"run.root={small_disk}", "run.name=full")
+    small = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+    below = (f"run.root={small_disk}", f"run.cache={tmp_path / 'cache'}", "run.name=full")
+    error = fails(capsys, "run", *flattened(tmp_path, *small), *below)
     assert "the disk is full" in error and f"lineage resume {small_disk / 'full'}" in error
     subprocess.run(("mount", "-o", "remount,size=64m", str(small_disk)), check=True)
     with pytest.raises(SystemExit) as stopped:
         main(("resume", str(small_disk / "full")))
     assert stopped.value.code == 0
-    run(compose.load([*small, f"run.root={tmp_path}"]), tmp_path / "roomy")
+    run(surrogate(tmp_path, *small), tmp_path / "roomy")
     assert timeless(small_disk / "full") == timeless(tmp_path / "roomy")
 
 
