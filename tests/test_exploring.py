@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import steps
+from helpers import FULL, steps
 from rich.console import Console
 
 from lineage import compose
@@ -190,7 +190,7 @@ def trained(shared: float, explores: bool, steps: int) -> dict[str, float]:
     return {source: 1 - likely(source)["none"] for source in SOURCES}
 
 
-@pytest.mark.parametrize(("shared", "steps"), [(0.0, 12), (0.8, 60)])
+@pytest.mark.parametrize(("shared", "steps"), [(0.0, 12), (0.8, 60 if FULL else 30)])
 def test_a_policy_that_always_opens_learns_when_not_to(shared: float, steps: int) -> None:
     opens = trained(shared, True, steps)
     assert opens["doc"] >= 0.85 and max(opens["memory"], opens["neither"]) <= 0.3, opens

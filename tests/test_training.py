@@ -76,7 +76,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished toy training."""
     tmp = tmp_path_factory.mktemp("trained")
     folder = tmp / "runs" / "toy"
-    execute(toy(tmp), folder, QUIET)
+    execute(toy(tmp, "train.worlds=1"), folder, QUIET)
     return folder
 
 
@@ -389,7 +389,7 @@ def test_a_training_killed_anywhere_resumes_to_the_same_curve(
     trained: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "toy"
-    config = toy(tmp_path, f"model.shelf={tmp_path / 'versions'}")
+    config = toy(tmp_path, "train.worlds=1", f"model.shelf={tmp_path / 'versions'}")
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(compose.to_yaml(config))
     record = json.loads((trained / "run.json").read_text())
@@ -682,7 +682,8 @@ def test_lessons_make_histories(tmp_path: Path) -> None:
         for w in range(7)
         for n in range(12)
     ]
-    config = on_file(tmp_path, rows_of(7) + lessons, "method.steps=1", "train.held_out=0")
+    few = ("method.steps=1", "method.warm_groups=2", "train.episodes=6", "train.held_out=0")
+    config = on_file(tmp_path, rows_of(7) + lessons, *few)
     folder = tmp_path / "runs" / "toy"
     execute(config, folder, QUIET)
     assert all(row["samples"] for row in curve(folder))
@@ -733,7 +734,8 @@ def test_a_judge_that_is_trained_gets_no_advantage_for_judging(tmp_path: Path) -
 def test_held_out_episodes_read_ideal_libraries(tmp_path: Path) -> None:
     # An own library is the notes of the generation before.
     own = ("curricula.open.library=own", "curricula.open.generations=2", "train.episodes=4")
-    small = ("train.curricula=[open]", *own, "method.steps=1", "method.warm_groups=3")
+    one = ("train.curricula=[open]", "train.worlds=1", "train.held_out=1")
+    small = (*one, *own, "method.steps=1", "method.warm_groups=3")
     folder = tmp_path / "runs" / "toy"
     execute(toy(tmp_path, *small), folder, QUIET)
     arms = sorted((folder / "held-out" / "open").iterdir())
