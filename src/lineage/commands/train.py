@@ -118,10 +118,18 @@ def is_training(folder: Path) -> bool:
 def report_training(config: Config, folder: Path, console: Console, where: str = "") -> None:
     """Write the report of a training again and show its tables; it is known as `where`."""
     from lineage.report.training_page import write_training
+
+    summary = write_training(folder, Path(config.run.cache_folder), config.log)
+    _show_report(config, folder, console, summary, where)
+
+
+def _show_report(
+    config: Config, folder: Path, console: Console, summary: dict[str, Any], where: str = ""
+) -> None:
     from lineage.report.training_tables import show_training
 
     show_banner(config.engine.kind, [config.train.parent], console)
-    show_training(write_training(folder, Path(config.run.cache_folder), config.log), console)
+    show_training(summary, console)
     if gains := read_gains(folder):
         show_gains(gains, console)
     console.print(f"{where or folder}/training.html", highlight=False, markup=False)
@@ -129,13 +137,15 @@ def report_training(config: Config, folder: Path, console: Console, where: str =
 
 def run_training(config: Config, folder: Path, console: Console, latest: bool = True) -> None:
     """Train, show what came of it and where it is; without `latest` the link of that name stays."""
+    from lineage.metrics.training import summarise_training
     from lineage.runs.stored import stored
     from lineage.training.run import execute
 
     # What is swept is published with its sweep.
     with stored(config.run, folder, console) if latest else nullcontext():
         shelf = execute(config, folder, console, latest)
-        report_training(config, folder, console)
+        # Its report is written: to draw that again may take longer than all else.
+        _show_report(config, folder, console, summarise_training(folder, config.log))
     if shelf is not None:
         place = config.model.shelf
         where = f"{place}/{config.train.name}" if is_url(place) else shelf
