@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,10 @@ def planned(options: argparse.Namespace, command: str) -> Asked:
 def show_help(options: argparse.Namespace) -> None:
     """Print the help of the command, with the options of a folder of one's own."""
     within = compose.folders(with_folder(options.overrides, options.config_dir))
-    options.parser.epilog = f"{options.parser.epilog or ''}\n{groups_text(*within)}"
-    options.parser.print_help()
+    # Of a copy: the parser itself is kept for the next command of this process.
+    shown = copy(options.parser)
+    shown.epilog = f"{shown.epilog or ''}\n{groups_text(*within)}"
+    shown.print_help()
 
 
 def _shows(options: argparse.Namespace) -> tuple[str, ...]:
