@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,7 +27,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # The workers have the folder of who started them: looking for fonts takes a second.
-if "PYTEST_XDIST_WORKER" not in os.environ:
+WORKER = "PYTEST_XDIST_WORKER"
+if WORKER not in os.environ:
     _matplotlib = tempfile.mkdtemp(prefix="lineage-matplotlib-")
     os.environ["MPLCONFIGDIR"] = _matplotlib
     atexit.register(shutil.rmtree, _matplotlib, ignore_errors=True)
@@ -43,6 +45,8 @@ LONG = (
     *("resume", "upgrade", "reasoning", "results", "compaction", "placement", "open"),
 )
 """Files that take long, about the longest first: so all workers end at about the same time."""
+TORCH = ("learners", "bases", "shelf", "cpu_lora", "precision", "safety")
+"""Files that import torch, which takes ten seconds with what stands on it."""
 
 
 PARTS = ("cluster", "engine")
@@ -69,6 +73,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     marks = re.findall(r"mark\.(\w+)", whole[0]) if whole else ()
     wanted = asked.split(" and ")
     return any(mark in PARTS and f"not {mark}" in wanted for mark in marks) or None
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
+    """Let one worker have all files of `TORCH`: what an id begins with is given to one of them."""
+    if module_path.stem.removeprefix("test_") not in TORCH or WORKER not in os.environ:
+        return None
+    name = f"tests/torch::{module_path.name}"
+    return pytest.Module.from_parent(parent, path=module_path, nodeid=name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
