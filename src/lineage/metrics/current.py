@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from lineage.core.errors import LineageError
 from lineage.core.jsonfile import read_json
+from lineage.metrics.registry import METRICS
 from lineage.metrics.summary import METRICS_VERSION, summarise
 
 
-def current_summary(run: Path) -> dict[str, Any]:
+def current_summary(run: Path, names: Collection[str] = METRICS) -> dict[str, Any]:
     """Return the metrics of `run`: those of `metrics.json` where no generation is newer.
 
-    Raises LineageError where the run cannot be read.
+    Where one is, `names` are those that are computed. Raises LineageError where the run cannot
+    be read.
     """
     file, done = run / "metrics.json", list(run.glob("done/*.json"))
     newest = max((one.stat().st_mtime_ns for one in done), default=0)
@@ -21,7 +24,7 @@ def current_summary(run: Path) -> dict[str, Any]:
         try:
             summary: dict[str, Any] = read_json(file, dict[str, Any])
         except LineageError:
-            return summarise(run)
+            return summarise(run, names)
         if summary.get("schema") == METRICS_VERSION:
             return summary
-    return summarise(run)
+    return summarise(run, names)

@@ -29,6 +29,8 @@ from lineage.report.sheet import Cell
 
 FINISHED, UNFINISHED, FAILED = "finished", "not finished", "failed"
 NOT_BEGUN, BROKEN = "not begun", "broken"
+READ = ("scores", "gain_by_inheritance", "memory_size", "costs")
+"""The metrics of a run that its measures are from."""
 HELD_OUT = "reward"
 """The measure of held-out worlds that is the headline of a training."""
 
@@ -155,7 +157,7 @@ Figures = tuple[dict[str, Cell], str, str, float | None]
 
 def _run(run: Path) -> Figures:
     """Return the measures of a run: gains, scores, memory, cost; of the arm that stands for it."""
-    summary = current_summary(run)
+    summary = current_summary(run, READ)
     gains = cells(summary, "gain_by_inheritance", "arm", "family", inherited=True)
     arm = headline_arm(summary)
     scores = cells(summary, "scores", "arm", "family")
