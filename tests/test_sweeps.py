@@ -8,19 +8,14 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from helpers import FULL, flattened, full, run, steps, timeless
-from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from helpers import FULL, flattened, run, steps, timeless
 from killed import begin, kill
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from lineage import compose
@@ -682,57 +677,6 @@ def test_the_record_says_whether_less_is_better(flat: tuple[str, ...]) -> None:
     assert not minimizes(compose.composed_by_hydra([place], name, hydra=True))
 
 
-class Learning(Sweeper):  # type: ignore[misc]
-    """As Optuna's: asks for points by values that it draws, some at once, and is told figures."""
-
-    told: list[float]
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take what Hydra gives a sweeper."""
-        self.config, self.hydra_context = config, hydra_context
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-
-    def sweep(self, arguments: list[str]) -> None:
-        """Ask for two points and then for one, each with all that is not drawn."""
-        assert [one for one in arguments if "(" in one] == [*DRAWN]
-        given = [one for one in arguments if "(" not in one]
-        for batch in DRAWS[:2], DRAWS[2:]:
-            points = [[*given, *map("=".join, zip(KEYS, map(str, one)))] for one in batch]
-            self.validate_batch_is_legal(points)
-            found = self.launcher.launch(points, initial_job_idx=len(self.told))
-            self.told += [job.return_value for job in found]
-
-
-KEYS = ("reward.memory", "agent.memory_budget")
-DRAWN = ("reward.memory=interval(0.0,0.4)", "agent.memory_budget=range(20,80,step=20)")
-DRAWS = ((0.1, 40), (0.3, 20), (0.2, 60))
-TOKENS = "{metric: totals, figure: prompt_tokens}"
-"""So much is read with memories of so many tokens: of no two as much."""
-
-
-def test_a_sweeper_that_draws_points_is_told_what_the_record_has(
-    flat: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Where Hydra looks for plugins, and what of theirs may be chosen.
-    monkeypatch.setitem(sys.modules, "hydra_plugins.learning", sys.modules[__name__])
-    Learning.__module__, Learning.told = "hydra_plugins.learning", []
-    Plugins.instance().register(Learning)
-    node = {"_target_": "hydra_plugins.learning.Learning"}
-    ConfigStore.instance().store(group="hydra/sweeper", name="learning", node=node)
-    more = ("hydra/sweeper=learning", *DRAWN, f"log.objective={TOKENS}")
-    record = read_sweep(swept(tmp_path, *more, of=flat))
-    assert record.sweeper == "learning" and record.keys == KEYS
-    assert [one.objective for one in record.points] == Learning.told
-    assert len(set(Learning.told)) == len(DRAWS), "no two of one figure, which could be either's"
-    for draw, point in zip(DRAWS, record.points, strict=True):
-        assert {f"{key}={value}" for key, value in zip(KEYS, draw)} < {*point.overrides}
-
-
-@full
 def test_a_study_of_optuna_and_the_record_agree(
     flat: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -745,7 +689,7 @@ def test_a_study_of_optuna_and_the_record_agree(
         return studies[-1]
 
     monkeypatch.setattr(optuna, "create_study", created)
-    trials = 12
+    trials = 12 if FULL else 3
     folder = swept(
         tmp_path,
         "hydra/sweeper=optuna",
@@ -755,13 +699,15 @@ def test_a_study_of_optuna_and_the_record_agree(
         f"hydra.sweeper.n_trials={trials}",
         "hydra.sweeper.n_jobs=2",
         "hydra.sweeper.direction=maximize",
-        *DRAWN,
-        f"log.objective={TOKENS}",
+        "reward.memory=interval(0.0,0.4)",
+        "agent.memory_budget=range(80,320,step=80)",
+        "log.objective={metric: gain_by_inheritance, where: {arm: inherit, family: same, "
+        "inherited: true}}",
         of=flat,
     )
     record = read_sweep(folder)
     assert record.sweeper == "optuna" and len(record.points) == trials
-    assert record.keys == KEYS
+    assert record.keys == ("reward.memory", "agent.memory_budget")
     (study,) = studies
     assert study.study_name == "ours"
     assert [one.value for one in study.trials] == [one.objective for one in record.points]
