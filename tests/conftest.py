@@ -45,7 +45,7 @@ LONG = (
     *("resume", "upgrade", "reasoning", "results", "compaction", "placement", "open"),
 )
 """Files that take long, about the longest first: so all workers end at about the same time."""
-TORCH = ("learners", "bases", "shelf", "cpu_lora", "precision", "safety")
+TORCH = ("learners", "training_report", "bases", "shelf", "cpu_lora", "precision", "safety")
 """Files that import torch, which takes ten seconds with what stands on it."""
 
 
