@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -78,7 +77,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few() -> Iterator[None]:
     """Let metrics that are made anew be those of `NAMES`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(current, "summarise", partial(summarise, names=NAMES))
+        patch.setattr(current, "summarise", lambda run, names: summarise(run, NAMES))
         yield
 
 
@@ -289,7 +288,7 @@ def test_ls_and_show_compute_anew_what_an_older_lineage_laid_out_or_is_older(
     (spoilt / "metrics.json").write_text(json.dumps(old))
     assert document("ls", spoilt.parent)["runs"] == [row | {"folder": "spoilt"}]
     assert row["headline"] is not None
-    monkeypatch.setattr(current, "summarise", partial(summarise, names=["scores"]))
+    monkeypatch.setattr(current, "summarise", lambda run, names: summarise(run, ["scores"]))
     expected = {**truth, "metrics": {"scores": truth["metrics"]["scores"]}, "stars": {}}
     assert document("show", spoilt)["metrics"] == expected
     # Nor does it show what was written before the last of the log.
