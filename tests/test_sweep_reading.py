@@ -617,10 +617,11 @@ def test_the_tables_of_a_sweep_have_keys_measures_and_what_failed(results: Sweep
 
 
 def test_lineage_report_writes_one_page_beside_the_record(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, results: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = copied(root, tmp_path)
-    (grid / "002" / "metrics.json").unlink()  # computed where it is missing
+    (grid / "002" / "metrics.json").unlink()
+    assert sweep_results(grid).results == results.results, "computed where it is missing"
     (grid / "000" / "report.html").write_text("a page")
     evil = "<script>alert(1)</script> \x1b[31m"
     whole = record()
