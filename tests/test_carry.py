@@ -89,11 +89,11 @@ def is_brought(kind: str, notes: Path, tmp_path: Path) -> Path:
 
 
 # What is rewritten is looked at where a secret is.
-@pytest.mark.parametrize("kind", ["verbatim", "distil", "rewrite"] if FULL else ["verbatim"])
+@pytest.mark.parametrize("kind", ["verbatim", "distil", *["rewrite"] * FULL])
 def test_a_folder_goes_through_a_migration_and_comes_back(
     kind: str, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = FULL and kind == "verbatim"
+    whole = kind == "verbatim"
     if whole:
         monkeypatch.undo()  # one with all of its metrics
     assert carried(tmp_path, notes, kind) == 0

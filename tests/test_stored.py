@@ -180,8 +180,8 @@ def test_a_run_is_at_its_url_as_it_would_be_in_a_folder(
     shutil.rmtree(tmp_path / ".cache")
     point(monkeypatch, server)
     # All find their run in one way: to measure two for `compare` takes half a second.
-    more = (("show", first, "1"), ("compare", first, first)) if FULL else ()
-    for words in (("show", first), ("ls", root), *more, ("report", first)):
+    more = [("compare", first, first)] * FULL
+    for words in (("show", first), ("show", first, "1"), ("ls", root), *more, ("report", first)):
         assert main_code(*words) == 0, words
     said = capsys.readouterr().out
     assert "finished" in said and f"{root}/first/report.html" in said
@@ -315,9 +315,9 @@ def test_a_sweep_is_at_its_url_point_by_point(
     copy = read_from(here(root).run, url)
     assert {name: logged(copy / name) for name in expected} == expected
     assert all(one.objective is not None for one in read_sweep(copy).points)
-    if FULL:  # what is looked for at a URL of a sweep, `test_open` asks
+    assert count(lineage.open(url), "runs") == 2
+    if FULL:
         assert main_code("compare", url, "0", "1") == 0
-        assert count(lineage.open(url), "runs") == 2
 
 
 def test_what_two_machines_noted_of_a_sweep_is_in_its_record(root: str) -> None:
