@@ -268,7 +268,7 @@ def test_what_is_broken_is_named_and_left_out_only_when_told_to(one: Path, tmp_p
     for how, said in BROKEN.items():
         bad = broken(one, tmp_path / how, how)
         with pytest.raises(LineageError, match=said) as caught:
-            lineage.open(bad)
+            lineage.open(tmp_path / "good", bad)
         assert str(bad) in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(LineageError, match=f"{tmp_path}/({'|'.join(BROKEN)})"):
         lineage.open(tmp_path)

@@ -617,7 +617,9 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_latest_run_can_be_trained_on(past: Path, tmp_path: Path) -> None:
+def test_the_latest_run_can_be_trained_on(
+    past: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = read_source(past, 1)
     assert len(source.histories) == 4  # two pairs of two generations
     assert all(len(history.experiences) == 4 for history in source.histories)
@@ -633,6 +635,7 @@ def test_the_latest_run_can_be_trained_on(past: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["train", *flattened(tmp_path, *small), f"train.log={latest}", *below])
     assert not stopped.value.code
+    assert f"{past.parent}/toy/training.html" in "".join(capsys.readouterr().out.split())
     assert latest.resolve() == past.parent / "toy"
     assert compose.load_file(latest / "config.yaml").train.log == str(past)
     assert curve(latest) and not (latest / "school").exists()
