@@ -216,8 +216,13 @@ def steps(folder: Path) -> list[dict[str, Any]]:
 
 def timeless(folder: Path) -> list[dict[str, Any]]:
     """Return the step log without its clock columns."""
+    return unclocked(steps(folder))
+
+
+def unclocked(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a step log without their clock columns."""
     clock = set(CLOCK_COLUMNS)
-    return [{k: v for k, v in row.items() if k not in clock} for row in steps(folder)]
+    return [{k: v for k, v in row.items() if k not in clock} for row in log]
 
 
 def ratio(

@@ -8,13 +8,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from helpers import FULL, counting, measured, run, steps, surrogate, timeless
+from helpers import FULL, counting, measured, run, steps, surrogate, timeless, unclocked
 
 from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, knowledge_from_json
 from lineage.log.reader import read_snapshots
-from lineage.log.schema import CLOCK_COLUMNS
 from lineage.metrics import summarise
 from lineage.models.surrogate import count_tokens
 from lineage.report.lookup import cells
@@ -55,8 +54,7 @@ def log(arms: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def wanted(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same without its clock columns, as `timeless` has it."""
-    clock = set(CLOCK_COLUMNS)
-    return [{k: v for k, v in row.items() if k not in clock} for row in log]
+    return unclocked(log)
 
 
 def answering(log: list[dict[str, Any]], arm: str) -> list[dict[str, Any]]:

@@ -108,7 +108,7 @@ def found(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
     # Most of a module are expressions, of which one that imports has to name what does.
     whole = "import_module" in text or "__import__" in text
-    for node in (ast.walk if whole else statements)(tree(path)):
+    for node in (ast.walk if whole else statements)(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -118,10 +118,6 @@ def found(path: Path) -> Iterator[str]:
             yield from (f"{source}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and called(node).endswith(("import_module", "__import__")):
             yield from (a.value for a in node.args if isinstance(a, ast.Constant))
-
-
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
@@ -157,7 +153,7 @@ def test_every_module_is_on_a_floor() -> None:
 @pytest.mark.parametrize("module", [m for m in MODULES if within(m, PURE)])
 def test_ground_floor_is_pure(module: str) -> None:
     assert not library_imports(module) & IMPURE
-    calls = ast.walk(tree(MODULES[module]))
+    calls = ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
     names = {n.func.id for n in calls if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     assert not names & {"open", "print", "input", "exec", "eval"}
     assert not {name for name in lineage_imports(module) if not within(name, PURE)}
