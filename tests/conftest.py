@@ -32,6 +32,10 @@ if WORKER not in os.environ:
     _matplotlib = tempfile.mkdtemp(prefix="lineage-matplotlib-")
     os.environ["MPLCONFIGDIR"] = _matplotlib
     atexit.register(shutil.rmtree, _matplotlib, ignore_errors=True)
+else:
+    # What is registered first is called last: a worker ends without freeing one by one all objects
+    # that it has imported, with torch for five seconds.
+    atexit.register(os._exit, 0)
 os.environ.setdefault("MPLBACKEND", "Agg")
 # How long an example takes says nothing on a machine that others use too.
 settings.register_profile("small", deadline=None, max_examples=25)
@@ -48,9 +52,10 @@ LONG = (
 TORCH = ("learners", "training_report", "bases", "shelf", "cpu_lora", "precision", "safety")
 """Files that import torch, which takes ten seconds with what stands on it."""
 
-
 PARTS = ("cluster", "engine")
 """Markers of tests that are no part of the fast ones."""
+SELDOM = (20_000, 20, 20)
+"""When garbage is collected: as often as Python does by itself took a twentieth of all time."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,11 +99,13 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*SELDOM)
 
 
 def pytest_sessionfinish() -> None:
     """Let an interpreter that ends find all of it: some libraries complain of what they do not."""
-    gc.unfreeze()
+    if WORKER not in os.environ:
+        gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
