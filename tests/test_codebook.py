@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from lineage.compose import load_suite
+from lineage import compose
 from lineage.core.config import ExperimentConfig, ProbeConfig
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.core.seeds import last_drift, rng
-from lineage.core.tasks import Family
+from lineage.core.tasks import Family, Suite
+from lineage.suites import make_suite
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
-SUITE = load_suite("codebook")
+
+
+def codebook(*overrides: str) -> Suite:
+    """The suite of the shipped tree, composed of what most other tests are composed of."""
+    return make_suite(compose.load(["engine=surrogate", *overrides]).suite)
+
+
+SUITE = codebook()
 
 
 def test_same_seed_same_world_and_other_seed_other_world() -> None:
@@ -22,7 +30,7 @@ def test_same_seed_same_world_and_other_seed_other_world() -> None:
 
 @pytest.mark.parametrize("difficulty", [1, 2])
 def test_rules_hold_in_each_group(difficulty: int) -> None:
-    world = load_suite("codebook", f"suite.difficulty={difficulty}").world(3, 0)
+    world = codebook(f"suite.difficulty={difficulty}").world(3, 0)
     answers: dict[str, set[str]] = {}
     for task in world.tasks:
         answers.setdefault(task.group, set()).add(task.answer)
@@ -51,7 +59,7 @@ def test_facts_answer_their_tasks_and_nothing_else_does() -> None:
 
 
 def test_drift_changes_about_its_share_and_keeps_the_tasks() -> None:
-    suite = load_suite("codebook", "suite.drift=0.3")
+    suite = codebook("suite.drift=0.3")
     before, after = suite.world(5, 0), suite.world(5, 1)
     assert [t.id for t in before.tasks] == [t.id for t in after.tasks]
     codes = [(a.value, b.value) for a, b in zip(before.facts, after.facts) if "code/" in a.key]
