@@ -55,7 +55,7 @@ def small(root: Path, *overrides: str) -> Config:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path | None]:
     root = tmp_path_factory.mktemp("training")
     folder = root / "two-steps"
-    return folder, execute(small(root), folder, Console(quiet=True))
+    return folder, execute(small(root), folder, Console(quiet=True))[1]
 
 
 def test_two_steps_of_grpo_move_the_adapter(made: tuple[Path, Path | None]) -> None:

@@ -137,15 +137,13 @@ def _show_report(
 
 def run_training(config: Config, folder: Path, console: Console, latest: bool = True) -> None:
     """Train, show what came of it and where it is; without `latest` the link of that name stays."""
-    from lineage.metrics.training import summarise_training
     from lineage.runs.stored import stored
     from lineage.training.run import execute
 
     # What is swept is published with its sweep.
     with stored(config.run, folder, console) if latest else nullcontext():
-        shelf = execute(config, folder, console, latest)
-        # Its report is written: to draw that again may take longer than all else.
-        _show_report(config, folder, console, summarise_training(folder, config.log))
+        summary, shelf = execute(config, folder, console, latest)
+        _show_report(config, folder, console, summary)
     if shelf is not None:
         place = config.model.shelf
         where = f"{place}/{config.train.name}" if is_url(place) else shelf

@@ -118,12 +118,15 @@ def _check_shelf(config: Config, folder: Path) -> None:
         raise LineageError(f"{name} is on the shelf already: choose another train.name")
 
 
-def execute(config: Config, folder: Path, console: Console, latest: bool = True) -> Path | None:
-    """Train in `folder`, or finish what is there; return the new version's folder on the shelf.
+def execute(
+    config: Config, folder: Path, console: Console, latest: bool = True
+) -> tuple[dict[str, Any], Path | None]:
+    """Train in `folder`, or finish what is there.
 
-    None where nothing is shipped: a surrogate's skills are no weights. Without `latest` the link of
-    that name stays where it is. Raises LineageError for what
-    the user can mend, and KeyboardInterrupt; what was finished stays.
+    Returns its metrics (see `summarise_training`), and the folder of the new version on the shelf:
+    None where nothing is shipped, for a surrogate's skills are no weights. Without `latest` the
+    link of that name stays where it is. Raises LineageError for what the user can mend, and
+    KeyboardInterrupt; what was finished stays.
     """
     versions = check(config)
     _check_shelf(config, folder)
@@ -144,10 +147,11 @@ def execute(config: Config, folder: Path, console: Console, latest: bool = True)
                 f"{', '.join(train.curricula)} in {folder}"
             )
             adapter, gains = stoppable.run(_train(config, versions, folder, display))
-        figures = write_training(folder, Path(config.run.cache_folder), config.log)
+        summary = write_training(folder, Path(config.run.cache_folder), config.log)
         if config.engine.kind == "surrogate":
-            return None
-        return ship(config, folder, adapter, gains, minutes=figures["time"]["seconds"] / 60)
+            return summary, None
+        minutes = summary["time"]["seconds"] / 60
+        return summary, ship(config, folder, adapter, gains, minutes=minutes)
 
 
 async def _train(
