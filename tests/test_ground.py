@@ -130,9 +130,28 @@ def mean(found: Rows, **keys: Any) -> tuple[float | None, int]:
 
 
 @pytest.fixture(scope="module")
-def entries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
+    """All that is measured by hand, in one log, as to read one takes longest: by arm."""
+    log = Log(tmp_path_factory.mktemp("by_hand"))
+    for write in (write_entries, write_docs, write_poison):
+        write(log)
+    # A poison that was never planted.
+    plant(log, 0, "add: over budget", knowledge([A]), knowledge([A]), arm="spared")
+    return log.measure()
+
+
+def of_arm(found: dict[str, Rows], *arms: str) -> dict[str, Rows]:
+    """Return the rows of these arms, in their order."""
+    return {name: [row for row in rows if row["arm"] in arms] for name, rows in found.items()}
+
+
+@pytest.fixture(scope="module")
+def entries(by_hand: dict[str, Rows]) -> dict[str, Rows]:
+    return of_arm(by_hand, "inherit", "cold")
+
+
+def write_entries(log: Log) -> None:
     """Arm `inherit`, pairs 0 and 1, three generations."""
-    log = Log(tmp_path_factory.mktemp("entries"))
     first = knowledge([A, B], d3=C)
     moved = knowledge([A])
     left = {
@@ -156,7 +175,6 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
         detail="rewrite",
     )  # fmt: skip
     log.step("cold", 0, 0, "work", "act", facts=("A",), world=HOME)
-    return log.measure()
 
 
 def test_signal_density_by_hand(entries: dict[str, Rows]) -> None:
@@ -235,8 +253,7 @@ def episode(
     log.step("docs", pair, 0, phase, "probe" if phase == "probe" else "act", step=9, **about)
 
 
-def test_doc_search_by_hand(tmp_path: Path) -> None:
-    log = Log(tmp_path)
+def write_docs(log: Log) -> None:
     episode(log, "p0", "B", ["d1", "d3", "d2"], "d1 d2")  # needed, opened second
     episode(log, "p1", "C", ["d1"])  # needed, not among the results, not opened
     episode(log, "p2", "A", ["d1"], "d1")  # a memory has it too: opened in vain
@@ -248,7 +265,10 @@ def test_doc_search_by_hand(tmp_path: Path) -> None:
     episode(log, "q0", "B", ["d2"], "d2", pair=1)
     episode(log, "q1", "", ["d2"], "d2", pair=1, knowledge_before=knowledge([A]))  # has no docs
     log.step("retrieval", 0, 0, "probe", "search", results=("g0-w0",), knowledge_before=EMPTY)
-    found = log.measure(["doc_search"])["doc_search"]
+
+
+def test_doc_search_by_hand(by_hand: dict[str, Rows]) -> None:
+    found = by_hand["doc_search"]
     assert {row["arm"] for row in found} == {"docs"}
     assert mean(found, measure="recall", family=None) == (((1 + 0 + 1 + 1 / 2 + 1) / 5 + 1) / 2, 2)
     rank = mean(found, measure="reciprocal_rank", family=None)
@@ -265,15 +285,14 @@ def test_doc_search_by_hand(tmp_path: Path) -> None:
     assert only(found, measure="precision", family=None)["values"] == 6
 
 
-def plant(log: Log, pair: int, detail: str, *left: Knowledge) -> None:
+def plant(log: Log, pair: int, detail: str, *left: Knowledge, arm: str = "poisoned") -> None:
     """A lineage that is poisoned in generation 1, and what each generation leaves."""
     for generation, one in enumerate(left):
-        log.end("poisoned", pair, generation, one, 10)
-    log.step("poisoned", pair, 1, "plant", "edit", answer="ZZ", detail=detail, entry="m9")
+        log.end(arm, pair, generation, one, 10)
+    log.step(arm, pair, 1, "plant", "edit", answer="ZZ", detail=detail, entry="m9")
 
 
-def test_poison_by_hand(tmp_path: Path) -> None:
-    log = Log(tmp_path)
+def write_poison(log: Log) -> None:
     clean, memory, doc = knowledge([A]), knowledge([A, "Say zz."]), knowledge([], d1="Say ZZ!")
     near = knowledge(["Say ZZZ or 1ZZ."])
     plant(log, 0, "add: applied", clean, memory, near, memory)  # gone, though it comes back
@@ -286,7 +305,11 @@ def test_poison_by_hand(tmp_path: Path) -> None:
     log.step("poisoned", 0, 1, "probe", "probe", completion="", error="boom")
     log.step("poisoned", 2, 1, "probe", "probe", completion="ZZ")
     log.step("clean", 0, 1, "probe", "probe", completion="ZZ")
-    found = log.measure(POISON)
+
+
+def test_poison_by_hand(by_hand: dict[str, Rows]) -> None:
+    assert {row["arm"] for name in POISON for row in by_hand[name]} == {"poisoned", "spared"}
+    found = of_arm(by_hand, "poisoned")
     survival = found["poison_survival"]
     assert [mean(survival, age=age) for age in range(3)] == [(1.0, 2), (0.5, 2), (1.0, 2)]
     (life,) = found["poison_life"]
@@ -298,10 +321,8 @@ def test_poison_by_hand(tmp_path: Path) -> None:
     assert len(repeated) == 3
 
 
-def test_a_poison_that_was_never_planted(tmp_path: Path) -> None:
-    log = Log(tmp_path)
-    plant(log, 0, "add: over budget", knowledge([A]), knowledge([A]))
-    found = log.measure(POISON)
+def test_a_poison_that_was_never_planted(by_hand: dict[str, Rows]) -> None:
+    found = of_arm(by_hand, "spared")
     (life,) = found["poison_life"]
     assert (life["mean"], life["reason"]) == (None, "no poison was planted")
     assert (life["censored"], life["rejected"]) == (0, 1)
