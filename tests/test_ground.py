@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +16,6 @@ from helpers import FULL, run, surrogate
 from lineage.core.intervals import AMOUNT, interval
 from lineage.core.knowledge import EMPTY, Doc, Knowledge, Memory, Origin
 from lineage.log.schema import KNOWLEDGE_SCHEMA, WORLD_SCHEMA, Step, step_id, table
-from lineage.log.views.connect import connect
 from lineage.log.views.gathering import gathered
 from lineage.metrics import ground
 from lineage.metrics.registry import METRICS
@@ -56,10 +56,11 @@ OF_WHAT_IS_READ = ("facts_held", "duplication", "doc_search")
 POISON = ("poison_survival", "poison_life", "poison_repeated")
 
 
-def ground_truth(run: Path, names: Sequence[str] = KNOWN) -> dict[str, Rows]:
+def ground_truth(
+    log: duckdb.DuckDBPyConnection, names: Sequence[str] = KNOWN
+) -> dict[str, Rows]:
     """Return metrics with ground truth, as rows."""
-    with gathered(run) as log:
-        return {name: METRICS[name].measure(log).to_pylist() for name in names}
+    return {name: METRICS[name].measure(log).to_pylist() for name in names}
 
 
 class Log:
@@ -94,7 +95,7 @@ class Log:
             arm, pair, generation, "reward", "handoff", knowledge_after=left, memory_tokens=tokens
         )
 
-    def measure(self, names: Sequence[str] = KNOWN) -> dict[str, Rows]:
+    def measure(self) -> dict[str, Rows]:
         """Write the folder and return what is measured."""
         contents = [
             {"knowledge": id, "parent": "", "memories": len(k.memories), "docs": len(k.docs),
@@ -115,7 +116,8 @@ class Log:
                 place.mkdir(parents=True, exist_ok=True)
                 pq.write_table(one, place / f"{own['lineage']}.parquet")
         (self.folder / "run.json").write_text(json.dumps(RECORD))
-        return ground_truth(self.folder, names)
+        with gathered(self.folder) as log:
+            return ground_truth(log)
 
 
 def only(found: Rows, **keys: Any) -> dict[str, Any]:
@@ -330,30 +332,34 @@ def test_a_poison_that_was_never_planted(by_hand: dict[str, Rows]) -> None:
 
 
 @pytest.fixture(scope="module")
-def drifting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small surrogate run in a world that drifts."""
+def drifting(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The log of a small surrogate run in a world that drifts."""
     tmp = tmp_path_factory.mktemp("drifting")
     folder = tmp / "runs" / "one"
     few = ("arms.names=[inherit,cold]", "arms.ceiling=inherit", "experiment.lineages=2")
     probes = "experiment.probes={same: 2, similar: 1, dissimilar: 1}"
     run(surrogate(tmp, "suite.drift=0.3", *few, probes), folder)
-    return folder
+    with gathered(folder) as log:
+        yield log
 
 
 @pytest.fixture(scope="module")
-def whole(drifting: Path) -> dict[str, Rows]:
+def whole(drifting: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
     return ground_truth(drifting)
 
 
-def test_a_run_is_measured_as_plain_text_says(drifting: Path, whole: dict[str, Rows]) -> None:
+def test_a_run_is_measured_as_plain_text_says(
+    drifting: duckdb.DuckDBPyConnection, whole: dict[str, Rows]
+) -> None:
     """The share of facts held, counted anew from sentences: a surrogate copies them."""
-    connection = connect(drifting)
     expected: dict[int, list[float]] = {}
-    worlds = connection.execute("SELECT lineage, generation, key, text FROM worlds").fetchall()
-    acts = connection.execute(
+    worlds = drifting.execute("SELECT lineage, generation, key, text FROM worlds").fetchall()
+    acts = drifting.execute(
         "SELECT lineage, generation, unnest(facts) FROM steps WHERE kind = 'act'"
     ).fetchall()
-    for lineage, generation, content in connection.execute(
+    for lineage, generation, content in drifting.execute(
         "SELECT lineage, generation, content FROM steps JOIN snapshots "
         "ON knowledge_after = knowledge WHERE phase = 'reward'"
     ).fetchall():
@@ -382,10 +388,12 @@ def test_a_run_is_measured_within_bounds(whole: dict[str, Rows]) -> None:
 
 
 def test_what_is_read_does_not_depend_on_how_much_is_read_at_once(
-    drifting: Path, whole: dict[str, Rows], monkeypatch: pytest.MonkeyPatch
+    drifting: duckdb.DuckDBPyConnection, whole: dict[str, Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ground, "AT_ONCE", 1)
     # What is read is the same to all: of each kind of rows some metric.
     names = KNOWN if FULL else OF_WHAT_IS_READ
-    assert ground_truth(drifting, names) == {name: whole[name] for name in names}
+    # What was read before stands in tables of its own connection only.
+    assert not ground.has_table(again := drifting.cursor(), ground.READY)
+    assert ground_truth(again, names) == {name: whole[name] for name in names}
     assert all(whole[name] for name in OF_WHAT_IS_READ)

@@ -36,6 +36,11 @@ UNBOUNDED = {
 Log = duckdb.DuckDBPyConnection
 
 
+def empty() -> Log:
+    """A database like those that logs are gathered in: to start threads takes long."""
+    return duckdb.connect(config={"threads": 1})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of so many pairs that a sum in blocks has another last digit than one in order."""
@@ -227,7 +232,7 @@ def test_stars_are_of_enough_pairs_and_of_what_excludes_zero(
     gains = rows_of(metrics, "inheritance_gain")
     assert all(row["starred"] == row["excludes_zero"] == (row["p"] < 0.05) for row in gains)
     assert any(row["starred"] for row in gains) and not all(row["starred"] for row in gains)
-    few = duckdb.connect()
+    few = empty()
     for name, sql in (("steps", "FROM steps WHERE pair < 4"), ("runs", "FROM runs")):
         few.register(name, log.sql(sql).to_arrow_table())
     gains = inheritance_gain(few).to_pylist()
@@ -253,7 +258,7 @@ def test_a_correction_is_over_the_cells_of_one_table(log: Log) -> None:
     ):
         (record,) = log.sql("FROM runs").to_arrow_table().to_pylist()
         records = [record | {"folder": one, "correction": correction} for one in ("run", "other")]
-        runs = duckdb.connect()
+        runs = empty()
         runs.register("runs", pa.Table.from_pylist(records))
         assert starred(runs, table)["starred"].to_pylist() == expected
 
@@ -306,7 +311,7 @@ def test_a_log_of_two_runs_has_the_metrics_of_each(
     run(surrogate(tmp_path, *more), other)
     # Every metric of the first is looked at, of the other some of each theme.
     names = METRICS.keys() if FULL else {*OF_EACH_THEME, "inheritance_gain"}
-    both = duckdb.connect(config={"threads": 1})  # as what is gathered is asked
+    both = empty()
     with gathered(other) as log_of_other:
         (alone,) = summarise_all(log_of_other, names).values()
         for name in ("steps", "knowledge", "worlds", "runs"):
@@ -333,7 +338,7 @@ def scored(cells: dict[tuple[str, int, int, int], float]) -> Log:
     """A log with one *same* probe for each arm, pair, generation and the one that met its task."""
     data = [(*cell, score) for cell, score in cells.items()]
     table = pa.table(list(zip(*data, strict=True)), names=COLUMNS.split(", "))
-    log = duckdb.connect()
+    log = empty()
     log.register("cells", table)
     log.execute(
         "CREATE VIEW steps AS SELECT 'run' AS folder, *, 'probe' AS kind, 'same' AS family, "
