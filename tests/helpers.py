@@ -28,12 +28,14 @@ from lineage import compose
 from lineage.core.config import Config
 from lineage.core.intervals import Interval, Range, optional, ratio_bounds
 from lineage.core.seeds import derive
+from lineage.core.tasks import Suite
 from lineage.log.schema import CLOCK_COLUMNS
 from lineage.metrics import METRICS, summarise
 from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Engine, Request
 from lineage.runs import run as run_module
 from lineage.runs.run import execute
+from lineage.suites import make_suite
 
 FULL = settings.get_current_profile_name() == "full"
 """Whether every case is tried (`--hypothesis-profile full`), or a share with some of each kind."""
@@ -96,6 +98,14 @@ def surrogate(tmp: Path, *overrides: str) -> Config:
             *overrides,
         ]
     )
+
+
+def suite_of(name: str, *overrides: str) -> Suite:
+    """Return the suite `name` of such a run.
+
+    A run on it needs nothing else composed, which takes longer than the run.
+    """
+    return make_suite(compose.load(["engine=surrogate", f"suite={name}", *overrides]).suite)
 
 
 def flattened(place: Path, *overrides: str) -> tuple[str, ...]:

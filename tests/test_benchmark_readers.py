@@ -9,9 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import run, steps, surrogate
+from helpers import run, steps, suite_of, surrogate
 
-from lineage.compose import load_suite
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.core.tasks import Referral, Suite, Task, World
@@ -31,7 +30,7 @@ SMALL = {
 
 def suite(name: str, *overrides: str) -> Suite:
     file = DATA / FILES[name]
-    return load_suite(name, f"suite.path={file}", *SMALL.get(name, ()), *overrides)
+    return suite_of(name, f"suite.path={file}", *SMALL.get(name, ()), *overrides)
 
 
 def worlds(found: Suite) -> dict[str, World]:
@@ -153,7 +152,7 @@ def test_memoryagentbench_reads_once_and_asks_many_times(tmp_path: Path) -> None
     table = tmp_path / "Accurate_Retrieval.parquet"
     pq.write_table(pa.Table.from_pylist(raw("memoryagentbench")), table)
     overrides = SMALL["memoryagentbench"]
-    parquet = load_suite("memoryagentbench", f"suite.path={table}", *overrides)
+    parquet = suite_of("memoryagentbench", f"suite.path={table}", *overrides)
     assert [len(w.tasks) for w in worlds(parquet).values()] == [len(w.tasks) for w in made.values()]
 
 
@@ -174,7 +173,7 @@ def test_pieces_are_whole_and_short(most: int) -> None:
 
 def test_streambench_diagnoses() -> None:
     path = DATA / "streambench-ddxplus.jsonl"
-    found = load_suite("streambench", f"suite.path={path}", "suite.labels_per_world=3")
+    found = suite_of("streambench", f"suite.path={path}", "suite.labels_per_world=3")
     made = worlds(found)
     labels = [{task.group for task in world.tasks} for world in made.values()]
     assert [len(each) for each in labels] == [3, 3] and not labels[0] & labels[1]
@@ -192,7 +191,7 @@ def test_streambench_questions() -> None:
     path = DATA / "streambench-hotpotqa.json"
     shown = {}
     for paragraphs in ("all", "supporting", "none"):
-        found = load_suite("streambench", f"suite.path={path}", f"suite.paragraphs={paragraphs}")
+        found = suite_of("streambench", f"suite.path={path}", f"suite.paragraphs={paragraphs}")
         assert sorted(worlds(found)) == ["streambench-bridge", "streambench-comparison"]
         shown[paragraphs] = worlds(found)["streambench-bridge"].tasks[1].prompt
     assert shown["none"] == "Which river is in land 2?"
@@ -205,7 +204,7 @@ def test_streambench_questions() -> None:
 
 def test_streambench_mathematics() -> None:
     path = DATA / "streambench-gsm8k.jsonl"
-    found = load_suite("streambench", f"suite.path={path}", "suite.block=20")
+    found = suite_of("streambench", f"suite.path={path}", "suite.block=20")
     made = worlds(found)
     assert [len(world.tasks) for world in made.values()] == [20, 20]
     task = made["streambench-0001"].tasks[19]
@@ -241,7 +240,7 @@ def test_another_format_is_one_line(name: str, text: str, words: str, tmp_path: 
     file = tmp_path / "other.json"
     file.write_text(text)
     with pytest.raises(LineageError, match=r"^\S+other\.json:1: ") as error:
-        load_suite(name, f"suite.path={file}").world(0, 0)
+        suite_of(name, f"suite.path={file}").world(0, 0)
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -270,5 +269,5 @@ def test_a_run_of_each(name: str, tmp_path: Path) -> None:
     families = {row["family"] for row in scored if row["arm"] == "inherit"}
     assert families == {"same", "similar", "dissimilar"}
     assert not [row["error"] for row in log if row["error"]]
-    made = plans(load_suite(name, f"suite.path={path}", *more), config.experiment, 4, 0)
+    made = plans(suite_of(name, f"suite.path={path}", *more), config.experiment, 4, 0)
     assert {v.task.lesson for plan in made for v in plan.work} == {name != "streambench"}

@@ -6,16 +6,15 @@ import json
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
-from helpers import measured, run, steps, surrogate
+from helpers import run, steps, suite_of, surrogate
 
-from lineage.compose import load_suite
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.core.tasks import Fact
-from lineage.report.lookup import cells
 from lineage.runs.arms import donor_of, find_arm
 from lineage.suites.filesuite import FileSuite
 from lineage.suites.records import Problem, Record, records
@@ -40,7 +39,7 @@ def write(path: Path, rows: Sequence[Any]) -> Path:
 
 
 def suite(path: Path, *overrides: str) -> FileSuite:
-    made = load_suite("jsonl", f"suite.path={path}", *overrides)
+    made = suite_of("jsonl", f"suite.path={path}", *overrides)
     assert isinstance(made, FileSuite)
     return made
 
@@ -121,7 +120,7 @@ def test_a_file_that_is_not_there(path: str, words: str, tmp_path: Path) -> None
     (tmp_path / "tasks.csv").write_text("id\n")
     place = tmp_path / path if path else ""
     with pytest.raises(LineageError, match=words):
-        load_suite("jsonl", f"suite.path={place}").world(0, 0)
+        suite_of("jsonl", f"suite.path={place}").world(0, 0)
 
 
 def test_a_file_without_any_task(tmp_path: Path) -> None:
@@ -170,7 +169,8 @@ def test_records_of_an_array_have_their_lines(tmp_path: Path) -> None:
 def test_shuffled_borrows_from_another_world(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
     config = surrogate(
-        tmp_path, "arms=all", "suite=jsonl", f"suite.path={path}", "experiment.lineages=9"
+        *(tmp_path, "suite=jsonl", f"suite.path={path}", "experiment.lineages=9"),
+        "arms.names=[inherit,shuffled,cold,oracle]",
     )
     read = suite(path)
     homes = [plans(read, config.experiment, 1, pair)[0].world.id for pair in range(9)]
@@ -199,13 +199,18 @@ def test_a_run_on_a_file_and_its_refusal_once_the_file_changed(tmp_path: Path) -
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
     small = (
         *("experiment.lineages=2", "schedule.versions=[smollm2-135m@r1,smollm2-135m@r1]"),
+        "experiment.episodes=4",
         *("arms.names=[inherit,cold]", "arms.ceiling=inherit"),
     )
     config = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}", *small)
-    summary = measured(config, tmp_path / "runs" / "one", ["scores"])
-    scores = cells(summary, "scores", "arm", family="same")
-    assert scores["inherit"]["mean"] > scores["cold"]["mean"] + 0.1
-    assert not any(r["error"] for r in steps(tmp_path / "runs" / "one") if r["kind"] == "probe")
+    run(config, tmp_path / "runs" / "one")
+    probes = [row for row in steps(tmp_path / "runs" / "one") if row["kind"] == "probe"]
+    assert not any(row["error"] for row in probes)
+    inherit, cold = (
+        mean(r["score"] for r in probes if (r["arm"], r["family"]) == (arm, "same"))
+        for arm in ("inherit", "cold")
+    )
+    assert inherit > cold + 0.1
     path.write_text(path.read_text() + json.dumps(row(999)) + "\n")
     with pytest.raises(LineageError, match="has changed since"):
         run(config, tmp_path / "runs" / "one")
@@ -222,27 +227,28 @@ def test_a_world_too_small_for_any_pair_is_found_before_the_run(tmp_path: Path) 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     def most(rows: int) -> int:
-        path, pad = tmp_path / f"{rows}.jsonl", "y" * 6000
+        path, pad = tmp_path / f"{rows}.jsonl", "y" * 60_000
         with path.open("w") as file:
             for n in range(rows):
                 one = {"id": f"q{n}", "world": f"w{n % 4}", "prompt": f"{n}? {pad}", "answer": "a"}
                 file.write(json.dumps(one) + "\n")
-        made = suite(path, "suite.world_tasks=50")
+        made = suite(path, "suite.world_tasks=12")
         tracemalloc.start()
         try:
-            assert len(made.world(3, 0).tasks) == 50
+            assert len(made.world(3, 0).tasks) == 12
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
-    few = most(200)
-    # 300 rows of 6 KB more are 1.8 MB of file, and places and ids of about 100 B each.
-    assert few > 50 * 6000 and most(500) - few < 500_000
+    few = most(60)
+    # 60 rows of 60 KB more are 3.6 MB of file, and places and ids of about 100 B each.
+    assert few > 12 * 60_000 and most(120) - few < 500_000
 
 
 def test_families_of_a_file(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", [row(n) for n in range(180)])
-    experiment, read = surrogate(tmp_path).experiment, suite(path)
+    experiment = surrogate(tmp_path, "suite=jsonl", f"suite.path={path}").experiment
+    read = suite(path)
     for pair in range(6):
         made = plans(read, experiment, 4, pair)
         met = {task_instance.task.group for task_instance in made[0].work}

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import measured, surrogate
+from helpers import measured, suite_of, surrogate
 
-from lineage.compose import load_suite
 from lineage.core.errors import LineageError
 from lineage.report.lookup import cells, totals
 
@@ -23,7 +22,7 @@ FINANCE = (
 
 
 def test_cladder_worlds_are_query_types_and_groups_graph_and_story() -> None:
-    suite = load_suite(*CLADDER)
+    suite = suite_of(*CLADDER)
     raw = {str(q["question_id"]): q for q in json.loads((DATA / "cladder.json").read_text())}
     worlds = {suite.world(seed, 0).id: suite.world(seed, 0) for seed in range(20)}
     assert sorted(worlds) == ["cladder-ate", "cladder-ett"]
@@ -45,7 +44,7 @@ def test_cladder_worlds_are_query_types_and_groups_graph_and_story() -> None:
             told = suite.feedback(task, world, 0.0)
             assert told.startswith("Wrong. ") and told.endswith(f"The answer is {q['answer']}.")
             assert q["reasoning"]["step5"] in told
-    brief = load_suite(*CLADDER, "suite.feedback_tells=answer")
+    brief = suite_of(*CLADDER, "suite.feedback_tells=answer")
     task = next(iter(worlds.values())).tasks[0]
     assert (
         brief.feedback(task, worlds["cladder-ate"], 1.0) == f"Right. The answer is {task.answer}."
@@ -53,7 +52,7 @@ def test_cladder_worlds_are_query_types_and_groups_graph_and_story() -> None:
 
 
 def test_finance_asks_as_ace_does_and_keeps_formulas_in_one_world() -> None:
-    suite = load_suite(*FINANCE)
+    suite = suite_of(*FINANCE)
     lines = (DATA / "finance-formula.jsonl").read_text().splitlines()
     raw = {str(n): json.loads(line) for n, line in enumerate(lines, start=1)}
     worlds = {suite.world(seed, 0).id: suite.world(seed, 0) for seed in range(20)}
@@ -76,16 +75,20 @@ def test_finance_asks_as_ace_does_and_keeps_formulas_in_one_world() -> None:
             assert suite.score(task, f"{float(published['target']) + 1:.2f}") == 0.0
             assert suite.score(task, f"${published['target']}") == 0.0, "as published"
             assert suite.feedback(task, world, 0.0).endswith(f"is {published['target']}.")
-    large = load_suite(*FINANCE, "suite.min_tasks=30")
+    large = suite_of(*FINANCE, "suite.min_tasks=30")
     assert len({large.world(seed, 0).id for seed in range(9)}) == 1
-    shown = load_suite(*FINANCE, "suite.show_formula=true")
+    shown = suite_of(*FINANCE, "suite.show_formula=true")
     assert all(t.prompt.startswith("The formula of ") for t in shown.world(0, 0).tasks)
 
 
 @pytest.mark.parametrize("suite", [CLADDER, FINANCE])
 def test_a_run_on_the_file(suite: tuple[str, ...], tmp_path: Path) -> None:
     name, *overrides = suite
-    small = ("experiment=tiny", "experiment.lineages=1", "experiment.episodes=1")
+    small = (
+        *("experiment.lineages=1", "experiment.episodes=1"),
+        "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
+        "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]",
+    )
     config = surrogate(tmp_path, f"suite={name}", *overrides, *small)
     asked = ("scores", "totals", "scores_by_category")
     summary = measured(config, tmp_path / "runs" / "one", asked)
@@ -127,11 +130,11 @@ def test_another_format_is_one_line(
 ) -> None:
     (tmp_path / file).write_text(text)
     with pytest.raises(LineageError, match=r"^\S+:[12]: ") as error:
-        load_suite(name, f"suite.path={tmp_path / file}").world(0, 0)
+        suite_of(name, f"suite.path={tmp_path / file}").world(0, 0)
     assert words in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "words"), [("cladder", "causalNLP"), ("finance", "ace-agent")])
 def test_without_a_path_the_error_says_where_the_file_is_published(name: str, words: str) -> None:
     with pytest.raises(LineageError, match=f"suite.path.*{words}"):
-        load_suite(name).world(0, 0)
+        suite_of(name).world(0, 0)

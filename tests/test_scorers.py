@@ -229,7 +229,7 @@ def test_no_completion_is_right_for_two_choices(choices: list[str], said: str) -
 def test_thousands_of_signs_are_scored(part: str) -> None:
     # So many that no part nests less often than Python would let a parser call itself.
     nests = any(sign in part for sign in "(+^-[{|`")
-    shorter = 1 if FULL or part.startswith("\\") else 4 if nests else 10
+    shorter = 1 if FULL else 2 if part.startswith("\\") else 6 if nests else 10
     signs = scorers.LONGEST // shorter
     said = part * (signs // len(part))
     for name in ("choice", "contains", "numeric", "result", "locomo", "hotpotqa", "ace"):

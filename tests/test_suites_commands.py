@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lineage import compose
 from lineage.commands import suites
+from lineage.commands.flags import with_folder
 from lineage.core.curriculum import plans
 from lineage.core.errors import LineageError
 from lineage.suites import suite_class
@@ -120,7 +121,7 @@ def test_every_entry_of_conf_is_listed_with_what_it_is(monkeypatch: pytest.Monke
 def test_a_missing_extra_or_path_or_class_is_listed_and_stops_nothing(
     odd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = f"hydra.searchpath=[file://{odd}]"
+    (where,) = with_folder((), str(odd))
     for path in ("???", "''"):
         found = suites.entry("odd", where, f"suite.path={path}")
         assert (found.turns, found.source, found.needs) == ("one", "file", "suite.path")
@@ -134,7 +135,7 @@ def test_a_missing_extra_or_path_or_class_is_listed_and_stops_nothing(
 def test_suites_of_a_conf_folder_of_one_s_own_are_listed_and_previewed(
     odd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = {"codebook", "odd", "lost"}
+    shown = {"odd", "lost"}
     options = _only(shown, monkeypatch)
     rows = _said("suites", "--config-dir", str(odd), width=200).splitlines()
     assert options == [sorted({*shown, *compose.groups()["suite"]})]
