@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,10 +26,6 @@ from lineage.suites.reasoning import Reasoning, answer_in
 pytestmark = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="not installed")
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(2, 2, 2))
-SUITE = load_suite("reasoning")
-# Those whose problems are made in no time: solving geometry takes most of a second.
-FAST = load_suite("reasoning", "suite.categories=[logic,graphs,arithmetic]")
-SMALL = replace(FAST, tasks_per_world=8)
 SEEDS = 200 if FULL else 50
 DIGEST = """
 import hashlib
@@ -47,6 +44,20 @@ HERE: dict[str, Any] = {}
 exec(DIGEST, HERE)
 
 
+@cache
+def suite() -> Reasoning:
+    """All of it, composed when a test asks for it: every worker collects this file."""
+    made = load_suite("reasoning")
+    assert isinstance(made, Reasoning)
+    return made
+
+
+@cache
+def fast() -> Reasoning:
+    """The part whose problems are made in no time: solving geometry takes most of a second."""
+    return replace(suite(), categories=["logic", "graphs", "arithmetic"])
+
+
 def drawn() -> tuple[Any, bytes]:
     """Return where Python's draws and NumPy's are."""
     return random.getstate(), np.random.get_state()[1].tobytes()
@@ -55,15 +66,15 @@ def drawn() -> tuple[Any, bytes]:
 @pytest.fixture(scope="module")
 def problems() -> dict[str, list[Task]]:
     """Two problems of each dataset."""
-    SUITE._groups()  # which imports them all
+    suite()._groups()  # which imports them all
     before = drawn()
-    made: dict[str, list[Task]] = HERE["problems"](SUITE, 1, WITHOUT)
+    made: dict[str, list[Task]] = HERE["problems"](suite(), 1, WITHOUT)
     assert drawn() == before, "no draw is global"
     return made
 
 
 def test_a_world_is_one_category_and_each_group_one_dataset_with_its_share() -> None:
-    world = SUITE.world(3, 0)
+    world = suite().world(3, 0)
     groups = {task.group for task in world.tasks}
     assert world.id == f"reasoning-{world.tasks[0].category}"
     assert {task.category for task in world.tasks} == {world.tasks[0].category}
@@ -72,11 +83,11 @@ def test_a_world_is_one_category_and_each_group_one_dataset_with_its_share() -> 
     assert len(groups) <= 4
     sizes = [sum(task.group == group for task in world.tasks) for group in groups]
     assert max(sizes) - min(sizes) <= 1
-    assert not groups & set(SUITE.exclude)
+    assert not groups & set(suite().exclude)
 
 
 def test_no_problem_is_there_twice_though_a_dataset_repeats_itself() -> None:
-    tasks = SUITE._tasks("cognition", "number_sequence", 1, 64)
+    tasks = suite()._tasks("cognition", "number_sequence", 1, 64)
     assert len({task.prompt for task in tasks}) == len(tasks) == 64
     assert int(tasks[-1].id.rpartition("/")[2]) > 63  # some were passed over
 
@@ -85,7 +96,7 @@ def test_other_processes_and_other_orders_make_the_same_bytes(
     problems: dict[str, list[Task]]
 ) -> None:
     # Made of its settings: what composes them takes as long to import as the datasets do.
-    told = f"print(digests(problems(Reasoning(**{asdict(SUITE)!r}), -1, {WITHOUT})))"
+    told = f"print(digests(problems(Reasoning(**{asdict(suite())!r}), -1, {WITHOUT})))"
     said = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", f"{DIGEST}\n{told}"],
         env=os.environ | {"PYTHONHASHSEED": "77"}, stdout=subprocess.PIPE, text=True,
@@ -98,12 +109,13 @@ def test_other_processes_and_other_orders_make_the_same_bytes(
 
 def test_who_is_told_the_answer_scores_one_and_who_is_not_almost_never_does() -> None:
     told, guessed = [], []
+    small = replace(fast(), tasks_per_world=8)
     for seed in range(SEEDS):
-        world = SMALL.world(seed, 0)
+        world = small.world(seed, 0)
         task = random.Random(seed).choice(world.tasks)
-        told.append(SMALL.score(task, SMALL.solution(task, world)))
+        told.append(small.score(task, small.solution(task, world)))
         others = [o for o in world.tasks if o.group == task.group and o.answer != task.answer]
-        guessed.append(SMALL.score(task, SMALL.solution(others[0], world)) if others else 0.0)
+        guessed.append(small.score(task, small.solution(others[0], world)) if others else 0.0)
     assert told == [1.0] * SEEDS
     # Partial credit is the datasets' own: another problem's answer may have a part that is right.
     assert sum(score == 1.0 for score in guessed) <= 0.02 * SEEDS
@@ -120,18 +132,18 @@ def test_every_dataset_scores_its_own_answers_and_no_answer_stops_it(
     ]
     for name, (task, _) in problems.items():
         for text in (task.answer, f"<answer>{task.answer}</answer>", f"It is.\n{task.answer}"):
-            assert SUITE.score(task, text) == 1.0, name
-        SUITE.score(task, "The answer is 7.")
+            assert suite().score(task, text) == 1.0, name
+        suite().score(task, "The answer is 7.")
         for text in odd:
             began = time.process_time()
-            assert 0.0 <= SUITE.score(task, text) < 0.6, (name, text[:20])
+            assert 0.0 <= suite().score(task, text) < 0.6, (name, text[:20])
             assert time.process_time() - began < 5, (name, text[:20])  # it ends
     assert drawn() == before, "no draw is global"
 
 
 def test_a_scorer_that_raises_gives_zero() -> None:
-    task = FAST.world(0, 0).tasks[0]
-    assert FAST.score(replace(task, check=(task.check[0], {})), "7") == 0.0
+    task = fast().world(0, 0).tasks[0]
+    assert fast().score(replace(task, check=(task.check[0], {})), "7") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -157,7 +169,7 @@ def test_what_the_answer_in_a_completion_is(completion: str, answer: str, found:
 def test_dissimilar_is_another_category_and_similar_another_problem() -> None:
     for pair in range(3):
         met: set[str] = set()
-        for plan in plans(replace(FAST, tasks_per_world=24), EXPERIMENT, 2, pair):
+        for plan in plans(replace(fast(), tasks_per_world=24), EXPERIMENT, 2, pair):
             home = plan.world.tasks[0].category
             met |= {task_instance.task.prompt for task_instance in plan.work}
             for one in plan.probes:
@@ -170,7 +182,7 @@ def test_settings_change_how_hard_a_dataset_is() -> None:
     prompts = [task.prompt for task in easy._tasks("arithmetic", "chain_sum", 1, 8)]
     assert all(prompt.count("+") + prompt.count(" - ") == 1 for prompt in prompts)
     assert any(task.prompt.count("+") + task.prompt.count(" - ") > 1
-               for task in SUITE._tasks("arithmetic", "chain_sum", 1, 8))
+               for task in suite()._tasks("arithmetic", "chain_sum", 1, 8))
 
 
 @pytest.mark.parametrize(
@@ -188,15 +200,15 @@ def test_settings_change_how_hard_a_dataset_is() -> None:
 def test_wrong_knobs_are_one_clear_line(override: str, words: str) -> None:
     with pytest.raises(LineageError, match=words) as caught:
         small = ("suite.categories=[logic]", "suite.tasks_per_world=8")
-        suite = load_suite("reasoning", *small, override)
-        suite.world(0, 0)
-        assert isinstance(suite, Reasoning)
-        suite._dataset("dice", 1, 1)
+        made = load_suite("reasoning", *small, override)
+        made.world(0, 0)
+        assert isinstance(made, Reasoning)
+        made._dataset("dice", 1, 1)
     assert "\n" not in str(caught.value)
 
 
 def test_excluding_everything_is_one_clear_line() -> None:
-    names = ",".join([*SUITE.exclude, "acre"])
+    names = ",".join([*suite().exclude, "acre"])
     with pytest.raises(LineageError, match="exclude fewer"):
         load_suite(
             "reasoning", "suite.categories=[induction]", f"suite.exclude=[{names}]"

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -29,7 +30,6 @@ from lineage.suites.textworld import start
 pytestmark = pytest.mark.skipif(find_spec("textworld") is None, reason="not installed")
 
 EXPERIMENT = ExperimentConfig("t", 0, 8, 6, None, 0.0, ProbeConfig(4, 4, 2))
-SUITE = load_suite("textworld")
 SEEDS = 200 if FULL else 8
 FACT = re.compile(r"The (\w+) (?:of|to) the (\w+)(?: from the (\w+))? is (\w+)\.")
 DIGEST = """
@@ -51,6 +51,12 @@ def games(suite):
 
 
 OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
+
+
+@cache
+def shipped() -> Suite:
+    """The suite, composed when a test asks for it: every worker collects this file."""
+    return load_suite("textworld")
 
 
 class Worker:
@@ -153,8 +159,8 @@ def test_with_the_facts_every_game_is_won_and_without_them_hardly_more_than_at_r
 
 def test_looking_everywhere_seldom_wins_within_the_moves() -> None:
     scores = [
-        _play(SUITE, task, world, Explorer(task, Random(walk)))
-        for world, task in (_sampled(SUITE, seed) for seed in range(0, 200 if FULL else 21, 2))
+        _play(shipped(), task, world, Explorer(task, Random(walk)))
+        for world, task in (_sampled(shipped(), seed) for seed in range(0, 200 if FULL else 21, 2))
         for walk in range(2)
     ]
     assert 0.02 < sum(scores) / len(scores) < 0.2
@@ -181,7 +187,7 @@ def test_a_house_keeps_textworlds_constraints() -> None:
 
     base = KnowledgeBase.default()
     for seed in range(20 if FULL else 4):
-        state = start(SUITE.world(seed, 0).tasks[0].check[0])
+        state = start(shipped().world(seed, 0).tasks[0].check[0])
         assert get_failing_constraints(state, base) == []
         doubled = state.copy()
         chest = next(iter(doubled.variables_of_type("c")))
@@ -197,21 +203,22 @@ def _proposition(name: str, *arguments: object) -> object:
 
 def test_a_world_states_its_facts_and_asks_for_them() -> None:
     for seed in range(30 if FULL else 10):
-        world = SUITE.world(seed, 0)
+        world = shipped().world(seed, 0)
         assert len(world.tasks) >= 48
         truth, keys = Truth(world.facts), {fact.key for fact in world.facts}
         assert len(keys) == len(world.facts)
-        assert {task.id for task in world.tasks} == {task.id for task in SUITE.world(seed, 1).tasks}
+        later = shipped().world(seed, 1)
+        assert {task.id for task in world.tasks} == {task.id for task in later.tasks}
         for task in world.tasks:
             assert set(task.facts) <= keys
-            assert truth.read(SUITE.solution(task, world)).stated == set(task.facts)
-            assert not truth.read(SUITE.solution(task, world)).denied
+            assert truth.read(shipped().solution(task, world)).stated == set(task.facts)
+            assert not truth.read(shipped().solution(task, world)).denied
             assert not truth.stated(task.prompt)
 
 
 def test_same_seed_same_house_and_other_seed_other_house() -> None:
-    assert repr(SUITE.world(7, 0)) == repr(SUITE.world(7, 0))
-    assert SUITE.world(7, 0).facts != SUITE.world(8, 0).facts
+    assert repr(shipped().world(7, 0)) == repr(shipped().world(7, 0))
+    assert shipped().world(7, 0).facts != shipped().world(8, 0).facts
 
 
 def test_drift_moves_about_its_share_of_things_within_their_rooms() -> None:
@@ -226,20 +233,20 @@ def test_drift_moves_about_its_share_of_things_within_their_rooms() -> None:
             assert was.value == now.value or was.key.startswith("place/")
         assert [t.group for t in before.tasks] == [t.group for t in after.tasks]
     assert 0.25 < changed / total < 0.42  # half of them draw again among three containers
-    assert SUITE.world(3, 0).facts == SUITE.world(3, 5).facts
+    assert shipped().world(3, 0).facts == shipped().world(3, 5).facts
 
 
 def test_families_are_disjoint_and_kin_share_the_way() -> None:
     for pair in range(10 if FULL else 4):
         met: set[str] = set()
-        for plan in plans(SUITE, EXPERIMENT, 4, pair):
+        for plan in plans(shipped(), EXPERIMENT, 4, pair):
             met |= {task_instance.task.id for task_instance in plan.work}
             for task_instance in plan.probes:
                 home = task_instance.task.world == plan.world.id
                 assert home == (task_instance.family != Family.DISSIMILAR)
                 assert (task_instance.task.id in met) == (task_instance.family == Family.SAME)
     ways: dict[str, set[str]] = {}
-    for task in SUITE.world(1, 0).tasks:
+    for task in shipped().world(1, 0).tasks:
         way = ",".join(fact for fact in task.facts if fact.startswith("way/"))
         ways.setdefault(task.group, set()).add(way)
     assert all(len(way) == 1 for way in ways.values()) and len(ways) == 6
@@ -247,7 +254,7 @@ def test_families_are_disjoint_and_kin_share_the_way() -> None:
 
 def _winning_moves(task: Task, world: World) -> list[str]:
     worker, play = Worker(world.fact_texts(task.facts), task, Random(0)), None
-    play, moves = SUITE.environment(task, world), []
+    play, moves = shipped().environment(task, world), []
     assert play is not None
     shown = play.begin()
     while shown.score is None:
@@ -272,8 +279,8 @@ def test_free_text_is_read_leniently_and_shows_no_choices() -> None:
 
 @pytest.mark.parametrize("action", ["", "\n", "dance", "go up", "take moon", "{c}", "a" * 9999])
 def test_an_impossible_move_is_told_and_spent(action: str) -> None:
-    world = SUITE.world(4, 0)
-    play = SUITE.environment(world.tasks[0], world)
+    world = shipped().world(4, 0)
+    play = shipped().environment(world.tasks[0], world)
     assert play is not None
     first = play.begin()
     shown = play.act(action, False)
@@ -284,13 +291,13 @@ def test_an_impossible_move_is_told_and_spent(action: str) -> None:
 
 
 def test_moves_beyond_those_told_lose_and_spare_ones_do_not() -> None:
-    world = SUITE.world(5, 0)
+    world = shipped().world(5, 0)
     for task in world.tasks[: 12 if FULL else 5]:
         told = re.search(r"You have (\d+) moves", task.prompt)
         best = _winning_moves(task, world)
         assert told is not None and int(told[1]) == len(best) + 1
         for wasted, score in ((1, 1.0), (2, 0.0)):
-            play = SUITE.environment(task, world)
+            play = shipped().environment(task, world)
             assert play is not None
             play.begin()
             seen = [play.act(move, False).score for move in (*["wait"] * wasted, *best)]
@@ -327,4 +334,4 @@ def test_without_textworld_the_error_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "textworld", None)
     textworld._library.cache_clear()
     with pytest.raises(LineageError, match=r"pip install 'lineage\[textworld\]'"):
-        SUITE.world(0, 0)
+        shipped().world(0, 0)
