@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from helpers import FULL
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lineage.core.tasks import Referral
@@ -212,6 +212,7 @@ def test_an_answer_that_is_not_refused_is_right_and_nothing_is_not(answer: str, 
     assert scorers.score(name, {}, [answer], "?", "") == 0.0
 
 
+@settings(max_examples=200 if FULL else 15)
 @given(st.lists(texts, min_size=2, max_size=4), texts)
 def test_no_completion_is_right_for_two_choices(choices: list[str], said: str) -> None:
     options = {"choices": choices}

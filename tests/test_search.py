@@ -178,18 +178,18 @@ def test_many_small_changes_leave_the_ranking_of_a_fresh_build(kind: str, droppe
 
 
 @KINDS
-@pytest.mark.parametrize("k", [1, 7, 100, 499, 600])
-def test_equals_are_ordered_by_id_also_at_the_cut(kind: str, k: int) -> None:
-    draw = rng("search", "equals", k)
+def test_equals_are_ordered_by_id_also_at_the_cut(kind: str) -> None:
+    draw = rng("search", "equals")
     equals = draw.sample(range(3000), 500)
     entries = [Entry(f"d{number}", "pump", "Birch stands north") for number in equals]
     entries += [Entry(f"e{number}", "valve", f"Elder {number}") for number in range(500)]
     draw.shuffle(entries)
     ranker = fresh(kind)
     ranker.put(entries)
-    hits = ranker.search("pump Birch", k)[:500]
-    assert [hit.id for hit in hits] == [f"d{number}" for number in sorted(equals)][:k]
-    assert len({hit.score for hit in hits}) == 1
+    for k in (1, 7, 100, 499, 600):
+        hits = ranker.search("pump Birch", k)[:500]
+        assert [hit.id for hit in hits] == [f"d{number}" for number in sorted(equals)][:k]
+        assert len({hit.score for hit in hits}) == 1
 
 
 @given(st.lists(st.text(), unique=True))
