@@ -74,13 +74,13 @@ def problems() -> dict[str, list[Task]]:
 
 
 def test_a_world_is_one_category_and_each_group_one_dataset_with_its_share() -> None:
-    world = suite().world(3, 0)
+    world = suite().world(6, 0)
     groups = {task.group for task in world.tasks}
     assert world.id == f"reasoning-{world.tasks[0].category}"
     assert {task.category for task in world.tasks} == {world.tasks[0].category}
     assert {task.world for task in world.tasks} == {world.id}
     assert len(world.tasks) == len({task.prompt for task in world.tasks}) == 64
-    assert len(groups) <= 4
+    assert 1 < len(groups) <= 4
     sizes = [sum(task.group == group for task in world.tasks) for group in groups]
     assert max(sizes) - min(sizes) <= 1
     assert not groups & set(suite().exclude)
