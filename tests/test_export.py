@@ -206,7 +206,7 @@ def test_front_matter_holds_any_text(key_text: str, value: int | str) -> None:
 @example('"\\UFFFFFFFF"')
 @example("? [a]\n: b")
 @example("2024-13-45: 2024-13-45")
-@example("[" * 3000)
+@example("[" * (3000 if FULL else 1000))  # of a key of 1,024 YAML tries every beginning
 @settings(deadline=None)
 def test_any_front_matter_is_read_or_refused(text: str) -> None:
     try:
