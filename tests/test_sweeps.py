@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from helpers import FULL, flattened, run, steps, timeless
+from helpers import FULL, flattened, full, run, steps, timeless
+from hydra.core.plugins import Plugins
 from killed import begin, kill
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -43,6 +45,7 @@ FEWER = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
 BRIEF = (
     *("method.steps=1", "method.warm_steps=1", "method.warm_groups=4", "method.group=4"),
     *("train.held_out=0", "train.worlds=1", "train.curricula=[edit]", "train.episodes=2"),
+    "train.probes={same: 2, similar: 1, dissimilar: 1}",
 )
 """The shortest training of the surrogate."""
 
@@ -61,6 +64,12 @@ def below(folder: Path) -> tuple[str, ...]:
 def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """What runs as `SMALL` does, from one file."""
     return flattened(tmp_path_factory.mktemp("flat"), *SMALL)
+
+
+@pytest.fixture(scope="module")
+def fewer(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The same with `FEWER`: Hydra reads each override that is given once a composition."""
+    return flattened(tmp_path_factory.mktemp("fewer"), *SMALL, *FEWER)
 
 
 def swept(folder: Path, *overrides: str, code: int = 0, of: Sequence[str] = SMALL) -> Path:
@@ -106,12 +115,12 @@ def test_the_flags_of_hydra_show_and_run_nothing(
         assert "drift: 0.3" in capsys.readouterr().out
     assert code_of("run", *flat, "--cfg", "hydra", "-p", "hydra.launcher") == 0
     assert "FleetLauncher" in capsys.readouterr().out
+    assert code_of("run", "--hydra-help") == 0
+    assert "--hydra-help" in capsys.readouterr().out
     # Overrides may stand after flags, and before.
-    assert code_of("run", "a=1", *flat, "--hydra-help", "run.name=x") in (0, 1)
-    capsys.readouterr()
-    shown = ("--cfg", "all", "-p", "hydra.run.dir", "--resolve")
-    assert code_of("run", *flat, "run.root=there", *shown) == 0
-    assert "there/" in capsys.readouterr().out
+    shown = ("--cfg", "all", "-p", "hydra.run.dir", "--resolve", "hydra.job.name=x")
+    assert code_of("run", "run.root=there", *flat, *shown) == 0
+    assert re.fullmatch(r"there/\S+-x", capsys.readouterr().out.strip())
     assert code_of("run", *flat, "--info", "searchpath") == 0
     assert str(compose.conf_dir()) in capsys.readouterr().out
     assert not list(tmp_path.iterdir()), "nothing is begun"
@@ -199,12 +208,12 @@ def test_a_shell_completes_commands_groups_and_options(
 
 
 @pytest.mark.usefixtures("unmeasured")
-def test_the_folders_that_hydra_names_are_honoured(flat: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_folders_that_hydra_names_are_honoured(fewer: tuple[str, ...], tmp_path: Path) -> None:
     here = f"hydra.run.dir={tmp_path / 'here'}"
-    assert code_of("run", *flat, *below(tmp_path), here) == 0
+    assert code_of("run", *fewer, *below(tmp_path), here) == 0
     assert (tmp_path / "here" / "metrics.json").exists()
     assert not (tmp_path / "here" / ".hydra").exists()
-    assert code_of("run", *flat, *below(tmp_path), "hydra.job.name=mine") == 0
+    assert code_of("run", *fewer, *below(tmp_path), "hydra.job.name=mine") == 0
     (named,) = (tmp_path / "runs").glob("*-mine")
     assert json.loads((named / "run.json").read_bytes())["experiment"] == "tiny"
     record = json.loads((tmp_path / "here" / "run.json").read_bytes())
@@ -324,7 +333,11 @@ def test_the_points_of_a_sweep_are_the_runs_that_they_would_be_alone(
 
 @pytest.mark.usefixtures("unmeasured")
 def test_latest_is_the_sweep_and_its_folder_is_no_run_s(
-    flat: tuple[str, ...], finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flat: tuple[str, ...],
+    finished: Finished,
+    starts: list[Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = finished.folder
     latest, points = finished.below / "runs" / "latest", ("000", "001")
@@ -364,7 +377,7 @@ class Told(Callback):
 
 @pytest.mark.usefixtures("unmeasured")
 def test_a_point_that_fails_ends_no_other_is_told_to_callbacks_and_is_run_again(
-    flat: tuple[str, ...],
+    fewer: tuple[str, ...],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -380,15 +393,14 @@ def test_a_point_that_fails_ends_no_other_is_told_to_callbacks_and_is_run_again(
     (tmp_path / "my_callbacks.py").write_text(CALLBACK)
     monkeypatch.syspath_prepend(str(tmp_path))
     # In the file: whatever sets something of Hydra's own node is composed by Hydra once more.
-    begun = Path(flat[1], f"{flat[3]}.yaml").read_text()
+    begun = Path(fewer[1], f"{fewer[3]}.yaml").read_text()
     told = "\nhydra:\n  callbacks:\n    told:\n      _target_: my_callbacks.Told\n"
     assert "\nhydra:\n" in begun
     (tmp_path / "told.yaml").write_text(begun.replace("\nhydra:\n", told))
     calling = ("--config-dir", str(tmp_path), "--config-name", "told")
     with monkeypatch.context() as patch:
         patch.setattr(points_module, "work", failing)
-        budgets = "agent.memory_budget=320,1700,400"
-        folder = swept(tmp_path, *FEWER, budgets, code=1, of=calling)
+        folder = swept(tmp_path, "agent.memory_budget=320,1700,400", code=1, of=calling)
     assert asked == ["000", "002"], "what cannot work is not begun"
     error = capsys.readouterr().err
     assert "2 of 3 points failed" in error and f"lineage resume {folder}" in error
@@ -415,7 +427,7 @@ def test_a_point_that_fails_ends_no_other_is_told_to_callbacks_and_is_run_again(
 
 @pytest.mark.usefixtures("unmeasured")
 def test_an_interrupted_sweep_of_points_that_hydra_names_says_how_to_go_on_and_goes_on(
-    flat: tuple[str, ...],
+    fewer: tuple[str, ...],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -431,7 +443,7 @@ def test_an_interrupted_sweep_of_points_that_hydra_names_says_how_to_go_on_and_g
     with monkeypatch.context() as patch:
         patch.setattr(GenerationLog, "finish", interrupt)
         named = "hydra.sweep.subdir=seed-${experiment.seed}"
-        folder = swept(tmp_path, *FEWER, "experiment.seed=3,4", named, code=130, of=flat)
+        folder = swept(tmp_path, "experiment.seed=3,4", named, code=130, of=fewer)
     assert f"lineage resume {folder}" in capsys.readouterr().err
     names = [one.folder for one in read_sweep(folder).points]
     assert names == ["seed-3", "seed-4"], "the record has them all before the first begins"
@@ -446,11 +458,11 @@ POINTS = 64 if FULL else 2
 
 @pytest.mark.usefixtures("unmeasured")
 def test_a_sweep_that_is_killed_twice_has_each_result_once(
-    flat: tuple[str, ...], tmp_path: Path
+    fewer: tuple[str, ...], tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "all"
     seeds = ",".join(map(str, range(POINTS)))
-    sweep_of = ("-m", *flat, *FEWER, *below(tmp_path), "run.name=all", f"experiment.seed={seeds}")
+    sweep_of = ("-m", *fewer, *below(tmp_path), "run.name=all", f"experiment.seed={seeds}")
 
     def done() -> int:
         # Asked every few milliseconds.
@@ -475,15 +487,21 @@ def test_a_sweep_that_is_killed_twice_has_each_result_once(
     assert timeless(folder / f"{last:03d}") == timeless(tmp_path / "alone")
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_another_launcher_runs_each_point_and_the_record_has_them(
-    flat: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fewer: tuple[str, ...],
+    finished: Finished,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = ("hydra/launcher=basic", "agent.memory_budget=320,1700")
-    folder = swept(tmp_path, *other, code=1, of=flat)
+    folder = swept(tmp_path, *other, code=1, of=fewer)
     record = read_sweep(folder)
     assert record.launcher == "basic"
     assert [bool(one.failed) for one in record.points] == [False, True]
-    assert record.points[0].objective is not None
+    # The figure of the metrics that it is given here.
+    (known, _) = (one.objective for one in read_sweep(finished.folder).points)
+    assert record.points[0].objective == known is not None
     assert "1 of 2 points failed" in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "runs" / "latest").resolve() == folder
 
@@ -496,10 +514,9 @@ def test_points_in_processes_of_their_own_write_one_record(tmp_path: Path) -> No
     assert all(one.objective is not None for one in found)
 
 
-def test_trainings_are_swept_in_turn(
-    flat: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ("-m", *flat, *BRIEF, *below(tmp_path), "run.name=all")
+def test_trainings_are_swept_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    brief = flattened(tmp_path, *SMALL, *BRIEF)
+    arguments = ("-m", *brief, *below(tmp_path), "run.name=all")
     assert code_of("train", *arguments, "reward.memory=0,0.2") == 0
     folder = tmp_path / "runs" / "all"
     record = read_sweep(folder)
@@ -541,7 +558,8 @@ def test_points_that_train_a_version_of_one_name_are_each_served_their_own(
     rates = [f"method.warm_learning_rate={rate}" for rate in (0.3, 0.9)]
     folder = resumed(tmp_path, *(("engine.hosted=true", *few, rate) for rate in rates))
     assert len(starts) == 1
-    for point in read_sweep(folder).points:
+    # With the other's version no point would be what it is alone, and both the same.
+    for point in read_sweep(folder).points[: None if FULL else 1]:
         texts = [text for text in point.overrides if "run." not in text and "hosted" not in text]
         place = tmp_path / f"alone-{point.folder}"
         config = compose.load([*texts, *below(tmp_path)])
@@ -590,8 +608,7 @@ class Mine(Codebook):
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A conf folder outside the package, with a model, an arm and a suite, and a file to begin
-    with."""
+    """A conf folder outside the package, with a model, an arm and a suite."""
     conf = tmp_path / "mine"
     for group in ("model", "arms", "suite"):
         (conf / group).mkdir(parents=True)
@@ -610,7 +627,6 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     target = "lineage.suites.codebook.Codebook"
     assert target in shipped
     (conf / "suite" / "mine.yaml").write_text(shipped.replace(target, "my_suite.Mine"))
-    (conf / "mine.yaml").write_text("defaults: [config, _self_]\nrun:\n  name: begun\n")
     return conf
 
 
@@ -622,7 +638,7 @@ def test_a_conf_folder_of_one_s_own_is_used_from_outside_the_package(
     flat: tuple[str, ...], mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = ("--config-dir", str(mine))
-    # The same from a file of few groups: a sweep composes it half a dozen times.
+    # From a file of few groups: a sweep composes it half a dozen times.
     place = Path(flat[1], f"{flat[3]}.yaml")
     tree: Any = OmegaConf.load(place)
     for group in ("model", "arms", "suite"):
@@ -642,11 +658,11 @@ def test_a_conf_folder_of_one_s_own_is_used_from_outside_the_package(
     assert "none of lineage's own" in said(capsys, "resume", str(folder))
     assert code_of("resume", str(folder), *here) == 0
     searched = f"hydra.searchpath=[file://{mine}]"
-    begun = (searched, "--config-name", "mine", "--cfg", "job")
-    assert code_of("run", *SMALL, *MINE, *begun) == 0
+    begun = (searched, "--config-name", "few")
+    assert code_of("run", *MINE, *begun, "--cfg", "job") == 0
     shown = capsys.readouterr().out
     assert "my_suite.Mine" in shown and "name: begun" in shown
-    assert "did you mean 'mine'?" in said(capsys, "run", searched, "suite=mnie")
+    assert "did you mean 'mine'?" in said(capsys, "run", *begun, "suite=mnie")
     assert code_of("run", "--help", *here) == 0
     assert "mine" in capsys.readouterr().out
 
@@ -676,6 +692,59 @@ def test_the_record_says_whether_less_is_better(flat: tuple[str, ...]) -> None:
     assert not minimizes(compose.composed_by_hydra([place], name, hydra=True))
 
 
+LEARNING = '''
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+
+ASKED, TOLD = [], []
+
+class Learning(Sweeper):
+    """Asks for its second point once it was told of the first."""
+
+    def setup(self, **given):
+        self.launcher = Plugins.instance().instantiate_launcher(**given)
+
+    def sweep(self, arguments):
+        ASKED.extend(arguments)
+        fixed = [one for one in arguments if "interval(" not in one and "range(" not in one]
+        for number, budget in enumerate((20, 80)):
+            point = [*fixed, "reward.memory=0.25", f"agent.memory_budget={budget}"]
+            (job,) = self.launcher.launch([point], initial_job_idx=number)
+            TOLD.append(job.return_value)
+'''
+TO_LEARN = ("reward.memory=interval(0.0,0.4)", "agent.memory_budget=range(20,80,step=20)")
+# So much is read with memories of so many tokens; the gain of so small a run is always 1.
+READ = "log.objective={metric: totals, figure: prompt_tokens}"
+
+
+def test_a_sweeper_that_learns_is_told_what_the_record_has(
+    fewer: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Hydra takes plugins from this package alone, and options from any folder.
+    for name, text in (
+        ("hydra_plugins/of_tests.py", LEARNING),
+        ("hydra/sweeper/learning.yaml", "_target_: hydra_plugins.of_tests.Learning\n"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sweeper = importlib.import_module("hydra_plugins.of_tests")
+    Plugins.instance().register(sweeper.Learning)
+    shutil.copy(Path(fewer[1], f"{fewer[3]}.yaml"), tmp_path)
+    here = ("--config-dir", str(tmp_path), *fewer[2:], "hydra/sweeper=learning")
+    folder = swept(tmp_path, *TO_LEARN, READ, of=here)
+    record = read_sweep(folder)
+    assert (record.sweeper, record.objective) == ("learning", "totals.prompt_tokens")
+    assert record.keys == ("reward.memory", "agent.memory_budget")
+    assert {*TO_LEARN} <= {*sweeper.ASKED}
+    assert [one.folder for one in record.points] == ["000", "001"]
+    assert [one.objective for one in record.points] == sweeper.TOLD
+    assert 0 < sweeper.TOLD[0] < sweeper.TOLD[1]
+    for budget, point in zip((20, 80), record.points):
+        assert f"agent.memory_budget={budget}" in point.overrides
+
+
+@full
 def test_a_study_of_optuna_and_the_record_agree(
     flat: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -688,7 +757,7 @@ def test_a_study_of_optuna_and_the_record_agree(
         return studies[-1]
 
     monkeypatch.setattr(optuna, "create_study", created)
-    trials = 12 if FULL else 3
+    trials = 12
     folder = swept(
         tmp_path,
         "hydra/sweeper=optuna",
@@ -698,10 +767,8 @@ def test_a_study_of_optuna_and_the_record_agree(
         f"hydra.sweeper.n_trials={trials}",
         "hydra.sweeper.n_jobs=2",
         "hydra.sweeper.direction=maximize",
-        "reward.memory=interval(0.0,0.4)",
-        "agent.memory_budget=range(20,80,step=20)",
-        # So much is read with memories of so many tokens; the gain of so small a run is always 1.
-        "log.objective={metric: totals, figure: prompt_tokens}",
+        *TO_LEARN,
+        READ,
         of=flat,
     )
     record = read_sweep(folder)
