@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import answering
+from helpers import answering, counting
 
 import lineage
 from lineage import compose
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 def small(tmp: Path, *overrides: str) -> list[str]:
     return [
         *("engine=surrogate", "experiment=tiny", "experiment.lineages=1"),
+        *("arms.names=[inherit,cold]", "arms.ceiling=inherit"),
         *(f"run.root={tmp / 'runs'}", f"run.cache={tmp / 'cache'}", *overrides),
     ]
 
@@ -37,31 +38,29 @@ def folders(log: Any) -> list[Path]:
     return [Path(row[0]) for row in log.execute("SELECT folder FROM runs ORDER BY 1").fetchall()]
 
 
-def test_a_run_is_returned_as_its_opened_log(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_runs_are_returned_as_their_opened_logs_each_of_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    log = lineage.run(small(tmp_path, "run.name=first"))
-    assert folders(log) == [tmp_path / "runs" / "first"]
-    assert (tmp_path / "runs" / "first" / "metrics.json").exists()
+    # Both begin within one second.
+    monkeypatch.setattr("time.strftime", lambda *_: "20261129-030000")
     asked = "SELECT count(*), count(DISTINCT step_id) FROM steps"
+    name = "20261129-030000-tiny"
+    log = lineage.run(small(tmp_path))
+    assert folders(log) == [tmp_path / "runs" / name]
+    assert (tmp_path / "runs" / name / "metrics.json").exists()
     (before,) = log.execute(asked).fetchall()
     assert before[0] == before[1] > 0
     # It is the run of the command.
-    hashed = compose.config_hash(compose.load(small(tmp_path, "run.name=first")))
+    hashed = compose.config_hash(compose.load(small(tmp_path)))
     assert log.execute("SELECT config_hash FROM runs").fetchall() == [(hashed,)]
     assert capfd.readouterr() == ("", "")
+    log = lineage.run(small(tmp_path, "experiment.seed=1"), progress=True)
+    assert folders(log) == [tmp_path / "runs" / f"{name}-2"]
+    assert "1 lineages" in capfd.readouterr().out, "progress is shown where it is asked for"
     # What is finished is opened, and not run again.
-    assert lineage.run(small(tmp_path, "run.name=first")).execute(asked).fetchall() == [before]
-
-
-def test_runs_of_one_second_have_folders_of_their_own_and_show_progress_where_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("time.strftime", lambda *_: "20261129-030000")
-    for seed, name in enumerate(("20261129-030000-tiny", "20261129-030000-tiny-2")):
-        log = lineage.run(small(tmp_path, f"experiment.seed={seed}"), progress=bool(seed))
-        assert folders(log) == [tmp_path / "runs" / name]
-        assert ("1 lineages" in capsys.readouterr().out) == bool(seed)
+    with counting() as requests:
+        log = lineage.run(small(tmp_path, f"run.name={name}"))
+    assert log.execute(asked).fetchall() == [before] and not requests
 
 
 def test_a_sweep_is_one_log_with_its_keys(tmp_path: Path) -> None:
