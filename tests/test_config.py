@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from helpers import FULL
+from helpers import FULL, flattened
 from hydra import compose as hydra_compose
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError
@@ -35,6 +35,14 @@ from lineage.core.fields import schema
 
 DEFAULT = compose.load(["engine=surrogate"])
 LOWEST = {"minimum", "exclusiveMinimum"}
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The override by which the file `flat` is found, that has all of `DEFAULT` and no group."""
+    place = tmp_path_factory.mktemp("flat")
+    flattened(place, "engine=surrogate")
+    return f"hydra.searchpath=[file://{place}]"
 
 
 def numbers(
@@ -152,9 +160,12 @@ def test_a_wrong_value_is_said_in_so_many_words(key: str, value: Any, must: str)
         ),
     ],
 )
-def test_a_wrong_override_is_one_line(override: str, line: str) -> None:
+def test_a_wrong_override_is_one_line(override: str, line: str, flat: str) -> None:
+    grouped = override.startswith("agent=")
     with pytest.raises(LineageError) as raised:
-        compose.load(["engine=surrogate", override])
+        compose.load(
+            [override] if grouped else [flat, override], name="config" if grouped else "flat"
+        )
     assert str(raised.value) == line
 
 
@@ -176,8 +187,11 @@ def test_a_configuration_is_a_value_that_is_checked_wherever_it_is_made() -> Non
 MORE_HASHES = [
     ("experiment=succession engine=surrogate", "1e52d231", "1e52d231"),
     ("experiment=first-light engine.vllm.dtype=bfloat16", "77bea4f8", "1fe1ab44"),
+    ("experiment=upgrade engine=surrogate", "a72fe919", "32954e49"),
+    ("experiment=drift engine=surrogate", "d860ad08", "1e5b065b"),
 ]
-"""Alike to others below: the experiment with another engine, and fewer settings of one."""
+"""Alike to others below: the experiment with another engine, fewer settings of one, and other
+experiments with other arms on the surrogate."""
 
 
 @pytest.mark.parametrize(
@@ -185,8 +199,6 @@ MORE_HASHES = [
     [
         ("experiment=first-light engine=surrogate", "d764e2d8", "0af9f016"),
         ("experiment=arms engine=surrogate", "512d4504", "63cb70e9"),
-        ("experiment=upgrade engine=surrogate", "a72fe919", "32954e49"),
-        ("experiment=drift engine=surrogate", "d860ad08", "1e5b065b"),
         *(MORE_HASHES if FULL else []),
         ("experiment=migrations engine.vllm.dtype=bfloat16", "93b6556a", "12a57ab5"),
         ("experiment=succession engine.vllm.dtype=bfloat16", "0d95fa3a", "0d95fa3a"),
@@ -232,7 +244,7 @@ def test_what_may_change_an_answer_is_in_the_hash(override: str) -> None:
     "overrides",
     [
         [
-            *("experiment.seed=3", "agent=writer", "experiment=arms", "experiment.seed=4"),
+            *("experiment.seed=3", "experiment=arms", "engine=surrogate", "experiment.seed=4"),
             *("+arms.names=[cold]", "run.name='\\${run.root}'", "run.root=a${run.cache}"),
         ],
         [
@@ -253,27 +265,36 @@ def test_values_are_set_as_hydra_sets_them(overrides: list[str]) -> None:
 
 
 @pytest.mark.parametrize("override", ["+suite.kinds=2", "+engine=surrogate"])
-def test_what_may_not_be_added_is_left_to_hydra(override: str) -> None:
+def test_what_may_not_be_added_is_left_to_hydra(override: str, flat: str) -> None:
+    grouped = override == "+engine=surrogate"
+    given, name = ([override], "config") if grouped else ([flat, override], "flat")
     with pytest.raises(LineageError) as expected:
-        compose.composed_by_hydra([override])
+        compose.composed_by_hydra(given, name)
     with pytest.raises(LineageError, match=re.escape(str(expected.value))):
-        compose.load([override])
+        compose.load(given, name=name)
 
 
 def test_a_folder_of_one_s_own_is_composed_as_hydra_does_and_read_again(tmp_path: Path) -> None:
-    file = tmp_path / "experiment" / "mine.yaml"
+    # Of a file with this group alone: Hydra composes that in a third of the time.
+    flattened(tmp_path, "engine=surrogate")
+    tree: Any = OmegaConf.load(tmp_path / "flat.yaml")
+    del tree.reward
+    tree.defaults.insert(0, {"reward": "default"})
+    OmegaConf.save(tree, tmp_path / "flat.yaml")
+    file = tmp_path / "reward" / "mine.yaml"
     file.parent.mkdir()
-    overrides = with_folder(["experiment=mine", "engine=surrogate"], str(tmp_path))
-    head = "# @package _global_\ndefaults:\n  - /experiment/first-light\n"
-    for seed in (11, 12):
-        file.write_text(f"{head}  - _self_\nexperiment:\n  seed: {seed}\n")
-        os.utime(file, ns=(seed, seed))
-        found = compose.resolved(compose.composed(overrides))
-        assert found["experiment"]["seed"] == seed
-    assert found == compose.resolved(compose.composed_by_hydra(overrides))
+    overrides = with_folder(["reward=mine", "experiment.seed=3"], str(tmp_path))
+    head = "# @package _global_\ndefaults:\n  - /reward/default\n"
+    for memory in (0.25, 0.75):
+        file.write_text(f"{head}  - _self_\nreward:\n  memory: {memory}\n")
+        os.utime(file, ns=(11, int(memory * 100)))
+        found = compose.resolved(compose.composed(overrides, "flat"))
+        assert (found["reward"]["memory"], found["experiment"]["seed"]) == (memory, 3)
+    assert found == compose.resolved(compose.composed_by_hydra(overrides, "flat"))
+    assert found["reward"]["same"] == DEFAULT.reward.same
     file.write_text(f"{head}  - override /hydra/sweeper: nobody_s\n")
     with pytest.raises(LineageError, match="'hydra/sweeper' has no option 'nobody_s'"):
-        compose.load(overrides)
+        compose.load(overrides, name="flat")
 
 
 def test_where_runs_are_is_known_without_composing() -> None:
