@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from lineage import compose
 from lineage.cli import main
+from lineage.commands import plan as plan_command
 from lineage.commands.plan_parts import Points
 from lineage.commands.plan_training import reckoned, sheets
 from lineage.core.config import Config
@@ -145,15 +147,18 @@ def test_only_a_finished_training_of_the_same_kind_tells_anything(
     assert earlier_runs.finished(tmp / "runs") == []
     runs = earlier_runs.finished(tmp / "runs", trainings=True)
     assert [one.folder for one in runs] == [tmp / "runs" / "first"]
-    for change in ("train.parent=smollm2-135m@r1", "method=rft", "suite=reasoning"):
+    for change in ("train.parent=smollm2-135m@r1", "method.kind=rft", "suite.name=other"):
         assert telling(compose.load(toy(tmp, change)), runs) == (None, None), change
     closest, timed = telling(compose.load(toy(tmp, "reward.memory=0.5")), runs)
     assert closest is not None and closest.differs == ("reward.memory",) and timed == closest
 
 
 def test_the_command_plans_a_sweep_of_trainings_in_turn(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The same is asked twice: as text, and as a document.
+    reckon = cache(plan_command._of_trainings)
+    monkeypatch.setattr(plan_command, "_of_trainings", reckon)
     places = (f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
     sizes = ("train.curricula=[signal]", "train.workers=2", "method.dtype=float32")
     arguments = ("--train", "-m", *places, *sizes, "reward.memory=0,0.2")
@@ -169,6 +174,7 @@ def test_the_command_plans_a_sweep_of_trainings_in_turn(
     assert trainer["precision"] == "float32"
     with pytest.raises(SystemExit):
         main(["plan", *arguments])
+    assert reckon.cache_info().hits == 1
     said = capsys.readouterr().out
     assert said.startswith("2 trainings, 22 steps, ") and "2 engine starts" in said
     assert "reward.memory=0.2" in said and "engines and trainers that are started" in said
