@@ -117,18 +117,22 @@ def _spent(folder: Path, held_out: int) -> tuple[dict[tuple[str, str], Spent], f
         by_course = "SELECT curriculum, count(*) FROM training GROUP BY ALL ORDER BY ALL"
         rollouts = log.execute(by_course).fetchall()
         sampling, whole, steps = log.execute(CLOCK).fetchone() or (None, None, 0)
-    for course, count in rollouts:
-        found[course, ROLLOUT] = _taken(count, folder, course)
+        for course, count in rollouts:
+            found[course, ROLLOUT] = _taken(count, log, course)
+    for course, _ in rollouts:
         school = folder / "school" / course
         if _logged(school):
             with closing(connect(school)) as log:
                 (worked,) = log.execute(WORKED).fetchone() or (0,)
-            if worked:
-                found[course, HISTORY] = _taken(worked, school)
+                if worked:
+                    found[course, HISTORY] = _taken(worked, log)
         place = folder / "held-out" / course
         sides = [one for one in (place, *sorted(place.glob("*"))) if _logged(one)]
         if sides and held_out:
-            parts = [_taken(held_out, one) for one in sides]
+            parts = []
+            for one in sides:
+                with closing(connect(one)) as log:
+                    parts.append(_taken(held_out, log))
             # Each world is met by parent and child.
             found[course, HELD_OUT] = replace(together(parts), units=held_out)
     seconds = float(sampling or 0.0)
@@ -139,9 +143,8 @@ def _logged(run: Path) -> bool:
     return next((run / "steps").glob("**/*.parquet"), None) is not None
 
 
-def _taken(units: int, run: Path, course: str | None = None) -> Spent:
-    """Return what the steps of `run` took, those of a curriculum alone where one is named."""
+def _taken(units: int, log: duckdb.DuckDBPyConnection, course: str | None = None) -> Spent:
+    """Return what the steps of `log` took, those of a curriculum alone where one is named."""
     of, only = ("steps", []) if course is None else (f"{ASKED} WHERE arm = ?", [course])
-    with closing(connect(run)) as log:
-        counts = log.execute(TAKEN + of, only).fetchone() or (0, 0, 0)
+    counts = log.execute(TAKEN + of, only).fetchone() or (0, 0, 0)
     return Spent(units, *map(int, counts))
