@@ -9,8 +9,9 @@ written stay in the folder: they are lost with the machine, and what was finishe
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lineage.core.errors import LineageError
@@ -185,16 +186,27 @@ class Mirror:
 
 def stamps(folder: Path) -> dict[str, Stamp]:
     """Return by name the files of `folder` that are to be published."""
-    found = {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if is_published(name) and path.is_file() and not path.is_symlink():
+    return dict(_stamped(folder, ""))
+
+
+def _stamped(place: Path | str, above: str) -> Iterator[tuple[str, Stamp]]:
+    try:
+        with os.scandir(place) as entries:
+            found = list(entries)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for entry in found:
+        name = f"{above}{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            # What no file of it could be called is not looked through.
+            if is_published(f"{name}/a"):
+                yield from _stamped(entry.path, f"{name}/")
+        elif is_published(name) and entry.is_file(follow_symlinks=False):
             try:
-                state = path.stat()
+                state = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            found[name] = (state.st_size, state.st_mtime_ns)
-    return found
+            yield name, (state.st_size, state.st_mtime_ns)
 
 
 def fetch(
