@@ -73,7 +73,8 @@ def test_each_shard_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 
 def test_what_a_donor_left_is_brought_and_not_put_again(bucket: None, tmp_path: Path) -> None:
-    config = surrogate(tmp_path, "experiment=tiny", "experiment.lineages=2")
+    alone = ("arms.names=[inherit]", "arms.ceiling=inherit", "arms.baseline=inherit")
+    config = surrogate(tmp_path, "experiment=tiny", "experiment.lineages=2", *alone)
     made, url = tmp_path / "runs" / "x", "s3://apart/donor"
     run(config, made)
     place = Place("inherit", 1, "001-inherit", 0)

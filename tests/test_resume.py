@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 from helpers import answering, flattened, run, steps, surrogate, timeless
-from test_training import QUIET, toy
+from rich.console import Console
 
 from lineage import compose, prompts
 from lineage.cli import main
@@ -29,8 +29,14 @@ from lineage.runs.folder import locked
 from lineage.training import run as training_module
 from lineage.training.run import execute
 
+QUIET = Console(quiet=True)
 EDITED = "Take great care."
-SMALL = ("experiment=tiny", "experiment.lineages=1", "log.journal_steps=1")
+SMALL = (
+    *("experiment=tiny", "experiment.lineages=1", "log.journal_steps=1"),
+    *("arms.names=[inherit]", "arms.ceiling=inherit", "arms.baseline=inherit"),
+    *("train.curricula=[signal]", "train.worlds=1", "train.held_out=0"),
+)
+"""Of a run, or a training: one choice of options, which takes longer to compose than to run."""
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -50,8 +56,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """What runs as `small` does, and trains, from one file."""
-    of = ("engine=surrogate", *SMALL, "agent=writer")
-    return flattened(tmp_path_factory.mktemp("flat"), *of)
+    return flattened(tmp_path_factory.mktemp("flat"), "engine=surrogate", *SMALL)
 
 
 @pytest.fixture
@@ -113,7 +118,7 @@ def test_a_run_with_other_prompts_stops_or_asks_again(
     tmp_path: Path, edited: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, folder = small(tmp_path), tmp_path / "runs" / "cut"
-    with stopping(9), pytest.raises(LineageError, match="planted"):
+    with stopping(3), pytest.raises(LineageError, match="planted"):
         run(config, folder)
     edit(edited)
     with stopping(0):
@@ -147,8 +152,8 @@ def test_a_run_of_another_version_stops(one: Path, tmp_path: Path) -> None:
 def test_a_training_with_other_prompts_stops_or_goes_on(
     tmp_path: Path, edited: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, folder = toy(tmp_path), tmp_path / "runs" / "cut"
-    with stopping(9, training_module), pytest.raises(LineageError, match="planted"):
+    config, folder = small(tmp_path), tmp_path / "runs" / "cut"
+    with stopping(3, training_module), pytest.raises(LineageError, match="planted"):
         execute(config, folder, QUIET)
     edit(edited)
     with stopping(0, training_module):

@@ -119,7 +119,9 @@ def test_shards_of_a_driver_outside_its_cluster_are_one_line(tmp_path: Path) -> 
 
 def test_a_run_in_a_ray_of_its_own_has_no_shards_unless_asked(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "x"
-    run(surrogate(tmp_path, "experiment=tiny"), folder)
+    # Of two pairs, which could be cut.
+    alone = ("arms.names=[inherit]", "arms.ceiling=inherit", "arms.baseline=inherit")
+    run(surrogate(tmp_path, "experiment=tiny", "experiment.lineages=2", *alone), folder)
     assert not list(folder.glob(".shard-*")) and failed(folder) == {}
 
 

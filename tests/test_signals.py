@@ -38,7 +38,10 @@ def ready() -> Iterator[None]:
         signal.signal(one, handler)
 
 
-SMALL = ("engine=surrogate", "experiment=tiny", "experiment.lineages=1")
+SMALL = (
+    *("engine=surrogate", "experiment=tiny", "experiment.lineages=1", "train.worlds=1"),
+    *("arms.names=[inherit]", "arms.ceiling=inherit", "arms.baseline=inherit"),
+)
 
 
 @pytest.fixture(scope="module")
