@@ -33,7 +33,7 @@ from lineage.log.sittings import Fault, met, read_sittings
 from lineage.metrics import summarise
 from lineage.models.routing import less_loaded
 from lineage.report.headline import faults_words
-from lineage.runs.parts import Deaths, Member, cut, share, working_on
+from lineage.runs.parts import Deaths, Member, cut, in_shards, share, working_on
 from lineage.runs.shard import sees
 
 LINEAGE = (sys.executable, "-m", "lineage")
@@ -121,7 +121,9 @@ def test_a_run_in_a_ray_of_its_own_has_no_shards_unless_asked(tmp_path: Path) ->
     folder = tmp_path / "runs" / "x"
     # Of two pairs, which could be cut.
     alone = ("arms.names=[inherit]", "arms.ceiling=inherit", "arms.baseline=inherit")
-    run(surrogate(tmp_path, "experiment=tiny", "experiment.lineages=2", *alone), folder)
+    config = surrogate(tmp_path, "experiment=tiny", "experiment.lineages=2", *alone)
+    assert not in_shards(config) and in_shards(replace(config, run=replace(config.run, shards=2)))
+    run(config, folder)
     assert not list(folder.glob(".shard-*")) and failed(folder) == {}
 
 

@@ -830,6 +830,10 @@ def test_a_schedule_trains_what_it_ships(tmp_path: Path) -> None:
     assert inherited["inherit"] == inherited["r0-reads"] != EMPTY.id
     adapters = sorted((folder / "training").glob("*/adapters/step-000/skills.json"))
     assert [file.parents[2].name for file in adapters] == ["smollm2-135m@s1", "smollm2-135m@s2"]
+    for file, parent in zip(adapters, names[:2], strict=True):
+        made = file.parents[2]
+        assert {row["version"] for row in curve(made)} == {parent}
+        assert f"name: {made.name}\n" in (made / "config.yaml").read_text()
     before = step_ids(folder)
     # All is done, so that nothing is trained again.
     execute_run(config, folder, QUIET, report=False)
