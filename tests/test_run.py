@@ -259,6 +259,7 @@ def test_a_run_cut_off_after_any_answer_ends_in_the_same_log(tmp_path: Path, ope
         tmp_path,
         *("log.journal_steps=1", *ONE, THREE, "experiment.episodes=3"),
         *("agent.docs_opened=2", f"agent.opening={opening}", *SECOND),
+        "experiment.probes={same: 1, similar: 1, dissimilar: 0}",
     )
     whole, cut = tmp_path / "runs" / "whole", tmp_path / "runs" / "cut"
     with answering(torn):

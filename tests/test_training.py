@@ -430,6 +430,7 @@ def test_a_training_killed_anywhere_resumes_to_the_same_curve(
 BRIEF = (
     *("train.curricula=[signal,open]", "train.worlds=1", "train.held_out=0", "method.steps=2"),
     *("method.warm_steps=0", "method.groups=3", "train.episodes=2"),
+    *("train.probes.same=1", "train.probes.dissimilar=0"),
 )
 
 
