@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import FULL, run, steps, surrogate
+from helpers import FULL, full, run, steps, surrogate
 
 import lineage
 from lineage.core.errors import LineageError
@@ -28,6 +28,7 @@ from lineage.report.lookup import rows_of, totals
 
 SOME = ("scores", "totals", "memory_size")
 """Metrics that are looked at here: `test_measure_tables` compares all of them."""
+SOURCE = Path(lineage.__file__).parents[1]
 ARMS = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
 NAMES = (
     *("runs", "steps", "knowledge", "worlds", "training", "curve", "skipped"),
@@ -59,10 +60,6 @@ def opened(one: Path) -> duckdb.DuckDBPyConnection:
 @pytest.fixture(scope="module")
 def summary(one: Path) -> dict[str, Any]:
     return summarise(one, SOME)
-
-
-SAYING = NAMES if FULL else ("runs", "steps", "curve", "skipped", "probes", "memories")
-"""Of which is looked at what a log says of itself, time and again."""
 
 
 def count(log: duckdb.DuckDBPyConnection, view: str, where: str = "true") -> int:
@@ -146,10 +143,20 @@ def test_every_view_names_the_folder_first_and_documents_every_column(
 def test_what_a_log_says_of_itself_does_not_rest_on_the_file_that_it_is_copied_from(
     one: Path,
 ) -> None:
-    def said(log: duckdb.DuckDBPyConnection) -> list[str]:
-        return [repr(lineage.describe(log, name)) for name in SAYING]
+    def said(log: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+        of = {"columns": "table_name, column_name, data_type", "views": "view_name"}
+        of["tables"] = "table_name"
+        return [
+            row
+            for name, what in of.items()
+            for row in log.execute(
+                f"SELECT {what}, comment FROM duckdb_{name}() WHERE schema_name = 'main' "
+                "AND NOT internal ORDER BY ALL"
+            ).fetchall()
+        ]
 
     wanted = said(lineage.open(one, connection=duckdb.connect()))
+    assert len(wanted) > 99 and {*NAMES} <= {row[0] for row in wanted if row[-1]}
     assert said(lineage.open(one)) == wanted
     Path(kept_file(os.getpid())).unlink()
     assert said(lineage.open(one)) == wanted and Path(kept_file(os.getpid())).exists()
@@ -367,16 +374,52 @@ def test_failed_episodes_are_counted(one: Path, tmp_path: Path) -> None:
     assert totals(summarise(copy, ["scores", "totals"]))["errors"] == lost
 
 
+BROUGHT = {
+    "import lineage": "duckdb pyarrow ray",
+    "import lineage.cli": "duckdb numpy pyarrow ray scipy",
+    "import lineage.runs.run, lineage.training.run": "matplotlib ray torch transformers vllm",
+}
+"""What is imported, one after the other, and what that must not bring."""
+
+
+@full
 def test_importing_brings_only_what_is_used() -> None:
     import subprocess
 
-    code = """
-    import sys, lineage
-    print(sorted({'duckdb', 'pyarrow', 'ray'} & set(sys.modules)))
-    import lineage.cli
-    print(sorted({'duckdb', 'numpy', 'pyarrow', 'ray', 'scipy'} & set(sys.modules)))
-    import lineage.runs.run, lineage.training.run
-    print(sorted({'matplotlib', 'ray', 'torch', 'transformers', 'vllm'} & set(sys.modules)))
-    """
-    command = [sys.executable, "-c", dedent(code)]
+    tell = "print(sorted({{*{!r}.split()}} & {{*sys.modules}}))"
+    lines = ["import sys", *(f"{code}\n{tell.format(those)}" for code, those in BROUGHT.items())]
+    command = [sys.executable, "-c", "\n".join(lines)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n" * 3
+
+
+FROM = re.compile(r"^(?:from ([\w.]+) import (\([^)]*\)|.*)|import ([\w.]+))", re.MULTILINE)
+
+
+def brought(module: str, seen: set[str]) -> None:
+    """Add to `seen` what comes with a module: all that stands at the left of its lines and of
+    those that it imports so.
+    """
+    above, _, _ = module.rpartition(".")
+    place = SOURCE / module.replace(".", "/")
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    if module in seen or not module:
+        return
+    seen.add(module)
+    brought(above, seen)
+    if not file.is_file():  # a library, or no module at all
+        return
+    for source, names, alone in FROM.findall(file.read_text()):
+        brought(source or alone, seen)
+        for name in re.findall(r"\w+", names):
+            if (SOURCE / source.replace(".", "/") / name).with_suffix(".py").is_file():
+                brought(f"{source}.{name}", seen)
+
+
+def test_no_module_brings_at_once_what_is_used_late() -> None:
+    """What a process has imported then is asked of one under the full profile: a second's work."""
+    for code, those in BROUGHT.items():
+        seen: set[str] = set()
+        for module in code.removeprefix("import ").split(", "):
+            brought(module, seen)
+        assert not {*those.split()} & seen, code
+    assert {"lineage.runs.loop", "lineage.core.config", "pyarrow.parquet", "duckdb"} <= seen
