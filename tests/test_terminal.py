@@ -69,7 +69,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with answering(evil):
         measured(surrogate(tmp, *SMALL, "experiment.lineages=2"), folder / "one", NAMES)
     run(surrogate(tmp, *SMALL, "agent.docs=false"), folder / "more")
-    run(surrogate(tmp, *SMALL, "experiment.seed=7", "experiment.lineages=1"), folder / "other")
+    few = ("experiment.probes={same: 1, similar: 0, dissimilar: 0}", "experiment.lineages=1")
+    run(surrogate(tmp, *SMALL, *few, "experiment.seed=7"), folder / "other")
     return folder
 
 
@@ -140,8 +141,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training") / "taught"
     (folder / "training").mkdir(parents=True)
     (folder / "curve").mkdir()
-    overrides = ["engine=surrogate", "agent=writer", "method.steps=2", "train.held_out=0"]
-    config = compose.load(overrides)
+    config = surrogate(folder, *SMALL, "method.steps=2", "train.held_out=0")
     (folder / "config.yaml").write_text(compose.to_yaml(config))
     record = {"training": "m@w1", "parent": "m@r0", "curricula": ["signal"], "began": 5.0}
     (folder / "run.json").write_text(json.dumps(record))
@@ -294,7 +294,7 @@ def test_ls_and_show_compute_anew_what_an_older_lineage_laid_out_or_is_older(
     # Nor does it show what was written before the last of the log.
     (spoilt / "metrics.json").write_text(json.dumps({**truth, "metrics": "old"}))
     os.utime(spoilt / "metrics.json", (0, 0))
-    assert document("show", spoilt)["metrics"] == expected
+    assert strict(current.current_summary(spoilt)) == expected
 
 
 def _no_record(folder: Path) -> None:
@@ -737,14 +737,14 @@ def test_a_training_is_not_compared(one: Path, training: Path) -> None:
 
 
 def test_a_pipe_that_closes_early_is_no_error(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    one: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, write = os.pipe()
     os.close(read)
     # When it ends, Python writes what is left: to close the file does the same.
     with os.fdopen(write, "w") as output, pytest.raises(SystemExit):
         monkeypatch.setattr(sys, "stdout", output)
-        cli.main(["versions", "--json"])
+        cli.main(["ls", str(one), "--json"])
     assert capsys.readouterr().err == ""
 
 
