@@ -29,6 +29,7 @@ from lineage.inspect.listing import ASKED
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.remember import Remember
 from lineage.models.surrogate import Surrogate
+from lineage.report import receipt as report_receipt
 from lineage.report.receipt import receipt_html
 from lineage.runs.advise import advised, investigate, without
 from lineage.runs.evidence import Probe, about, gather
@@ -235,7 +236,9 @@ def write_tasks(file: Path, *rows: dict[str, str]) -> Path:
 
 
 def config_of(tmp: Path, *overrides: str) -> list[str]:
+    # The groups in the order of the command, for which they are composed then.
     return [
+        "suite=jsonl",
         "engine=surrogate",
         f"run.root={tmp / 'runs'}",
         f"run.cache={tmp / 'cache'}",
@@ -248,7 +251,7 @@ def test_where_none_works_every_task_is_a_probe(tmp_path: Path) -> None:
     file = write_tasks(tmp_path / "t.jsonl", *rows)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "MEMORY.md").write_text("- One is 1.\n- Two is 2.\n")
-    config = compose.load([*config_of(tmp_path), "suite=jsonl", f"suite.path={file}"])
+    config = compose.load(config_of(tmp_path, f"suite.path={file}"))
     config = advised(config, tmp_path / "notes", "smollm2-135m@r0", "smollm2-135m@r1")
     job = prepare(config)
     (plan,) = plans(job.suite, config.experiment, 1, 0)
@@ -283,8 +286,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_planted_notes_are_found(tmp_path: Path, bench: ModuleType) -> None:
     planted = bench.plant(tmp_path / "notes", tmp_path / "t.jsonl", 0)
-    words = ["suite=jsonl", f"suite.path={tmp_path / 't.jsonl'}"]
-    config = compose.load([*config_of(tmp_path), *words])
+    config = compose.load(config_of(tmp_path, f"suite.path={tmp_path / 't.jsonl'}"))
     old, new = "smollm2-135m@r0", "smollm2-135m@r1"
     config = advised(config, tmp_path / "notes", old, new)
     looked = investigate(prepare(config), tmp_path / "runs" / "one", Console(file=io.StringIO()))
@@ -315,6 +317,7 @@ def test_a_newcomer_has_a_receipt_in_three_commands(
     monkeypatch.chdir(tmp_path)
     if not FULL:  # the metrics of its run, of which none is looked at, take longer than all else
         monkeypatch.setattr(metrics, "summarise_all", partial(metrics.summarise_all, names=ASKED))
+        monkeypatch.setattr(report_receipt, "memory_by_version", lambda scores: None)
     notes = tmp_path / "notes"
     notes.mkdir()
     lines = [f"The code of pump {name} is {n}." for n, name in enumerate(("Ash", "Elm", "Fir"), 41)]

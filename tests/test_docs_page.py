@@ -45,9 +45,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _words(folder: Path) -> list[str]:
+    """What the page's command is told, with groups that make it small: composed once for all."""
+    line = next(line for line in _block("sh").splitlines() if line.startswith("lineage run"))
+    _, _, *words = shlex.split(line.replace("DIR", str(folder)))
+    return [*words, "experiment=tiny", "arms=all-but-weights"]
+
+
 def _suite(folder: Path, *overrides: str) -> Suite:
-    where = f"hydra.searchpath=[file://{folder}]"
-    return make_suite(compose.load(["suite=capitals", where, *overrides]).suite)
+    return make_suite(compose.load([*_words(folder), *overrides]).suite)
 
 
 @pytest.fixture
@@ -67,12 +73,9 @@ def test_the_pages_command_runs_every_arm_and_memory_helps_on_tasks_met_before(
     imported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = imported
-    line = next(line for line in _block("sh").splitlines() if line.startswith("lineage run"))
-    command = shlex.split(line.replace("DIR", str(folder)))
     small = (
-        "experiment=tiny",
-        "arms=all-but-weights",
         "experiment.episodes=4",
+        "experiment.probes={same: 2, similar: 0, dissimilar: 0}",
         "agent.docs=true",
         f"run.root={folder / 'runs'}",
         f"run.cache={folder / 'cache'}",
@@ -85,7 +88,7 @@ def test_the_pages_command_runs_every_arm_and_memory_helps_on_tasks_met_before(
     monkeypatch.setattr(write, "score_by_generation", lambda summary: None)
     monkeypatch.setattr(write, "report_html", lambda *of: "")
     with pytest.raises(SystemExit) as stopped:
-        main([*command[1:], *small])
+        main(["run", *_words(folder), *small])
     said = capsys.readouterr()
     assert stopped.value.code == 0, said.err
     metrics = json.loads((folder / "runs" / "latest" / "metrics.json").read_text())

@@ -230,7 +230,8 @@ def test_tables_of_the_stand_in_are_never_published(
     tmp_path: Path, job: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, published, other = tmp_path / "runs" / "one", tmp_path / "docs", tmp_path / "other"
-    small = ("experiment.lineages=1", "experiment.episodes=2")
+    small = ("experiment.lineages=1", "experiment.episodes=2", "arms.names=[inherit,cold,oracle]")
+    small += ("experiment.probes={same: 2, similar: 1, dissimilar: 1}",)
     versions = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1]"
     run_quietly(surrogate(tmp_path, *small, versions), run)
     summary = summarise(run)

@@ -14,6 +14,7 @@ from lineage import compose, metrics
 from lineage.cli import main
 from lineage.core.config import Config, StartConfig
 from lineage.core.errors import LineageError
+from lineage.report import receipt as report_receipt
 from lineage.runs import sessions
 from lineage.runs.advise import advised, left_out
 from lineage.runs.gathered import gathered
@@ -176,8 +177,9 @@ def planted(tmp: Path) -> tuple[Path, Path, Path]:
 
 
 def config_of(tmp: Path, tasks: Path) -> Config:
-    words = ["engine=surrogate", f"run.root={tmp / 'runs'}", f"run.cache={tmp / 'cache'}"]
-    return compose.load([*words, "suite=jsonl", f"suite.path={tasks}"])
+    # The groups in the order of the command, for which they are composed then.
+    words = ["suite=jsonl", "engine=surrogate", f"run.root={tmp / 'runs'}"]
+    return compose.load([*words, f"run.cache={tmp / 'cache'}", f"suite.path={tasks}"])
 
 
 def printed(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
@@ -195,6 +197,7 @@ def test_a_history_unlocks_verify_and_rebuild(
     # The receipt stands on what was looked at, not on these.
     some = partial(metrics.summarise_all, names=("scores",))
     monkeypatch.setattr(metrics, "summarise_all", some)
+    monkeypatch.setattr(report_receipt, "memory_by_version", lambda scores: None)
     notes, tasks, log = planted(tmp_path)
     bare = advised(config_of(tmp_path, tasks), notes, OLD, NEW)
     assert {"verify", "rebuild"}.isdisjoint(bare.arms.names)
