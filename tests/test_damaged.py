@@ -24,6 +24,7 @@ from lineage.cli import main
 from lineage.commands.fork import Fork, configured
 from lineage.core.errors import LineageError
 from lineage.core.names import LATEST
+from lineage.inspect import comparison
 from lineage.inspect.listing import ASKED
 from lineage.metrics import current
 from lineage.report import run_text, write
@@ -121,6 +122,7 @@ def unmeasured(one: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current, "summarise", summarised)
     monkeypatch.setattr(write, "summarise_all", lambda log: {"": dict(told)})
     monkeypatch.setattr(run_text, "show_summary", lambda summary, console: None)
+    monkeypatch.setattr(comparison, "_measured", lambda logs, shared: ({}, {}, {}))
 
 
 def said_of(
@@ -361,15 +363,21 @@ def test_a_link_out_of_a_run_s_folder_is_not_followed(
     assert not list(target.iterdir())
 
 
+NO_NAMES = (
+    ("schedule=1", "'schedule' takes the name of an option, not 1: choose from r0-r1"),
+    ("arms=3", "choose from all, all-but-weights"),
+)
+"""As `~engine=1` and `experiment=null`, of which each takes Hydra a tenth of a second."""
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("schedule=1", "'schedule' takes the name of an option, not 1: choose from r0-r1"),
+        *(NO_NAMES if FULL else ()),
         ("~engine=1", "takes the name of an option, not 1: choose from openai, surrogate, vllm"),
         ("~engine", "conf key 'engine' has no value: set it"),
         ("engine.vllm.gpus=1.5", "engine.vllm.gpus is 1.5: it must be a fraction up to 1, or a"),
         ("engine.vllm.gpus=-1", "engine.vllm.gpus is -1"),
-        ("arms=3", "choose from all, all-but-weights"),
         ("experiment=null", "not None: choose from arms, bases"),
         ("run=x", "run is 'x': it must be a mapping of keys"),
         (f"experiment.seed={'9' * 5000}", "conf"),
