@@ -158,9 +158,10 @@ def _option(group: str, option: str, within: Sequence[Path]) -> Any:
     """Return what an option of the folders `within` sets: its own file, and those it builds on but
     `SHARED`.
     """
-    # Composed only for its errors, which name the nearest option.
-    searched = setting(SEARCHPATH, [f"{ON_DISK}{place.absolute()}" for place in within[1:]])
-    compose.load([*([searched] if within[1:] else []), f"{group}={option}"])
+    if option not in compose.groups().get(group, ()):
+        # Composed only for its errors, which name the nearest option: all that is shipped composes.
+        searched = setting(SEARCHPATH, [f"{ON_DISK}{place.absolute()}" for place in within[1:]])
+        compose.load([*([searched] if within[1:] else []), f"{group}={option}"])
     files = (place / group / f"{option}.yaml" for place in within)
     text = next(file for file in files if file.exists()).read_text(encoding="utf-8")
     own: Any = OmegaConf.create(text)
