@@ -20,6 +20,7 @@ from lineage.core.config_engine import CheckpointConfig
 from lineage.core.errors import LineageError
 from lineage.models.checkpoint import locate
 from lineage.models.versions import ModelVersion
+from lineage.report import run_text, write
 from lineage.runs.plan import prepare
 
 
@@ -111,7 +112,7 @@ def test_a_version_that_only_an_arm_names_decides_the_hash() -> None:
     versions = ", ".join(["smollm2-135m@w1"] * 4)
     arm = f"+arms.defined.other={{receives: inherit, versions: [{versions}]}}"
     names = "arms.names=[inherit,cold,oracle,other]"
-    config = compose.load([arm, names])
+    config = compose.load(["engine=surrogate", arm, names])
     before = compose.config_hash(config)
     w1 = replace(config.model.versions["smollm2-135m@w1"], context_window=1024)
     model = replace(config.model, versions={**config.model.versions, "smollm2-135m@w1": w1})
@@ -134,7 +135,14 @@ def test_a_missing_adapter_names_its_file(tmp_path: Path) -> None:
     assert locate(version(held), tmp_path).checkpoint == tmp_path
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.fixture
+def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no report be written, which takes longer than a small run."""
+    monkeypatch.setattr(write, "write_report", lambda folder, cache: None)
+    monkeypatch.setattr(run_text, "show_summary", lambda summary, console: None)
+
+
+@pytest.mark.usefixtures("unreported")
 def test_a_disk_that_refuses_is_one_line_and_keeps_what_is_finished(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +187,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(("umount", str(place)), check=True)
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unreported")
 def test_a_run_whose_disk_was_full_goes_on_where_there_is_room_again(
     small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,7 +215,7 @@ def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
 
 
 def test_the_window_must_hold_rules_budget_and_answer() -> None:
-    config = compose.load(["agent.memory_budget=1700"])
+    config = compose.load(["engine=surrogate", "agent.memory_budget=1700"])
     with pytest.raises(LineageError, match=r"2048 tokens, but .* need about"):
         prepare(config)
 

@@ -238,7 +238,8 @@ def test_tables_of_the_stand_in_are_never_published(
     (run / "metrics.json").write_text(json.dumps(summary))
     monkeypatch.setattr(job, "DOCS", published)
     monkeypatch.setattr(job, "summarise", lambda run: summary)
-    monkeypatch.setattr(job, "picture_bytes", lambda picture, kind: b"drawn")
+    monkeypatch.setattr(job, "score_by_generation", lambda summary: "a picture")
+    monkeypatch.setattr(job, "picture_bytes", lambda picture, kind: picture.encode())
     with pytest.raises(LineageError, match="only figures of engine 'vllm'"):
         job.collect(run, published)
     assert not published.exists()
