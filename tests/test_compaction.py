@@ -227,14 +227,16 @@ def test_what_is_wrong_is_named_and_the_run_stays_as_it_was(
 
 def test_a_training_goes_on_after_it(tmp_path: Path) -> None:
     overrides = ("train.curricula=[signal]", "train.held_out=0", "train.worlds=2", "method.steps=2")
-    overrides += ("method.groups=2", "method.warm_groups=2")
+    overrides += ("method.groups=2", "method.warm_groups=2", "method.group=2", "train.episodes=2")
     settings, folder = toy(tmp_path, *overrides), tmp_path / "runs" / "toy"
     execute(settings, folder, QUIET)
     wanted, kept = {name: curve(folder, name) for name in ("curve", "training")}, timeless(folder)
     # As if killed in the last step, with all its groups sampled.
     for path in (*folder.glob("curve/step=*1.parquet"), *folder.glob("training/step=*1.parquet")):
         path.unlink()
+    many = size(folder).files
     compact(folder)
+    assert size(folder).files < many
     execute(settings, folder, QUIET)
     assert timeless(folder) == kept
     assert curve(folder, "training") == wanted["training"]
