@@ -271,13 +271,18 @@ def test_ls_tells_a_run_that_goes_on_from_one_that_was_stopped(spoilt: Path) -> 
 
 def test_ls_counts_the_errors_of_an_unfinished_run_from_its_log(spoilt: Path) -> None:
     (spoilt / "metrics.json").unlink()
-    file = log_file(spoilt)
-    table = pq.read_table(file, partitioning=None)
-    place = table.column_names.index("error")
-    errors = ["engine gone", "engine gone", *[""] * (len(table) - 2)]
-    pq.write_table(table.set_column(place, table.schema.field("error"), [errors]), file)
+    errors = ["engine gone", "engine gone"]
+    for file in (log_file(spoilt), log_file(spoilt, "000-cold", 0)):
+        table = pq.read_table(file, partitioning=None)
+        place = table.column_names.index("error")
+        column = [*errors, *[""] * (len(table) - len(errors))]
+        pq.write_table(table.set_column(place, table.schema.field("error"), [column]), file)
+        errors.pop()
     row = document("ls", spoilt.parent)["runs"][0]
-    assert (row["state"], row["errors"], row["headline"]) == ("stopped", 2, None)
+    assert (row["state"], row["errors"], row["headline"]) == ("stopped", 3, None)
+    truncate(next(spoilt.glob("knowledge/**/*.parquet")))
+    row = document("ls", spoilt.parent)["runs"][0]
+    assert row["state"] == "broken" and "no whole Parquet file" in row["trouble"]
 
 
 def test_ls_and_show_compute_anew_what_an_older_lineage_laid_out_or_is_older(
