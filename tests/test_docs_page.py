@@ -74,7 +74,7 @@ def test_the_pages_command_runs_every_arm_and_memory_helps_on_tasks_met_before(
 ) -> None:
     folder = imported
     small = (
-        "experiment.episodes=4",
+        "experiment.episodes=3",
         "experiment.probes={same: 2, similar: 0, dissimilar: 0}",
         "agent.docs=true",
         f"run.root={folder / 'runs'}",
