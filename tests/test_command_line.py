@@ -285,6 +285,10 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Ascii]]:
     return make
 
 
+TABLES = ((("suites",), "codebook"), (("compare", "20260101-first", "latest"), "pairs compared"))
+"""What prints tables, as other commands do."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -293,8 +297,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Ascii]]:
         *((("show", "latest"), "000-inherit"), (("show", "latest", "1", "--full"), "generation 1")),
         *((("show", "latest", "1", "p000"), "p000"), (("log", "latest", "m1"), "000-inherit")),
         *((("show", "nöwhere"), "there is no run"), (("diff", "latest", LEFT), "the same")),
-        *(((("suites",), "codebook"),) if FULL else ()),  # a table as above
-        (("compare", "20260101-first", "latest"), "pairs compared"),
+        *(TABLES if FULL else ()),
         (("fork", "latest", "--at", "000-inherit@0", *CHANGED), "agent.memory_budget"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
