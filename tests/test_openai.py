@@ -105,7 +105,7 @@ def test_a_slow_answer_is_asked_for_again(tmp_path: Path) -> None:
         apis.append(api)
 
         async def asked() -> Completion:
-            engine = OpenAIEngine(api.config(tmp_path, timeout_s=0.5))
+            engine = OpenAIEngine(api.config(tmp_path, timeout_s=0.3))
             await engine.start([OLD])
             try:
                 return await engine.generate(ASKED)

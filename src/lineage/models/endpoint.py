@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from lineage.core.config_engine import EndpointConfig
@@ -30,6 +32,16 @@ NO_KEY = "none"
 HIDDEN = "[key]"
 LISTED = 8
 """So many models an error names."""
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return whose certificates are trusted: to read them all takes longer than all else of a
+    client, and each endpoint has one.
+    """
+    from httpx import create_ssl_context
+
+    return create_ssl_context()
 
 
 class Refused(Exception):
@@ -67,7 +79,7 @@ class Endpoint:
         if self.client is not None:
             return
         # It takes half a second to import, which runs without one need not wait for.
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         variable = self.config.api_key_var
         self._key = os.environ.get(variable, "").strip() if variable else ""
@@ -81,6 +93,7 @@ class Endpoint:
             base_url=self.config.base_url,
             timeout=self.config.timeout_s,
             max_retries=0,
+            http_client=DefaultAsyncHttpxClient(timeout=self.config.timeout_s, verify=_trusted()),
         )
 
     async def close(self) -> None:
