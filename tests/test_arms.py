@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import duckdb
 import pytest
 from helpers import FULL, counting, measured, run, steps, surrogate, timeless, unclocked
 
-from lineage import compose
 from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, knowledge_from_json
 from lineage.log.reader import read_snapshots
@@ -26,12 +26,15 @@ KEEPING = ("transcript", "retrieval", "finetune", "shuffled")
 FEW = tuple(f"experiment.probes.{of}" for of in ("same=1", "similar=0", "dissimilar=0"))
 """As few probes as there can be, where none is looked at."""
 THREE = "schedule.versions=[smollm2-135m@r0,smollm2-135m@r1,smollm2-135m@r1]"
+TRANSCRIPT = 80
+"""Tokens: of all its episodes a lineage's transcript has room for the newest."""
 EVERY = (
     *("experiment=arms", "experiment.lineages=2", "experiment.episodes=2", THREE),
     *(f"experiment.probes.{of}" for of in ("same=2", "similar=1", "dissimilar=0")),
-    "agent.opening=first",
+    *("agent.opening=first", f"agent.transcript_tokens={TRANSCRIPT}"),
 )
 """A small run with every arm, in which each that has docs opens one, whatever a model would do."""
+ONE_EACH = "{receives: inherit, versions: [smollm2-135m@r0]}"
 PLANTED = ("experiment=poison", "arms.baseline=clean", *FEW)
 """No arm but those that are looked at."""
 
@@ -95,21 +98,19 @@ def test_arms_meet_the_same_tasks_in_the_same_order(log: list[dict[str, Any]]) -
     assert all(tasks == met["cold"] for tasks in met.values())
 
 
-def test_the_transcript_is_within_its_budget_and_keeps_the_newest(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "short"
-    overrides = ("arms.names=[transcript,cold]", "arms.ceiling=transcript")
-    small = ("experiment.lineages=1", "agent.transcript_tokens=80")
-    run(surrogate(tmp_path, *overrides, *small), folder)
-    rows = [r for r in answering(steps(folder), "transcript") if r["generation"] == 3]
+def test_the_transcript_is_within_its_budget_and_keeps_the_newest(
+    log: list[dict[str, Any]],
+) -> None:
+    rows = [r for r in answering(log, "transcript") if r["generation"] == 2 and r["pair"] == 0]
+    before = [r for r in answering(log, "transcript") if r["pair"] == 0 and r["phase"] == "work"]
     last = [r for r in rows if r["phase"] == "probe"]
-    worked = [r["task"] for r in rows if r["phase"] == "work"]
-    assert last
+    worked = [r["task"].rpartition("/")[2] for r in before]
+    assert last and len(worked) == 6
     for row in last:
         start = row["prompt"].index("<history")
         block = row["prompt"][start : row["prompt"].index("</history>") + len("</history>")]
-        assert count_tokens(block) <= 80
-        newest = worked[-1].rpartition("/")[2]
-        assert newest in block
+        assert count_tokens(block) <= TRANSCRIPT
+        assert worked[-1] in block and worked[0] not in block
 
 
 def test_retrieval_shows_the_episodes_that_its_search_found(log: list[dict[str, Any]]) -> None:
@@ -149,25 +150,13 @@ def test_finetune_learns_and_leaves_its_version_as_it_was(log: list[dict[str, An
     }
 
 
-def test_the_run_with_every_arm_is_the_same_twice(
+def test_the_run_is_the_same_twice_and_raw_history_is_restored_from_its_log(
     wanted: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "runs" / "again"
     few = () if FULL else (f"arms.names=[{','.join(KEEPING)},inherit,cold]", "arms.ceiling=inherit")
-    run(surrogate(tmp_path, *EVERY, *few, "run.lineages_in_flight=1"), folder)
-    again = timeless(folder)
-    alike = {row["arm"] for row in again}
-    wanted = [row for row in wanted if row["arm"] in alike]
-    # An arm lives the same beside more or fewer; only the run that it is of has another name.
-    assert alike >= {*KEEPING, "inherit", "cold"}
-    assert repr(again).replace(again[0]["run"], wanted[0]["run"]) == repr(wanted)
-
-
-def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
-    arms: Path, wanted: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    folder = tmp_path / "runs" / "resumed"
-    shutil.copytree(arms, folder)
+    config = surrogate(tmp_path, *EVERY, *few)
+    run(replace(config, run=replace(config.run, lineages_in_flight=1)), folder)
     lost = {*ALL, "oracle"} if FULL else {*KEEPING}
     for arm in lost:
         for record in (folder / "done").glob(f"*-{arm}-g02.json"):
@@ -175,20 +164,26 @@ def test_raw_history_is_restored_from_the_log_when_a_run_is_resumed(
         for dataset in ("steps", "knowledge", "worlds"):
             shutil.rmtree(folder / dataset / f"arm={arm}" / "generation=2")
     with counting() as asked:
-        run(compose.load_file(folder / "config.yaml"), folder)
+        run(config, folder)
     # No other arm was asked for anything, and those were.
     assert {id.split("/")[1].partition("-")[2] for id in asked} == lost
-    assert timeless(folder) == wanted
+    again = timeless(folder)
+    alike = set(config.arms.names)
+    wanted = [row for row in wanted if row["arm"] in alike]
+    # An arm lives the same beside more or fewer; only the run that it is of has another name.
+    assert alike >= {*KEEPING, "inherit", "cold"} and {row["arm"] for row in again} == alike
+    assert repr(again).replace(again[0]["run"], wanted[0]["run"]) == repr(wanted)
 
 
 def test_verify_shortens_the_life_of_poison(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "poison"
     few = ("arms.names=[clean,verbatim,verify]", "experiment.lineages=1", "experiment.episodes=2")
-    run(surrogate(tmp_path, *PLANTED, *few), folder)
+    served = ("smollm2-135m@r0",) * 2 + ("smollm2-135m@r1",) * (4 if FULL else 3)
+    run(surrogate(tmp_path, *PLANTED, *few, f"schedule.versions=[{','.join(served)}]"), folder)
     assert_planted(folder, {("verbatim", 0, 2), ("verify", 0, 2)})
     life = cells(summarise(folder, ["scores", "poison_life"]), "poison_life", "arm")
     assert "clean" not in life
-    assert life["verbatim"]["mean"] == 4.0, "nothing else removes it"
+    assert life["verbatim"]["mean"] == len(served) - 2, "nothing else removes it"
     assert life["verify"]["mean"] <= 1.0
     clean = [r for r in steps(folder) if r["arm"] == "clean"]
     assert clean
@@ -229,12 +224,16 @@ def assert_planted(folder: Path, places: set[tuple[str, int, int]]) -> None:
 def test_under_drift_edit_keeps_staleness_below_append(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "drift"
     names = ("arms.names=[append,edit]", "arms.baseline=append", "arms.ceiling=edit")
-    more = ("experiment.lineages=5", "experiment.episodes=3", "experiment.revisit=0.8")
-    world = ("experiment=drift", "agent.docs=false", "suite.drift=0.7")
-    config = surrogate(tmp_path, *world, *names, *more, *FEW)
+    world = ("experiment=drift", "agent.docs=false", "experiment.episodes=3")
+    # Intervals of a few lineages lie apart only where there are five, with as many generations.
+    more = ("experiment.lineages=5", "experiment.revisit=0.8", "suite.drift=0.7")
+    few = ("experiment.lineages=3", "experiment.revisit=0.9", "suite.drift=0.9")
+    few = (*few, f"schedule.versions=[{','.join(['smollm2-135m@r1'] * 4)}]")
+    config = surrogate(tmp_path, *world, *names, *(more if FULL else few), *FEW)
     summary = measured(config, folder, ["scores", "staleness"])
     stale = cells(summary, "staleness", "arm", generation=None, entries="memories")
-    assert stale["edit"]["high"] < stale["append"]["low"]
+    assert stale["edit"]["mean"] < 0.6 * stale["append"]["mean"]
+    assert not FULL or stale["edit"]["high"] < stale["append"]["low"]
 
 
 def test_a_fork_goes_on_from_the_snapshot_with_its_whole_ancestry(
@@ -290,10 +289,10 @@ def test_a_fork_goes_on_from_the_snapshot_with_its_whole_ancestry(
         (("+arms.defined.x.receives=inherot", "arms.names=[x,cold,oracle]"), "choose from"),
         (("migration.kind=verfy",), "migration 'verfy' is unknown"),
         (("experiment=poison", "poison.generation=0"), "poison.generation is 0"),
-        (("experiment=upgrade", "schedule.versions=[smollm2-135m@r1]"), "has 1 generations"),
-        (("agent.transcript_tokens=4000", "arms=all"), "lower agent.memory_budget"),
+        ((f"+arms.defined.x={ONE_EACH}", "arms.names=[x,cold,oracle]"), "has 4 generations"),
+        (("agent.transcript_tokens=4000", "experiment=arms"), "lower agent.memory_budget"),
         (("start.run=nowhere", "start.knowledge=abc"), "has no Knowledge 'abc'"),
-        (("start.run=nowhere", "arms=all"), "a fork goes on with one"),
+        (("start.run=nowhere", "experiment=arms"), "a fork goes on with one"),
     ],
 )
 def test_an_arm_that_cannot_be_is_one_line(
