@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -16,6 +20,7 @@ import lineage
 from lineage import cli, compose
 from lineage.core.config_engine import SkillConfig
 from lineage.core.errors import LineageError
+from lineage.surrogate import outcomes as outcomes_module
 from lineage.surrogate.check import chance_right, held_out
 from lineage.surrogate.effects import effects
 from lineage.surrogate.fitting import LEAST, fit, recall_weights
@@ -25,7 +30,6 @@ from lineage.surrogate.outcomes import (
     place_of,
     question_of,
     read_answers,
-    read_writings,
     says,
 )
 
@@ -53,11 +57,31 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "suite.drift=0.1",
         "agent.opening=choice",
         "arms=poisoned",
-        "arms.names=[inherit,cold,oracle,verbatim]",
+        f"arms.names=[inherit,{'cold,' * FULL}oracle,verbatim]",
+        *(() if FULL else ("arms.baseline=inherit",)),
         "arms.ceiling=oracle",
     )
     run(config, tmp / "runs" / "known")
     return tmp / "runs" / "known"
+
+
+@pytest.fixture(scope="module")
+def calibrated(logged: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the command made of the run, and what it had read: to read it again takes a second."""
+    tmp, found = tmp_path_factory.mktemp("calibrated"), dict[str, Any]()
+
+    def reading(log: duckdb.DuckDBPyConnection) -> tuple[list[Answer], list[Outcome]]:
+        found["read"] = read_answers(log)
+        return found["read"]  # type: ignore[no-any-return]
+
+    arguments = ["calibrate", str(logged), "--to", str(tmp), "--picture", str(tmp / "fit.svg")]
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setattr(outcomes_module, "read_answers", reading)
+        with pytest.raises(SystemExit) as done:
+            cli.main([*arguments, "--json"])
+    assert done.value.code == 0
+    return found | {"document": json.loads(said.getvalue()), "conf": tmp}
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +90,11 @@ def log(logged: Path) -> duckdb.DuckDBPyConnection:
 
 
 @pytest.fixture(scope="module")
-def told(log: duckdb.DuckDBPyConnection) -> tuple[list[Answer], list[Outcome]]:
-    """What the prompts of the log tell: a second of reading."""
-    answers, outcomes = read_answers(log)
-    return answers, [*outcomes, *read_writings(log)]
+def told(calibrated: dict[str, Any]) -> tuple[list[Answer], list[Outcome]]:
+    """What the prompts of the log tell: to the outcomes in answers it added those of writing."""
+    answers, outcomes = calibrated["read"]
+    assert {one.skill for one in outcomes} >= {"recall", "write"}
+    return answers, outcomes
 
 
 def test_known_skills_come_back_within_their_intervals(
@@ -144,14 +169,8 @@ def test_how_prompts_and_answers_are_read() -> None:
     assert recall_weights(np.array([place_of(3)])).sum() == pytest.approx(1.0)
 
 
-def test_the_command_writes_skills_that_a_run_can_use(
-    logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mine, picture = tmp_path / "mine", tmp_path / "fit.svg"
-    with pytest.raises(SystemExit) as done:
-        cli.main(["calibrate", str(logged), "--to", str(mine), "--picture", str(picture), "--json"])
-    assert done.value.code == 0
-    told = json.loads(capsys.readouterr().out)["versions"][VERSION]
+def test_the_command_writes_skills_that_a_run_can_use(calibrated: dict[str, Any]) -> None:
+    told, mine = calibrated["document"]["versions"][VERSION], calibrated["conf"]
     assert told["not_told"] == ["finetune", "token_letters"]
     overrides = ["engine=calibrated", f"hydra.searchpath=[file://{mine}]"]
     skills = compose.load(overrides).engine.surrogate.skills
@@ -159,14 +178,17 @@ def test_the_command_writes_skills_that_a_run_can_use(
     assert (
         skills["default"] == compose.load(["engine=surrogate"]).engine.surrogate.skills["default"]
     )
-    assert picture.read_bytes().startswith(b"<?xml")
+    assert (mine / "fit.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_a_log_that_tells_nothing_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(LineageError, match="even and of odd"):
         held_out([], [Outcome("f", 0, "v", "write", True)], SHIPPED, 0.95)
-    config = surrogate(tmp_path, "experiment=tiny", "experiment.lineages=1", "agent.docs=false")
-    run(config, tmp_path / "runs" / "one")
-    assert "even and of odd number" in fails(capsys, "calibrate", str(tmp_path / "runs" / "one"))
+    one = Path(shutil.copytree(logged, tmp_path / "one"))
+    for name in ("done", "steps", "knowledge", "worlds"):
+        for file in (one / name).rglob("*.*"):
+            if file.is_file() and not file.name.startswith("000-"):
+                file.unlink()
+    assert "even and of odd number" in fails(capsys, "calibrate", str(one))
