@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FULL, run, steps, surrogate
+from helpers import FULL, OF_EACH_THEME, run, steps, surrogate
 from rich.console import Console
 
 import lineage
@@ -24,7 +24,7 @@ from lineage.core.errors import LineageError
 from lineage.core.knowledge import EMPTY, IMPORT, Doc, Knowledge, Memory, Origin
 from lineage.inspect.listing import ASKED
 from lineage.markdown.folder import import_knowledge
-from lineage.metrics import METRICS, summarise_all
+from lineage.metrics import summarise_all
 from lineage.models.counting import counter_of
 from lineage.models.factory import make_engine
 from lineage.models.surrogate import count_tokens
@@ -32,7 +32,10 @@ from lineage.runs.foresee import CHANGED, CUT, KEPT, Foresight, Reader, foresee
 from lineage.runs.migrate import WITHOUT_HISTORY
 from lineage.runs.plan import prepare
 
-SMALL = ("experiment=tiny", "experiment.lineages=1")
+SMALL = (
+    *("experiment=tiny", "experiment.lineages=1"),
+    *("arms.names=[inherit,cold]", "arms.ceiling=inherit"),
+)
 SHOWN = {*ASKED, "memory_size"}
 """Metrics that `ls` and `show` look at."""
 
@@ -69,7 +72,8 @@ def carried(tmp_path: Path, notes: Path, kind: str, *more: str) -> int:
     places = (f"run.root={tmp_path / 'runs'}", f"run.cache={tmp_path / 'cache'}")
     flags = [one for one in more if one.startswith("-")]
     keys = [one for one in more if not one.startswith("-")]
-    overrides = (f"migration={kind}", "engine=surrogate", *places, *keys)
+    # Its option by name is chosen where a folder is migrated in place: each is composed anew.
+    overrides = (f"migration.kind={kind}", "engine=surrogate", *places, *keys)
     out = str(tmp_path / "out")
     return code("migrate", str(notes), out, *flags, "--to", "smollm2-135m@r1", *overrides)
 
@@ -93,13 +97,18 @@ def is_brought(kind: str, notes: Path, tmp_path: Path) -> Path:
 def test_a_folder_goes_through_a_migration_and_comes_back(
     kind: str, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = kind == "verbatim"
-    if whole:
-        monkeypatch.undo()  # one with all of its metrics
+    asked = []
+    names = OF_EACH_THEME if kind == "verbatim" else {"scores"}
+
+    def some(*of: Any, **more: Any) -> dict[str, Any]:
+        asked.append((len(of), more))
+        return summarise_all(*of, names)
+
+    monkeypatch.setattr(metrics, "summarise_all", some)
     assert carried(tmp_path, notes, kind) == 0
     folder = is_brought(kind, notes, tmp_path)
-    # Those that were asked for, above, as all are where nobody names any.
-    assert set(read(folder)) == (set(METRICS) if whole else {"scores"})
+    # Of a log alone it asks for all, as that of each theme stands for here.
+    assert asked == [(1, {})] and set(read(folder)) == set(names)
 
 
 def test_a_migration_does_not_go_on_in_a_folder_that_is_there(
