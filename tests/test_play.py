@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,8 @@ ONE = ("experiment.lineages=1", TWO)
 FEW = ("experiment.probes.same=2", "experiment.probes.similar=1", "experiment.probes.dissimilar=1")
 SHORT = (*ONE, *FEW, "experiment.episodes=3", "agent.turns=5")
 SMALL = ("experiment.lineages=3", "agent.docs=false", "arms.names=[inherit,cold,oracle]")
+LIMIT = 60
+"""Tokens of a history, which an episode of some turns has more of."""
 PAIR = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
 
 
@@ -121,7 +124,7 @@ def test_the_writer_of_notes_sees_what_was_done(acted: list[dict[str, Any]]) -> 
 
 def test_tokens_of_an_episode_are_limited(tmp_path: Path) -> None:
     limit = ("agent.episode_tokens=14", "agent.act_tokens=10")
-    config = small(tmp_path, "turns", *ONE, *PAIR, *FEW, *limit)
+    config = small(tmp_path, "turns", *ONE, *PAIR, *FEW, *limit, "experiment.episodes=2")
     run(config, tmp_path / "runs" / "run")
     for episode in by_episode(steps(tmp_path / "runs" / "run")):
         actions = [row for row in episode if row["kind"] in ("turn", "act", "probe")]
@@ -129,13 +132,32 @@ def test_tokens_of_an_episode_are_limited(tmp_path: Path) -> None:
         assert sum(row["completion_tokens"] for row in actions[:-1]) + 10 <= 14
 
 
-def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
-    limit = 60
-    more = (f"agent.history_tokens={limit}", "agent.summary_tokens=20")
-    few = (*ONE, *PAIR, *FEW, "experiment.episodes=3")
-    config = small(tmp_path, "turns", *few, *more, colours=10, noise=3)
-    run(config, tmp_path / "runs" / "run")
-    rows = steps(tmp_path / "runs" / "run")
+@pytest.fixture(scope="module")
+def overflowing(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Config, Path]]:
+    """Runs, by form, whose histories need summaries: each is made once."""
+
+    @cache
+    def made(form: str) -> tuple[Config, Path]:
+        tmp = tmp_path_factory.mktemp(form)
+        more = (
+            *(f"agent.history_tokens={LIMIT}", "agent.summary_tokens=20", "log.journal_steps=8"),
+            *("arms.names=[inherit,transcript,retrieval]", "arms.baseline=retrieval"),
+            "arms.ceiling=retrieval",
+            *SHORT,
+        )
+        config = small(tmp, form, *more, colours=10, noise=3)
+        run(config, tmp / "runs" / "whole")
+        return config, tmp / "runs" / "whole"
+
+    return made
+
+
+def test_a_history_that_overflows_is_summed_up(
+    overflowing: Callable[[str], tuple[Config, Path]],
+) -> None:
+    rows = steps(overflowing("turns")[1])
+    # Of an arm with raw history, what is below that: which is of other episodes.
+    rows = [row | {"prompt": row["prompt"].rpartition("</history>")[2]} for row in rows]
     summaries = [row for row in rows if row["kind"] == "summary"]
     assert len(summaries) > 20
     for episode in by_episode(rows):
@@ -146,7 +168,7 @@ def test_a_history_that_overflows_is_summed_up(tmp_path: Path) -> None:
                 assert after.count("The weight of try") <= 1 + row["completion"].count(
                     "The weight of try"
                 )
-    assert max(count_tokens(row["prompt"]) for row in summaries) < 3 * limit
+    assert max(count_tokens(row["prompt"]) for row in summaries) < 3 * LIMIT
 
 
 @pytest.fixture(scope="module")
@@ -229,11 +251,18 @@ def test_categories_are_logged_and_reported(turns: Path, acted: list[dict[str, A
     assert one["mean"] == pytest.approx(sum(means) / len(means))
 
 
-def test_a_judge_is_asked_and_its_word_is_the_score(tmp_path: Path) -> None:
+def test_a_judge_is_asked_and_its_word_is_the_score_and_one_that_fails_costs_its_episode(
+    tmp_path: Path,
+) -> None:
+    failed: list[str] = []
+
     def judge(request: Request, answer: Completion) -> Completion:
         if request.choices != ("yes", "no"):
             return answer
         assert request.version == "smollm2-135m@r1"
+        if len(failed) < 3:
+            failed.append(request.id)
+            return Completion(error="planted")
         right, said = request.turns[-1].content.splitlines()
         word = right.removeprefix("Right: ")
         return Completion(text="yes" if word in said else "no", prompt=right)
@@ -244,30 +273,18 @@ def test_a_judge_is_asked_and_its_word_is_the_score(tmp_path: Path) -> None:
     with answering(judge):
         run(config, tmp_path / "runs" / "run")
     rows = steps(tmp_path / "runs" / "run")
-    episodes = by_episode(rows)
-    for episode in episodes:
+    judged = [episode for episode in by_episode(rows) if not episode[1]["error"]]
+    for episode in judged:
         kinds = [row["kind"] for row in episode]
         assert kinds in (["act", "judge", "feedback"], ["probe", "judge"])
         assert episode[0]["score"] == float(episode[1]["completion"] == "yes")
         assert episode[1]["score"] is None
+    assert len(judged) == len(by_episode(rows)) - 3
+    acted = [row for row in rows if row["kind"] in ("act", "probe")]
+    assert [r["error"] for r in acted if r["score"] is None] == ["judge: planted"] * 3
     same = [row for row in rows if row["kind"] == "probe" and row["family"] == "same"]
     inherit, cold = ([r["score"] for r in same if r["arm"] == of] for of in ("inherit", "cold"))
     assert len(inherit) == len(cold) and sum(inherit) > sum(cold)
-
-
-def test_a_judge_that_fails_costs_only_its_episode(tmp_path: Path) -> None:
-    failed: list[str] = []
-
-    def judge(request: Request, answer: Completion) -> Completion:
-        if request.choices == ("yes", "no") and len(failed) < 3:
-            failed.append(request.id)
-            return Completion(error="planted")
-        return answer
-
-    with answering(judge):
-        run(small(tmp_path, "judged", *ONE, *PAIR), tmp_path / "runs" / "run")
-    acted = [r for r in steps(tmp_path / "runs" / "run") if r["kind"] in ("act", "probe")]
-    assert [r["error"] for r in acted if r["score"] is None] == ["judge: planted"] * 3
 
 
 def test_an_unknown_judge_is_found_before_the_run(
@@ -279,7 +296,8 @@ def test_an_unknown_judge_is_found_before_the_run(
 
 
 def test_a_suite_that_fails_costs_only_its_episodes(tmp_path: Path) -> None:
-    run(small(tmp_path, "failing", *ONE, *PAIR, "agent.turns=2"), tmp_path / "runs" / "run")
+    few = (*ONE, *PAIR, *FEW, "experiment.episodes=4")
+    run(small(tmp_path, "failing", *few, "agent.turns=2"), tmp_path / "runs" / "run")
     acted = [r for r in steps(tmp_path / "runs" / "run") if r["kind"] in ("act", "probe")]
     broken = [row for row in acted if row["answer"] == vaults.KEYS[0]]
     assert broken and {row["error"] for row in broken} == {"suite: ValueError: no such box"}
@@ -287,15 +305,10 @@ def test_a_suite_that_fails_costs_only_its_episodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["turns", "lessons"])
-def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(form: str, tmp_path: Path) -> None:
-    more = (
-        *("agent.history_tokens=60", "agent.summary_tokens=30", "log.journal_steps=8"),
-        *("arms.names=[inherit,transcript,retrieval]", "arms.baseline=retrieval"),
-        "arms.ceiling=retrieval",
-        *SHORT,
-    )
-    config = small(tmp_path, form, *more, colours=10, noise=3)
-    run(config, tmp_path / "runs" / "whole")
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(
+    form: str, tmp_path: Path, overflowing: Callable[[str], tuple[Config, Path]]
+) -> None:
+    config, whole = overflowing(form)
     asked: list[str] = []
     stops = [12, 20, 36] if FULL else [12, 36] if form == "turns" else [20]
 
@@ -311,7 +324,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(form: str, tmp_path: 
         stops.pop(0)
     with answering(stop):
         run(config, tmp_path / "runs" / "stopped")
-    assert timeless(tmp_path / "runs" / "stopped") == timeless(tmp_path / "runs" / "whole")
+    assert timeless(tmp_path / "runs" / "stopped") == timeless(whole)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +334,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(form: str, tmp_path: 
 def test_what_was_answered_is_not_asked_for_again(
     form: str, slow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ("log.journal_steps=1", *SHORT, *PAIR, "experiment.episodes=2")
+    more = ("log.journal_steps=1", *SHORT, *PAIR, "experiment.episodes=1")
     config = small(tmp_path, form, *more, slow=slow)
     asked: list[str] = []
 
