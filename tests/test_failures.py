@@ -14,9 +14,10 @@ from helpers import FULL, answering, engine_answering, run, steps, surrogate, ti
 from rich.console import Console
 from test_training import toy
 
+import lineage
 from lineage.core.errors import OVERLONG, LineageError
 from lineage.inspect.comparison import compare
-from lineage.metrics import summarise
+from lineage.metrics import summarise, summarise_all
 from lineage.models.meter import Meter
 from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.surrogate import Surrogate
@@ -162,11 +163,12 @@ def test_a_run_that_ends_for_want_of_an_engine_leaves_no_failure(
 
 def test_a_training_that_ends_for_want_of_an_engine_leaves_no_failure(tmp_path: Path) -> None:
     small = ("train.curricula=[open]", "train.held_out=0", "method.steps=2", "log.journal_steps=1")
-    config = toy(tmp_path, *small, "method.group=2", "engine.max_failures=7")
+    few = ("method.groups=2", "method.group=2", "method.warm_steps=0", "train.worlds=1")
+    config = toy(tmp_path, *small, *few, "engine.max_failures=7")
     cut = tmp_path / "runs" / "toy"
     quiet = Console(quiet=True)
     with (
-        engine_answering(dies(25), training_run),
+        engine_answering(dies(9), training_run),
         pytest.raises(LineageError, match="in a row failed"),
     ):
         train(config, cut, quiet)
@@ -265,9 +267,10 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_what_an_engine_failed_is_missing_on_both_sides(lost: dict[str, Path]) -> None:
-    gains = []
+    gains, names = [], ("scores", "unscored", "inheritance_gain")
+    summaries = summarise_all(lineage.open(*lost.values()), names)
     for arm, folder in lost.items():
-        summary = summarise(folder, ("scores", "unscored", "inheritance_gain"))
+        summary = summaries[str(folder)]
         assert counted(summary, arm) == (0, 2)
         key = ("pair", "generation", "episode", "task")
         inherit, cold = (
@@ -341,8 +344,8 @@ def test_retrieval_is_checked_against_the_window_before_the_start(
         prepare(surrogate(tmp_path, *arms, "agent.retrieved_episodes=60"))
     assert "\n" not in str(raised.value)
     # How long turns become is not known before.
-    unknown = (*arms, *turns, "agent.docs=false", "agent.retrieved_episodes=5")
-    prepare(surrogate(tmp_path, *unknown))
+    unknown = (*turns, *TINY, *arms, "arms.ceiling=oracle", "agent.retrieved_episodes=5")
+    prepare(surrogate(tmp_path, *unknown, "agent.docs=false"))
 
 
 def test_two_runs_are_compared_over_probes_that_both_answered(lost: dict[str, Path]) -> None:
