@@ -112,6 +112,7 @@ SMALL = (
     *("agent.memory_budget=96", "arms.baseline=inherit", "arms.ceiling=inherit"),
     "schedule.versions=[smollm2-135m@r0,smollm2-135m@r0,smollm2-135m@r1]",
     *("experiment.probes.same=2", "experiment.probes.similar=2", "experiment.probes.dissimilar=1"),
+    f"experiment.episodes={6 if FULL else 4}",
 )
 
 
@@ -144,11 +145,12 @@ def test_a_run_by_the_gate_opens_what_is_needed_and_little_else(
     assert said.startswith(f"A gate of {document['threshold']:g} opens the needed doc in")
     assert "<svg" in (tmp_path / "gate.svg").read_text()
     with pytest.raises(LineageError, match="no search of m@none"):
-        searches(tmp_path / "gate", "m@none")
+        searches(tmp_path / "first", "m@none")
 
 
 def test_a_version_opens_by_a_gate_of_its_own(tmp_path: Path) -> None:
-    config = surrogate(tmp_path, *SMALL, "experiment.lineages=1", "agent.opening=gate")
+    few = ("experiment.lineages=1", "experiment.episodes=6")
+    config = surrogate(tmp_path, *SMALL, *few, "agent.opening=gate")
     versions = dict(config.model.versions)
     versions["smollm2-135m@r1"] = replace(versions["smollm2-135m@r1"], gate=1.0)
     own = replace(config, model=replace(config.model, versions=versions))

@@ -55,7 +55,7 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "experiment.episodes=1",
         "experiment.probes={same: 1, similar: 1, dissimilar: 1}",
     )
-    asked = ("scores", "upgrade_matrix", "gain_by_inheritance", "contrasts", "totals")
+    asked = ("scores", "upgrade_matrix", "gain_by_inheritance")
     return measured(surrogate(tmp, "experiment=bases", *small), tmp / "runs" / "bases", asked)
 
 
