@@ -23,18 +23,20 @@ from lineage.surrogate.vectorised import simulate
 ALONE = ("agent.docs=false", "arms.names=[inherit]", "arms.baseline=inherit")
 ALONE = (*ALONE, "arms.ceiling=inherit")
 R0, R1 = "smollm2-135m@r0", "smollm2-135m@r1"
+FEW = () if FULL else ("experiment.probes={same: 2, similar: 2, dissimilar: 1}",)
 CASES = {
     "as shipped": (f"schedule.versions=[{R0},{R0},{R1}]",),
     "drift, revisits, rewritten": (
         *("suite.drift=0.9", "experiment.revisit=0.34", "agent.memory_budget=110"),
-        *("migration=rewrite", f"schedule.versions=[{R0},{R1},{R0}{f',{R0}' * FULL}]"),
+        *("migration.kind=rewrite", f"schedule.versions=[{R0},{R1},{R0}{f',{R0}' * FULL}]"),
+        *FEW,
     ),
     "forgotten at a release": (
-        *("migration=none", "experiment.working_generations=2", "suite.machines_per_kind=4"),
+        *("migration.kind=none", "experiment.working_generations=2", "suite.machines_per_kind=4"),
         # Forgotten once, and kept where the version stays.
         *("experiment.episodes=4", f"schedule.versions=[{R1},{R0},{R0}]"),
         "experiment.lineages=24",  # which tells a memory of 0.64 from one of 0.8
-        *(() if FULL else ("experiment.probes={same: 2, similar: 2, dissimilar: 1}",)),
+        *FEW,
     ),
 }
 SCORES = ("work", "same", "similar", "dissimilar")
@@ -74,7 +76,7 @@ def test_the_same_measures_from_text_and_from_arrays(case: str, tmp_path: Path) 
         for what, amount in zip(AMOUNTS, amounts, strict=True):
             real[generation, what][pair] = amount
     seen = 0
-    for one in simulate(Setting.of(config), 1024, np.random.default_rng(0)):
+    for one in simulate(Setting.of(config), 1024 if FULL else 512, np.random.default_rng(0)):
         for what in (*SCORES, *AMOUNTS):
             told = float(np.mean(getattr(one, what)))
             if (values := real.get((one.generation, what))) is None:
@@ -165,7 +167,7 @@ def test_chunks_are_drawn_by_seed_and_written_once(
     [
         ("agent.docs=true", r"agent\.docs must be False"),
         ("agent.policy=append", r"agent\.policy must be edit"),
-        ("migration=distil", r"migration\.kind must be verbatim or rewrite or none"),
+        ("migration.kind=distil", r"migration\.kind must be verbatim or rewrite or none"),
         ("suite.difficulty=2", r"suite\.difficulty must be 1"),
         ("suite=warehouse", r"suite\.name must be codebook"),
         ("experiment.episodes=12", "make suite.machines_per_kind larger"),
