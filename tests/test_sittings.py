@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ import pytest
 from helpers import answering, run, steps, surrogate
 from rich.console import Console
 
+import lineage
 from lineage.agent import context
 from lineage.core.errors import LineageError
 from lineage.log import sittings
@@ -66,42 +68,74 @@ def old(made: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def worked(made: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """How long such a run took, as its log says."""
-    folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("untimed") / "old"))
-    (folder / SITTINGS).unlink()
-    found = seconds(folder)
-    assert found is not None
-    return found
+def told(made: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What the log says of that run, had it gone otherwise: all in one log, which takes a while."""
+    tmp = tmp_path_factory.mktemp("told")
+    last = max(step["ended_at"] for step in steps(made))
+    # Nobody timed these, as where an older version made them.
+    untimed: dict[str, Callable[[int, float, float], tuple[float, float]]] = {
+        "as it was": lambda generation, ended, wall: (ended, wall),
+        "paused": lambda generation, ended, wall: (ended + PAUSE * generation, wall),
+        "slow": lambda generation, ended, wall: (
+            (last + PAUSE, PAUSE) if ended == last else (ended, wall)
+        ),
+        "unknown": lambda generation, ended, wall: (0.0, wall),
+    }
+    for name, change in untimed.items():
+        folder = Path(shutil.copytree(made, tmp / name))
+        (folder / SITTINGS).unlink()
+        retimed(folder, change)
+    shutil.copytree(made, tmp / "well")
+    noted = json.loads((made / SITTINGS).read_text())
+    noted[0] |= {"faults": {"engine_died": 2}, "ended": False}
+    mended = [*noted, {**noted[0], "faults": {}}]
+    older = [{name: value for name, value in noted[0].items() if name != "ended"}, *noted[1:]]
+    for name, sat in {"mended": mended, "older": older}.items():
+        folder = Path(shutil.copytree(made, tmp / name))
+        (folder / SITTINGS).write_text(json.dumps(sat))
+    log = lineage.open(*sorted(tmp.iterdir()))
+    found = {one.__name__: one(log).to_pylist() for one in (totals, faults)}
+    return {
+        folder.name: {
+            name: [row for row in rows if row["folder"] == str(folder)]
+            for name, rows in found.items()
+        }
+        for folder in tmp.iterdir()
+    }
 
 
-def test_of_a_run_that_nobody_timed_the_pause_is_left_out(old: Path, worked: float) -> None:
-    assert 0 < worked < PAUSE / 2
-
-    def paused(generation: int, ended: float, wall: float) -> tuple[float, float]:
-        return ended + PAUSE * generation, wall
-
-    retimed(old, paused)
-    assert seconds(old) == pytest.approx(worked, abs=5), "two sittings, an hour between them"
-
-
-def test_a_long_request_is_no_pause(old: Path, worked: float) -> None:
-    last = max(step["ended_at"] for step in steps(old))
-
-    def slow(generation: int, ended: float, wall: float) -> tuple[float, float]:
-        return (last + PAUSE, PAUSE) if ended == last else (ended, wall)
-
-    retimed(old, slow)
-    assert seconds(old) == pytest.approx(worked + PAUSE, abs=1)
-
-
-def test_without_any_time_it_is_not_computed_and_says_why(old: Path) -> None:
-    retimed(old, lambda generation, ended, wall: (0.0, wall))
-    (row,) = totals(connect(old)).to_pylist()
-    assert row["seconds"] is None
+def in_words(metrics: dict[str, Any]) -> str:
     file = io.StringIO()
-    show_totals({"metrics": {"totals": [row]}}, Console(file=file, width=200))
-    assert file.getvalue().endswith("n/a minutes: no step says when it ended\n")
+    show_totals({"metrics": metrics}, Console(file=file, width=300))
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def worked(told: dict[str, dict[str, Any]]) -> float:
+    """How long such a run took, as its log says."""
+    found = told["as it was"]["totals"][0]["seconds"]
+    assert found is not None
+    return float(found)
+
+
+def test_of_a_run_that_nobody_timed_the_pause_is_left_out(
+    told: dict[str, dict[str, Any]], worked: float
+) -> None:
+    assert 0 < worked < PAUSE / 2
+    paused = told["paused"]["totals"][0]["seconds"]
+    assert paused == pytest.approx(worked, abs=5), "two sittings, an hour between them"
+
+
+def test_a_long_request_is_no_pause(told: dict[str, dict[str, Any]], worked: float) -> None:
+    assert told["slow"]["totals"][0]["seconds"] == pytest.approx(worked + PAUSE, abs=1)
+
+
+def test_without_any_time_it_is_not_computed_and_says_why(
+    told: dict[str, dict[str, Any]],
+) -> None:
+    totals_ = {"totals": told["unknown"]["totals"]}
+    assert totals_["totals"][0]["seconds"] is None
+    assert in_words(totals_).endswith("n/a minutes: no step says when it ended\n")
 
 
 def test_a_run_of_two_sittings_took_what_they_worked_whatever_the_clock_says(
@@ -185,23 +219,11 @@ def test_what_failed_is_told_by_sitting_and_killed_ones_count(tmp_path: Path) ->
     assert met([Sitting(1.0, 2.0)]) is None and met([]) is None
 
 
-def test_the_report_counts_what_failed_and_was_mended(made: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(made, tmp_path / "one"))
-
-    def told() -> str:
-        file, log = io.StringIO(), connect(folder)
-        found = {one.__name__: one(log).to_pylist() for one in (totals, faults)}
-        show_totals({"metrics": found}, Console(file=file, width=300))
-        return file.getvalue()
-
-    assert " 0 faults, " in told()
-    noted = json.loads((folder / SITTINGS).read_text())
-    noted[0] |= {"faults": {"engine_died": 2}, "ended": False}
-    (folder / SITTINGS).write_text(json.dumps([*noted, {**noted[0], "faults": {}}]))
-    assert " 3 faults mended (2 engine died, 1 sitting killed; no step lost by them), " in told()
-    del noted[0]["ended"]
-    (folder / SITTINGS).write_text(json.dumps(noted))
-    assert " n/a faults, " in told()
+def test_the_report_counts_what_failed_and_was_mended(told: dict[str, dict[str, Any]]) -> None:
+    assert " 0 faults, " in in_words(told["well"])
+    mended = " 3 faults mended (2 engine died, 1 sitting killed; no step lost by them), "
+    assert mended in in_words(told["mended"])
+    assert " n/a faults, " in in_words(told["older"])
 
 
 def test_sittings_are_written_as_they_are(tmp_path: Path) -> None:
