@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import FULL, full, run, steps, surrogate
+from helpers import FULL, run, steps, surrogate
 
 import lineage
 from lineage.core.errors import LineageError
@@ -28,7 +27,6 @@ from lineage.report.lookup import rows_of, totals
 
 SOME = ("scores", "totals", "memory_size")
 """Metrics that are looked at here: `test_measure_tables` compares all of them."""
-SOURCE = Path(lineage.__file__).parents[1]
 ARMS = ("arms.names=[inherit,cold]", "arms.ceiling=inherit")
 NAMES = (
     *("runs", "steps", "knowledge", "worlds", "training", "curve", "skipped"),
@@ -382,7 +380,6 @@ BROUGHT = {
 """What is imported, one after the other, and what that must not bring."""
 
 
-@full
 def test_importing_brings_only_what_is_used() -> None:
     import subprocess
 
@@ -390,36 +387,3 @@ def test_importing_brings_only_what_is_used() -> None:
     lines = ["import sys", *(f"{code}\n{tell.format(those)}" for code, those in BROUGHT.items())]
     command = [sys.executable, "-c", "\n".join(lines)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n" * 3
-
-
-FROM = re.compile(r"^(?:from ([\w.]+) import (\([^)]*\)|.*)|import ([\w.]+))", re.MULTILINE)
-
-
-def brought(module: str, seen: set[str]) -> None:
-    """Add to `seen` what comes with a module: all that stands at the left of its lines and of
-    those that it imports so.
-    """
-    above, _, _ = module.rpartition(".")
-    place = SOURCE / module.replace(".", "/")
-    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
-    if module in seen or not module:
-        return
-    seen.add(module)
-    brought(above, seen)
-    if not file.is_file():  # a library, or no module at all
-        return
-    for source, names, alone in FROM.findall(file.read_text()):
-        brought(source or alone, seen)
-        for name in re.findall(r"\w+", names):
-            if (SOURCE / source.replace(".", "/") / name).with_suffix(".py").is_file():
-                brought(f"{source}.{name}", seen)
-
-
-def test_no_module_brings_at_once_what_is_used_late() -> None:
-    """What a process has imported then is asked of one under the full profile: a second's work."""
-    for code, those in BROUGHT.items():
-        seen: set[str] = set()
-        for module in code.removeprefix("import ").split(", "):
-            brought(module, seen)
-        assert not {*those.split()} & seen, code
-    assert {"lineage.runs.loop", "lineage.core.config", "pyarrow.parquet", "duckdb"} <= seen

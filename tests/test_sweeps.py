@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from helpers import FULL, flattened, full, run, steps, timeless
-from hydra.core.plugins import Plugins
+from helpers import FULL, flattened, run, steps, timeless
 from killed import begin, kill
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -699,59 +698,6 @@ def test_the_record_says_whether_less_is_better(flat: tuple[str, ...]) -> None:
     assert not minimizes(compose.composed_by_hydra([place], name, hydra=True))
 
 
-LEARNING = '''
-from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
-
-ASKED, TOLD = [], []
-
-class Learning(Sweeper):
-    """Asks for its second point once it was told of the first."""
-
-    def setup(self, **given):
-        self.launcher = Plugins.instance().instantiate_launcher(**given)
-
-    def sweep(self, arguments):
-        ASKED.extend(arguments)
-        fixed = [one for one in arguments if "interval(" not in one and "range(" not in one]
-        for number, budget in enumerate((20, 80)):
-            point = [*fixed, "reward.memory=0.25", f"agent.memory_budget={budget}"]
-            (job,) = self.launcher.launch([point], initial_job_idx=number)
-            TOLD.append(job.return_value)
-'''
-TO_LEARN = ("reward.memory=interval(0.0,0.4)", "agent.memory_budget=range(20,80,step=20)")
-# So much is read with memories of so many tokens; the gain of so small a run is always 1.
-READ = "log.objective={metric: totals, figure: prompt_tokens}"
-
-
-def test_a_sweeper_that_learns_is_told_what_the_record_has(
-    fewer: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Hydra takes plugins from this package alone, and options from any folder.
-    for name, text in (
-        ("hydra_plugins/of_tests.py", LEARNING),
-        ("hydra/sweeper/learning.yaml", "_target_: hydra_plugins.of_tests.Learning\n"),
-    ):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    sweeper = importlib.import_module("hydra_plugins.of_tests")
-    Plugins.instance().register(sweeper.Learning)
-    shutil.copy(Path(fewer[1], f"{fewer[3]}.yaml"), tmp_path)
-    here = ("--config-dir", str(tmp_path), *fewer[2:], "hydra/sweeper=learning")
-    folder = swept(tmp_path, *TO_LEARN, READ, of=here)
-    record = read_sweep(folder)
-    assert (record.sweeper, record.objective) == ("learning", "totals.prompt_tokens")
-    assert record.keys == ("reward.memory", "agent.memory_budget")
-    assert {*TO_LEARN} <= {*sweeper.ASKED}
-    assert [one.folder for one in record.points] == ["000", "001"]
-    assert [one.objective for one in record.points] == sweeper.TOLD
-    assert 0 < sweeper.TOLD[0] < sweeper.TOLD[1]
-    for budget, point in zip((20, 80), record.points):
-        assert f"agent.memory_budget={budget}" in point.overrides
-
-
-@full
 def test_a_study_of_optuna_and_the_record_agree(
     flat: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -764,7 +710,7 @@ def test_a_study_of_optuna_and_the_record_agree(
         return studies[-1]
 
     monkeypatch.setattr(optuna, "create_study", created)
-    trials = 12
+    trials = 12 if FULL else 3
     folder = swept(
         tmp_path,
         "hydra/sweeper=optuna",
@@ -774,8 +720,10 @@ def test_a_study_of_optuna_and_the_record_agree(
         f"hydra.sweeper.n_trials={trials}",
         "hydra.sweeper.n_jobs=2",
         "hydra.sweeper.direction=maximize",
-        *TO_LEARN,
-        READ,
+        "reward.memory=interval(0.0,0.4)",
+        "agent.memory_budget=range(20,80,step=20)",
+        # So much is read with memories of so many tokens; the gain of so small a run is always 1.
+        "log.objective={metric: totals, figure: prompt_tokens}",
         of=flat,
     )
     record = read_sweep(folder)

@@ -165,10 +165,11 @@ def _errors(folder: Path) -> int:
     for file in whole_files(str(folder), files, False, [])["steps"]:
         try:
             with pq.ParquetFile(file) as data:
-                errors = data.read(columns=["error"]).column("error")
+                # None where they are of before there was such a column.
+                columns = data.read(columns=["error"]).columns
         except (pa.ArrowException, OSError) as error:
             raise LineageError(f"{file} is no whole Parquet file: move it away") from error
-        failed += sum(map(bool, errors.to_pylist()))
+        failed += sum(bool(one) for column in columns for one in column.to_pylist())
     return failed
 
 
