@@ -30,6 +30,7 @@ from lineage.surrogate.outcomes import (
     place_of,
     question_of,
     read_answers,
+    read_writings,
     says,
 )
 
@@ -123,6 +124,18 @@ def test_the_chance_to_be_right_is_that_of_the_surrogate(
         chance = sum(chance_right(a, TRUE) for a in its) / len(its)
         real = sum(a.score for a in its) / len(its)
         assert len(its) > 100 and abs(chance - real) < 3 * (0.25 / len(its)) ** 0.5, source
+    # It says some value in sight half the times that it infers none, and half of these are right.
+    guessed = replace(told[0][0], source="kin", right=False, share=0.5, ordered=None)
+    assert chance_right(guessed, TRUE) == pytest.approx((1 - TRUE.infer) / 4)
+
+
+def test_to_leave_alone_what_the_notes_hold_is_right(log: duckdb.DuckDBPyConnection) -> None:
+    idle = duckdb.connect()
+    for name, where in (("runs", "true"), ("steps", "completion LIKE '%\"edits\":[]%'")):
+        found = log.sql(f"SELECT * FROM {name} WHERE {where}").to_arrow_table()
+        idle.register("found", found).execute(f"CREATE TABLE {name} AS FROM found")
+    right = [one.success for one in read_writings(idle) if one.skill == "edit"]
+    assert right.count(True) > len(right) / 2 > 0  # the others left what had become stale
 
 
 def test_what_the_surrogate_has_no_skill_for_has_no_effect_in_its_own_log(
