@@ -24,6 +24,7 @@ from lineage.commands.runs import find_run
 from lineage.core.console import PLAIN, busy, fit_streams
 from lineage.core.errors import LineageError
 from lineage.core.files import atomic_write
+from lineage.inspect import comparison
 from lineage.inspect.listing import ASKED
 from lineage.report import headline, run_text, write
 from lineage.runs import folder as folder_module
@@ -133,6 +134,11 @@ def test_a_run_is_found_by_its_name_below_the_root(
     # All commands find a run alike, see below: the others are told a name in what follows.
     assert "memories" in said(capsys, "export", first, "out")
     assert "nothing to put together" in said(capsys, "compact", "latest")
+    compared: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "compare", lambda *runs: compared.extend(runs) or {})
+        said(capsys, "compare", first, "latest", "--json")
+    assert compared == [Path("runs", first), Path("runs/latest")]
     with unreported(monkeypatch) as reported:
         for command in ("report", "resume") if FULL else ("report",):
             assert "report.html" in said(capsys, command, first)

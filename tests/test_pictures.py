@@ -57,7 +57,7 @@ ON_A_PAGE = range(8) if FULL else (0, 1, 5, 7)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose migrations drop and rebuild."""
+    """A run whose migrations drop and rebuild, and whose lineages revise unlike each other."""
     tmp = tmp_path_factory.mktemp("pictures")
     versions = ["smollm2-135m@r0", *["smollm2-135m@r1"] * (GENERATIONS - 1)]
     few = (
@@ -65,6 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"schedule.versions=[{','.join(versions)}]",
         "experiment.lineages=2",
         "experiment.episodes=2",
+        *("experiment.working_generations=2", "experiment.revisit=0.5", "suite.drift=0.5"),
         "experiment.probes={same: 2, similar: 1, dissimilar: 1}",
     )
     config = surrogate(tmp, "experiment=migrations", *few)
@@ -216,6 +217,8 @@ def test_turnover_is_that_of_the_snapshots(log: duckdb.DuckDBPyConnection) -> No
         } == expected
     by = {(row["arm"], row["generation"]): row for row in rows(log, turnover_sql("docs"))}
     assert by["rebuild", 1]["dropped"] > 0, "the run is one where entries go"
+    revised = [row["revised"] for row in rows(log, turnover_sql("memories"))]
+    assert any(mean % 1 for mean in revised), "and one whose lineages differ"
 
 
 def _texts(knowledge: Any, entries: str) -> dict[str, str]:
