@@ -30,7 +30,7 @@ from lineage.models.protocol import Completion, Request, Turn
 from lineage.models.remember import Remember
 from lineage.models.surrogate import Surrogate
 from lineage.report import receipt as report_receipt
-from lineage.report.receipt import receipt_html
+from lineage.report.receipt import receipt_html, receipt_sheets
 from lineage.runs.advise import advised, investigate, without
 from lineage.runs.evidence import Probe, about, gather
 from lineage.runs.plan import prepare
@@ -301,6 +301,7 @@ def test_planted_notes_are_found(tmp_path: Path, bench: ModuleType) -> None:
     page = receipt_html(found)
     assert found["verdict"]["sentence"].replace(">", "&gt;") in page and "STAND-IN" in page
     assert page.count("<figure>") == 1 and "migrated by rewrite" in page
+    assert page.count("<table") == len(receipt_sheets(found)) > 1
 
 
 def lineage(*words: str) -> int:
