@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import psutil
@@ -33,8 +34,20 @@ HERMES = '<tool_call>{"name": "open", "arguments": {"id": "d4"}}</tool_call>'
 CODES = {"Birch": "7413", "Cedar": "2086", "Fern": "5590", "Hazel": "3321"}
 
 
+def temporary() -> set[Path]:
+    """Return what an engine and its Ray have put beside the temporary files of others."""
+    found = Path(gettempdir()).iterdir()
+    return {one for one in found if one.name.startswith(("vllm", "lineage-", "torchinductor"))}
+
+
 @pytest.fixture(scope="module")
-def lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def before() -> set[Path]:
+    """What was there already."""
+    return temporary()
+
+
+@pytest.fixture(scope="module")
+def lineage(before: set[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of two generations: r0 hands over to r1."""
     root = tmp_path_factory.mktemp("engine") / "runs"
     config = compose.load(
@@ -75,9 +88,10 @@ def test_real_memories_stay_within_the_budget_of_the_real_tokenizer(lineage: Pat
     assert counted
 
 
-def test_no_process_is_left_after_the_run(lineage: Path) -> None:
+def test_no_process_and_no_file_is_left_after_the_run(lineage: Path, before: set[Path]) -> None:
     children = [c.name() for c in psutil.Process().children(recursive=True)]
     assert not [name for name in children if "ray" in name or "VLLM" in name]
+    assert temporary() <= before
 
 
 def test_an_environment_is_acted_in_and_summed_up(tmp_path: Path) -> None:

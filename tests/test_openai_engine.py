@@ -81,7 +81,9 @@ def serve(port: int, vllm: VllmConfig, log: Path) -> subprocess.Popen[bytes]:
         # What a model's folder says of sampling is no part of a request of ours.
         *("--generation-config", "vllm", "--host", "127.0.0.1", "--port", str(port)),
     ]
-    variables = environment(vllm, CACHE, profile) | {"VLLM_API_KEY": KEY}
+    # It leaves files where the temporary ones are.
+    own = {"VLLM_API_KEY": KEY, "TMPDIR": str(log.parent)}
+    variables = environment(vllm, CACHE, profile) | own
     with log.open("wb") as file:
         return subprocess.Popen(
             command, env=os.environ | variables, stdout=file, stderr=subprocess.STDOUT

@@ -50,7 +50,7 @@ class Deployment:
     """What a host serves: a checkpoint's folder and its versions, with the settings of its device.
 
     `added` are those that came while it ran, where it is `adaptable`. `scratch` is a folder for
-    sockets that goes with the run, "" where the host must make its own.
+    sockets and temporary files that goes with the run, "" where the host must make its own.
     """
 
     checkpoint: str
@@ -104,7 +104,9 @@ class Host:
         os.environ[HOST_MARK] = "1"
         prepare_environment(config.vllm, Path(deployment.cache), deployment.profile)
         self.scratch = deployment.scratch or tempfile.mkdtemp(prefix=PREFIX)
-        os.environ["VLLM_RPC_BASE_PATH"] = self.scratch
+        # For its processes and for this one: vLLM leaves files where the temporary ones are.
+        os.environ |= dict.fromkeys(("VLLM_RPC_BASE_PATH", "TMPDIR"), self.scratch)
+        tempfile.tempdir = self.scratch
         self.engine = engine = VllmEngine(
             deployment.checkpoint,
             deployment.versions,
