@@ -6,6 +6,7 @@ SHELL := /usr/bin/env bash
 bin := .venv/bin
 # A file's tests share what they run; tests/conftest.py says which files come first.
 workers := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+fast := -m "not cluster and not engine"
 
 .PHONY: help setup run train test test-full soak lint bench results lock clean
 
@@ -22,12 +23,12 @@ run: setup ## run an experiment: make run ARGS="engine=surrogate suite.drift=0.1
 	@$(bin)/lineage run $(ARGS)
 
 test: setup lint ## lint, types, fast tests, tests on Ray nodes, tests with a real vLLM engine
-	$(bin)/python -m pytest -m "not cluster and not engine" $(workers)
+	$(bin)/python -m pytest $(fast) $(workers)
 	$(bin)/python -m pytest -m cluster $(workers)
 	$(bin)/python -m pytest -m engine
 
 test-full: setup ## the fast tests with all cases of what is fuzzed and drawn (minutes)
-	$(bin)/python -m pytest -m "not cluster and not engine" --hypothesis-profile full $(workers)
+	$(bin)/python -m pytest $(fast) --hypothesis-profile full $(workers)
 
 soak: setup ## runs in shards under 100 random kills (an hour): make soak ARGS="--kills 20 --seed 7"
 	$(bin)/python tests/soak.py $(ARGS)
@@ -35,7 +36,7 @@ soak: setup ## runs in shards under 100 random kills (an hour): make soak ARGS="
 lint: setup ## ruff and mypy, and whether the fast tests can be collected
 	$(bin)/ruff check .
 	@# Side by side: mypy uses one core, and to rewrite the tests of a fresh clone takes seconds.
-	trap wait EXIT; $(bin)/mypy & $(bin)/python -m pytest --collect-only -m "not cluster and not engine" | tail -n 3; wait $$!
+	trap wait EXIT; $(bin)/mypy & $(bin)/python -m pytest --collect-only $(fast) | tail -n 3; wait $$!
 
 bench: setup ## measure ratios, for docs/benchmarks.md: make bench ONLY=log-share ARGS=--surrogate
 	@$(bin)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -130,11 +130,11 @@ def test_the_chance_to_be_right_is_that_of_the_surrogate(
 
 
 def test_to_leave_alone_what_the_notes_hold_is_right(log: duckdb.DuckDBPyConnection) -> None:
-    idle = duckdb.connect()
-    for name, where in (("runs", "true"), ("steps", "completion LIKE '%\"edits\":[]%'")):
-        found = log.sql(f"SELECT * FROM {name} WHERE {where}").to_arrow_table()
-        idle.register("found", found).execute(f"CREATE TABLE {name} AS FROM found")
-    right = [one.success for one in read_writings(idle) if one.skill == "edit"]
+    with duckdb.connect() as idle:
+        for name, where in (("runs", "true"), ("steps", "completion LIKE '%\"edits\":[]%'")):
+            found = log.sql(f"SELECT * FROM {name} WHERE {where}").to_arrow_table()
+            idle.register("found", found).execute(f"CREATE TABLE {name} AS FROM found")
+        right = [one.success for one in read_writings(idle) if one.skill == "edit"]
     assert right.count(True) > len(right) / 2 > 0  # the others left what had become stale
 
 

@@ -13,7 +13,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,6 @@ RAISING = "HYDRA_FULL_ERROR"
 """The variable that lets Hydra raise what it would otherwise print, and exit."""
 QUERY = "COMP_LINE"
 """The variable in which a shell says what is to be completed."""
-HYDRA_HELP = "--hydra-help"
-"""The flag that shows the help of Hydra."""
 OURS = ("--train", "--json", "--follow", "--no-follow")
 """Flags of `lineage plan` and `lineage submit` that Hydra does not know."""
 VALUED = ("--address", "--status", "--stop", "--working-dir", "--wheel", "--runtime-env")
@@ -88,9 +85,6 @@ def hand_over(asked: Asked, task: Task, *more: str) -> None:
 
 def show(asked: Asked) -> None:
     """Let Hydra show what is `asked`: a configuration, what it knows, the script of a shell."""
-    if HYDRA_HELP in asked.shows:
-        # Hydra composes its own node alone for that, in which the keys of a run are unknown.
-        asked = replace(asked, overrides=asked.of_hydra)
     hand_over(asked, _Nothing())
 
 

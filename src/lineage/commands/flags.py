@@ -117,6 +117,9 @@ def asked(options: argparse.Namespace) -> Asked:
         return Asked(tuple(overrides), shows=shows)
     overrides = with_folder(overrides, options.config_dir)
     found = Asked(tuple(overrides), options.config_name or PRIMARY, bool(options.multirun), shows)
+    if "--hydra-help" in shows:
+        # Hydra composes its own node alone for that, in which the keys of a run are unknown.
+        found = replace(found, overrides=found.of_hydra)
     for one in compose.parsed(overrides):
         if one.key_or_group == MOVED and one.value() is not False:
             raise LineageError(
